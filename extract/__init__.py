@@ -1,0 +1,1 @@
+"""Stage 1: scans to tumour slices to a frozen encoder to bags."""

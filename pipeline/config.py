@@ -1,0 +1,139 @@
+"""TOML configurations: one file per experiment, read by both stages, unknown keys refused by name."""
+
+import difflib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
+
+from pipeline.errors import ConfigError
+
+
+def _relative_to_config(path: Path, info: ValidationInfo) -> Path:
+    folder = (info.context or {}).get("folder")
+    return path if folder is None else (folder / path.expanduser()).resolve()
+
+
+ConfigPath = Annotated[Path, AfterValidator(_relative_to_config)]
+"""A path in a configuration, taken relative to the folder of the configuration file."""
+
+
+class Section(BaseModel):
+    """One table of a configuration; frozen, with every unknown key an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CohortSection(Section):
+    """[cohort]: where the cohort table lies and how its words are to be read."""
+
+    table: ConfigPath
+    """The cohort table, a CSV with one row per patient and phase."""
+    phases: tuple[str, ...] = Field(("NC", "AP", "PVP", "DP"), min_length=1)
+    """Phase names in acquisition order."""
+    classes: tuple[str, ...] = Field(("HCC", "iCCA", "cHCC-CCA"), min_length=2)
+    """Class names in the order of every table."""
+    phase_aliases: Mapping[str, str] = {}
+    """Other spellings of the phases, beside the built-in ones; matched without regard to case."""
+    label_aliases: Mapping[str, str] = {}
+    """Other spellings of the classes, beside the built-in ones; matched without regard to case."""
+
+
+class ExperimentConfig(Section):
+    """The tables of a configuration that both stages read; each stage derives its own class from it.
+
+    The tables of the other stage stay unread, so one file serves both and neither imports the other.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Name of the experiment, printed in every report."""
+    output: ConfigPath
+    """Folder that receives the bags, the slice store and the result tables."""
+    cohort: CohortSection
+    phantom: Any = None
+    """Read by stage 1: the synthetic cohort to write."""
+    extract: Any = None
+    """Read by stage 1."""
+    aggregate: Any = None
+    """Read by stage 2."""
+
+    @property
+    def bags_folder(self) -> Path:
+        """Folder of the feature bags."""
+        return self.output / "bags"
+
+    @property
+    def slice_store(self) -> Path:
+        """Folder of the Zarr slice store."""
+        return self.output / "slices.zarr"
+
+
+Config = TypeVar("Config", bound=BaseModel)
+
+
+def load_config(path: Path, kind: type[Config], *, overrides: Sequence[str] = ()) -> Config:
+    """Read a TOML configuration as `kind`, with `overrides` such as "aggregate.repeats=2" applied on top.
+
+    Raises:
+        ConfigError: the file is missing or no TOML, a key is unknown (the nearest valid one is named), or a
+            value is not allowed.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such configuration file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not a TOML file: {error}") from error
+    for override in overrides:
+        _apply_override(tables, override)
+    try:
+        return kind.model_validate(tables, context={"folder": path.resolve().parent})
+    except ValidationError as error:
+        raise ConfigError(f"{path}: " + "; ".join(_explain(kind, e) for e in error.errors())) from None
+
+
+def _apply_override(tables: dict[str, Any], override: str) -> None:
+    keys, equals, text = override.partition("=")
+    if not equals:
+        raise ConfigError(f"override {override!r}: expected key=value, such as aggregate.repeats=2")
+    *parents, last = keys.strip().split(".")
+    for key in parents:
+        tables = tables.setdefault(key, {})
+        if not isinstance(tables, dict):
+            raise ConfigError(f"override {override!r}: {key!r} is a value, not a table")
+    try:
+        tables[last] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        tables[last] = text
+
+
+def _explain(kind: type[BaseModel], error: Mapping[str, Any]) -> str:
+    location = [str(part) for part in error["loc"]]
+    if error["type"] != "extra_forbidden":
+        found = json.dumps(error["input"], default=str)
+        return (
+            f"{'.'.join(location)}: {error['msg']}; found {found if len(found) < 80 else found[:77] + '...'}"
+        )
+    *parents, key = location
+    valid = _valid_keys(kind, parents)
+    near = difflib.get_close_matches(key, valid, n=1, cutoff=0.4)
+    hint = f"nearest valid key: {near[0]!r}" if near else f"valid keys: {', '.join(sorted(valid))}"
+    return f"unknown key {'.'.join(location)!r}; {hint}"
+
+
+def _valid_keys(kind: type[BaseModel], parents: Sequence[str]) -> list[str]:
+    """Collect the keys of every section that `parents` can lead to (unions give several)."""
+    kinds = [kind]
+    for parent in parents:
+        fields = [k.model_fields[parent].annotation for k in kinds if parent in k.model_fields]
+        kinds = [s for field in fields for s in _sections_in(field)] or kinds
+    return [key for k in kinds for key in k.model_fields]
+
+
+def _sections_in(annotation: object) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [section for part in get_args(annotation) for section in _sections_in(part)]

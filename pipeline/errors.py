@@ -1,0 +1,67 @@
+"""Every error a user can cause; the commands print it as one line and leave with exit code 2."""
+
+
+class PhasemilError(Exception):
+    """Base of all errors of this project; the message names what was expected, found, where, what to do."""
+
+
+class ConfigError(PhasemilError, ValueError):
+    """A configuration file has an unknown key or a value that is not allowed."""
+
+
+class CohortError(PhasemilError, ValueError):
+    """The cohort table as a whole cannot be used."""
+
+
+class ScanError(PhasemilError, ValueError):
+    """One scan of one patient cannot be used; the rest of the cohort can."""
+
+    def __init__(self, message: str, *, patient_id: str, phase: str) -> None:
+        super().__init__(f"patient {patient_id}, phase {phase}: {message}")
+        self.patient_id = patient_id
+        self.phase = phase
+        self.reason = message
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Survive the way back from a worker process."""
+        return _rebuild_scan_error, (type(self), self.reason, self.patient_id, self.phase)
+
+
+def _rebuild_scan_error(kind: type[ScanError], reason: str, patient_id: str, phase: str) -> ScanError:
+    return kind(reason, patient_id=patient_id, phase=phase)
+
+
+class ImageError(ScanError):
+    """An image is missing, truncated, or not a CT volume in Hounsfield units."""
+
+
+class MaskError(ScanError):
+    """A mask is missing, empty, or lies outside its image."""
+
+
+class WeightsError(PhasemilError, ValueError):
+    """A weight file does not fit the encoder it was offered for."""
+
+
+class WeightsNotFoundError(WeightsError, FileNotFoundError):
+    """Weights are neither on disk nor obtainable from here."""
+
+
+class BagError(PhasemilError, ValueError):
+    """A file is not a bag of a known version, or bags of different recipes were mixed."""
+
+
+class StoreError(PhasemilError, ValueError):
+    """A slice store is not of a known version or lacks what was asked of it."""
+
+
+class FoldError(PhasemilError, ValueError):
+    """The patients cannot be split as asked."""
+
+
+class LeakError(FoldError):
+    """Something of the test patients would reach the training."""
+
+
+class ResultsError(PhasemilError, ValueError):
+    """A results folder lacks a table or holds one that does not fit."""

@@ -1,0 +1,39 @@
+"""Slices ready to be embedded: crops in HU with their masks, before any windowing."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.bags import Source
+
+
+@dataclass(frozen=True, eq=False)
+class PhaseSlices:
+    """The chosen slices of one phase of one patient, as crops around the tumour.
+
+    Attributes:
+        phase: phase name.
+        crops_hu: int16 (n, height, width), Hounsfield units at the native in-plane spacing; rows run from
+            anterior to posterior and columns from the patient's right to left, as radiologists look at them.
+        masks: bool (n, height, width), tumour on the same pixels.
+        spacing_mm: (row, column) pixel spacing of the crops.
+        slice_index: int32 (n,), 0-based along z of the canonical array, inferior to superior.
+        z_mm: float32 (n,), patient coordinate of the slice centre.
+        tumour_area_mm2: float32 (n,), over the whole slice, not only the crop.
+        lesion: int16 (n,), largest lesion on the slice, from 1.
+        source: the files behind the phase.
+    """
+
+    phase: str
+    crops_hu: NDArray[np.int16]
+    masks: NDArray[np.bool_]
+    spacing_mm: tuple[float, float]
+    slice_index: NDArray[np.int32]
+    z_mm: NDArray[np.float32]
+    tumour_area_mm2: NDArray[np.float32]
+    lesion: NDArray[np.int16]
+    source: Source
+
+    def __len__(self) -> int:
+        return len(self.crops_hu)

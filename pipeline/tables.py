@@ -1,0 +1,77 @@
+"""Result tables: UTF-8 CSV with fixed columns, fixed number format and cells no spreadsheet will run."""
+
+import csv
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import ResultsError
+from pipeline.files import written_whole
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True)
+class TableStyle:
+    """How a CSV is written: `,` and `.` everywhere, or `;` and `,` for spreadsheets of such a locale."""
+
+    separator: str = ","
+    decimal: str = "."
+    digits: int = 6
+
+
+def write_table(
+    path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]], *, style: TableStyle | None = None
+) -> None:
+    """Write rows as CSV, whole or not at all, in the order given.
+
+    Floats get `style.digits` decimals, None and NaN an empty cell; text that a spreadsheet would run as a formula
+    gets a leading apostrophe.
+
+    Raises:
+        ResultsError: a row has a column that is not in `columns`, or lacks one that is.
+    """
+    style = style or TableStyle()
+    with written_whole(path) as sibling, sibling.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, delimiter=style.separator, lineterminator="\n")
+        writer.writerow(columns)
+        for row in rows:
+            if set(row) != set(columns):
+                odd = sorted(set(row) ^ set(columns))
+                raise ResultsError(f"{path}: columns {', '.join(odd)} are missing or not expected")
+            writer.writerow([format_cell(row[column], style) for column in columns])
+
+
+def format_cell(value: object, style: TableStyle) -> str:
+    """Format one value as the text of a CSV cell."""
+    if isinstance(value, np.floating):
+        value = float(value)
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, float):
+        return f"{value:.{style.digits}f}".replace(".", style.decimal)
+    text = str(value)
+    return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA_STARTS) else text
+
+
+def read_table(path: Path, *, style: TableStyle | None = None) -> list[dict[str, str]]:
+    """Read a CSV that `write_table` wrote, every cell as text and the apostrophes of formulas taken off.
+
+    Raises:
+        ResultsError: the file is missing.
+    """
+    style = style or TableStyle()
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            rows = list(csv.DictReader(stream, delimiter=style.separator))
+    except FileNotFoundError:
+        raise ResultsError(f"{path}: no such table") from None
+    return [{key: _bare(cell) for key, cell in row.items()} for row in rows]
+
+
+def _bare(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA_STARTS) else cell
