@@ -1,0 +1,40 @@
+"""Out-of-fold predictions: the product of stage 2, from which every table is derived."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Class probabilities of every patient from models that did not see it.
+
+    Attributes:
+        classes: class names, in the order of the probability columns.
+        patient_ids: n patients, sorted.
+        labels: intp (n,), index into classes.
+        fold: intp (repeats, n), the fold in which a patient was tested, from 0.
+        probabilities: model name -> float64 (repeats, n, classes), rows summing to 1, never NaN.
+        n_slices: intp (n,), instances in the bag.
+        phases: per patient the phases present, such as "AP+PVP".
+    """
+
+    classes: tuple[str, ...]
+    patient_ids: tuple[str, ...]
+    labels: NDArray[np.intp]
+    fold: NDArray[np.intp]
+    probabilities: Mapping[str, NDArray[np.float64]]
+    n_slices: NDArray[np.intp]
+    phases: tuple[str, ...]
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Model names in the order of the configuration, baselines last."""
+        return tuple(self.probabilities)
+
+    @property
+    def n_repeats(self) -> int:
+        """Number of repeats of the cross-validation."""
+        return len(self.fold)
