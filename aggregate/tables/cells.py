@@ -1,0 +1,20 @@
+"""How estimates stand in the cells of a table."""
+
+from collections.abc import Mapping
+
+from aggregate.statistics.intervals import NOT_ESTIMABLE, Estimate
+
+
+def or_not_estimable(value: float | None) -> float | str:
+    """Return the number, or the words that stand where there is none."""
+    return NOT_ESTIMABLE if value is None else value
+
+
+def interval_cells(estimate: Estimate, *, name: str = "estimate") -> Mapping[str, float | str]:
+    """Return the cells `name`, ci_low, ci_high and ci_method; the last gives the reason for a missing number."""
+    return {
+        name: or_not_estimable(estimate.value),
+        "ci_low": or_not_estimable(estimate.low),
+        "ci_high": or_not_estimable(estimate.high),
+        "ci_method": estimate.method,
+    }
