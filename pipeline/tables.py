@@ -3,7 +3,7 @@
 import csv
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ class TableStyle:
     separator: str = ","
     decimal: str = "."
     digits: int = 6
+    stamp: Mapping[str, str] = field(default_factory=dict)
+    """Constant columns at the end of every row, such as the weights that the numbers rest on."""
 
 
 def write_table(
@@ -38,12 +40,13 @@ def write_table(
     style = style or TableStyle()
     with written_whole(path) as sibling, sibling.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, delimiter=style.separator, lineterminator="\n")
-        writer.writerow(columns)
+        writer.writerow([*columns, *style.stamp])
         for row in rows:
             if set(row) != set(columns):
                 odd = sorted(set(row) ^ set(columns))
                 raise ResultsError(f"{path}: columns {', '.join(odd)} are missing or not expected")
-            writer.writerow([format_cell(row[column], style) for column in columns])
+            cells = [*(row[column] for column in columns), *style.stamp.values()]
+            writer.writerow([format_cell(cell, style) for cell in cells])
 
 
 def format_cell(value: object, style: TableStyle) -> str:

@@ -1,0 +1,189 @@
+"""Who is tested when: repeated stratified folds over patients, leave-one-centre-out, or the user's own file."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aggregate.folds import Fold
+from pipeline.errors import FoldError
+from pipeline.tables import TableStyle, read_table, write_table
+
+COLUMNS = ("patient_id", "repeat", "fold", "role")
+ROLES = ("train", "tune", "test")
+_LEAST_IN_TRAINING = 2
+"""A class needs one patient to train on and one to tune on."""
+
+
+@dataclass(frozen=True, eq=False)
+class Roster:
+    """What the splitting may look at.
+
+    Attributes:
+        patient_ids: n patients, sorted.
+        labels: intp (n,), index into classes.
+        classes: class names.
+        centres: intp (n,), index of the centre; zeros where there is one centre only.
+        centre_names: names of the centres.
+    """
+
+    patient_ids: tuple[str, ...]
+    labels: NDArray[np.intp]
+    classes: tuple[str, ...]
+    centres: NDArray[np.intp]
+    centre_names: tuple[str, ...]
+
+
+def repeated_folds(roster: Roster, *, folds: int, repeats: int, tune_share: float, seed: int) -> list[Fold]:
+    """Split the patients into folds, stratified by label and balanced by centre, several times over.
+
+    Within each class the patients are ordered by centre, shuffled within it, and dealt to the folds in turn, so
+    the folds differ by at most one patient of a class, and by at most one of a class and centre. The tuning set
+    is dealt in the same way from the training patients.
+
+    Raises:
+        FoldError: a class has too few patients; the message says which number of folds works.
+    """
+    _check_counts(roster, folds)
+    rng = np.random.default_rng([seed, 0x5917])
+    result: list[Fold] = []
+    for repeat in range(repeats):
+        dealt = _deal(roster, np.arange(len(roster.labels)), folds, rng)
+        result += [_with_tuning(roster, (repeat, k), dealt == k, tune_share, rng) for k in range(folds)]
+    return result
+
+
+def leave_one_centre_out(roster: Roster, *, tune_share: float, seed: int) -> list[Fold]:
+    """Test each centre once on models that saw the other centres only.
+
+    Raises:
+        FoldError: there is one centre, or a class is found in too few patients outside a centre.
+    """
+    if len(roster.centre_names) < 2:
+        raise FoldError("leave-one-centre-out needs at least 2 centres; the column centre names one")
+    rng = np.random.default_rng([seed, 0x10C0])
+    folds = []
+    for centre, name in enumerate(roster.centre_names):
+        outside = np.bincount(roster.labels[roster.centres != centre], minlength=len(roster.classes))
+        if outside.min() < _LEAST_IN_TRAINING:
+            rare = roster.classes[int(outside.argmin())]
+            raise FoldError(
+                f"without centre {name} the class {rare} has {outside.min()} patients; expected at least "
+                f"{_LEAST_IN_TRAINING}: leave this centre or class out of the cohort, or use stratified folds"
+            )
+        folds.append(_with_tuning(roster, (0, centre), roster.centres == centre, tune_share, rng))
+    return folds
+
+
+def read_splits(path: Path, roster: Roster) -> list[Fold]:
+    """Read folds from a file with the columns patient_id, repeat, fold, role (train, tune or test).
+
+    Raises:
+        FoldError: a column, role or patient is unknown, or the tested patients differ between repeats.
+        LeakError: a patient has two roles in one fold.
+    """
+    index = {patient_id: i for i, patient_id in enumerate(roster.patient_ids)}
+    members: dict[tuple[int, int], dict[str, list[int]]] = {}
+    for line, row in enumerate(read_table(path), start=2):
+        place = f"{path}, line {line}"
+        if set(COLUMNS) - set(row):
+            raise FoldError(f"{path}: expected the columns {', '.join(COLUMNS)}, found {', '.join(row)}")
+        if row["role"] not in ROLES:
+            raise FoldError(f"{place}: unknown role {row['role']!r}; expected one of {', '.join(ROLES)}")
+        if row["patient_id"] not in index:
+            raise FoldError(f"{place}: patient {row['patient_id']!r} has no bag and label in this cohort")
+        key = (int(row["repeat"]), int(row["fold"]))
+        roles = members.setdefault(key, {role: [] for role in ROLES})
+        roles[row["role"]].append(index[row["patient_id"]])
+    folds = [Fold(*key, *(_sorted(roles[role]) for role in ROLES)) for key, roles in sorted(members.items())]
+    _check_tested(path, folds)
+    return folds
+
+
+def write_splits(path: Path, folds: Sequence[Fold], patient_ids: Sequence[str], style: TableStyle) -> None:
+    """Write splits.csv: one row per patient, repeat and fold, with its role."""
+    rows = (
+        {"patient_id": patient_ids[patient], "repeat": fold.repeat, "fold": fold.fold, "role": role}
+        for fold in folds
+        for role in ROLES
+        for patient in getattr(fold, role)
+    )
+    write_table(path, COLUMNS, rows, style=style)
+
+
+def fold_of_test(folds: Sequence[Fold], n_patients: int) -> NDArray[np.intp]:
+    """Return the fold in which each patient is tested, intp (repeats, n); -1 where it never is."""
+    repeats = sorted({fold.repeat for fold in folds})
+    table = np.full((len(repeats), n_patients), -1, dtype=np.intp)
+    for fold in folds:
+        table[repeats.index(fold.repeat), fold.test] = fold.fold
+    return table
+
+
+def _check_counts(roster: Roster, folds: int) -> None:
+    counts = dict(zip(roster.classes, np.bincount(roster.labels, minlength=len(roster.classes)), strict=True))
+    rare = min(counts, key=lambda name: int(counts[name]))
+    if _works(int(counts[rare]), folds):
+        return
+    possible = [k for k in range(2, folds) if _works(int(counts[rare]), k)]
+    advice = (
+        f"folds = {possible[-1]} works"
+        if possible
+        else "no number of folds works: add patients or merge classes"
+    )
+    raise FoldError(f"class {rare} has {counts[rare]} patients, too few for {folds} folds; {advice}")
+
+
+def _works(count: int, folds: int) -> bool:
+    return count >= folds and count - -(-count // folds) >= _LEAST_IN_TRAINING
+
+
+def _deal(
+    roster: Roster, patients: NDArray[np.intp], n_hands: int, rng: np.random.Generator
+) -> NDArray[np.intp]:
+    """Deal patients to hands in turn, class by class and centre by centre; return the hand of each."""
+    order = rng.permutation(len(patients))
+    centre_order = rng.permutation(len(roster.centre_names))
+    shuffled = patients[order]
+    order = order[np.lexsort((centre_order[roster.centres[shuffled]], roster.labels[shuffled]))]
+    hands = np.empty(len(patients), dtype=np.intp)
+    hands[order] = (np.arange(len(patients)) + rng.integers(n_hands)) % n_hands
+    return hands
+
+
+def _with_tuning(
+    roster: Roster,
+    place: tuple[int, int],
+    is_test: NDArray[np.bool_],
+    tune_share: float,
+    rng: np.random.Generator,
+) -> Fold:
+    rest = np.flatnonzero(~is_test)
+    hands = _deal(roster, rest, max(2, round(1 / tune_share)), rng)
+    is_tune = hands == 0
+    # A rare class may have no patient in hand 0; it then gives the first of its others, so that tuning sees it.
+    for label in range(len(roster.classes)):
+        of_class = np.flatnonzero(roster.labels[rest] == label)
+        if len(of_class) and not is_tune[of_class].any():
+            is_tune[of_class[0]] = True
+    return Fold(*place, train=rest[~is_tune], tune=rest[is_tune], test=np.flatnonzero(is_test))
+
+
+def _sorted(indices: Sequence[int]) -> NDArray[np.intp]:
+    return np.array(sorted(indices), dtype=np.intp)
+
+
+def _check_tested(path: Path, folds: Sequence[Fold]) -> None:
+    if not folds:
+        raise FoldError(f"{path}: expected at least one fold, found no row")
+    tested: Mapping[int, list[int]] = {fold.repeat: [] for fold in folds}
+    for fold in folds:
+        tested[fold.repeat].extend(fold.test.tolist())
+    first = sorted(tested[folds[0].repeat])
+    for repeat, patients in tested.items():
+        if len(set(patients)) < len(patients):
+            raise FoldError(f"{path}: repeat {repeat} tests a patient in two folds")
+        if sorted(patients) != first:
+            raise FoldError(f"{path}: repeat {repeat} tests other patients than the first repeat")

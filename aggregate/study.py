@@ -1,0 +1,143 @@
+"""The patients of one experiment: bags with labels, and everybody who had to be left out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aggregate.splits import Roster
+from pipeline.bags import Bag, BagHeader, Recipe, bag_path, check_one_recipe, list_bags, read_bag, read_header
+from pipeline.cohort import Cohort, Exclusion, Patient, read_cohort
+from pipeline.config import ExperimentConfig
+from pipeline.errors import BagError, CohortError
+from pipeline.tables import read_table
+
+_BAGS_IN_MEMORY = 4096
+
+
+class BagFolder(Sequence[Bag]):
+    """The bags of some patients in a folder, read when first asked for and kept while memory is bounded."""
+
+    def __init__(self, folder: Path, patient_ids: Sequence[str], *, kept: int = _BAGS_IN_MEMORY) -> None:
+        self.folder = folder
+        self.patient_ids = tuple(patient_ids)
+        self.kept = kept
+        self._read = lru_cache(maxsize=kept)(lambda patient_id: read_bag(bag_path(folder, patient_id)))
+
+    def __len__(self) -> int:
+        return len(self.patient_ids)
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN204 - Sequence's overloads
+        """Return one bag, or the folder of a slice of patients."""
+        if isinstance(index, slice):
+            return BagFolder(self.folder, self.patient_ids[index], kept=self.kept)
+        return self._read(self.patient_ids[index])
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Travel to a worker as paths; the worker reads the bags itself."""
+        return _open_folder, (self.folder, self.patient_ids, self.kept)
+
+
+@lru_cache(maxsize=2)
+def _open_folder(folder: Path, patient_ids: tuple[str, ...], kept: int) -> BagFolder:
+    return BagFolder(folder, patient_ids, kept=kept)
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """Every patient with a bag and a label, sorted by identifier.
+
+    Attributes:
+        name: of the experiment.
+        bags: n bags.
+        headers: n bag headers.
+        labels: intp (n,), index into classes.
+        classes: class names.
+        patients: n rows of the cohort table.
+        recipe: what made the features, the same for all.
+        exclusions: everybody and every phase left out, by either stage, with the reason.
+    """
+
+    name: str
+    bags: Sequence[Bag]
+    headers: tuple[BagHeader, ...]
+    labels: NDArray[np.intp]
+    classes: tuple[str, ...]
+    patients: tuple[Patient, ...]
+    recipe: Recipe
+    exclusions: tuple[Exclusion, ...]
+
+    @property
+    def patient_ids(self) -> tuple[str, ...]:
+        """Identifiers in the order of every array."""
+        return tuple(patient.patient_id for patient in self.patients)
+
+    @property
+    def roster(self) -> Roster:
+        """What the splitting may look at."""
+        names = sorted({patient.centre or "" for patient in self.patients})
+        centres = np.array([names.index(patient.centre or "") for patient in self.patients], dtype=np.intp)
+        return Roster(self.patient_ids, self.labels, self.classes, centres, tuple(names))
+
+
+def load_study(config: ExperimentConfig) -> Study:
+    """Match the cohort table with the bags of stage 1.
+
+    Raises:
+        BagError: the folder holds no bag, or bags of different recipes.
+        CohortError: no patient has both a bag and a label, or one class is left.
+    """
+    cohort = read_cohort(config.cohort)
+    paths = list_bags(config.bags_folder)
+    if not paths:
+        raise BagError(
+            f"{config.bags_folder}: no bag here; run `extract.py run` with this configuration first"
+        )
+    exclusions = _exclusions(config, cohort, paths)
+    kept = sorted(
+        (p for p in cohort.patients if p.label and p.patient_id in paths), key=lambda p: p.patient_id
+    )
+    _check_classes(config, kept)
+    headers = tuple(read_header(paths[patient.patient_id]) for patient in kept)
+    return Study(
+        name=config.name,
+        bags=BagFolder(config.bags_folder, [patient.patient_id for patient in kept]),
+        headers=headers,
+        labels=np.array([config.cohort.classes.index(p.label or "") for p in kept], dtype=np.intp),
+        classes=config.cohort.classes,
+        patients=tuple(kept),
+        recipe=check_one_recipe(headers),
+        exclusions=tuple(exclusions),
+    )
+
+
+def _exclusions(config: ExperimentConfig, cohort: Cohort, paths: Mapping[str, Path]) -> list[Exclusion]:
+    """Collect who is left out; the cohort's own faults stand in stage 1's table when that has run."""
+    table = config.bags_folder / "excluded.csv"
+    of_extract = [Exclusion(**row) for row in read_table(table)] if table.exists() else []
+    known = {(e.patient_id, e.phase, e.reason) for e in of_extract}
+    found = of_extract + [e for e in cohort.exclusions if (e.patient_id, e.phase, e.reason) not in known]
+    for patient in cohort.patients:
+        named = any(e.patient_id == patient.patient_id and not e.phase for e in found)
+        if patient.patient_id not in paths and not named:
+            found.append(
+                Exclusion(patient.patient_id, "", "aggregate", "no bag: stage 1 wrote none for this patient")
+            )
+        elif patient.label is None and not named:
+            found.append(Exclusion(patient.patient_id, "", "aggregate", "no label in the cohort table"))
+    for stranger in sorted(set(paths) - {patient.patient_id for patient in cohort.patients}):
+        found.append(Exclusion(stranger, "", "aggregate", "a bag without a row in the cohort table"))
+    return found
+
+
+def _check_classes(config: ExperimentConfig, patients: Sequence[Patient]) -> None:
+    found = {patient.label for patient in patients}
+    absent = [name for name in config.cohort.classes if name not in found]
+    if absent:
+        raise CohortError(
+            f"{config.cohort.table}: class {absent[0]} of the configuration has no patient with a bag and a label; "
+            "take it out of [cohort] classes, or see excluded.csv for who was left out"
+        )

@@ -1,0 +1,129 @@
+"""The laws of splitting patients."""
+
+import numpy as np
+import pytest
+
+from aggregate.folds import Fold
+from aggregate.splits import (
+    Roster,
+    fold_of_test,
+    leave_one_centre_out,
+    read_splits,
+    repeated_folds,
+    write_splits,
+)
+from pipeline.errors import FoldError, LeakError
+from pipeline.tables import TableStyle
+
+
+def roster(counts: tuple[int, ...] = (20, 15, 10), n_centres: int = 1) -> Roster:
+    labels = np.repeat(np.arange(len(counts)), counts)
+    rng = np.random.default_rng(3)
+    rng.shuffle(labels)
+    centres = rng.integers(n_centres, size=len(labels))
+    names = tuple(f"c{i}" for i in range(n_centres))
+    patients = tuple(f"p{i:03}" for i in range(len(labels)))
+    return Roster(patients, labels, ("A", "B", "C")[: len(counts)], centres, names)
+
+
+@pytest.fixture(scope="module")
+def folds() -> list[Fold]:
+    return repeated_folds(roster(), folds=5, repeats=3, tune_share=0.2, seed=1)
+
+
+def test_no_patient_is_in_two_roles_of_a_fold(folds):
+    for fold in folds:
+        everyone = np.concatenate([fold.train, fold.tune, fold.test])
+        assert sorted(everyone) == list(range(45))
+
+
+def test_every_patient_is_tested_once_per_repeat(folds):
+    assert (fold_of_test(folds, 45) >= 0).all()
+    for repeat in range(3):
+        tested = np.concatenate([f.test for f in folds if f.repeat == repeat])
+        assert sorted(tested) == list(range(45))
+
+
+def test_folds_differ_by_at_most_one_patient_of_each_class(folds):
+    labels = roster().labels
+    counts = np.array([np.bincount(labels[fold.test], minlength=3) for fold in folds])
+    assert (np.ptp(counts, axis=0) <= 1).all()
+
+
+def test_folds_differ_by_at_most_one_patient_of_each_centre_within_a_class():
+    people = roster((30, 30, 30), n_centres=3)
+    for fold in repeated_folds(people, folds=5, repeats=2, tune_share=0.2, seed=1):
+        for label in range(3):
+            for centre in range(3):
+                here = (people.labels == label) & (people.centres == centre)
+                assert abs(here[fold.test].sum() - here.sum() / 5) < 1
+
+
+def test_tuning_sees_every_class(folds):
+    labels = roster().labels
+    assert all(len(np.unique(labels[fold.tune])) == 3 for fold in folds)
+
+
+def test_repeats_draw_different_folds(folds):
+    assert not np.array_equal(folds[0].test, folds[5].test)
+
+
+def test_the_seed_decides_the_folds():
+    again = [repeated_folds(roster(), folds=3, repeats=1, tune_share=0.2, seed=s)[0].test for s in (7, 7, 8)]
+    assert np.array_equal(again[0], again[1])
+    assert not np.array_equal(again[0], again[2])
+
+
+@pytest.mark.parametrize(("rare", "advice"), [(4, "folds = 4 works"), (1, "no number of folds works")])
+def test_a_class_too_rare_names_the_number_of_folds_that_works(rare, advice):
+    with pytest.raises(FoldError, match=f"class B has {rare} patients, too few for 5 folds; {advice}"):
+        repeated_folds(roster((20, rare)), folds=5, repeats=1, tune_share=0.2, seed=0)
+
+
+def test_leave_one_centre_out_tests_each_centre_on_the_others():
+    people = roster((30, 30, 30), n_centres=3)
+    for centre, fold in enumerate(leave_one_centre_out(people, tune_share=0.2, seed=0)):
+        assert set(people.centres[fold.test]) == {centre}
+        assert centre not in people.centres[np.concatenate([fold.train, fold.tune])]
+
+
+def test_leave_one_centre_out_needs_two_centres():
+    with pytest.raises(FoldError, match="at least 2 centres"):
+        leave_one_centre_out(roster(), tune_share=0.2, seed=0)
+
+
+def test_splits_read_back_are_the_splits_written(tmp_path, folds):
+    people = roster()
+    write_splits(tmp_path / "splits.csv", folds, people.patient_ids, TableStyle(stamp={"weights": "w"}))
+    for written, read in zip(folds, read_splits(tmp_path / "splits.csv", people), strict=True):
+        assert (written.repeat, written.fold) == (read.repeat, read.fold)
+        assert all(
+            np.array_equal(getattr(written, role), getattr(read, role)) for role in ("train", "tune", "test")
+        )
+
+
+def user_file(tmp_path, *rows: str):
+    path = tmp_path / "mine.csv"
+    path.write_text("\n".join(["patient_id,repeat,fold,role", *rows]) + "\n")
+    return path
+
+
+def test_a_patient_in_two_roles_of_a_users_file_is_a_leak(tmp_path):
+    path = user_file(tmp_path, "p000,0,0,train", "p001,0,0,train", "p000,0,0,test")
+    with pytest.raises(LeakError, match="two roles"):
+        read_splits(path, roster())
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["p000,0,0,trian"], "unknown role 'trian'"),
+        (["nobody,0,0,test"], "'nobody' has no bag and label"),
+        (["p000,0,0,test", "p001,1,0,test"], "repeat 1 tests other patients"),
+        (["p000,0,0,test", "p000,0,1,test"], "tests a patient in two folds"),
+        ([], "found no row"),
+    ],
+)
+def test_a_faulty_users_file_is_refused_by_name(tmp_path, rows, message):
+    with pytest.raises(FoldError, match=message):
+        read_splits(user_file(tmp_path, *rows), roster())

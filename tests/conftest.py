@@ -1,0 +1,76 @@
+"""Material that several rooms of the suite share."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.bags import Bag, BagHeader, Recipe, Source, write_bag
+
+PHASES = ("NC", "AP", "PVP", "DP")
+CLASSES = ("HCC", "iCCA", "cHCC-CCA")
+RECIPE = Recipe("resnet18", "penultimate", "random:0", "0" * 64, "float32", {"crop_mm": 96.0})
+
+
+def draw_bag(
+    patient_id: str, label: int, rng: np.random.Generator, *, dim: int = 16, signal: float = 1.5
+) -> Bag:
+    """Draw a bag whose arterial instances shift along the axis of the label; a phase is missing now and then."""
+    present = [p for p in range(4) if p == 1 or rng.random() > 0.15]
+    phase = np.repeat(present, rng.integers(2, 7, size=len(present))).astype(np.int8)
+    features = rng.normal(size=(len(phase), dim)).astype(np.float32)
+    features[phase == 1, label] += signal
+    index = np.concatenate([np.arange(np.sum(phase == p)) for p in present]).astype(np.int32)
+    sources = {
+        PHASES[p]: Source(f"{patient_id}_{p}.nii.gz", f"{patient_id}-{p}", "m", "drawn", (1.0, 1.0, 5.0), 40)
+        for p in present
+    }
+    missing = {name: "no scan in the cohort table" for name in PHASES if name not in sources}
+    return Bag(
+        header=BagHeader(
+            patient_id, PHASES, missing, ("tight",), RECIPE, sources, f"key-{patient_id}-{label}", 96e3, 224
+        ),
+        features=features,
+        phase=phase,
+        slice_index=index,
+        z_mm=(index * 5).astype(np.float32),
+        tumour_area_mm2=rng.uniform(50, 900, size=len(phase)).astype(np.float32),
+        lesion=np.ones(len(phase), dtype=np.int16),
+        scale=np.zeros(len(phase), dtype=np.int8),
+    )
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20261123)
+
+
+@pytest.fixture(scope="session")
+def bags_and_labels() -> tuple[list[Bag], np.ndarray]:
+    """Sixty patients of three classes with a signal in the arterial phase."""
+    rng = np.random.default_rng(5)
+    labels = np.tile(np.arange(3), 20)
+    return [draw_bag(f"p{i:03}", int(label), rng) for i, label in enumerate(labels)], labels
+
+
+@pytest.fixture
+def experiment_folder(tmp_path: Path, bags_and_labels) -> Callable[..., Path]:
+    """Write bags, a cohort table and a configuration; return a function that adds TOML and gives its path."""
+    bags, labels = bags_and_labels
+    rows = ["patient_id,phase,image,mask,label,age,centre"]
+    for i, (bag, label) in enumerate(zip(bags, labels, strict=True)):
+        write_bag(tmp_path / "out" / "bags", bag)
+        rows += [
+            f"{bag.patient_id},{p},{p}.nii.gz,,{CLASSES[label]},{40 + i % 37},c{i % 2}"
+            for p in bag.header.sources
+        ]
+    (tmp_path / "cohort.csv").write_text("\n".join(rows) + "\n")
+
+    def configuration(text: str) -> Path:
+        path = tmp_path / "experiment.toml"
+        head = 'name = "toy"\noutput = "out"\n[cohort]\ntable = "cohort.csv"\n'
+        path.write_text(head + text)
+        return path
+
+    return configuration

@@ -1,0 +1,104 @@
+"""Reading the cohort table: text stays text, faults become exclusions, the rest goes on."""
+
+import pytest
+
+from pipeline.cohort import read_cohort
+from pipeline.config import CohortSection
+from pipeline.errors import CohortError
+
+
+def cohort(tmp_path, *rows: str, header: str = "patient_id,phase,image,mask,label", **section):
+    table = tmp_path / "cohort.csv"
+    table.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return read_cohort(CohortSection(table=table, **section))
+
+
+def test_a_patient_named_007_stays_007(tmp_path):
+    assert cohort(tmp_path, "007,AP,a.nii.gz,m.nii.gz,HCC").patients[0].patient_id == "007"
+
+
+@pytest.mark.parametrize(
+    ("text", "phase"), [("art", "AP"), ("0000", "NC"), ("VEN", "PVP"), ("Delayed", "DP")]
+)
+def test_phase_aliases_of_public_datasets_are_known(tmp_path, text, phase):
+    assert list(cohort(tmp_path, f"p,{text},a,m,HCC").patients[0].scans) == [phase]
+
+
+@pytest.mark.parametrize(
+    ("text", "label"), [("ICC", "iCCA"), ("cca", "iCCA"), ("CHC", "cHCC-CCA"), ("hcc", "HCC")]
+)
+def test_label_aliases_are_known(tmp_path, text, label):
+    assert cohort(tmp_path, f"p,AP,a,m,{text}").patients[0].label == label
+
+
+def test_paths_are_relative_to_the_table(tmp_path):
+    scan = cohort(tmp_path, "p,AP,sub/a.nii.gz,m.nii.gz,HCC").patients[0].scans["AP"]
+    assert scan.image == tmp_path / "sub" / "a.nii.gz"
+
+
+def test_unknown_columns_are_covariates(tmp_path):
+    rows = cohort(tmp_path, "p,AP,a,m,HCC,63,F", header="patient_id,phase,image,mask,label,age,sex")
+    assert rows.patients[0].covariates == {"age": "63", "sex": "F"}
+
+
+def test_an_unknown_phase_excludes_its_row_and_the_rest_goes_on(tmp_path):
+    found = cohort(tmp_path, "p,AP,a,m,HCC", "p,T2,b,m,HCC")
+    assert list(found.patients[0].scans) == ["AP"]
+    (exclusion,) = found.exclusions
+    assert (exclusion.patient_id, exclusion.phase) == ("p", "T2")
+    assert exclusion.reason.startswith("line 3: unknown phase 'T2'; expected one of NC, AP, PVP, DP")
+
+
+def test_an_unknown_label_is_reported_and_the_scan_kept(tmp_path):
+    found = cohort(tmp_path, "p,AP,a,m,HCG")
+    assert found.patients[0].label is None
+    assert "unknown label 'HCG'; expected one of HCC, iCCA, cHCC-CCA" in found.exclusions[0].reason
+
+
+def test_a_duplicate_patient_and_phase_is_excluded_with_both_lines(tmp_path):
+    found = cohort(tmp_path, "p,AP,a,m,HCC", "p,art,b,m,HCC", "p,DP,c,m,HCC")
+    assert list(found.patients[0].scans) == ["DP"]
+    assert "lines 2, 3 name the same patient and phase" in found.exclusions[0].reason
+
+
+def test_one_mask_per_lesion_is_no_duplicate(tmp_path):
+    header = "patient_id,phase,image,mask,label,lesion_id"
+    found = cohort(tmp_path, "p,AP,a,m1,HCC,1", "p,AP,a,m2,HCC,2", header=header)
+    assert [name for name, _ in found.patients[0].scans["AP"].masks] == ["1", "2"]
+    assert not found.exclusions
+
+
+@pytest.mark.parametrize("patient_id", ["../p", ".hidden", "a/b", ""])
+def test_an_identifier_that_cannot_name_a_file_is_excluded(tmp_path, patient_id):
+    assert "cannot name a file" in cohort(tmp_path, f"{patient_id},AP,a,m,HCC").exclusions[0].reason
+
+
+def test_header_overrides_are_read(tmp_path):
+    header = "patient_id,phase,image,mask,label,spacing_z,flip_z,hu_intercept"
+    overrides = cohort(tmp_path, "p,AP,a,m,HCC,5,yes,-1024", header=header).patients[0].scans["AP"].overrides
+    assert overrides.spacing_mm == (None, None, 5.0)
+    assert (overrides.flip_z, overrides.hu_slope, overrides.hu_intercept) == (True, 1.0, -1024.0)
+
+
+def test_a_semicolon_table_with_a_byte_order_mark_is_read(tmp_path):
+    table = tmp_path / "cohort.csv"
+    table.write_text("patient_id;phase;image;mask;label\np;AP;a;m;HCC\n", encoding="utf-8-sig")
+    assert read_cohort(CohortSection(table=table)).patients[0].label == "HCC"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("patient_id,phase,image,mask\n", "column 'label' is missing"),
+        ("patient_id,phase,image,mask,label\n", "expected at least one row"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_an_error(tmp_path, text, message):
+    (tmp_path / "cohort.csv").write_text(text)
+    with pytest.raises(CohortError, match=message):
+        read_cohort(CohortSection(table=tmp_path / "cohort.csv"))
+
+
+def test_a_missing_table_says_where_it_was_expected(tmp_path):
+    with pytest.raises(CohortError, match="no such cohort table"):
+        read_cohort(CohortSection(table=tmp_path / "nowhere.csv"))

@@ -1,0 +1,66 @@
+"""The rules of the layout, as design decisions that a test can see."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import pipeline
+
+ROOT = Path(__file__).resolve().parents[1]
+ALLOWED = {
+    "pipeline": {"pipeline"},
+    "extract": {"extract", "pipeline"},
+    "aggregate": {"aggregate", "pipeline"},
+}
+SOURCES = [path for package in ALLOWED for path in sorted((ROOT / package).rglob("*.py"))]
+
+
+def imported_packages(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield (node.module or "").partition(".")[0]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_run_one_way(path):
+    package = path.relative_to(ROOT).parts[0]
+    assert set(imported_packages(path)) & set(ALLOWED) <= ALLOWED[package]
+
+
+def test_pipeline_imports_no_torch():
+    found = {name for path in (ROOT / "pipeline").rglob("*.py") for name in imported_packages(path)}
+    assert not found & {"torch", "torchvision"}
+
+
+def test_no_module_bears_a_package_name_or_an_empty_one():
+    names = {path.stem for path in SOURCES} | {
+        path.parent.name for path in SOURCES if path.parent.name not in ALLOWED
+    }
+    assert not names & {"pipeline", "extract", "aggregate", "utils", "helpers", "misc"}
+
+
+def test_package_inits_hold_a_docstring_and_nothing_else():
+    for path in SOURCES:
+        if path.name == "__init__.py":
+            (node,) = ast.parse(path.read_text(encoding="utf-8")).body
+            assert isinstance(node, ast.Expr), path
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_fits_in_400_lines_and_a_function_in_the_eye(path):
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\n") <= 400
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            described = isinstance(node.body[0], ast.Expr) and len(node.body) > 1
+            first = node.body[1].lineno if described else node.body[0].lineno
+            assert (node.end_lineno or 0) - first < 60, f"{path}: {node.name}"
+
+
+def test_the_packages_imported_are_those_of_this_checkout():
+    assert Path(pipeline.__file__).is_relative_to(ROOT)
