@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregate.predictions import Predictions
+from aggregate.statistics.config import StatisticsSection
 from aggregate.statistics.intervals import Estimate, Scale, bootstrap_interval, without_estimate
 from aggregate.statistics.measures import MACRO, Measurement, confusion, measure
-from aggregate.statistics.section import StatisticsSection
 from aggregate.tables.cells import interval_cells, or_not_estimable
 
 PERFORMANCE = "performance.csv"

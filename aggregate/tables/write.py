@@ -6,8 +6,8 @@ from threadpoolctl import threadpool_limits
 
 from aggregate.cohort_facts import CohortFacts
 from aggregate.predictions import Predictions
+from aggregate.statistics.config import StatisticsSection
 from aggregate.statistics.resamples import draw_resamples
-from aggregate.statistics.section import StatisticsSection
 from aggregate.tables.performance import (
     CONFUSION,
     CONFUSION_COLUMNS,
@@ -23,7 +23,6 @@ from pipeline.tables import TableStyle, write_table
 def write_tables(
     folder: Path,
     predictions: Predictions,
-    *,
     cohort: CohortFacts,
     settings: StatisticsSection,
     style: TableStyle | None = None,

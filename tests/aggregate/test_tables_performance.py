@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from aggregate.predictions import Predictions
+from aggregate.statistics.config import StatisticsSection
 from aggregate.statistics.resamples import draw_resamples
-from aggregate.statistics.section import StatisticsSection
 from aggregate.tables.performance import (
     CONFUSION_COLUMNS,
     PERFORMANCE_COLUMNS,
