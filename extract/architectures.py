@@ -1,0 +1,105 @@
+"""The table of encoders: which torchvision networks can be used, and where their features are read."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from extract.vision import torchvision_models
+from pipeline.errors import ConfigError
+
+PENULTIMATE = "penultimate"
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One row of the table: a torchvision network without its classification head.
+
+    Attributes:
+        name: torchvision's name of the network.
+        dim: length of the penultimate features.
+        head: name of the module that turns features into classes; it is replaced by the identity, and its keys
+            in a weight file are not read.
+        layers: mid layers that may be read instead, with the length of their features (mean over the map).
+        build_options: keyword arguments for torchvision's builder.
+    """
+
+    name: str
+    dim: int
+    head: str
+    layers: Mapping[str, int] = field(default_factory=dict)
+    build_options: Mapping[str, bool] = field(default_factory=dict)
+    pooled_by_head: bool = False
+    """The head also averages the feature map, so an average takes its place."""
+
+    def dim_of(self, layer: str) -> int:
+        """Return the length of the features of a layer.
+
+        Raises:
+            ConfigError: the network has no such layer to read.
+        """
+        if layer == PENULTIMATE:
+            return self.dim
+        if layer not in self.layers:
+            known = ", ".join((PENULTIMATE, *self.layers))
+            raise ConfigError(f"encoder {self.name} has no layer {layer!r}; expected one of {known}")
+        return self.layers[layer]
+
+    def build(self) -> nn.Module:
+        """Return the network with fresh weights from torch's present seed and the identity for a head."""
+        network: nn.Module = torchvision_models().get_model(self.name, weights=None, **self.build_options)
+        parent, _, last = self.head.rpartition(".")
+        stand_in = nn.AdaptiveAvgPool2d(1) if self.pooled_by_head else nn.Identity()
+        setattr(network.get_submodule(parent), last, stand_in)
+        return network
+
+
+def _resnet(name: str, widths: tuple[int, int, int, int]) -> Architecture:
+    layers = {f"layer{i + 1}": width for i, width in enumerate(widths)}
+    return Architecture(name, widths[-1], "fc", layers)
+
+
+def _efficientnet(name: str, dim: int) -> Architecture:
+    return Architecture(name, dim, "classifier.1")
+
+
+_ROWS = (
+    _resnet("resnet18", (64, 128, 256, 512)),
+    _resnet("resnet34", (64, 128, 256, 512)),
+    _resnet("resnet50", (256, 512, 1024, 2048)),
+    Architecture(
+        "densenet121",
+        1024,
+        "classifier",
+        {"features.denseblock1": 256, "features.denseblock2": 512, "features.denseblock3": 1024},
+    ),
+    Architecture("inception_v3", 2048, "fc", {}, {"aux_logits": False, "init_weights": False}),
+    Architecture("squeezenet1_0", 512, "classifier", pooled_by_head=True),
+    Architecture("mobilenet_v3_small", 576, "classifier"),
+    Architecture("mobilenet_v3_large", 960, "classifier"),
+    _efficientnet("efficientnet_b0", 1280),
+    _efficientnet("efficientnet_b3", 1536),
+    _efficientnet("efficientnet_v2_s", 1280),
+    Architecture("regnet_y_400mf", 440, "fc"),
+    Architecture("regnet_y_1_6gf", 888, "fc"),
+    Architecture("convnext_tiny", 768, "classifier.2"),
+    Architecture("convnext_small", 768, "classifier.2"),
+    Architecture("swin_t", 768, "head"),
+    Architecture("vit_b_16", 768, "heads"),
+)
+
+ARCHITECTURES: Mapping[str, Architecture] = {row.name: row for row in _ROWS}
+
+
+def find_architecture(name: str) -> Architecture:
+    """Return the row of the table for a name.
+
+    Raises:
+        ConfigError: there is none; the nearest name is told.
+    """
+    if name not in ARCHITECTURES:
+        near = difflib.get_close_matches(name, ARCHITECTURES, n=1)
+        hint = f"nearest: {near[0]!r}" if near else f"expected one of {', '.join(ARCHITECTURES)}"
+        raise ConfigError(f"unknown encoder {name!r}; {hint}; `extract.py encoders` lists them")
+    return ARCHITECTURES[name]

@@ -1,0 +1,133 @@
+"""Laws of the frozen encoder."""
+
+import pytest
+import torch
+
+from extract.architectures import ARCHITECTURES
+from extract.checkpoints import find_checkpoint, load_strictly, read_checkpoint
+from extract.encoders import load_encoder
+from extract.vision import torchvision_models
+from extract.weights_description import WeightsDescription, card_text, radimagenet
+from pipeline.errors import ConfigError, WeightsError, WeightsNotFoundError
+
+MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
+STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    return torch.rand(5, 3, 64, 64, generator=torch.Generator().manual_seed(3))
+
+
+@pytest.fixture(scope="module")
+def small():
+    return load_encoder("resnet18", "random:0", precision="float32", device="cpu")
+
+
+@pytest.fixture
+def resnet_file(tmp_path):
+    def write(name="w.pth", *, change=None):
+        torch.manual_seed(1)
+        state = torchvision_models().resnet18(weights=None).state_dict()
+        state = change(state) if change else state
+        torch.save(state, tmp_path / name)
+        return tmp_path / name
+
+    return write
+
+
+def test_features_equal_a_plain_torchvision_forward(images, resnet_file):
+    path = resnet_file()
+    network = torchvision_models().resnet18(weights=None).eval()
+    network.load_state_dict(torch.load(path, weights_only=True))
+    network.fc = torch.nn.Identity()
+    with torch.inference_mode():
+        plain = network((images - MEAN) / STD)
+    ours = load_encoder("resnet18", str(path), precision="float32", device="cpu").embed(images)
+    torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-4)
+
+
+def test_an_image_has_the_same_bytes_whatever_it_comes_with(small, images):
+    together = small.embed(images)
+    alone = torch.cat([small.embed(image[None]) for image in images])
+    many = small.embed(images.repeat(14, 1, 1, 1))
+    assert torch.equal(together, alone)
+    assert torch.equal(together, many[-5:])
+
+
+def test_a_mid_layer_is_the_mean_over_its_map(images):
+    encoder = load_encoder("resnet18", "random:0", layer="layer3", precision="float32", device="cpu")
+    network = ARCHITECTURES["resnet18"].build()
+    load_strictly(network, ARCHITECTURES["resnet18"], find_checkpoint(ARCHITECTURES["resnet18"], "random:0"))
+    maps = []
+    network.layer3.register_forward_hook(lambda _module, _inputs, output: maps.append(output))
+    with torch.inference_mode():
+        network.eval()((images - MEAN) / STD)
+    torch.testing.assert_close(encoder.embed(images), maps[0].mean((2, 3)), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "model.", "module.model."])
+def test_a_wrapper_of_the_keys_is_taken_off(resnet_file, images, prefix):
+    wrapped = resnet_file("wrapped.pth", change=lambda s: {prefix + k: v for k, v in s.items()})
+    a, b = (load_encoder("resnet18", str(p), precision="float32") for p in (resnet_file(), wrapped))
+    assert torch.equal(a.embed(images), b.embed(images))
+
+
+def test_a_missing_and_an_unexpected_key_are_both_listed(resnet_file):
+    path = resnet_file(change=lambda s: {("odd" if k == "conv1.weight" else k): v for k, v in s.items()})
+    with pytest.raises(WeightsError, match=r"1 keys missing: conv1.weight; 1 keys unexpected: odd"):
+        load_encoder("resnet18", str(path))
+
+
+def test_weights_of_another_network_stop_the_run(resnet_file):
+    with pytest.raises(WeightsError, match="do not fit densenet121"):
+        load_encoder("densenet121", str(resnet_file()))
+
+
+def test_a_file_that_would_run_code_is_refused(tmp_path):
+    torch.save({"conv1.weight": torch.nn.Linear(1, 1)}, tmp_path / "evil.pth")
+    with pytest.raises(WeightsError, match="not a file of tensors"):
+        load_encoder("resnet18", str(tmp_path / "evil.pth"))
+
+
+def test_weights_that_cannot_be_had_say_what_to_put_where(tmp_path):
+    with pytest.raises(WeightsNotFoundError, match=r"nowhere.pth: no such weight file; put it there"):
+        load_encoder("resnet18", str(tmp_path / "nowhere.pth"))
+
+
+@pytest.mark.parametrize("name", ["resnet50", "densenet121", "inception_v3"])
+def test_radimagenet_files_fit_and_bring_their_own_normalisation(tmp_path, name):
+    network = torchvision_models().get_model(name, weights=None, **ARCHITECTURES[name].build_options)
+    children = list(network.children())
+    body = torch.nn.Sequential(*children[:-1])
+    torch.save({f"backbone.{k}": v for k, v in body.state_dict().items()}, tmp_path / "w.pt")
+    checkpoint = read_checkpoint(ARCHITECTURES[name], tmp_path / "w.pt")
+    load_strictly(ARCHITECTURES[name].build(), ARCHITECTURES[name], checkpoint)
+    assert checkpoint.description == radimagenet(name)
+
+
+def test_a_card_beside_the_file_decides_over_its_keys(resnet_file):
+    path = resnet_file()
+    path.with_suffix(".json").write_text(
+        card_text(WeightsDescription("resnet18", value_range=(-1.0, 1.0)), trained_on="phantoms")
+    )
+    assert load_encoder("resnet18", str(path)).description.value_range == (-1.0, 1.0)
+
+
+def test_the_normalisation_is_that_of_the_description(small):
+    ones = torch.ones(1, 3, 2, 2)
+    torch.testing.assert_close(small.normalise(ones), ((1 - MEAN) / STD).expand_as(ones))
+
+
+def test_an_unknown_encoder_is_told_the_nearest():
+    with pytest.raises(ConfigError, match="nearest: 'resnet18'"):
+        load_encoder("resnet_18", "random:0")
+
+
+def test_random_weights_follow_from_their_seed_and_leave_torchs_own_seed_alone():
+    torch.manual_seed(7)
+    expected = torch.rand(1)
+    torch.manual_seed(7)
+    a, b, c = (find_checkpoint(ARCHITECTURES["squeezenet1_0"], f"random:{s}").sha256 for s in (1, 1, 2))
+    assert a == b != c
+    assert torch.equal(torch.rand(1), expected)
