@@ -1,0 +1,122 @@
+"""Write a synthetic cohort: images, masks and tables beside the cohort table."""
+
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+from joblib import Parallel, delayed
+from threadpoolctl import threadpool_limits
+
+from extract.phantom import truth
+from extract.phantom.config import PhantomSection
+from extract.phantom.nifti import nifti_writer
+from extract.phantom.scanner import acquire, affine
+from extract.phantom.subjects import ScanPlan, Subject, draw_subjects
+from pipeline.errors import CohortError
+from pipeline.files import written_whole
+from pipeline.provenance import sha256_of_json
+
+GENERATOR = 1
+"""Raised whenever the same section gives other bytes than before."""
+MARKER = "phantom.json"
+TRUTH = "truth.csv"
+_FOLDERS = ("images", "masks", "livers")
+_FILES = "PH*_*.nii.gz"
+Progress = Callable[[int, int], None]
+
+
+def write_cohort(section: PhantomSection, table: Path, *, progress: Progress | None = None) -> bool:
+    """Write the cohort that a section describes; return False if it lay there already and was left alone.
+
+    Args:
+        section: what to draw.
+        table: the cohort table; images, masks, truth.csv and a marker with the section go beside it.
+        progress: called with the number of patients written and their total.
+
+    Raises:
+        CohortError: the section asks for no patient, or `table` exists and is not the work of this function.
+    """
+    if is_written(section, table):
+        return False
+    _clear(table)
+    subjects = draw_subjects(section)
+    if not subjects:
+        raise CohortError("[phantom] patients: expected at least one patient, found none")
+    for folder in _FOLDERS:
+        (table.parent / folder).mkdir(parents=True, exist_ok=True)
+    tasks = (delayed(_write_subject)(subject, section.matrix, table.parent) for subject in subjects)
+    finished = Parallel(n_jobs=section.jobs, return_as="generator_unordered")(tasks)
+    for done, _ in enumerate(finished, start=1):
+        if progress is not None:
+            progress(done, len(subjects))
+    truth.write_truth(table.with_name(TRUTH), subjects, section)
+    truth.write_cohort_table(table, subjects)
+    with written_whole(table.with_name(MARKER)) as sibling:
+        sibling.write_text(json.dumps(_identity(section), indent=1) + "\n", encoding="utf-8")
+    return True
+
+
+def is_written(section: PhantomSection, table: Path) -> bool:
+    """Return whether the cohort of exactly this section lies at `table`, whole."""
+    return table.is_file() and _read_marker(table).get("sha256") == _identity(section)["sha256"]
+
+
+def _identity(section: PhantomSection) -> dict[str, object]:
+    drawn = section.model_dump(mode="json", exclude={"jobs", "preset"})
+    return {"generator": GENERATOR, "sha256": sha256_of_json([GENERATOR, drawn]), "section": drawn}
+
+
+def _read_marker(table: Path) -> dict[str, object]:
+    try:
+        marker = json.loads(table.with_name(MARKER).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return marker if isinstance(marker, dict) else {}
+
+
+def _clear(table: Path) -> None:
+    """Remove an older phantom, marker first; refuse to touch a cohort that is none."""
+    marker = table.with_name(MARKER)
+    if table.exists() and not marker.exists():
+        raise CohortError(
+            f"{table}: a cohort lies here that `phantom` did not write; expected a path of its own under "
+            "[cohort] table, or remove the file"
+        )
+    table.unlink(missing_ok=True)
+    for folder in _FOLDERS if marker.exists() else ():
+        for file in (table.parent / folder).glob(_FILES):
+            file.unlink()
+    marker.unlink(missing_ok=True)
+
+
+def _write_subject(subject: Subject, matrix: int, folder: Path) -> str:
+    # One thread: the cores are shared by patients, and sums keep their order whatever the machine.
+    with threadpool_limits(limits=1):
+        for plan in subject.scans:
+            _write_scan(subject, plan, matrix, folder)
+    return subject.patient_id
+
+
+def _write_scan(subject: Subject, plan: ScanPlan, matrix: int, folder: Path) -> None:
+    shape, to_scanner = (matrix, matrix, plan.n_slices), affine(plan, matrix)
+    with ExitStack() as stack:
+        write_image = stack.enter_context(
+            nifti_writer(folder / truth.image_path(subject, plan), shape, to_scanner, np.int16)
+        )
+        write_liver = stack.enter_context(
+            nifti_writer(folder / truth.liver_path(subject, plan), shape, to_scanner, np.uint8)
+        )
+        write_mask = (
+            stack.enter_context(
+                nifti_writer(folder / truth.mask_path(subject, plan), shape, to_scanner, np.uint8)
+            )
+            if plan.has_mask
+            else None
+        )
+        for slab in acquire(subject, plan, matrix):
+            write_image(slab.hu)
+            write_liver(slab.liver)
+            if write_mask is not None:
+                write_mask(slab.tumour)

@@ -1,0 +1,52 @@
+"""The command `extract.py phantom`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from extract.phantom.cohort import write_cohort
+from extract.phantom.config import PhantomSection
+from extract.phantom.montage import write_montage
+from pipeline.cohort import read_cohort
+from pipeline.config import ExperimentConfig, load_config
+
+
+class PhantomConfig(ExperimentConfig):
+    """A configuration whose table [phantom] is read."""
+
+    phantom: PhantomSection = PhantomSection()
+
+
+def phantom(
+    config: Annotated[Path, typer.Argument(help="Configuration (TOML) with a table [phantom].")],
+    *,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Also write a PNG montage: patients x phases.")
+    ] = False,
+    override: Annotated[
+        list[str] | None, typer.Option("--set", help="Change one key, such as phantom.seed=1.")
+    ] = None,
+) -> None:
+    """Write the synthetic cohort that a configuration describes, unless it lies there already."""
+    console = Console()
+    experiment = load_config(config, PhantomConfig, overrides=override or ())
+    table = experiment.cohort.table
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("phantom patients", total=None)
+        written = write_cohort(
+            experiment.phantom,
+            table,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    cohort = read_cohort(experiment.cohort)
+    scans = sum(len(patient.scans) for patient in cohort.patients)
+    verb = "wrote" if written else "unchanged, left as it is:"
+    console.print(f"{verb} {table}: {len(cohort.patients)} patients, {scans} scans", highlight=False)
+    if preview:
+        picture = table.with_name("preview.png")
+        write_montage(picture, cohort, experiment.cohort.phases)
+        console.print(f"wrote {picture}", highlight=False)

@@ -1,0 +1,75 @@
+"""The table [phantom] of a configuration: which synthetic cohort to write."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from extract.phantom.facts import CLASSES, PHASES, ClassName, PhaseName
+from pipeline.config import Section
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    # Seconds, for tests.
+    "tiny": {"patients": {"HCC": 3, "iCCA": 3, "cHCC-CCA": 3}, "matrix": 96, "thickness_mm": (7.5, 10.0)},
+    # Under 30 s on 2 cores, for `make demo`.
+    "demo": {"patients": {"HCC": 12, "iCCA": 12, "cHCC-CCA": 12}, "matrix": 208, "thickness_mm": (5.0, 7.5)},
+    # The size and balance of a single-centre cohort (45/45/30), for experiments.
+    "study": {"patients": {"HCC": 45, "iCCA": 45, "cHCC-CCA": 30}, "matrix": 256, "thickness_mm": (2.5, 5.0)},
+    # Clinical matrix and thin slices, for benchmarks.
+    "full": {"patients": {"HCC": 2, "iCCA": 2, "cHCC-CCA": 2}, "matrix": 512, "thickness_mm": (1.0, 1.25)},
+}
+
+
+class PhantomSection(Section):
+    """[phantom]: a preset, and whatever of it is to be changed. Every key but `jobs` changes the bytes."""
+
+    preset: Literal["tiny", "demo", "study", "full"] = "demo"
+    """Gives `patients`, `matrix` and `thickness_mm` where they are not given."""
+    seed: int = Field(0, ge=0)
+    """The whole cohort follows from it: same seed, same bytes."""
+    patients: Mapping[ClassName, int] = {"HCC": 1, "iCCA": 1, "cHCC-CCA": 1}
+    """Number of patients per class."""
+    matrix: int = Field(208, ge=64, le=1024)
+    """Pixels along each side of a slice; the field of view (330 to 430 mm) does not change with it."""
+    thickness_mm: tuple[float, ...] = Field((5.0,), min_length=1)
+    """Slice thicknesses, one drawn per phase; slices touch."""
+    missing: Mapping[PhaseName, float] = {
+        "NC": 0.25,
+        "AP": 0.04,
+        "PVP": 0.03,
+        "DP": 0.12,
+    }
+    """Share of patients without that phase; by guideline the non-contrast phase is optional."""
+    masks: Literal["every phase", "one phase"] = "every phase"
+    """Whether each phase has a tumour mask, or one phase of each patient (as in WAW-TACE)."""
+    tumour_size: Literal["equal across classes", "as documented"] = "equal across classes"
+    """The second leaves size confounded with class: cHCC-CCA small, iCCA large."""
+    centres: tuple[str, ...] = Field(("A", "B", "C"), min_length=1)
+    """Centres differ in kernel, noise, slice thickness and array orientation."""
+    centre_follows_class: float = Field(0.0, ge=0.0, le=1.0)
+    """0: centre and class are independent. 1: each class has a centre of its own, which is a leak."""
+    jobs: int = -1
+    """Patients drawn at the same time; -1 means one per core."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_preset(cls, values: object) -> object:
+        if not isinstance(values, dict):
+            return values
+        return {**PRESETS.get(str(values.get("preset", "demo")), {}), **values}
+
+    @field_validator("patients", "missing")
+    @classmethod
+    def _not_negative(cls, values: Mapping[str, float], info: ValidationInfo) -> Mapping[str, float]:
+        highest = 1.0 if info.field_name == "missing" else float("inf")
+        if any(not 0 <= value <= highest for value in values.values()) or not values:
+            raise ValueError(f"expected numbers from 0 to {highest:g}")
+        order = PHASES if info.field_name == "missing" else CLASSES
+        return {name: values.get(name, type(next(iter(values.values())))(0)) for name in order}
+
+    @field_validator("thickness_mm")
+    @classmethod
+    def _thickness_of_a_ct(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if any(not 0.4 <= value <= 10 for value in values):
+            raise ValueError("expected slice thicknesses from 0.4 to 10 mm")
+        return values

@@ -1,0 +1,205 @@
+"""Patients drawn whole before any voxel: label, centre, signs, HU, anatomy, tumour and scans."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from extract.phantom import facts
+from extract.phantom.anatomy import LIVER_BOTTOM_MM, LIVER_TOP_MM, Anatomy, draw_anatomy
+from extract.phantom.config import PhantomSection
+from extract.phantom.geometry import Vector
+from extract.phantom.hounsfield import TIMINGS, draw_hounsfield
+from extract.phantom.signs import draw_signs
+from extract.phantom.tumour import Tumour, draw_diameter, draw_tumour
+
+_ORIENTATIONS = ((1, 1), (-1, -1), (-1, 1))
+_KERNELS_MM = (0.85, 0.7, 0.55)
+_NOISE_OF_CENTRE = (0.9, 1.0, 1.12)
+"""[A] Centres differ: soft and quiet to sharp and noisy kernels; arrays stored RAS, LPS, LAS."""
+_BOLD_TABLE_MM = 1200.0
+
+
+@dataclass(frozen=True)
+class ScanPlan:
+    """One phase as it will be acquired.
+
+    Attributes:
+        phase: phase name.
+        spacing_mm: pixel side.
+        thickness_mm: slice thickness, which is also the distance of slices.
+        n_slices: number of slices.
+        bottom_mm: centre of the lowest slice, in scanner coordinates.
+        shift_mm: where breathing has moved the patient, along x, y, z.
+        noise_hu: standard deviation of the noise.
+        kernel_mm: standard deviation of the reconstruction kernel.
+        orientation: signs of the stored x and y axes in RAS+.
+        has_mask: whether a tumour mask is written.
+        hu: organ or compartment -> HU in this phase.
+        noise_seed: seeds of the noise.
+    """
+
+    phase: str
+    spacing_mm: float
+    thickness_mm: float
+    n_slices: int
+    bottom_mm: float
+    shift_mm: Vector
+    noise_hu: float
+    kernel_mm: float
+    orientation: tuple[int, int]
+    has_mask: bool
+    hu: Mapping[str, float]
+    noise_seed: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One patient with everything drawn but the voxels."""
+
+    patient_id: str
+    label: str
+    centre: str
+    age: int
+    sex: str
+    signs: Mapping[str, bool]
+    hcc_fraction: float
+    diameter_mm: float
+    arterial_timing: str
+    anatomy: Anatomy
+    tumour: Tumour
+    hu: Mapping[str, tuple[float, ...]]
+    """Organ or compartment -> HU in each of facts.PHASES, also in those not acquired."""
+    scans: tuple[ScanPlan, ...]
+    """Phases acquired, in order."""
+
+
+def draw_subjects(section: PhantomSection) -> tuple[Subject, ...]:
+    """Draw the whole cohort, patients of all classes in random order."""
+    rng = np.random.default_rng(section.seed)
+    labels = np.repeat(np.arange(len(facts.CLASSES)), [section.patients[c] for c in facts.CLASSES])
+    labels = rng.permutation(labels)
+    signs = draw_signs(labels, rng)
+    hounsfield = draw_hounsfield(signs, rng)
+    centres = _draw_centres(labels, section, rng)
+    digits = max(3, len(str(len(labels))))
+    subjects = []
+    for i, label in enumerate(labels):
+        levels = {**hounsfield.organs, **hounsfield.lesions}
+        subjects.append(
+            _draw_subject(
+                section,
+                number=i,
+                patient_id=f"PH{i + 1:0{digits}d}",
+                label=facts.CLASSES[label],
+                centre=int(centres[i]),
+                signs=signs.row(i),
+                hcc_fraction=float(signs.hcc_fraction[i]),
+                hu={name: tuple(float(v) for v in values[i]) for name, values in levels.items()},
+                timing=TIMINGS[hounsfield.arterial_timing[i]],
+            )
+        )
+    return tuple(subjects)
+
+
+def _draw_subject(  # noqa: PLR0913 - one argument per thing drawn for the cohort at once
+    section: PhantomSection,
+    *,
+    number: int,
+    patient_id: str,
+    label: str,
+    centre: int,
+    signs: Mapping[str, bool],
+    hcc_fraction: float,
+    hu: Mapping[str, tuple[float, ...]],
+    timing: str,
+) -> Subject:
+    rng = np.random.default_rng((section.seed, number, 1))
+    anatomy = draw_anatomy(cirrhosis=signs["cirrhosis"], rng=rng)
+    diameter = draw_diameter(label, equal=section.tumour_size == "equal across classes", rng=rng)
+    mean, sd = facts.AGE[label]
+    return Subject(
+        patient_id=patient_id,
+        label=label,
+        centre=section.centres[centre],
+        age=int(np.clip(round(mean + sd * rng.standard_normal()), 21, 92)),
+        sex="M" if rng.random() < facts.MALE[label] else "F",
+        signs=signs,
+        hcc_fraction=hcc_fraction,
+        diameter_mm=diameter,
+        arterial_timing=timing,
+        anatomy=anatomy,
+        tumour=draw_tumour(anatomy, signs, diameter_mm=diameter, hcc_fraction=hcc_fraction, rng=rng),
+        hu=hu,
+        scans=tuple(_draw_scans(section, number, centre, hu, rng)),
+    )
+
+
+def _draw_scans(
+    section: PhantomSection,
+    number: int,
+    centre: int,
+    hu: Mapping[str, tuple[float, ...]],
+    rng: np.random.Generator,
+) -> Sequence[ScanPlan]:
+    present = _draw_phases(section, rng)
+    masked = _draw_masked(section, present, rng)
+    field_of_view = rng.uniform(*facts.FIELD_OF_VIEW_MM)
+    table = rng.uniform(-_BOLD_TABLE_MM, 0)
+    style = centre % len(_KERNELS_MM)
+    scans = []
+    for phase in present:
+        index = facts.PHASES.index(phase)
+        thickness = _draw_thickness(section, centre, rng)
+        shift = tuple(rng.uniform(-limit, limit) for limit in facts.BREATHING_MM)
+        below, above = rng.uniform(2, 30), rng.uniform(4, 18)
+        length = LIVER_TOP_MM - LIVER_BOTTOM_MM + below + above
+        low, high = facts.NOISE_LIMITS
+        noise = rng.uniform(*facts.NOISE_AT_5_MM) * (5 / thickness) ** 0.42 * _NOISE_OF_CENTRE[style]
+        scans.append(
+            ScanPlan(
+                phase=phase,
+                spacing_mm=field_of_view / section.matrix,
+                thickness_mm=thickness,
+                n_slices=int(np.ceil(length / thickness)),
+                bottom_mm=table + LIVER_BOTTOM_MM - below,
+                shift_mm=(shift[0], shift[1], table + shift[2]),
+                noise_hu=float(np.clip(noise, low, high)),
+                kernel_mm=_KERNELS_MM[style],
+                orientation=_ORIENTATIONS[style],
+                has_mask=phase in masked,
+                hu={name: values[index] for name, values in hu.items()},
+                noise_seed=(section.seed, number, 2, index),
+            )
+        )
+    return scans
+
+
+def _draw_phases(section: PhantomSection, rng: np.random.Generator) -> tuple[str, ...]:
+    """Drop phases at their rates; a patient without any keeps the portal venous one."""
+    present = tuple(p for p in facts.PHASES if rng.random() >= section.missing[p])
+    return present or ("PVP",)
+
+
+def _draw_masked(section: PhantomSection, present: Sequence[str], rng: np.random.Generator) -> Sequence[str]:
+    """Choose the phases with a tumour mask; a single one as often AP, PVP, DP, NC as in WAW-TACE."""
+    if section.masks == "every phase":
+        return present
+    often = np.array([{"NC": 2, "AP": 90, "PVP": 48, "DP": 24}[phase] for phase in present], float)
+    return [present[rng.choice(len(present), p=often / often.sum())]]
+
+
+def _draw_thickness(section: PhantomSection, centre: int, rng: np.random.Generator) -> float:
+    """Draw a thickness; each centre uses one of them in most phases."""
+    usual = section.thickness_mm[centre % len(section.thickness_mm)]
+    return float(usual if rng.random() < 0.6 else rng.choice(section.thickness_mm))
+
+
+def _draw_centres(
+    labels: NDArray[np.intp], section: PhantomSection, rng: np.random.Generator
+) -> NDArray[np.intp]:
+    n = len(section.centres)
+    at_random = rng.integers(n, size=len(labels))
+    own = labels % n
+    return np.where(rng.random(len(labels)) < section.centre_follows_class, own, at_random)
