@@ -1,0 +1,1 @@
+"""What the classes mean: explanations from out-of-fold models, each beside its control."""

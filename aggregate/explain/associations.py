@@ -1,0 +1,202 @@
+"""How the scores of a model go with what a radiologist would measure, and whether the features hold it at all."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata, spearmanr
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import RidgeCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from statsmodels.stats.multitest import multipletests
+from threadpoolctl import threadpool_limits
+
+from aggregate.explain.resampling import Resampling
+from aggregate.folds import Fold
+from pipeline.bags import Bag
+
+FEWEST_PATIENTS = 8
+"""A concept known of fewer patients gets no correlation."""
+_ALPHAS = tuple(np.logspace(0, 6, 13))
+
+SCORE_COLUMNS = ("model", "class", "concept", "spearman", "ci_low", "ci_high", "p_value", "p_holm",
+                 "spearman_reference", "n")  # fmt: skip
+PROBE_COLUMNS = ("concept", "spearman", "ci_low", "ci_high", "r_squared", "spearman_shuffled",
+                 "spearman_size", "n")  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Concepts:
+    """What was measured on the patients.
+
+    Attributes:
+        names: concept names.
+        values: float64 (patients, concepts); NaN where a phase is missing.
+    """
+
+    names: tuple[str, ...]
+    values: NDArray[np.float64]
+
+
+def score_rows(
+    scores: Mapping[str, NDArray[np.float64]],
+    concepts: Concepts,
+    labels: NDArray[np.intp],
+    classes: Sequence[str],
+    resampling: Resampling,
+) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows of concept_scores.csv: model x class x concept.
+
+    The correlation is between the out-of-fold probability of a class (mean over the repeats) and the concept.
+    Beside it stands the correlation of the concept with the reference label itself, which is what a perfect
+    model would show. Holm's correction is over the classes and concepts of one model.
+
+    Args:
+        scores: model -> float64 (patients, classes).
+        concepts: of the same patients.
+        labels: intp (patients,).
+        classes: class names.
+        resampling: of the same patients.
+    """
+    for model, probabilities in scores.items():
+        rows = [
+            _score_row((model, classes[k]), probabilities[:, k], labels == k, (name, values), resampling)
+            for k in range(len(classes))
+            for name, values in zip(concepts.names, concepts.values.T, strict=True)
+        ]
+        tested = [row for row in rows if row["p_value"] is not None]
+        if tested:
+            adjusted = multipletests([row["p_value"] for row in tested], method="holm")[1]
+            for row, p in zip(tested, adjusted, strict=True):
+                row["p_holm"] = float(p)
+        yield from rows
+
+
+def _score_row(
+    names: tuple[str, str],
+    score: NDArray[np.float64],
+    is_class: NDArray[np.bool_],
+    concept: tuple[str, NDArray[np.float64]],
+    resampling: Resampling,
+) -> dict[str, Any]:
+    name, values = concept
+    known = np.flatnonzero(np.isfinite(values))
+    row: dict[str, Any] = dict.fromkeys(SCORE_COLUMNS)
+    row |= {"model": names[0], "class": names[1], "concept": name, "n": len(known)}
+    if len(known) < FEWEST_PATIENTS or np.ptp(values[known]) == 0 or np.ptp(score[known]) == 0:
+        return row
+    cells = resampling.correlation_cells(
+        rank_correlation_draws(score[known], values[known], resampling.weights[known]), len(known)
+    )
+    row |= {"spearman": cells["estimate"], "ci_low": cells["ci_low"], "ci_high": cells["ci_high"]}
+    row["p_value"] = float(spearmanr(score[known], values[known]).pvalue)
+    if 0 < is_class[known].sum() < len(known):
+        row["spearman_reference"] = float(spearmanr(is_class[known], values[known]).statistic)
+    return row
+
+
+def rank_correlation_draws(
+    a: NDArray[np.float64], b: NDArray[np.float64], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return Spearman's correlation in every draw of the patients, float64 (draws,).
+
+    The ranks are those of the whole cohort: within a draw they are the same up to ties and spacing, and one
+    weighted correlation of fixed ranks is thousands of sorts cheaper.
+
+    Args:
+        a: float64 (n,).
+        b: float64 (n,).
+        weights: float64 (n, draws), how often each patient counts.
+    """
+    ranks = np.stack([rankdata(a), rankdata(b)])
+    total = weights.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = ranks @ weights / total  # (2, draws)
+        square = ranks**2 @ weights / total - mean**2
+        product = (ranks[0] * ranks[1]) @ weights / total - mean[0] * mean[1]
+        correlation: NDArray[np.float64] = product / np.sqrt(square[0] * square[1])
+    return correlation
+
+
+def phase_means(bags: Sequence[Bag]) -> NDArray[np.float64]:
+    """Return one row per patient: the mean frozen features of each phase side by side, NaN where it is missing."""
+    n_phases, width = len(bags[0].header.phase_names), bags[0].features.shape[1]
+    table = np.full((len(bags), n_phases, width), np.nan)
+    for row, bag in enumerate(bags):
+        for phase in np.unique(bag.phase):
+            table[row, phase] = bag.features[bag.phase == phase].mean(axis=0, dtype=np.float64)
+    return table.reshape(len(bags), -1)
+
+
+def probe_rows(
+    features: NDArray[np.float64],
+    size: NDArray[np.float64],
+    concepts: Concepts,
+    folds: Sequence[Fold],
+    resampling: Resampling,
+) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows of concept_probes.csv: how well a linear probe on the frozen features predicts each concept.
+
+    The probe (ridge regression, strength chosen within the training patients) is trained on train and tune and
+    predicts test, with the folds of the study. Controls: the same probe on shuffled values of the concept, and
+    the rank correlation of the concept with the number of slices.
+
+    Args:
+        features: float64 (patients, d).
+        size: float64 (patients,), instances in the bag.
+        concepts: of the same patients.
+        folds: one repeat, testing every patient once.
+        resampling: of the same patients.
+    """
+    rng = np.random.default_rng(0)
+    for name, values in zip(concepts.names, concepts.values.T, strict=True):
+        known = np.isfinite(values)
+        row: dict[str, Any] = {**dict.fromkeys(PROBE_COLUMNS), "concept": name, "n": int(known.sum())}
+        if known.sum() >= 2 * FEWEST_PATIENTS and np.ptp(values[known]) > 0:
+            predicted = _probe(features, values, folds)
+            shuffled = values.copy()
+            shuffled[known] = rng.permutation(values[known])
+            both = np.flatnonzero(known & np.isfinite(predicted))
+            truth, guess = values[both], predicted[both]
+            draws = rank_correlation_draws(guess, truth, resampling.weights[both])
+            cells = resampling.correlation_cells(draws, len(both))
+            row |= {
+                "spearman": cells["estimate"],
+                "ci_low": cells["ci_low"],
+                "ci_high": cells["ci_high"],
+                "r_squared": float(1 - np.sum((truth - guess) ** 2) / np.sum((truth - truth.mean()) ** 2)),
+                "spearman_shuffled": _correlation(shuffled, _probe(features, shuffled, folds)),
+                "spearman_size": _correlation(values, size),
+                "n": len(both),
+            }
+        yield row
+
+
+def _probe(
+    features: NDArray[np.float64], values: NDArray[np.float64], folds: Sequence[Fold]
+) -> NDArray[np.float64]:
+    predicted = np.full(len(values), np.nan)
+    for fold in folds:
+        training = np.concatenate([fold.train, fold.tune])
+        training = training[np.isfinite(values[training])]
+        if len(training) < FEWEST_PATIENTS:
+            continue
+        # A missing phase gets the mean of the training patients: average, so it says nothing.
+        model = make_pipeline(
+            SimpleImputer(keep_empty_features=True), StandardScaler(), RidgeCV(alphas=_ALPHAS)
+        )
+        with threadpool_limits(limits=1):
+            predicted[fold.test] = model.fit(features[training], values[training]).predict(
+                features[fold.test]
+            )
+    return predicted
+
+
+def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float | None:
+    known = np.isfinite(a) & np.isfinite(b)
+    if known.sum() < FEWEST_PATIENTS or np.ptp(a[known]) == 0 or np.ptp(b[known]) == 0:
+        return None
+    return float(spearmanr(a[known], b[known]).statistic)

@@ -1,0 +1,170 @@
+"""Where a model looked, and how much of that a rule that never saw an image would have given as well."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from aggregate.explain.inputs import PerInstance
+from aggregate.explain.resampling import Resampling
+from pipeline.bags import Bag
+
+UNIFORM = "control: uniform"
+CENTRE = "control: centre slice"
+CENTRE_WIDTH = 1 / 6
+"""Standard deviation of the centre-slice prior as a share of the slices of a phase: +-3 SD span them."""
+
+ATTENTION_COLUMNS = ("model", "patient_id", "phase", "slice_number", "z_mm", "weight", "weight_sd", "rank",
+                     "uniform_weight", "centre_weight", "tumour_area_mm2")  # fmt: skip
+CHECK_COLUMNS = ("model", "measure", "estimate", "ci_low", "ci_high", "ci_method", "n")
+
+
+def uniform_weights(bag: Bag) -> NDArray[np.float64]:
+    """Return the weights of a rule that takes every slice alike, (n,)."""
+    return np.full(len(bag), 1 / len(bag))
+
+
+def centre_weights(bag: Bag) -> NDArray[np.float64]:
+    """Return the weights of a rule that trusts the middle of the tumour, (n,): a normal curve over each phase.
+
+    Each phase keeps its share of the slices; within it the weight falls off with the distance from the middle
+    slice. A prior of this kind beat the attention of trained models at finding lesions ("Normal Guidance").
+    """
+    weights = np.zeros(len(bag))
+    for phase in np.unique(bag.phase):
+        here = np.flatnonzero(bag.phase == phase)
+        positions = bag.slice_index[here].astype(np.float64)
+        extent = np.ptp(positions) + 1
+        distance = (positions - positions.mean()) / (CENTRE_WIDTH * extent)
+        curve = np.exp(-(distance**2) / 2)
+        weights[here] = curve / curve.sum() * len(here) / len(bag)
+    return weights
+
+
+def controls(bags: Sequence[Bag], patients: Sequence[int]) -> list[PerInstance]:
+    """Return both controls for the same patients as a model, with one repeat."""
+    rules: Mapping[str, Callable[[Bag], NDArray[np.float64]]] = {
+        UNIFORM: uniform_weights,
+        CENTRE: centre_weights,
+    }
+    return [PerInstance(name, {i: rule(bags[i])[None] for i in patients}) for name, rule in rules.items()]
+
+
+def attention_rows(attention: PerInstance, bags: Sequence[Bag]) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows of attention.csv of one model: one per patient, phase and slice, in the order of the bag."""
+    for patient, weights in attention.values.items():
+        bag, mean = bags[patient], attention.mean(patient)
+        rank = np.empty(len(bag), dtype=np.intp)
+        rank[np.argsort(-mean, kind="stable")] = np.arange(1, len(bag) + 1)
+        uniform, centre = uniform_weights(bag), centre_weights(bag)
+        for i in range(len(bag)):
+            yield {
+                "model": attention.model,
+                "patient_id": bag.patient_id,
+                "phase": bag.header.phase_names[bag.phase[i]],
+                "slice_number": int(bag.slice_index[i]) + 1,
+                "z_mm": float(bag.z_mm[i]),
+                "weight": float(mean[i]),
+                "weight_sd": float(weights[:, i].std(ddof=1)) if len(weights) > 1 else None,
+                "rank": int(rank[i]),
+                "uniform_weight": float(uniform[i]),
+                "centre_weight": float(centre[i]),
+                "tumour_area_mm2": float(bag.tumour_area_mm2[i]),
+            }
+
+
+@dataclass(frozen=True)
+class PatientChecks:
+    """What one patient says about the attention of a model; NaN where it cannot be had."""
+
+    effective_slices: float
+    """exp(entropy) of the weights, mean over the repeats: n slices of equal weight count n."""
+    effective_share: float
+    """The same as a share of the slices of the patient; 1 means that the model weighs nothing."""
+    rank_stability: float
+    """Spearman correlation of the weights between two repeats, mean over the pairs of repeats."""
+    area_agreement: float
+    """Spearman correlation of the weights with the tumour area of the slices."""
+    centre_agreement: float
+    """Spearman correlation of the weights with those of the centre-slice prior."""
+
+
+def check_patient(weights: NDArray[np.float64], bag: Bag) -> PatientChecks:
+    """Check the weights (repeats, n) of one patient."""
+    safe = np.where(weights > 0, weights, 1)
+    effective = float(np.exp(-np.sum(safe * np.log(safe) * (weights > 0), axis=1)).mean())
+    pairs = [spearman(a, b) for a, b in combinations(weights, 2)]
+    mean = weights.mean(axis=0)
+    return PatientChecks(
+        effective_slices=effective,
+        effective_share=effective / len(bag),
+        rank_stability=float(np.mean(pairs)) if pairs else float("nan"),
+        area_agreement=spearman(mean, bag.tumour_area_mm2.astype(np.float64)),
+        centre_agreement=spearman(mean, centre_weights(bag)),
+    )
+
+
+def spearman(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Return Spearman's rank correlation, NaN for fewer than three values or a constant."""
+    if len(a) < 3 or np.allclose(a, a[0]) or np.allclose(b, b[0]):
+        return float("nan")
+    return float(spearmanr(a, b).statistic)
+
+
+def check_rows(
+    attention: PerInstance, bags: Sequence[Bag], resampling: Resampling
+) -> Iterator[Mapping[str, Any]]:
+    """Yield a row per check of a model or control, with a patient-bootstrap interval, for explanation_checks.csv."""
+    checks = [check_patient(weights, bags[i]) for i, weights in attention.values.items()]
+    patients = list(attention.values)
+    for name in PatientChecks.__dataclass_fields__:
+        values = np.array([getattr(check, name) for check in checks])
+        yield {"model": attention.model, "measure": name, **resampling.mean(values, patients)}
+
+
+def phase_shares(
+    attention: PerInstance, bags: Sequence[Bag], phase: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return each patient's share of attention and share of slices in a phase; NaN where the phase is missing."""
+    shares = np.full((2, len(attention.values)), np.nan)
+    for row, patient in enumerate(attention.values):
+        here = bags[patient].phase == phase
+        if here.any():
+            shares[:, row] = attention.mean(patient)[here].sum(), here.mean()
+    return shares[0], shares[1]
+
+
+PHASE_SHARE_COLUMNS = ("model", "phase", "n_patients", "attention_share", "attention_share_low",
+                       "attention_share_high", "slice_share", "enrichment", "enrichment_low",
+                       "enrichment_high")  # fmt: skip
+
+
+def phase_share_rows(
+    attention: PerInstance, bags: Sequence[Bag], resampling: Resampling
+) -> Iterator[Mapping[str, Any]]:
+    """Yield a row per phase: the share of attention beside the share of slices, and their ratio (enrichment).
+
+    The mean is over the patients who have the phase; enrichment above 1 means that the model looks at the phase
+    more than its number of slices explains.
+    """
+    patients = list(attention.values)
+    for index, phase in enumerate(bags[0].header.phase_names):
+        share, slices = phase_shares(attention, bags, index)
+        mean = resampling.mean(share, patients)
+        enrichment = resampling.ratio(share, slices, patients)
+        yield {
+            "model": attention.model,
+            "phase": phase,
+            "n_patients": int(np.isfinite(share).sum()),
+            "attention_share": mean["estimate"],
+            "attention_share_low": mean["ci_low"],
+            "attention_share_high": mean["ci_high"],
+            "slice_share": resampling.mean(slices, patients)["estimate"],
+            "enrichment": enrichment["estimate"],
+            "enrichment_low": enrichment["ci_low"],
+            "enrichment_high": enrichment["ci_high"],
+        }

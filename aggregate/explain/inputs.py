@@ -1,0 +1,120 @@
+"""What every explanation starts from: the models of a cross-validation and the patients they did not see."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aggregate.folds import Fold
+from pipeline.bags import Bag
+from pipeline.errors import ResultsError
+
+
+class ExplainableModel(Protocol):
+    """A fitted model that says which slices it looked at and what each of them speaks for."""
+
+    def predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
+        """Return the class probabilities, (len(bags), classes)."""
+        ...
+
+    def attention(self, bags: Sequence[Bag]) -> Sequence[NDArray[np.float64]]:
+        """Return per bag the weight of each instance, (n,), summing to 1."""
+        ...
+
+    def instance_evidence(self, bags: Sequence[Bag]) -> Sequence[NDArray[np.float64]]:
+        """Return per bag the evidence of each instance for each class, (n, classes)."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class OutOfFoldModels:
+    """Fitted models with the fold each was trained in; a patient is explained by models that did not see it.
+
+    Attributes:
+        models: model name -> one (fold, fitted model) per repeat and fold.
+        bags: n patients in the order to which the indices of the folds refer.
+        labels: intp (n,), index into classes.
+        classes: class names.
+
+    Raises:
+        ResultsError: labels and bags differ in length, or a patient is tested twice within a repeat.
+    """
+
+    models: Mapping[str, Sequence[tuple[Fold, ExplainableModel]]]
+    bags: Sequence[Bag]
+    labels: NDArray[np.intp]
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.bags) != len(self.labels):
+            raise ResultsError(f"expected one label per bag, found {len(self.labels)} for {len(self.bags)}")
+        for name in self.models:
+            for repeat in self.repeats(name):
+                self._check_repeat(name, repeat)
+
+    def _check_repeat(self, name: str, repeat: int) -> None:
+        tests = [fold.test for fold, _ in self.models[name] if fold.repeat == repeat]
+        patients, times = np.unique(np.concatenate(tests), return_counts=True)
+        if (times > 1).any():
+            twice = self.bags[int(patients[times > 1][0])].patient_id
+            raise ResultsError(
+                f"model {name}, repeat {repeat}: expected every patient tested once, found {twice} tested twice"
+            )
+
+    @property
+    def phase_names(self) -> tuple[str, ...]:
+        """Phase names in the order of the configuration."""
+        return self.bags[0].header.phase_names
+
+    def repeats(self, name: str) -> tuple[int, ...]:
+        """Return the numbers of the repeats that a model has."""
+        return tuple(sorted({fold.repeat for fold, _ in self.models[name]}))
+
+    def tested(self, name: str) -> Iterator[tuple[Fold, ExplainableModel, list[Bag]]]:
+        """Yield each fold of a model with the bags of its test patients, in the order of `fold.test`."""
+        for fold, model in self.models[name]:
+            yield fold, model, [self.bags[int(i)] for i in fold.test]
+
+
+@dataclass(frozen=True, eq=False)
+class PerInstance:
+    """One number, or one row of numbers, per instance from models that did not see the patient.
+
+    Attributes:
+        model: name of the model, or of the control.
+        values: patient index -> float64 (repeats, n, ...), patients in ascending order.
+    """
+
+    model: str
+    values: Mapping[int, NDArray[np.float64]]
+
+    def mean(self, patient: int) -> NDArray[np.float64]:
+        """Return the mean over the repeats, (n, ...)."""
+        averaged: NDArray[np.float64] = self.values[patient].mean(axis=0)
+        return averaged
+
+
+def attention_of(inputs: OutOfFoldModels, name: str) -> PerInstance:
+    """Ask every model of a cross-validation for the attention of the patients it did not see, (repeats, n)."""
+    return _gather(inputs, name, lambda model, bags: model.attention(bags))
+
+
+def evidence_of(inputs: OutOfFoldModels, name: str) -> PerInstance:
+    """Ask likewise for the evidence of each instance, (repeats, n, classes)."""
+    return _gather(inputs, name, lambda model, bags: model.instance_evidence(bags))
+
+
+Question = Callable[[ExplainableModel, Sequence[Bag]], Sequence[NDArray[np.float64]]]
+
+
+def _gather(inputs: OutOfFoldModels, name: str, question: Question) -> PerInstance:
+    """Keep the patients tested in every repeat: a user's own splits may leave somebody out of the tests."""
+    answers: dict[int, list[NDArray[np.float64]]] = {}
+    for fold, model, bags in inputs.tested(name):
+        for patient, answer in zip(fold.test, question(model, bags), strict=True):
+            answers.setdefault(int(patient), []).append(np.asarray(answer, dtype=np.float64))
+    n_repeats = len(inputs.repeats(name))
+    complete = sorted(patient for patient, found in answers.items() if len(found) == n_repeats)
+    return PerInstance(name, {patient: np.stack(answers[patient]) for patient in complete})

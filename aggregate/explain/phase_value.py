@@ -1,0 +1,150 @@
+"""What each phase is worth: exact Shapley values of the macro AUC over all subsets of the phases.
+
+    phi(p) = sum over S without p of |S|! (k - |S| - 1)! / k! * (v(S + p) - v(S))
+
+with v(S) the macro AUC when only the phases in S are shown, and v(nothing) = 0.5. The values of all phases sum to
+v(all) - 0.5. `masking` shows the fitted out-of-fold models fewer phases; `retraining` trains them anew on fewer
+phases. Masking asks what a trained model uses, retraining what the phases contain.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, combinations
+from math import factorial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aggregate.explain.inputs import OutOfFoldModels
+from aggregate.explain.resampling import Resampling
+from aggregate.statistics.intervals import Scale
+from aggregate.statistics.measures import macro_auc
+from pipeline.bags import Bag
+
+CHANCE = 0.5
+Subset = frozenset[str]
+Evaluate = Callable[[Subset], NDArray[np.float64]]
+"""Phases shown -> out-of-fold probabilities, float64 (repeats, patients, classes)."""
+
+VALUE_COLUMNS = ("model", "method", "phase", "measure", "estimate", "ci_low", "ci_high", "ci_method", "n")
+SUBSET_COLUMNS = ("model", "method", "phases", "n_phases", "estimate", "ci_low", "ci_high", "ci_method", "n")
+
+
+def subsets(phases: Sequence[str]) -> list[Subset]:
+    """Return every subset that is not empty, small ones first, in the order of the phases."""
+    sizes = (combinations(phases, size) for size in range(1, len(phases) + 1))
+    return [frozenset(chosen) for chosen in chain.from_iterable(sizes)]
+
+
+def shapley(
+    values: Mapping[Subset, NDArray[np.float64]], phases: Sequence[str]
+) -> Mapping[str, NDArray[np.float64]]:
+    """Return the Shapley value of each phase, for every draw at once.
+
+    Args:
+        values: every subset, the empty one too -> float64 (draws,).
+        phases: the k phases.
+    """
+    k = len(phases)
+    result = {}
+    for phase in phases:
+        total = np.zeros_like(next(iter(values.values())))
+        for without in (s for s in values if phase not in s):
+            weight = factorial(len(without)) * factorial(k - len(without) - 1) / factorial(k)
+            total = total + weight * (values[without | {phase}] - values[without])
+        result[phase] = total
+    return result
+
+
+@dataclass(frozen=True, eq=False)
+class PhaseValues:
+    """The macro AUC of one model on every subset of phases, in every draw of the patients.
+
+    Attributes:
+        model: its name.
+        method: masking or retraining.
+        phases: in the order of the configuration.
+        auc: subset -> float64 (1 + draws,).
+        n: patients.
+    """
+
+    model: str
+    method: str
+    phases: tuple[str, ...]
+    auc: Mapping[Subset, NDArray[np.float64]]
+    n: int
+
+
+def phase_values(
+    names: tuple[str, str], evaluate: Evaluate, phases: Sequence[str], labels: NDArray[np.intp],
+    weights: NDArray[np.float64],
+) -> PhaseValues:  # fmt: skip
+    """Evaluate every subset.
+
+    Args:
+        names: (model, method).
+        evaluate: gives the probabilities of the patients from a subset of the phases.
+        phases: phase names.
+        labels: intp (n,).
+        weights: float64 (n, 1 + draws).
+    """
+    auc = {s: macro_auc(labels, evaluate(s), weights).resampled for s in subsets(phases)}
+    auc[frozenset()] = np.full(weights.shape[1], CHANCE)
+    return PhaseValues(names[0], names[1], tuple(phases), auc, len(labels))
+
+
+def masked_evaluation(inputs: OutOfFoldModels, name: str, patients: Sequence[int]) -> Evaluate:
+    """Return the evaluation that shows the fitted out-of-fold models only some phases of their test patients.
+
+    A patient without any of the phases gets the class frequencies of the training patients: the model has
+    nothing to look at.
+    """
+    position = {patient: row for row, patient in enumerate(patients)}
+    repeats = {repeat: row for row, repeat in enumerate(inputs.repeats(name))}
+    n_classes = len(inputs.classes)
+
+    def evaluate(phases: Subset) -> NDArray[np.float64]:
+        result = np.full((len(repeats), len(patients), n_classes), np.nan)
+        for fold, model, bags in inputs.tested(name):
+            shown: list[Bag] = [bag.in_phases(sorted(phases)) for bag in bags]
+            known = np.bincount(inputs.labels[fold.train], minlength=n_classes) / len(fold.train)
+            probabilities = np.tile(known, (len(bags), 1))
+            seen = [i for i, bag in enumerate(shown) if len(bag)]
+            if seen:
+                probabilities[seen] = model.predict_proba([shown[i] for i in seen])
+            for patient, row in zip(fold.test, probabilities, strict=True):
+                if int(patient) in position:
+                    result[repeats[fold.repeat], position[int(patient)]] = row
+        return result
+
+    return evaluate
+
+
+def value_rows(values: PhaseValues, resampling: Resampling) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows of phase_value.csv: per phase its Shapley value, its AUC alone, and the AUC without it."""
+    everything = frozenset(values.phases)
+    by_phase = shapley(values.auc, values.phases)
+    for phase in values.phases:
+        measures = {
+            "shapley": by_phase[phase],
+            "auc_alone": values.auc[frozenset({phase})],
+            "auc_without": values.auc[everything - {phase}],
+            "loss_without": values.auc[everything] - values.auc[everything - {phase}],
+        }
+        for measure, draws in measures.items():
+            names = {"model": values.model, "method": values.method, "phase": phase, "measure": measure}
+            scale: Scale = "logit" if measure.startswith("auc") else "linear"
+            yield {**names, **resampling.cells(draws, values.n, scale=scale)}
+
+
+def subset_rows(values: PhaseValues, resampling: Resampling) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows of phase_subsets.csv: the macro AUC of every subset of the phases."""
+    for chosen in subsets(values.phases):
+        yield {
+            "model": values.model,
+            "method": values.method,
+            "phases": "+".join(phase for phase in values.phases if phase in chosen),
+            "n_phases": len(chosen),
+            **resampling.cells(values.auc[chosen], values.n, scale="logit"),
+        }

@@ -1,0 +1,202 @@
+"""Whom a patient resembles, which slices are typical of a class, and what clusters there are without labels."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
+from sklearn.metrics import adjusted_mutual_info_score
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+
+from aggregate.explain.inputs import OutOfFoldModels, PerInstance
+from aggregate.explain.resampling import Resampling
+from pipeline.bags import Bag
+
+PROTOTYPE_COLUMNS = ("model", "patient_id", "label", "rank", "neighbour_id", "neighbour_label",
+                     "similarity")  # fmt: skip
+TYPICAL_COLUMNS = ("model", "class", "rank", "patient_id", "label", "phase", "slice_number", "evidence")
+CLUSTER_COLUMNS = ("clusters", "cluster", "class", "n_slices", "share_of_cluster", "share_of_all",
+                   "adjusted_mutual_information", "mutual_information_shuffled")  # fmt: skip
+CLUSTER_PATIENT_COLUMNS = ("clusters", "patient_id", "label", "cluster", "share")
+NEIGHBOURS = 5
+TYPICAL_PER_CLASS = 10
+CLUSTER_NUMBERS = (2, 3)
+_COMPONENTS = 32
+_SHUFFLES = 20
+
+
+def prototype_rows(inputs: OutOfFoldModels, name: str) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows of prototypes.csv: the training patients most like each test patient of the first repeat.
+
+    A patient is the mean of its standardised features weighted by the attention of the model that did not see
+    it; likeness is the cosine. The training patients are weighed by the same model.
+    """
+    first = inputs.repeats(name)[0]
+    for fold, model, bags in inputs.tested(name):
+        if fold.repeat != first:
+            continue
+        known = [inputs.bags[int(i)] for i in fold.train]
+        known_vectors = _embed(known, model.attention(known))
+        vectors = _embed(bags, model.attention(bags))
+        centre, scale = known_vectors.mean(axis=0), known_vectors.std(axis=0) + 1e-9
+        similarity = _unit((vectors - centre) / scale) @ _unit((known_vectors - centre) / scale).T
+        for patient, row in zip(fold.test, similarity, strict=True):
+            yield from _nearest(inputs, name, int(patient), fold.train, row)
+
+
+def _nearest(
+    inputs: OutOfFoldModels,
+    name: str,
+    patient: int,
+    training: NDArray[np.intp],
+    similarity: NDArray[np.float64],
+) -> Iterator[Mapping[str, Any]]:
+    for rank, j in enumerate(np.argsort(-similarity, kind="stable")[:NEIGHBOURS], start=1):
+        neighbour = int(training[j])
+        yield {
+            "model": name,
+            "patient_id": inputs.bags[patient].patient_id,
+            "label": inputs.classes[inputs.labels[patient]],
+            "rank": rank,
+            "neighbour_id": inputs.bags[neighbour].patient_id,
+            "neighbour_label": inputs.classes[inputs.labels[neighbour]],
+            "similarity": float(similarity[j]),
+        }
+
+
+def neighbour_checks(
+    rows: Sequence[Mapping[str, Any]], inputs: OutOfFoldModels, resampling: Resampling
+) -> Iterator[Mapping[str, Any]]:
+    """Yield rows for explanation_checks.csv: share of neighbours with the patient's own label, and by chance."""
+    index = {bag.patient_id: i for i, bag in enumerate(inputs.bags)}
+    agreement: dict[int, list[bool]] = {}
+    for row in rows:
+        agreement.setdefault(index[row["patient_id"]], []).append(row["label"] == row["neighbour_label"])
+    patients = sorted(agreement)
+    share = np.array([np.mean(agreement[i]) for i in patients])
+    counts = np.bincount(inputs.labels, minlength=len(inputs.classes))
+    chance = np.array([(counts[inputs.labels[i]] - 1) / (len(inputs.labels) - 1) for i in patients])
+    if patients:
+        model = rows[0]["model"]
+        yield {"model": model, "measure": "neighbour_agreement", **resampling.mean(share, patients)}
+        yield {
+            "model": model,
+            "measure": "neighbour_agreement_by_chance",
+            **resampling.mean(chance, patients),
+        }
+
+
+def _embed(bags: Sequence[Bag], weights: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    return np.stack([w @ bag.features.astype(np.float64) for w, bag in zip(weights, bags, strict=True)])
+
+
+def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: NDArray[np.float64] = vectors / np.maximum(length, 1e-12)
+    return unit
+
+
+def typical_rows(
+    evidence: PerInstance, bags: Sequence[Bag], labels: NDArray[np.intp], classes: Sequence[str]
+) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows of typical_slices.csv: the slices with most evidence for a class over the other classes.
+
+    One slice per patient and class, so that one large tumour does not fill the list; `label` says whether the
+    patient has the class at all.
+    """
+    for k, name in enumerate(classes):
+        best = []
+        for patient in evidence.values:
+            values = evidence.mean(patient)
+            margin = values[:, k] - np.delete(values, k, axis=1).max(axis=1)
+            best.append((float(margin.max()), patient, int(margin.argmax())))
+        best.sort(key=lambda entry: (-entry[0], entry[1]))
+        for rank, (margin_of, patient, i) in enumerate(best[:TYPICAL_PER_CLASS], start=1):
+            bag = bags[patient]
+            yield {
+                "model": evidence.model,
+                "class": name,
+                "rank": rank,
+                "patient_id": bag.patient_id,
+                "label": classes[labels[patient]],
+                "phase": bag.header.phase_names[bag.phase[i]],
+                "slice_number": int(bag.slice_index[i]) + 1,
+                "evidence": margin_of,
+            }
+
+
+def cluster_slices(bags: Sequence[Bag], number: int, *, seed: int) -> list[NDArray[np.intp]]:
+    """Cluster all slices by k-means on the standardised features, without labels; return (n,) per bag.
+
+    Each phase is centred on its own mean first: otherwise the clusters are the phases, which everybody knows.
+    """
+    features = np.concatenate([bag.features for bag in bags]).astype(np.float64)
+    phase = np.concatenate([bag.phase for bag in bags])
+    for index in np.unique(phase):
+        features[phase == index] -= features[phase == index].mean(axis=0)
+    features = StandardScaler().fit_transform(features)
+    n_components = min(_COMPONENTS, *features.shape)
+    reduced = PCA(n_components, random_state=seed, svd_solver="randomized").fit_transform(features)
+    # Small products: more threads than one cost more than they compute, many times so on a busy machine.
+    with threadpool_limits(limits=1):
+        cluster = KMeans(number, n_init=10, random_state=seed).fit_predict(reduced).astype(np.intp)
+    # Numbered by size, so that the numbers do not hang on the seed.
+    order = np.argsort(-np.bincount(cluster, minlength=number), kind="stable")
+    renumbered = np.argsort(order)[cluster]
+    return list(np.split(renumbered, np.cumsum([len(bag) for bag in bags])[:-1]))
+
+
+def cluster_rows(
+    bags: Sequence[Bag],
+    clusters: Sequence[NDArray[np.intp]],
+    labels: NDArray[np.intp],
+    classes: Sequence[str],
+    number: int,
+) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows of clusters.csv: the mixture of classes in each cluster beside the mixture in all slices.
+
+    Control: the mutual information of cluster and class when the labels of the patients are shuffled (mean of
+    20); slices of one patient resemble each other, so it is above zero by chance.
+    """
+    sizes = np.array([len(bag) for bag in bags])
+    flat, label = np.concatenate(clusters), np.repeat(labels, sizes)
+    rng = np.random.default_rng(0)
+    information = adjusted_mutual_info_score(label, flat)
+    shuffled = [
+        adjusted_mutual_info_score(np.repeat(rng.permutation(labels), sizes), flat) for _ in range(_SHUFFLES)
+    ]
+    for cluster in range(number):
+        inside = flat == cluster
+        for k, name in enumerate(classes):
+            yield {
+                "clusters": number,
+                "cluster": cluster + 1,
+                "class": name,
+                "n_slices": int(np.sum(inside & (label == k))),
+                "share_of_cluster": float(np.mean(label[inside] == k)) if inside.any() else None,
+                "share_of_all": float(np.mean(label == k)),
+                "adjusted_mutual_information": float(information),
+                "mutual_information_shuffled": float(np.mean(shuffled)),
+            }
+
+
+def cluster_patient_rows(
+    bags: Sequence[Bag],
+    clusters: Sequence[NDArray[np.intp]],
+    labels: NDArray[np.intp],
+    classes: Sequence[str],
+    number: int,
+) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows of cluster_shares.csv: the share of each cluster among the slices of each patient."""
+    for bag, cluster, label in zip(bags, clusters, labels, strict=True):
+        for index in range(number):
+            yield {
+                "clusters": number,
+                "patient_id": bag.patient_id,
+                "label": classes[label],
+                "cluster": index + 1,
+                "share": float(np.mean(cluster == index)),
+            }

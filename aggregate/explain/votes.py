@@ -1,0 +1,64 @@
+"""Slice votes: which class each slice speaks for, summed per patient.
+
+For mixed tumours this is the reading that the biopsy work of this field published: not one class per patient but
+the share of the tissue that looks like each (JHEP Rep 2024;6:101008, shares of clusters per slide).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aggregate.explain.inputs import PerInstance
+from pipeline.bags import Bag
+
+VOTE_COLUMNS = ("model", "patient_id", "label", "class", "share", "weighted_share", "share_of_others",
+                "n_slices")  # fmt: skip
+
+
+def vote_shares(
+    evidence: PerInstance, attention: PerInstance | None, n_classes: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the share of slices that vote for each class, plain and weighted by attention, (patients, classes).
+
+    A slice votes for the class for which it gives most evidence; the votes are averaged over the repeats, so
+    that a slice whose vote changes with the training patients counts in parts.
+    """
+    plain = np.zeros((len(evidence.values), n_classes))
+    weighted = np.zeros_like(plain)
+    for row, (patient, values) in enumerate(evidence.values.items()):
+        votes = np.eye(n_classes)[values.argmax(axis=2)]  # (repeats, n, classes)
+        plain[row] = votes.mean(axis=(0, 1))
+        if attention is not None:
+            weighted[row] = np.einsum("rn,rnk->k", attention.values[patient], votes) / len(votes)
+    return plain, weighted if attention is not None else plain
+
+
+def vote_rows(
+    evidence: PerInstance,
+    attention: PerInstance | None,
+    bags: Sequence[Bag],
+    labels: NDArray[np.intp],
+    classes: Sequence[str],
+) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows of slice_votes.csv: one per patient and class.
+
+    The control is `share_of_others`, the mean share among all other patients: what the class collects whoever
+    is looked at.
+    """
+    plain, weighted = vote_shares(evidence, attention, len(classes))
+    n = len(plain)
+    others = (plain.sum(axis=0) - plain) / (n - 1) if n > 1 else np.full_like(plain, np.nan)
+    for row, patient in enumerate(evidence.values):
+        for k, name in enumerate(classes):
+            yield {
+                "model": evidence.model,
+                "patient_id": bags[patient].patient_id,
+                "label": classes[labels[patient]],
+                "class": name,
+                "share": float(plain[row, k]),
+                "weighted_share": float(weighted[row, k]),
+                "share_of_others": float(others[row, k]),
+                "n_slices": len(bags[patient]),
+            }

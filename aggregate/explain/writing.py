@@ -1,0 +1,233 @@
+"""Every table of the explanations, written in one call."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aggregate.explain.associations import (
+    PROBE_COLUMNS,
+    SCORE_COLUMNS,
+    Concepts,
+    phase_means,
+    probe_rows,
+    score_rows,
+)
+from aggregate.explain.attention import (
+    ATTENTION_COLUMNS,
+    CHECK_COLUMNS,
+    PHASE_SHARE_COLUMNS,
+    attention_rows,
+    check_rows,
+    controls,
+    phase_share_rows,
+)
+from aggregate.explain.inputs import OutOfFoldModels, PerInstance, attention_of, evidence_of
+from aggregate.explain.measures import MEASURES
+from aggregate.explain.phase_value import (
+    SUBSET_COLUMNS,
+    VALUE_COLUMNS,
+    Evaluate,
+    PhaseValues,
+    masked_evaluation,
+    phase_values,
+    subset_rows,
+    value_rows,
+)
+from aggregate.explain.prototypes import (
+    CLUSTER_COLUMNS,
+    CLUSTER_NUMBERS,
+    CLUSTER_PATIENT_COLUMNS,
+    PROTOTYPE_COLUMNS,
+    TYPICAL_COLUMNS,
+    cluster_patient_rows,
+    cluster_rows,
+    cluster_slices,
+    neighbour_checks,
+    prototype_rows,
+    typical_rows,
+)
+from aggregate.explain.resampling import Resampling
+from aggregate.explain.signs import SIGNS, MeasuredPhase, PhaseRoles, measure_patient, signs_of
+from aggregate.explain.votes import VOTE_COLUMNS, vote_rows
+from aggregate.predictions import Predictions
+from pipeline.slices import PhaseSlices
+from pipeline.tables import TableStyle, write_table
+
+PHASES_COLUMNS = (*PHASE_SHARE_COLUMNS, "worth_by", "shapley", "shapley_low", "shapley_high", "auc_alone", "auc_alone_low",
+                  "auc_alone_high", "auc_without", "auc_without_low", "auc_without_high")  # fmt: skip
+CONCEPT_COLUMNS = ("patient_id", "label", *SIGNS)
+CONCEPT_SLICE_COLUMNS = ("patient_id", "phase", "slice_number", *MEASURES)
+MASKING, RETRAINING = "masking", "retraining"
+
+ReadSlices = Callable[[str], Sequence[PhaseSlices]]
+"""Patient identifier -> the slices of its phases, in HU."""
+Retrain = Callable[[str], Evaluate]
+"""Model name -> the evaluation that trains it anew on a subset of the phases."""
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Sink:
+    """Where tables go and how they are written."""
+
+    folder: Path
+    style: TableStyle | None = None
+
+    def write(self, name: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
+        """Write one table."""
+        write_table(self.folder / name, columns, rows, style=self.style)
+
+
+def write_model_explanations(
+    sink: Sink, inputs: OutOfFoldModels, resampling: Resampling, *, retrain: Retrain | None = None
+) -> None:
+    """Write what the out-of-fold models say: attention, phases, votes, prototypes, and their controls.
+
+    Args:
+        sink: where to.
+        inputs: fitted models with the patients they did not see.
+        resampling: of the patients of `inputs`.
+        retrain: trains a model on fewer phases; None leaves the values by retraining out.
+    """
+    tables: dict[str, list[Row]] = {name: [] for name in _MODEL_TABLES}
+    for name in inputs.models:
+        attention, evidence = attention_of(inputs, name), evidence_of(inputs, name)
+        _attention(tables, attention, inputs, resampling)
+        values = _phase_values(name, attention, inputs, resampling, retrain)
+        tables["phase_value.csv"] += [row for v in values for row in value_rows(v, resampling)]
+        tables["phase_subsets.csv"] += [row for v in values for row in subset_rows(v, resampling)]
+        shares = phase_share_rows(attention, inputs.bags, resampling)
+        tables["phases.csv"] += [{**row, **_worth(values[-1], row["phase"], resampling)} for row in shares]
+        tables["slice_votes.csv"] += vote_rows(
+            evidence, attention, inputs.bags, inputs.labels, inputs.classes
+        )
+        tables["typical_slices.csv"] += typical_rows(evidence, inputs.bags, inputs.labels, inputs.classes)
+        neighbours = list(prototype_rows(inputs, name))
+        tables["prototypes.csv"] += neighbours
+        tables["explanation_checks.csv"] += neighbour_checks(neighbours, inputs, resampling)
+    for control in controls(inputs.bags, range(len(inputs.bags))):
+        tables["explanation_checks.csv"] += check_rows(control, inputs.bags, resampling)
+        nothing = dict.fromkeys(PHASES_COLUMNS[len(PHASE_SHARE_COLUMNS) :])
+        tables["phases.csv"] += [
+            {**row, **nothing} for row in phase_share_rows(control, inputs.bags, resampling)
+        ]
+    for file, columns in _MODEL_TABLES.items():
+        sink.write(file, columns, tables[file])
+
+
+_MODEL_TABLES: Mapping[str, Sequence[str]] = {
+    "attention.csv": ATTENTION_COLUMNS,
+    "explanation_checks.csv": CHECK_COLUMNS,
+    "phases.csv": PHASES_COLUMNS,
+    "phase_value.csv": VALUE_COLUMNS,
+    "phase_subsets.csv": SUBSET_COLUMNS,
+    "slice_votes.csv": VOTE_COLUMNS,
+    "prototypes.csv": PROTOTYPE_COLUMNS,
+    "typical_slices.csv": TYPICAL_COLUMNS,
+}
+
+
+def _attention(
+    tables: Mapping[str, list[Row]], attention: PerInstance, inputs: OutOfFoldModels, resampling: Resampling
+) -> None:
+    tables["attention.csv"] += attention_rows(attention, inputs.bags)
+    tables["explanation_checks.csv"] += check_rows(attention, inputs.bags, resampling)
+
+
+def _phase_values(
+    name: str,
+    attention: PerInstance,
+    inputs: OutOfFoldModels,
+    resampling: Resampling,
+    retrain: Retrain | None,
+) -> list[PhaseValues]:
+    patients = list(attention.values)
+    labels, weights = inputs.labels[patients], resampling.weights[patients]
+    phases = [
+        p for i, p in enumerate(inputs.phase_names) if any((bag.phase == i).any() for bag in inputs.bags)
+    ]
+    ways = {MASKING: masked_evaluation(inputs, name, patients)}
+    if retrain is not None:
+        ways[RETRAINING] = retrain(name)
+    return [phase_values((name, method), way, phases, labels, weights) for method, way in ways.items()]
+
+
+def _worth(values: PhaseValues, phase: str, resampling: Resampling) -> Row:
+    """Return the cells of phases.csv that say what a phase is worth; the last method that was run counts."""
+    cells = {row["measure"]: row for row in value_rows(values, resampling) if row["phase"] == phase}
+    found: dict[str, Any] = {"worth_by": values.method}
+    for measure in ("shapley", "auc_alone", "auc_without"):
+        row = cells.get(measure, {})
+        found |= {measure: row.get("estimate"), f"{measure}_low": row.get("ci_low")}
+        found[f"{measure}_high"] = row.get("ci_high")
+    return found
+
+
+def write_clusters(sink: Sink, inputs: OutOfFoldModels, *, seed: int) -> None:
+    """Write the view without labels: clusters of slices and the mixture of classes in each."""
+    mixtures: list[Row] = []
+    shares: list[Row] = []
+    for number in CLUSTER_NUMBERS:
+        clusters = cluster_slices(inputs.bags, number, seed=seed)
+        mixtures += cluster_rows(inputs.bags, clusters, inputs.labels, inputs.classes, number)
+        shares += cluster_patient_rows(inputs.bags, clusters, inputs.labels, inputs.classes, number)
+    sink.write("clusters.csv", CLUSTER_COLUMNS, mixtures)
+    sink.write("cluster_shares.csv", CLUSTER_PATIENT_COLUMNS, shares)
+
+
+def write_concepts(
+    sink: Sink,
+    inputs: OutOfFoldModels,
+    predictions: Predictions,
+    resampling: Resampling,
+    read_slices: ReadSlices,
+    *,
+    roles: PhaseRoles | None = None,
+) -> None:
+    """Measure every patient and relate the measurements to the scores of every model and to the features."""
+    per_slice: list[Row] = []
+    per_patient: list[Row] = []
+    for bag, label in zip(inputs.bags, inputs.labels, strict=True):
+        measured = measure_patient(read_slices(bag.patient_id))
+        per_slice += [row for phase in measured.values() for row in _slice_rows(bag.patient_id, phase)]
+        signs = asdict(signs_of(measured, roles))
+        per_patient.append({"patient_id": bag.patient_id, "label": inputs.classes[label], **signs})
+    sink.write("concept_slices.csv", CONCEPT_SLICE_COLUMNS, per_slice)
+    sink.write("concepts.csv", CONCEPT_COLUMNS, per_patient)
+    values = np.array([[row[name] for name in SIGNS] for row in per_patient], dtype=np.float64)
+    _write_scores(sink, inputs, predictions, resampling, values)
+    folds = [fold for fold, _ in next(iter(inputs.models.values())) if fold.repeat == 0]
+    size = np.array([len(bag) for bag in inputs.bags], dtype=np.float64)
+    probes = probe_rows(phase_means(inputs.bags), size, Concepts(SIGNS, values), folds, resampling)
+    sink.write("concept_probes.csv", PROBE_COLUMNS, probes)
+
+
+def _write_scores(
+    sink: Sink,
+    inputs: OutOfFoldModels,
+    predictions: Predictions,
+    resampling: Resampling,
+    values: NDArray[np.float64],
+) -> None:
+    index = {bag.patient_id: i for i, bag in enumerate(inputs.bags)}
+    of = [index[patient_id] for patient_id in predictions.patient_ids]
+    scores = {model: p.mean(axis=0) for model, p in predictions.probabilities.items()}
+    resampled = Resampling(resampling.weights[of], resampling.confidence)
+    rows = score_rows(scores, Concepts(SIGNS, values[of]), predictions.labels, predictions.classes, resampled)
+    sink.write("concept_scores.csv", SCORE_COLUMNS, rows)
+
+
+def _slice_rows(patient_id: str, phase: MeasuredPhase) -> list[Row]:
+    return [
+        {
+            "patient_id": patient_id,
+            "phase": phase.slices.phase,
+            "slice_number": int(index) + 1,
+            **asdict(measures),
+        }
+        for index, measures in zip(phase.slices.slice_index, phase.measures, strict=True)
+    ]
