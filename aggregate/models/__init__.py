@@ -1,0 +1,1 @@
+"""Classifiers of bags, one file per model; `registry` finds them by name."""

@@ -1,0 +1,205 @@
+"""The estimator contract of stage 2, and what every classifier of bags shares."""
+
+import json
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self, cast, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+
+from aggregate.folds import Fold
+from pipeline.bags import Bag
+from pipeline.errors import FoldError, ResultsError
+
+FORMAT = "phasemil-model"
+VERSION = 1
+
+Labels = NDArray[Any]
+Tune = tuple[Sequence[Bag], Labels]
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@runtime_checkable
+class BagClassifier(Protocol):
+    """A scikit-learn style classifier whose samples are bags."""
+
+    classes_: Labels
+    """Sorted distinct labels of the training patients, in the order of the probability columns."""
+
+    def fit(self, bags: Sequence[Bag], labels: Labels, *, tune: Tune | None = None) -> Self:
+        """Train on `bags`; `tune` serves early stopping and the choice of hyper-parameters only."""
+        ...
+
+    def predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
+        """Return class probabilities (bags, classes), rows summing to 1."""
+        ...
+
+
+@runtime_checkable
+class FitsFolds(Protocol):
+    """A classifier that trains the fits of many folds as one computation."""
+
+    def fit_folds(
+        self, bags: Sequence[Bag], labels: Labels, folds: Sequence[Fold], seeds: Sequence[int]
+    ) -> list[BagClassifier]:
+        """Return one fitted clone per fold, equal to fitting each alone with `random_state` = its seed."""
+        ...
+
+
+@runtime_checkable
+class Attends(Protocol):
+    """A classifier that weighs the instances of a bag."""
+
+    def attention(self, bags: Sequence[Bag]) -> list[NDArray[np.float64]]:
+        """Return per bag the weight of each instance (n,), summing to 1."""
+        ...
+
+
+@runtime_checkable
+class GivesEvidence(Protocol):
+    """A classifier that lets every instance speak for the classes."""
+
+    def instance_evidence(self, bags: Sequence[Bag]) -> list[NDArray[np.float64]]:
+        """Return per bag the evidence of each instance for each class (n, classes), higher meaning more."""
+        ...
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class BagEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
+    """What all classifiers of bags share: `predict`, and saving without pickle.
+
+    A subclass is a dataclass whose fields are its parameters, so that the constructor only stores them.
+    """
+
+    kind: ClassVar[str]
+    """Name of the model in a configuration."""
+    unsaved: ClassVar[frozenset[str]] = frozenset()
+    """Parameters that `save` leaves out."""
+
+    random_state: int | None = None
+    """Seed of everything random in `fit`; None draws one."""
+
+    @abstractmethod
+    def fit(self, bags: Sequence[Bag], labels: Labels, *, tune: Tune | None = None) -> Self:
+        """Train on `bags`; `tune` serves early stopping and the choice of hyper-parameters only."""
+
+    @abstractmethod
+    def predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
+        """Return class probabilities (bags, classes), rows summing to 1."""
+
+    @abstractmethod
+    def learned_arrays(self) -> Arrays:
+        """Return what `fit` learned beside `classes_`, as arrays."""
+
+    @abstractmethod
+    def set_learned_arrays(self, arrays: Arrays) -> None:
+        """Take over what `learned_arrays` of a fitted model returned."""
+
+    def predict(self, bags: Sequence[Bag]) -> Labels:
+        """Return the most probable class of each bag."""
+        return cast("Labels", self.classes_[self.predict_proba(bags).argmax(axis=1)])
+
+    def check_fitted(self) -> None:
+        """Raise scikit-learn's NotFittedError before `fit`."""
+        check_is_fitted(self, "classes_")
+
+    def save(self, folder: Path) -> None:
+        """Write the fitted model as config.json and arrays.safetensors."""
+        self.check_fitted()
+        folder.mkdir(parents=True, exist_ok=True)
+        arrays = {name: np.ascontiguousarray(array) for name, array in self.learned_arrays().items()}
+        save_file(arrays, folder / "arrays.safetensors")
+        config = {
+            "format": FORMAT,
+            "version": VERSION,
+            "kind": self.kind,
+            "parameters": {k: v for k, v in self.get_params(deep=False).items() if k not in self.unsaved},
+            "classes": self.classes_.tolist(),
+        }
+        (folder / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read a model that `save` wrote.
+
+        Raises:
+            ResultsError: the folder holds no such model, or one of another kind or version.
+        """
+        config = read_model_config(folder)
+        if config["kind"] != cls.kind:
+            raise ResultsError(f"{folder}: expected a model of kind {cls.kind!r}, found {config['kind']!r}")
+        model = cls(**config["parameters"])
+        model.classes_ = np.asarray(config["classes"])
+        model.set_learned_arrays(load_file(folder / "arrays.safetensors"))
+        return model
+
+
+def read_model_config(folder: Path) -> dict[str, Any]:
+    """Read the config.json of a saved model.
+
+    Raises:
+        ResultsError: the folder holds no model, or one of another format or version.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise ResultsError(f"{folder}: holds no saved model: {error}") from error
+    found = (config.get("format"), config.get("version"))
+    if found != (FORMAT, VERSION):
+        raise ResultsError(
+            f"{folder}: expected {FORMAT} version {VERSION}, found {found[0]} version {found[1]}"
+        )
+    return cast("dict[str, Any]", config)
+
+
+def encode_labels(labels: Labels) -> tuple[Labels, NDArray[np.intp]]:
+    """Return the sorted classes and the index of each label's class (n,).
+
+    Raises:
+        FoldError: fewer than two classes are left to tell apart.
+    """
+    classes, codes = np.unique(np.asarray(labels), return_inverse=True)
+    if len(classes) < 2:
+        raise FoldError(
+            f"expected at least two classes among the training patients, found {classes.tolist()}"
+        )
+    return classes, codes.astype(np.intp)
+
+
+def codes_among(classes: Labels, labels: Labels) -> NDArray[np.intp]:
+    """Return the index of each label in `classes` (n,).
+
+    Raises:
+        FoldError: a label is not among the classes of the training patients.
+    """
+    labels = np.asarray(labels)
+    unseen = sorted(set(labels.tolist()) - set(classes.tolist()))
+    if unseen:
+        raise FoldError(
+            f"no training patient has the class {unseen[0]!r} of a tuning patient; use fewer folds"
+        )
+    return np.searchsorted(classes, labels).astype(np.intp)
+
+
+def balanced_weights(codes: NDArray[np.intp], n_classes: int) -> NDArray[np.float64]:
+    """Return the weight of each class (n_classes,): n / (classes x patients of the class)."""
+    counts = np.bincount(codes, minlength=n_classes)
+    weights: NDArray[np.float64] = len(codes) / (n_classes * np.maximum(counts, 1))
+    return weights
+
+
+def seed_of(random_state: int | None) -> int:
+    """Return the seed itself, or a fresh one for None."""
+    return int(np.random.SeedSequence().generate_state(1)[0]) if random_state is None else random_state
+
+
+def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Turn logits (n, classes) into probabilities."""
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return cast("NDArray[np.float64]", exponentials / exponentials.sum(axis=1, keepdims=True))

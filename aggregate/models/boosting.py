@@ -1,0 +1,129 @@
+"""Gradient-boosted trees (XGBoost) on statistics of each phase."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+import xgboost
+from numpy.typing import NDArray
+from pydantic import Field
+
+from aggregate.models.base import (
+    Arrays,
+    BagEstimator,
+    Labels,
+    Tune,
+    balanced_weights,
+    codes_among,
+    encode_labels,
+    seed_of,
+)
+from aggregate.models.mil import Count, Positive
+from aggregate.models.pooling import pool_phases, pool_phases_and_differences
+from pipeline.bags import Bag
+
+StatisticName = Literal["mean", "max", "std", "q25", "median", "q75"]
+Fraction = Annotated[float, Field(gt=0, le=1)]
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class XGBoost(BagEstimator):
+    """XGBoost on pooled features, a missing phase being missing to the trees too."""
+
+    kind: ClassVar[str] = "xgboost"
+
+    statistics: tuple[StatisticName, ...] = ("mean", "max", "std")
+    """Over the slices of each phase."""
+    differences: bool = False
+    """Add the differences between the means of every two phases."""
+    rounds: Count = 200
+    """Boosting rounds at most."""
+    patience: Count = 20
+    """Rounds without a lower tuning loss after which boosting stops."""
+    learning_rate: Positive = 0.1
+    """Shrinkage of each tree."""
+    max_depth: Count = 3
+    """Of a tree."""
+    features_per_tree: Fraction = 0.1
+    """Share of the features that a tree may use."""
+    patients_per_tree: Fraction = 0.8
+    """Share of the patients that a tree is grown on."""
+    class_weight: Literal["balanced", "none"] = "balanced"
+    """Weigh classes inversely to their number of training patients, or not."""
+    threads: Count = 1
+    """Of one fit; folds run in parallel beside it."""
+
+    def fit(self, bags: Sequence[Bag], labels: Labels, *, tune: Tune | None = None) -> Self:
+        """Boost on `bags`, stopping early on `tune`."""
+        self.classes_, codes = encode_labels(labels)
+        weights = balanced_weights(codes, len(self.classes_))
+        train = self._matrix(bags, codes, weights)
+        watched = (
+            [] if tune is None else [self._matrix(tune[0], codes_among(self.classes_, tune[1]), weights)]
+        )
+        self.booster_ = xgboost.train(
+            self._settings(),
+            train,
+            num_boost_round=self.rounds,
+            evals=[(matrix, "tune") for matrix in watched],
+            early_stopping_rounds=self.patience if watched else None,
+            verbose_eval=False,
+        )
+        if watched:
+            self.booster_ = self.booster_[: self.booster_.best_iteration + 1]
+        return self
+
+    def predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
+        """Return class probabilities (bags, classes)."""
+        self.check_fitted()
+        raw = self.booster_.predict(self._matrix(bags)).astype(np.float64)
+        probabilities: NDArray[np.float64] = raw / raw.sum(axis=1, keepdims=True)
+        return probabilities
+
+    def save(self, folder: Path) -> None:
+        """Write the fitted model as config.json and XGBoost's own model.json."""
+        super().save(folder)
+        self.booster_.save_model(folder / "model.json")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read a model that `save` wrote."""
+        model = super().load(folder)
+        model.booster_ = xgboost.Booster({"nthread": model.threads}, model_file=folder / "model.json")
+        return model
+
+    def learned_arrays(self) -> Arrays:
+        """Return nothing: the trees go into model.json."""
+        return {}
+
+    def set_learned_arrays(self, arrays: Arrays) -> None:
+        """Take nothing: the trees come from model.json."""
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "objective": "multi:softprob",
+            "eval_metric": "mlogloss",
+            "num_class": len(self.classes_),
+            "eta": self.learning_rate,
+            "max_depth": self.max_depth,
+            "colsample_bytree": self.features_per_tree,
+            "subsample": self.patients_per_tree,
+            "tree_method": "hist",
+            "seed": seed_of(self.random_state) % 2**31,
+            "nthread": self.threads,
+        }
+
+    def _matrix(
+        self,
+        bags: Sequence[Bag],
+        codes: NDArray[np.intp] | None = None,
+        class_weights: NDArray[np.float64] | None = None,
+    ) -> xgboost.DMatrix:
+        pool = pool_phases_and_differences if self.differences else pool_phases
+        features = pool(bags, self.statistics).astype(np.float32)
+        weight = None
+        if codes is not None and class_weights is not None and self.class_weight == "balanced":
+            weight = class_weights[codes]
+        return xgboost.DMatrix(features, label=codes, weight=weight, nthread=self.threads)

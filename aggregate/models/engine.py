@@ -1,0 +1,244 @@
+"""Training many fits of one network as one computation: every parameter has a leading axis of fits.
+
+The fits are independent: none of them reads a number of another. Each has its own patients, scaling, seed,
+order of bags and early stopping, so a fit gives the same result in a stack as alone, up to float rounding.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from aggregate.models.base import balanced_weights
+from aggregate.models.packing import Batch, PackedBags, Scaling, draw_batch, scaling_of
+
+Parameters = Mapping[str, Tensor]
+_BAGS_PER_FORWARD = 32
+
+
+class Network(Protocol):
+    """A network over a stack of fits."""
+
+    def initial(self, n_features: int, n_classes: int, generator: torch.Generator) -> Parameters:
+        """Draw the parameters of one fit, without the axis of fits."""
+        ...
+
+    def logits(self, parameters: Parameters, batch: Batch) -> Tensor:
+        """Return the logits (fits, bags, classes)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a network is trained."""
+
+    epochs: int
+    """Passes over the training bags at most."""
+    patience: int
+    """Epochs without a lower tuning loss after which a fit stops."""
+    learning_rate: float
+    """Step of AdamW."""
+    weight_decay: float
+    """Decoupled weight decay of AdamW."""
+    bags_per_step: int
+    """Training bags per step, about: an epoch is cut into equal steps."""
+    dropout: float
+    """Share of a bag embedding set to zero while training."""
+
+    def steps_per_epoch(self, n_bags: int) -> int:
+        """Return into how many steps an epoch over `n_bags` is cut."""
+        return max(1, round(n_bags / self.bags_per_step))
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One fit.
+
+    Attributes:
+        train: intp, bags to train on.
+        tune: intp, bags that decide when to stop; empty to train all epochs.
+        codes: intp (bags,), class of every bag that is in train or tune.
+        n_classes: number of classes.
+        seed: of the initial parameters, the order of bags and the dropout.
+        is_balanced: weigh the classes inversely to their training patients.
+    """
+
+    train: NDArray[np.intp]
+    tune: NDArray[np.intp]
+    codes: NDArray[np.intp]
+    n_classes: int
+    seed: int
+    is_balanced: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """The result of one fit: its parameters and scaling with an axis of one fit, and its best epoch."""
+
+    parameters: Parameters
+    scaling: Scaling
+    best_epoch: int
+
+
+def train_jobs(network: Network, training: Training, packed: PackedBags, jobs: Sequence[Job]) -> list[Fitted]:
+    """Train all jobs, together where they have equally many classes and steps per epoch."""
+
+    def shape(number: int) -> tuple[int, int, bool]:
+        job = jobs[number]
+        return job.n_classes, training.steps_per_epoch(len(job.train)), len(job.tune) > 0
+
+    results: dict[int, Fitted] = {}
+    for _, numbers in groupby(sorted(range(len(jobs)), key=shape), key=shape):
+        members = list(numbers)
+        stack = _Stack(network, training, packed, [jobs[n] for n in members])
+        results |= dict(zip(members, stack.train(), strict=True))
+    return [results[n] for n in range(len(jobs))]
+
+
+class _Stack:
+    """The fits that are still training, and the best state so far of all."""
+
+    def __init__(self, network: Network, training: Training, packed: PackedBags, jobs: Sequence[Job]) -> None:
+        self._network, self._training, self._packed, self._jobs = network, training, packed, list(jobs)
+        device = packed.features.device
+        drawn = [self._draw(job) for job in jobs]
+        self._parameters = {
+            name: torch.stack([one[name] for one in drawn]).to(device).requires_grad_() for name in drawn[0]
+        }
+        self._best = {name: value.detach().clone() for name, value in self._parameters.items()}
+        self._optimizer = self._new_optimizer()
+        self._scaling = scaling_of(packed, [job.train for job in jobs])
+        self._all_scaling = self._scaling
+        self._weights = torch.stack([class_weights_of(job) for job in jobs]).to(device)  # (fits, classes)
+        self._generators = [np.random.default_rng(job.seed) for job in jobs]
+        self._active: NDArray[np.intp] = np.arange(
+            len(jobs)
+        )  # numbers of the jobs that are still in the stack
+        self._best_loss = np.full(len(jobs), np.inf)
+        self._best_epoch = np.zeros(len(jobs), dtype=np.intp)
+
+    def train(self) -> list[Fitted]:
+        """Train to the end and return the best state of each job."""
+        for epoch in range(self._training.epochs):
+            self._train_epoch()
+            if not self._keep_best(epoch):
+                break
+        return [
+            Fitted(
+                parameters={name: value[fit : fit + 1] for name, value in self._best.items()},
+                scaling=self._all_scaling.take(torch.tensor([fit])),
+                best_epoch=int(self._best_epoch[fit]),
+            )
+            for fit in range(len(self._jobs))
+        ]
+
+    def _draw(self, job: Job) -> Parameters:
+        generator = torch.Generator().manual_seed(job.seed)
+        return self._network.initial(self._packed.n_features, job.n_classes, generator)
+
+    def _new_optimizer(self) -> torch.optim.AdamW:
+        return torch.optim.AdamW(
+            list(self._parameters.values()),
+            lr=self._training.learning_rate,
+            weight_decay=self._training.weight_decay,
+            fused=True,
+        )
+
+    def _active_jobs(self) -> list[Job]:
+        return [self._jobs[number] for number in self._active.tolist()]
+
+    def _train_epoch(self) -> None:
+        n_steps = self._training.steps_per_epoch(len(self._jobs[0].train))
+        jobs = self._active_jobs()
+        orders = [g.permutation(job.train) for g, job in zip(self._generators, jobs, strict=True)]
+        cut = [np.array_split(order, n_steps) for order in orders]
+        for step in range(n_steps):
+            chosen = [pieces[step] for pieces in cut]
+            batch = replace(
+                draw_batch(self._packed, chosen, self._scaling),
+                dropout=self._training.dropout,
+                generators=self._generators,
+            )
+            self._optimizer.zero_grad()
+            logits = self._network.logits(self._parameters, batch)
+            self._losses(logits, chosen).sum().backward()
+            self._optimizer.step()
+
+    def _losses(self, logits: Tensor, bags: Sequence[NDArray[np.intp]]) -> Tensor:
+        """Return the weighted cross-entropy of each fit (fits,), the mean over its bags."""
+        targets = np.full(logits.shape[:2], -1)
+        for fit, (job, chosen) in enumerate(zip(self._active_jobs(), bags, strict=True)):
+            targets[fit, : len(chosen)] = job.codes[chosen]
+        target = torch.from_numpy(targets).to(logits.device)  # (fits, bags), -1 where there is no bag
+        weight = self._weights.gather(1, target.clamp(min=0)) * (target >= 0)  # (fits, bags)
+        entropy = functional.cross_entropy(
+            logits.float().transpose(1, 2), target, ignore_index=-1, reduction="none"
+        )  # (fits, bags)
+        return (weight * entropy).sum(dim=1) / (target >= 0).sum(dim=1)
+
+    def _keep_best(self, epoch: int) -> bool:
+        """Keep the state of the fits that improved, drop those that ran out of patience; False when none is left."""
+        losses = self._tune_losses(epoch)
+        improved = losses < self._best_loss[self._active]
+        self._best_loss[self._active[improved]] = losses[improved]
+        self._best_epoch[self._active[improved]] = epoch
+        here, there = torch.from_numpy(np.flatnonzero(improved)), torch.from_numpy(self._active[improved])
+        for name, value in self._parameters.items():
+            self._best[name][there] = value.detach()[here]
+        goes_on = epoch - self._best_epoch[self._active] < self._training.patience
+        if not goes_on.all():
+            self._shrink_to(np.flatnonzero(goes_on))
+        return bool(goes_on.any())
+
+    def _tune_losses(self, epoch: int) -> NDArray[np.float64]:
+        """Return the loss on the tuning bags (fits,); without any, one that falls with every epoch."""
+        tune = [job.tune for job in self._active_jobs()]
+        if not len(tune[0]):
+            return np.full(len(tune), -float(epoch))
+        totals = torch.zeros(len(tune), dtype=torch.float64)
+        counts = np.zeros(len(tune))
+        with torch.inference_mode():
+            for chosen in chunks_of_bags(tune):
+                batch = draw_batch(self._packed, chosen, self._scaling)
+                n_bags = np.array([len(c) for c in chosen])
+                losses = self._losses(self._network.logits(self._parameters, batch), chosen).double().cpu()
+                totals += losses.nan_to_num() * torch.from_numpy(n_bags)  # a fit without bags left has 0 / 0
+                counts += n_bags
+        means: NDArray[np.float64] = totals.numpy() / counts
+        return means
+
+    def _shrink_to(self, keep: NDArray[np.intp]) -> None:
+        """Go on with some of the fits only."""
+        chosen = torch.from_numpy(keep)
+        states = [self._optimizer.state[parameter] for parameter in self._parameters.values()]
+        self._parameters = {
+            name: value.detach()[chosen].requires_grad_() for name, value in self._parameters.items()
+        }
+        self._optimizer = self._new_optimizer()
+        for parameter, state in zip(self._parameters.values(), states, strict=True):
+            moments = {name: state[name][chosen] for name in ("exp_avg", "exp_avg_sq")}
+            self._optimizer.state[parameter] = {"step": state["step"], **moments}
+        self._scaling = self._scaling.take(chosen)
+        self._weights = self._weights[chosen]
+        self._generators = [self._generators[fit] for fit in keep]
+        self._active = self._active[keep]
+
+
+def class_weights_of(job: Job) -> Tensor:
+    """Return the weight of each class (classes,), from the training bags of the job alone."""
+    weights = (
+        balanced_weights(job.codes[job.train], job.n_classes) if job.is_balanced else np.ones(job.n_classes)
+    )
+    return torch.from_numpy(weights).float()
+
+
+def chunks_of_bags(bags: Sequence[NDArray[np.intp]]) -> Iterator[list[NDArray[np.intp]]]:
+    """Cut each fit's bags into pieces that are small enough for one forward pass."""
+    for begin in range(0, max(map(len, bags)), _BAGS_PER_FORWARD):
+        yield [chosen[begin : begin + _BAGS_PER_FORWARD] for chosen in bags]

@@ -1,0 +1,23 @@
+"""Mean over all slices, then logistic regression: the comparator of every other model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aggregate.models.logistic import BagLogistic
+from aggregate.models.pooling import pool_all
+from pipeline.bags import Bag
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class MeanPooling(BagLogistic):
+    """Logistic regression on the mean slice."""
+
+    kind: ClassVar[str] = "mean_pooling"
+
+    def vectors(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
+        """Return the mean over all slices of each bag (bags, d)."""
+        return pool_all(bags, ["mean"])

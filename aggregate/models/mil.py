@@ -1,0 +1,168 @@
+"""What the classifiers that learn from instances share: one network, trained by the engine."""
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Annotated, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from sklearn.base import clone
+from torch import Tensor
+
+from aggregate.folds import Fold
+from aggregate.models.base import Arrays, BagEstimator, Labels, Tune, codes_among, encode_labels, seed_of
+from aggregate.models.engine import Fitted, Job, Network, Training, chunks_of_bags, train_jobs
+from aggregate.models.packing import Batch, PackedBags, Scaling, draw_batch, pack
+from pipeline.bags import Bag
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class MILEstimator(BagEstimator):
+    """A network over the instances of a bag, trained by AdamW with early stopping on the tuning patients."""
+
+    epochs: Count = 60
+    """Passes over the training bags at most."""
+    patience: Count = 12
+    """Epochs without a lower tuning loss after which training stops."""
+    learning_rate: Positive = 1e-3
+    """Step of AdamW."""
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    """Decoupled weight decay of AdamW."""
+    bags_per_step: Count = 8
+    """Bags per training step, about."""
+    dropout: Share = 0.25
+    """Share of the bag embedding set to zero while training."""
+    class_weight: Literal["balanced", "none"] = "balanced"
+    """Weigh classes inversely to their number of training patients, or not."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the matrix products over instances; parameters and losses are float32."""
+    device: str = "cpu"
+    """Where to compute: cpu, cuda, cuda:1, ..."""
+
+    @abstractmethod
+    def network(self) -> Network:
+        """Return the network that the parameters describe."""
+
+    def fit(self, bags: Sequence[Bag], labels: Labels, *, tune: Tune | None = None) -> Self:
+        """Train on `bags`, stopping early on `tune`."""
+        tune_bags, tune_labels = tune if tune is not None else ([], [])
+        packed = self._pack(chain(bags, tune_bags))
+        everyone = np.concatenate(
+            [np.asarray(labels), np.asarray(tune_labels, dtype=np.asarray(labels).dtype)]
+        )
+        roles = np.split(np.arange(len(everyone)), [len(labels)])
+        (fitted,) = self._fit_roles(packed, everyone, [(roles[0], roles[1])], [seed_of(self.random_state)])
+        self._take(*fitted)
+        return self
+
+    def fit_folds(
+        self, bags: Sequence[Bag], labels: Labels, folds: Sequence[Fold], seeds: Sequence[int]
+    ) -> list[Self]:
+        """Return one fitted clone per fold, all trained as one computation."""
+        roles = [(fold.train, fold.tune) for fold in folds]
+        models = [clone(self).set_params(random_state=seed) for seed in seeds]
+        results = self._fit_roles(self._pack(bags), np.asarray(labels), roles, seeds)
+        for model, result in zip(models, results, strict=True):
+            model._take(*result)
+        return models
+
+    def predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
+        """Return class probabilities (bags, classes)."""
+        network = self.network()
+        logits = self._forward(bags, lambda batch: network.logits(self.parameters_, batch)[0].double())
+        return torch.cat([values for values, _ in logits]).softmax(dim=1).cpu().numpy()
+
+    def per_instance(
+        self, bags: Sequence[Bag], compute: Callable[[Batch], Tensor]
+    ) -> list[NDArray[np.float64]]:
+        """Cut what `compute` returns per instance, (1, slices, width), into one array per bag (n, width)."""
+        return [
+            values[0, is_real].double().cpu().numpy()
+            for values, batch in self._forward(bags, compute)
+            for is_real in batch.in_bag[0]
+        ]
+
+    def per_instance_weights(
+        self, bags: Sequence[Bag], compute: Callable[[Batch], Tensor]
+    ) -> list[NDArray[np.float64]]:
+        """Cut the weights that `compute` returns, (1, bags, slices), into one array per bag (n,)."""
+        return [
+            row[is_real].double().cpu().numpy()
+            for weights, batch in self._forward(bags, compute)
+            for row, is_real in zip(weights[0], batch.in_bag[0], strict=True)
+        ]
+
+    def _forward(self, bags: Sequence[Bag], compute: Callable[[Batch], Tensor]) -> list[tuple[Tensor, Batch]]:
+        """Return what `compute` makes of the bags, in order, a few at a time; never all bags at once."""
+        self.check_fitted()
+        results = []
+        with torch.inference_mode():
+            for (chosen,) in chunks_of_bags([np.arange(len(bags))]):
+                packed = self._pack(bags[i] for i in chosen)
+                batch = draw_batch(packed, [np.arange(len(chosen))], self.scaling_)
+                results.append((compute(batch), replace(batch, features=batch.features[:, :0])))
+        return results
+
+    def learned_arrays(self) -> Arrays:
+        """Return parameters and scaling."""
+        tensors = {**self.parameters_, "scaling.mean": self.scaling_.mean, "scaling.std": self.scaling_.std}
+        return {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+
+    def set_learned_arrays(self, arrays: Arrays) -> None:
+        """Take over parameters and scaling."""
+        tensors = {name: torch.from_numpy(array).to(self.device) for name, array in arrays.items()}
+        self.scaling_ = Scaling(tensors.pop("scaling.mean"), tensors.pop("scaling.std"))
+        self.parameters_ = tensors
+
+    def _pack(self, bags: Iterable[Bag]) -> PackedBags:
+        return pack(bags, dtype=_DTYPES[self.precision], device=self.device)
+
+    def _training(self) -> Training:
+        return Training(
+            epochs=self.epochs,
+            patience=self.patience,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            bags_per_step=self.bags_per_step,
+            dropout=self.dropout,
+        )
+
+    def _fit_roles(
+        self,
+        packed: PackedBags,
+        labels: Labels,
+        roles: Sequence[tuple[NDArray[np.intp], NDArray[np.intp]]],
+        seeds: Sequence[int],
+    ) -> list[tuple[Labels, Fitted]]:
+        jobs, all_classes = [], []
+        for (train, tune), seed in zip(roles, seeds, strict=True):
+            classes, train_codes = encode_labels(labels[train])
+            codes = np.zeros(len(labels), dtype=np.intp)
+            codes[train], codes[tune] = train_codes, codes_among(classes, labels[tune])
+            jobs.append(Job(train, tune, codes, len(classes), seed, self.class_weight == "balanced"))
+            all_classes.append(classes)
+        fits = train_jobs(self.network(), self._training(), packed, jobs)
+        return list(zip(all_classes, fits, strict=True))
+
+    def _take(self, classes: Labels, fitted: Fitted) -> None:
+        self.classes_ = classes
+        self.parameters_ = dict(fitted.parameters)
+        self.scaling_ = fitted.scaling
+        self.best_epoch_ = fitted.best_epoch
+
+
+def glorot(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Draw a weight matrix (in, out) uniformly within sqrt(6 / (in + out))."""
+    bound = math.sqrt(6 / (shape[0] + shape[-1]))
+    return (2 * torch.rand(shape, generator=generator) - 1) * bound

@@ -1,0 +1,171 @@
+"""Bags laid end to end, and the batches that a stack of fits draws from them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.bags import Bag
+
+
+@dataclass(frozen=True, eq=False)
+class PackedBags:
+    """All instances of many bags in one array.
+
+    Attributes:
+        features: float32 or bfloat16 (instances, d).
+        phase: int64 (instances,), index into the phase names.
+        start: intp (bags + 1,): bag i is the rows start[i] to start[i + 1].
+    """
+
+    features: Tensor
+    phase: Tensor
+    start: NDArray[np.intp]
+
+    @property
+    def n_features(self) -> int:
+        """Length d of a feature vector."""
+        return self.features.shape[1]
+
+    @property
+    def sizes(self) -> NDArray[np.intp]:
+        """Instances of each bag (bags,)."""
+        return np.diff(self.start)
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """Mean and standard deviation of each feature over the training instances of each fit.
+
+    Attributes:
+        mean: float32 (fits, d).
+        std: float32 (fits, d), 1 for a constant feature.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def take(self, fits: Tensor) -> "Scaling":
+        """Return the scaling of the chosen fits."""
+        return Scaling(self.mean[fits], self.std[fits])
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """The instances of a few bags for each fit of a stack, packed without regard to bag borders.
+
+    Attributes:
+        features: (fits, slices, d), not standardised; rows past the last real one belong to no bag.
+        in_bag: bool (fits, bags, slices), True where the slice is real and belongs to the bag.
+        phase: int64 (fits, slices).
+        scaling: of each fit.
+        dropout: share of an embedding that `drop` sets to zero.
+        generators: one per fit while training, none otherwise.
+    """
+
+    features: Tensor
+    in_bag: Tensor
+    phase: Tensor
+    scaling: Scaling
+    dropout: float = 0.0
+    generators: Sequence[np.random.Generator] = ()
+
+    def project(self, weight: Tensor, bias: Tensor) -> Tensor:
+        """Return the standardised features times weight (fits, d, out) plus bias (fits, out).
+
+        ((x - mean) / std) W + b = x (W / std) + (b - (mean / std) W): the features stay as they are, shared
+        by all fits, and each fit's scaling goes into its weights.
+        """
+        scaled = weight / self.scaling.std.unsqueeze(2)  # (fits, d, out)
+        shifted = bias.unsqueeze(1) - self.scaling.mean.unsqueeze(1) @ scaled  # (fits, 1, out)
+        return affine(self.features, scaled, shifted)  # (fits, slices, out)
+
+    def drop(self, embeddings: Tensor) -> Tensor:
+        """Set random entries of bag embeddings (fits, bags, width) to zero while training, scaling the rest."""
+        if not self.generators or not self.dropout:
+            return embeddings
+        keep = np.zeros(embeddings.shape, dtype=np.float32)
+        real = self.in_bag.any(dim=2).sum(dim=1).tolist()  # bags of each fit
+        for fit, generator in enumerate(self.generators):
+            keep[fit, : real[fit]] = generator.random((real[fit], keep.shape[2])) >= self.dropout
+        return embeddings * torch.from_numpy(keep).to(embeddings) / (1 - self.dropout)
+
+
+def affine(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return inputs (fits, rows, in) @ weight (fits, in, out) + bias (fits, 1, out), in the inputs' precision."""
+    return torch.baddbmm(bias.to(inputs.dtype), inputs, weight.to(inputs.dtype))
+
+
+def masked_softmax(scores: Tensor, is_real: Tensor) -> Tensor:
+    """Return the softmax over the last axis of the real entries; all zero where none is real."""
+    # A finite filler: with -inf a row without a real entry, such as a missing phase, would be NaN.
+    filled = scores.masked_fill(~is_real, torch.finfo(scores.dtype).min)
+    return filled.softmax(dim=-1) * is_real
+
+
+def pack(bags: Iterable[Bag], *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> PackedBags:
+    """Lay bags end to end, reading each of them once."""
+    features, phases, sizes = [], [], [0]
+    for bag in bags:
+        features.append(bag.features)
+        phases.append(bag.phase)
+        sizes.append(len(bag))
+    return PackedBags(
+        features=torch.from_numpy(np.concatenate(features)).to(device, dtype),
+        phase=torch.from_numpy(np.concatenate(phases).astype(np.int64)).to(device),
+        start=np.cumsum(sizes).astype(np.intp),
+    )
+
+
+def scaling_of(packed: PackedBags, train: Sequence[NDArray[np.intp]]) -> Scaling:
+    """Return the mean and standard deviation over the instances of each fit's training bags, and no others."""
+    sums, squares = _sums_per_bag(packed)
+    means, stds = [], []
+    for bags in train:
+        n = packed.sizes[bags].sum()
+        mean = sums[bags].sum(dim=0) / n  # (d,)
+        variance = (squares[bags].sum(dim=0) / n - mean**2).clamp(min=0)
+        # What is left of a constant feature is the rounding of the sums.
+        is_constant = variance <= 1e-10 * mean**2
+        means.append(mean)
+        stds.append(torch.where(is_constant, 1.0, variance.sqrt()))
+    return Scaling(torch.stack(means).float(), torch.stack(stds).float())
+
+
+def _sums_per_bag(packed: PackedBags) -> tuple[Tensor, Tensor]:
+    """Return the sums of the features and of their squares over each bag, float64 (bags, d)."""
+    pieces = [packed.features[a:b].double() for a, b in zip(packed.start, packed.start[1:], strict=False)]
+    return torch.stack([p.sum(dim=0) for p in pieces]), torch.stack([(p * p).sum(dim=0) for p in pieces])
+
+
+def draw_batch(packed: PackedBags, bags: Sequence[NDArray[np.intp]], scaling: Scaling) -> Batch:
+    """Gather the instances of the bags that each fit has chosen."""
+    device = packed.features.device
+    rows, in_bag = _rows_and_membership(packed, bags)
+    index = torch.from_numpy(rows).to(device)  # (fits, slices)
+    features = packed.features.index_select(0, index.flatten()).unflatten(0, index.shape)
+    return Batch(
+        features=features,  # (fits, slices, d)
+        in_bag=torch.from_numpy(in_bag).to(device),
+        phase=packed.phase[index],
+        scaling=scaling,
+    )
+
+
+def _rows_and_membership(
+    packed: PackedBags, bags: Sequence[NDArray[np.intp]]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the packed row of each slice (fits, slices) and which bag it is in (fits, bags, slices)."""
+    n_slices = max(int(packed.sizes[chosen].sum()) for chosen in bags)
+    rows = np.zeros((len(bags), n_slices), dtype=np.int64)
+    in_bag = np.zeros((len(bags), max(map(len, bags)), n_slices), dtype=np.bool_)
+    for fit, chosen in enumerate(bags):
+        end = 0
+        for place, bag in enumerate(chosen):
+            begin, end = end, end + packed.sizes[bag]
+            rows[fit, begin:end] = np.arange(packed.start[bag], packed.start[bag + 1])
+            in_bag[fit, place, begin:end] = True
+    return rows, in_bag

@@ -1,0 +1,145 @@
+"""Laws that every model keeps."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+
+from aggregate.models.base import Attends, BagClassifier, GivesEvidence
+from aggregate.models.registry import MODELS, build_model, load_model
+from pipeline.errors import FoldError, ResultsError
+
+QUICK = {"epochs": 4, "rounds": 5}
+
+
+def quick(kind, **parameters):
+    valid = MODELS[kind]().get_params()
+    return build_model(kind, {k: v for k, v in QUICK.items() if k in valid} | parameters, random_state=1)
+
+
+@pytest.fixture(scope="module", params=sorted(MODELS))
+def kind(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def fitted(kind, cohort):
+    bags, labels = cohort
+    return quick(kind).fit(bags[:24], labels[:24], tune=(bags[24:30], labels[24:30]))
+
+
+def test_a_model_is_a_bag_classifier(fitted):
+    assert isinstance(fitted, BagClassifier)
+
+
+def test_probabilities_are_float64_and_sum_to_one(fitted, cohort):
+    probabilities = fitted.predict_proba(cohort[0])
+    assert probabilities.dtype == np.float64
+    assert probabilities.shape == (60, 3)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+
+
+def test_permuting_slices_changes_nothing(fitted, cohort):
+    rng = np.random.default_rng(0)
+    shuffled = [bag.take(rng.permutation(len(bag))) for bag in cohort[0]]
+    np.testing.assert_allclose(fitted.predict_proba(shuffled), fitted.predict_proba(cohort[0]), atol=1e-5)
+
+
+def test_the_company_of_other_bags_changes_nothing(fitted, cohort):
+    """Bags of other lengths pad a batch; padding must not be seen."""
+    together = fitted.predict_proba(cohort[0])
+    alone = np.concatenate([fitted.predict_proba([bag]) for bag in cohort[0]])
+    np.testing.assert_allclose(alone, together, atol=1e-5)
+
+
+def test_a_one_slice_bag_works(fitted, cohort):
+    probabilities = fitted.predict_proba([bag.take(np.array([0])) for bag in cohort[0]])
+    assert np.isfinite(probabilities).all()
+
+
+def test_each_phase_may_be_missing(fitted, cohort):
+    for phase in range(4):
+        bags = [bag.take(bag.phase != phase) for bag in cohort[0]]
+        assert np.isfinite(fitted.predict_proba([bag for bag in bags if len(bag)])).all()
+
+
+def test_equal_seeds_give_equal_models(fitted, cohort):
+    bags, labels = cohort
+    again = clone(fitted).fit(bags[:24], labels[:24], tune=(bags[24:30], labels[24:30]))
+    np.testing.assert_array_equal(again.predict_proba(bags), fitted.predict_proba(bags))
+
+
+def test_labels_may_be_words(kind, cohort):
+    bags, labels = cohort
+    words = np.array(["HCC", "iCCA", "cHCC-CCA"])[labels]
+    model = quick(kind).fit(bags, words)
+    assert model.classes_.tolist() == ["HCC", "cHCC-CCA", "iCCA"]
+    assert set(model.predict(bags)) <= set(words)
+
+
+def test_two_classes_work(kind, cohort):
+    bags, labels = cohort
+    two = [(bag, label) for bag, label in zip(bags, labels, strict=True) if label != 1]
+    model = quick(kind).fit([bag for bag, _ in two], np.array([label for _, label in two]))
+    assert model.classes_.tolist() == [0, 2]
+    assert model.predict_proba(bags).shape == (60, 2)
+
+
+def test_the_constructor_only_stores(kind):
+    model = MODELS[kind](random_state=3)
+    assert clone(model).get_params() == model.get_params()
+    assert set(vars(model)) == set(model.get_params())
+
+
+def test_an_unfitted_model_says_so(kind, cohort):
+    with pytest.raises(NotFittedError):
+        MODELS[kind]().predict_proba(cohort[0])
+
+
+def test_a_saved_model_predicts_the_same_and_holds_no_pickle(fitted, cohort, tmp_path):
+    fitted.save(tmp_path)
+    loaded = load_model(tmp_path)
+    np.testing.assert_array_equal(loaded.predict_proba(cohort[0]), fitted.predict_proba(cohort[0]))
+    assert {path.suffix for path in tmp_path.iterdir()} <= {".json", ".safetensors"}
+
+
+def test_a_model_of_a_later_version_is_refused(fitted, tmp_path):
+    fitted.save(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"version": 2}))
+    with pytest.raises(
+        ResultsError, match="expected phasemil-model version 1, found phasemil-model version 2"
+    ):
+        load_model(tmp_path)
+
+
+def test_attention_sums_to_one_in_every_bag(fitted, cohort):
+    if not isinstance(fitted, Attends):
+        pytest.skip("weighs no instances")
+    for bag, weights in zip(cohort[0], fitted.attention(cohort[0]), strict=True):
+        assert weights.shape == (len(bag),)
+        assert (weights >= 0).all()
+        assert weights.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_instance_evidence_has_a_row_per_slice(fitted, cohort):
+    if not isinstance(fitted, GivesEvidence):
+        pytest.skip("instances do not speak for classes")
+    for bag, evidence in zip(cohort[0], fitted.instance_evidence(cohort[0]), strict=True):
+        assert evidence.shape == (len(bag), 3)
+
+
+def test_test_patients_do_not_reach_the_training(fitted, cohort):
+    """Bags that are neither in train nor in tune have no way in; the tuning labels have one, early stopping."""
+    bags, labels = cohort
+    again = clone(fitted).fit(bags[:24], labels[:24], tune=(bags[24:30], labels[24:30]))
+    np.testing.assert_array_equal(again.predict_proba(bags[30:]), fitted.predict_proba(bags[30:]))
+
+
+def test_one_class_is_an_error(kind, cohort):
+    if kind == "majority":
+        pytest.skip("one class is enough to count")
+    with pytest.raises(FoldError, match="expected at least two classes among the training patients, found"):
+        quick(kind).fit(cohort[0][:5], np.zeros(5, dtype=int))
