@@ -1,0 +1,101 @@
+"""Fits by content: what was fitted once, on the same patients with the same settings, is never fitted again."""
+
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+import aggregate.models
+from aggregate.folds import Fold
+from pipeline.provenance import sha256_of_file, sha256_of_json
+
+_PREDICTIONS = "predictions.npz"
+MODEL_FOLDER = "model"
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """What a fitted model says of the patients it did not train on.
+
+    Attributes:
+        test: float64 (n_test, classes), rows sum to 1.
+        tune: float64 (n_tune, classes), for thresholds and calibration.
+    """
+
+    test: NDArray[np.float64]
+    tune: NDArray[np.float64]
+
+
+@runtime_checkable
+class Savable(Protocol):
+    """A model that can be written without pickle."""
+
+    def save(self, folder: Path) -> None:
+        """Write the fitted model into a folder."""
+
+
+def fit_key(
+    *,
+    kind: str,
+    parameters: Mapping[str, Any],
+    seed: int,
+    fold: Fold,
+    contents: Sequence[str],
+    labels: NDArray[np.intp],
+    classes: Sequence[str],
+) -> str:
+    """Hash everything that decides a fit: the model, its code, the patients by content and role, the labels.
+
+    `contents` names what a patient brings (content key of the bag, covariates), in the order of the fold's
+    indices.
+    """
+    roles = {role: [contents[i] for i in getattr(fold, role)] for role in ("train", "tune", "test")}
+    known = [int(labels[i]) for i in (*fold.train, *fold.tune)]
+    what = [kind, dict(parameters), seed, roles, known, list(classes), _code_sha256()]
+    return sha256_of_json(what)[:32]
+
+
+@cache
+def _code_sha256() -> str:
+    folder = Path(aggregate.models.__file__).parent
+    return sha256_of_json([sha256_of_file(path) for path in sorted(folder.rglob("*.py"))])
+
+
+class FitCache:
+    """A folder of fits, one sub-folder per key, each written whole or not at all."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def read(self, key: str) -> Fit | None:
+        """Return the fit of a key, or None where there is none."""
+        path = self.folder / key / _PREDICTIONS
+        if not path.exists():
+            return None
+        with np.load(path, allow_pickle=False) as arrays:
+            return Fit(test=arrays["test"], tune=arrays["tune"])
+
+    def write(self, key: str, fit: Fit, model: object) -> None:
+        """Keep a fit, and the model where it can be written without pickle."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        partial = self.folder / f"{key}.{uuid.uuid4().hex[:8]}.partial"
+        partial.mkdir()
+        try:
+            np.savez(partial / _PREDICTIONS, test=fit.test, tune=fit.tune)
+            if isinstance(model, Savable):
+                (partial / MODEL_FOLDER).mkdir()
+                model.save(partial / MODEL_FOLDER)
+            if not (self.folder / key).exists():
+                partial.replace(self.folder / key)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+    def model_folder(self, key: str) -> Path:
+        """Return where the model of a key lies, if it could be written."""
+        return self.folder / key / MODEL_FOLDER

@@ -1,0 +1,38 @@
+"""The commands of stage 2."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from pipeline.commands import run_application
+
+application = typer.Typer(
+    help="Stage 2: classify patients from their bags and write the result tables.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+ConfigArgument = Annotated[Path, typer.Argument(help="TOML configuration of the experiment.")]
+ResultsArgument = Annotated[Path, typer.Argument(help="Folder that an earlier run wrote.")]
+OverridesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(help="Values that replace the file's, such as model.attention.hidden=64."),
+]
+NullOption = Annotated[int, typer.Option(min=0, help="Repeat the run this often on permuted labels.")]
+
+
+@application.command()
+def run(config: ConfigArgument, overrides: OverridesArgument = None, null: NullOption = 0) -> None:
+    """Cross-validate every model and baseline, and write all tables."""
+    # Heavy imports wait until a command needs them, so that --help answers at once.
+    from aggregate.run import load_aggregate_config, run_and_report  # noqa: PLC0415
+
+    run_and_report(load_aggregate_config(config, overrides or ()), n_null=null, console=Console())
+
+
+def main() -> None:
+    """Run the command line of stage 2."""
+    run_application(application)

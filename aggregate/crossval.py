@@ -1,0 +1,190 @@
+"""The one cross-validation loop that every model goes through."""
+
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from aggregate.cache import Fit, FitCache, fit_key
+from aggregate.folds import Fold
+from aggregate.models.base import BagClassifier, FitsFolds
+from aggregate.models.registry import build_model
+from aggregate.predictions import Predictions
+from aggregate.splits import fold_of_test
+from aggregate.study import Study
+from pipeline.bags import Bag
+from pipeline.provenance import canonical_json
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model of the configuration: its name in the tables, its kind and its parameters."""
+
+    name: str
+    kind: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class FitTask:
+    """One model on one fold."""
+
+    spec: ModelSpec
+    fold: Fold
+    seed: int
+    key: str
+
+
+class Watcher(Protocol):
+    """Somebody who is told of every fit."""
+
+    def fitted(self, task: FitTask, fit: Fit, *, from_cache: bool) -> None:
+        """Take note of one finished fit."""
+
+
+@dataclass(frozen=True, eq=False)
+class OutOfFold:
+    """Every fit of every model, by model name, in the order of the folds."""
+
+    folds: tuple[Fold, ...]
+    tasks: Mapping[str, tuple[FitTask, ...]]
+    fits: Mapping[str, tuple[Fit, ...]]
+
+
+def cross_validate(
+    study: Study, folds: Sequence[Fold], specs: Sequence[ModelSpec], *, cache: FitCache, seed: int, jobs: int,
+    watcher: Watcher,
+) -> OutOfFold:  # fmt: skip
+    """Fit every model on every fold, taking from the cache what is there, and keep each fit as it is done.
+
+    Models that can train all folds at once do so in this process; the fits of all others run side by side.
+    """
+    tasks = {spec.name: _tasks(study, folds, spec, seed) for spec in specs}
+    fits: dict[str, Fit] = {}
+    open_tasks: dict[str, list[FitTask]] = {spec.name: [] for spec in specs}
+    for task in (task for name in tasks for task in tasks[name]):
+        known = cache.read(task.key)
+        if known is None:
+            open_tasks[task.spec.name].append(task)
+        else:
+            fits[task.key] = known
+            watcher.fitted(task, known, from_cache=True)
+    for task, fit in _fit_all(study, [t for t in open_tasks.values() if t], cache, jobs):
+        fits[task.key] = fit
+        watcher.fitted(task, fit, from_cache=False)
+    return OutOfFold(
+        folds=tuple(folds),
+        tasks={name: tuple(of_model) for name, of_model in tasks.items()},
+        fits={name: tuple(fits[task.key] for task in of_model) for name, of_model in tasks.items()},
+    )
+
+
+def predictions_of(study: Study, result: OutOfFold) -> Predictions:
+    """Gather the test probabilities of all folds into one table per model, for the patients that were tested."""
+    fold = fold_of_test(result.folds, len(study.labels))
+    tested = np.flatnonzero((fold >= 0).all(axis=0))
+    repeats = sorted({f.repeat for f in result.folds})
+    probabilities = {}
+    for name, fits in result.fits.items():
+        table = np.full((len(repeats), len(study.labels), len(study.classes)), np.nan)
+        for f, fit in zip(result.folds, fits, strict=True):
+            table[repeats.index(f.repeat), f.test] = fit.test
+        probabilities[name] = table[:, tested]
+    headers = [study.headers[i] for i in tested]
+    return Predictions(
+        classes=study.classes,
+        patient_ids=tuple(header.patient_id for header in headers),
+        labels=study.labels[tested],
+        fold=fold[:, tested],
+        probabilities=probabilities,
+        n_slices=np.array([len(study.bags[int(i)]) for i in tested], dtype=np.intp),
+        phases=tuple("+".join(header.phases_present) for header in headers),
+    )
+
+
+def _tasks(study: Study, folds: Sequence[Fold], spec: ModelSpec, seed: int) -> list[FitTask]:
+    contents = [
+        f"{patient.patient_id} {header.content_key} {canonical_json(dict(patient.covariates))}"
+        for patient, header in zip(study.patients, study.headers, strict=True)
+    ]
+    tasks = []
+    for fold in folds:
+        # The seed hangs on names, not on positions, so adding a model leaves the others' fits as they are.
+        entropy = [seed, zlib.crc32(spec.name.encode()), fold.repeat, fold.fold]
+        fit_seed = int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
+        key = fit_key(
+            kind=spec.kind,
+            parameters=spec.parameters,
+            seed=fit_seed,
+            fold=fold,
+            contents=contents,
+            labels=study.labels,
+            classes=study.classes,
+        )
+        tasks.append(FitTask(spec, fold, fit_seed, key))
+    return tasks
+
+
+def _fit_all(
+    study: Study, tasks_by_model: Sequence[Sequence[FitTask]], cache: FitCache, jobs: int
+) -> Iterator[tuple[FitTask, Fit]]:
+    one_by_one: list[FitTask] = []
+    for tasks in tasks_by_model:
+        model = _build(tasks[0])
+        if isinstance(model, FitsFolds):
+            yield from _fit_together(study, model, tasks, cache)
+        else:
+            one_by_one.extend(tasks)
+    parallel = Parallel(n_jobs=jobs, return_as="generator_unordered")
+    work = (delayed(_fit_one)(study.bags, study.labels, len(study.classes), t, cache) for t in one_by_one)
+    yield from parallel(work)
+
+
+def _fit_together(
+    study: Study, model: FitsFolds, tasks: Sequence[FitTask], cache: FitCache
+) -> Iterator[tuple[FitTask, Fit]]:
+    fitted = model.fit_folds(study.bags, study.labels, [t.fold for t in tasks], [t.seed for t in tasks])
+    for task, one in zip(tasks, fitted, strict=True):
+        yield task, _keep(one, study.bags, len(study.classes), task, cache)
+
+
+def _fit_one(
+    bags: Sequence[Bag], labels: NDArray[np.intp], n_classes: int, task: FitTask, cache: FitCache
+) -> tuple[FitTask, Fit]:
+    fold = task.fold
+    model = _build(task)
+    # The products are small: a second BLAS thread costs more than it computes.
+    with threadpool_limits(limits=1, user_api="blas"):
+        tune = (_pick(bags, fold.tune), labels[fold.tune]) if len(fold.tune) else None
+        model.fit(_pick(bags, fold.train), labels[fold.train], tune=tune)
+        return task, _keep(model, bags, n_classes, task, cache)
+
+
+def _build(task: FitTask) -> BagClassifier:
+    return build_model(task.spec.kind, task.spec.parameters, random_state=task.seed)
+
+
+def _keep(model: BagClassifier, bags: Sequence[Bag], n_classes: int, task: FitTask, cache: FitCache) -> Fit:
+    fit = Fit(
+        test=_probabilities(model, _pick(bags, task.fold.test), n_classes),
+        tune=_probabilities(model, _pick(bags, task.fold.tune), n_classes),
+    )
+    cache.write(task.key, fit, model)
+    return fit
+
+
+def _probabilities(model: BagClassifier, bags: Sequence[Bag], n_classes: int) -> NDArray[np.float64]:
+    """Return (n, n_classes), with zeros for a class that the training patients did not have."""
+    result = np.zeros((len(bags), n_classes))
+    if len(bags):
+        result[:, model.classes_] = model.predict_proba(bags)
+    return result
+
+
+def _pick(bags: Sequence[Bag], indices: NDArray[np.intp]) -> list[Bag]:
+    return [bags[int(i)] for i in indices]

@@ -1,0 +1,121 @@
+"""The laws of the one cross-validation loop, seen through `aggregate.py run`'s own functions."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from aggregate.cache import FitCache
+from aggregate.crossval import ModelSpec, cross_validate, predictions_of
+from aggregate.run import choose_folds, load_aggregate_config
+from aggregate.study import Study, load_study
+
+TOML = """
+[aggregate]
+jobs = 1
+[aggregate.splits]
+folds = 4
+repeats = 2
+[aggregate.model.mean_pooling]
+kind = "mean_pooling"
+"""
+MAJORITY = ModelSpec("majority", "majority", {})
+MEAN = ModelSpec("mean", "mean_pooling", {})
+
+
+class Counter:
+    """A watcher that counts."""
+
+    def __init__(self) -> None:
+        self.trained: list[str] = []
+
+    def fitted(self, task, fit, *, from_cache):
+        if not from_cache:
+            self.trained.append(task.spec.name)
+
+
+@pytest.fixture
+def config(experiment_folder):
+    return load_aggregate_config(experiment_folder(TOML), ())
+
+
+@pytest.fixture
+def study(config) -> Study:
+    return load_study(config)
+
+
+def run(study, config, specs, folder, *, labels=None, jobs=1):
+    counter = Counter()
+    study = study if labels is None else replace(study, labels=labels)
+    folds = choose_folds(config, study)
+    result = cross_validate(study, folds, specs, cache=FitCache(folder), seed=1, jobs=jobs, watcher=counter)
+    return predictions_of(study, result), counter.trained
+
+
+def macro_auc(predictions, model):
+    per_repeat = [
+        np.mean([roc_auc_score(predictions.labels == c, p[:, c]) for c in range(3)])
+        for p in predictions.probabilities[model]
+    ]
+    return float(np.mean(per_repeat))
+
+
+def test_every_patient_gets_one_row_of_probabilities_per_repeat(study, config, tmp_path):
+    predictions, _ = run(study, config, [MAJORITY], tmp_path / "cache")
+    assert predictions.probabilities["majority"].shape == (2, 60, 3)
+    assert np.allclose(predictions.probabilities["majority"].sum(axis=2), 1)
+
+
+def test_a_planted_signal_is_found_and_shuffled_labels_give_half(study, config, tmp_path, rng):
+    found, _ = run(study, config, [MEAN], tmp_path / "a")
+    null = [
+        macro_auc(
+            run(study, config, [MEAN], tmp_path / f"n{i}", labels=rng.permutation(study.labels))[0], "mean"
+        )
+        for i in range(6)
+    ]
+    assert macro_auc(found, "mean") > 0.75
+    # Six permutations of 60 patients: the standard error of their mean is about 0.02.
+    assert abs(np.mean(null) - 0.5) < 0.07
+
+
+def test_a_second_run_trains_nothing(study, config, tmp_path):
+    first, _ = run(study, config, [MEAN], tmp_path / "cache")
+    second, trained = run(study, config, [MEAN], tmp_path / "cache")
+    assert trained == []
+    assert np.array_equal(first.probabilities["mean"], second.probabilities["mean"])
+
+
+def test_adding_a_model_trains_one_model(study, config, tmp_path):
+    run(study, config, [MEAN], tmp_path / "cache")
+    _, trained = run(study, config, [MEAN, MAJORITY], tmp_path / "cache")
+    assert trained == ["majority"] * 8
+
+
+def test_another_label_trains_again(study, config, tmp_path):
+    run(study, config, [MAJORITY], tmp_path / "cache")
+    labels = study.labels.copy()
+    labels[[0, 1]] = labels[[1, 0]]
+    _, trained = run(study, config, [MAJORITY], tmp_path / "cache", labels=labels)
+    assert trained
+
+
+def test_test_labels_never_reach_a_fit(study, config, tmp_path):
+    fold = choose_folds(config, study)[0]
+    flipped = study.labels.copy()
+    flipped[fold.test] = (flipped[fold.test] + 1) % 3
+    fits = [
+        cross_validate(
+            replace(study, labels=labels), [fold], [MEAN], cache=FitCache(tmp_path / name), seed=1, jobs=1,
+            watcher=Counter(),
+        ).fits["mean"][0]
+        for name, labels in (("true", study.labels), ("flipped", flipped))
+    ]  # fmt: skip
+    assert np.array_equal(fits[0].test, fits[1].test)
+
+
+def test_the_number_of_processes_changes_nothing(study, config, tmp_path):
+    alone, _ = run(study, config, [MAJORITY, MEAN], tmp_path / "one", jobs=1)
+    together, _ = run(study, config, [MAJORITY, MEAN], tmp_path / "two", jobs=2)
+    assert np.allclose(alone.probabilities["mean"], together.probabilities["mean"])

@@ -1,0 +1,75 @@
+"""Matching the cohort table with the bags: nobody is dropped in silence."""
+
+from dataclasses import replace
+
+import pytest
+
+from aggregate.run import load_aggregate_config
+from aggregate.study import load_study
+from pipeline.bags import read_bag, write_bag
+from pipeline.errors import BagError, CohortError, ConfigError
+
+MODEL = '[aggregate.model.m]\nkind = "majority"\n'
+
+
+def test_patients_come_sorted_whatever_the_order_of_the_table(experiment_folder, tmp_path):
+    config = load_aggregate_config(experiment_folder(MODEL), ())
+    head, *rows = (tmp_path / "cohort.csv").read_text().splitlines()
+    (tmp_path / "cohort.csv").write_text("\n".join([head, *rows[::-1]]) + "\n")
+    study = load_study(config)
+    assert list(study.patient_ids) == sorted(study.patient_ids)
+    assert [bag.patient_id for bag in study.bags] == list(study.patient_ids)
+
+
+def test_a_patient_without_a_bag_is_excluded_with_a_reason(experiment_folder, tmp_path):
+    config = load_aggregate_config(experiment_folder(MODEL), ())
+    (tmp_path / "out" / "bags" / "p003.h5").unlink()
+    study = load_study(config)
+    assert "p003" not in study.patient_ids
+    assert [(e.patient_id, e.reason) for e in study.exclusions] == [
+        ("p003", "no bag: stage 1 wrote none for this patient")
+    ]
+
+
+def test_a_bag_nobody_names_is_reported(experiment_folder, tmp_path):
+    config = load_aggregate_config(experiment_folder(MODEL), ())
+    (tmp_path / "out" / "bags" / "p003.h5").rename(tmp_path / "out" / "bags" / "stranger.h5")
+    assert ("stranger", "a bag without a row in the cohort table") in [
+        (e.patient_id, e.reason) for e in load_study(config).exclusions
+    ]
+
+
+def test_bags_of_two_recipes_are_refused(experiment_folder, tmp_path):
+    config = load_aggregate_config(experiment_folder(MODEL), ())
+    bag = read_bag(tmp_path / "out" / "bags" / "p003.h5")
+    other = replace(bag.header.recipe, weights_sha256="1" * 64)
+    write_bag(tmp_path / "out" / "bags", replace(bag, header=replace(bag.header, recipe=other)))
+    with pytest.raises(BagError, match="p000 and p003 differ in weights_sha256"):
+        load_study(config)
+
+
+def test_an_absent_class_is_named(experiment_folder):
+    config = load_aggregate_config(
+        experiment_folder('classes = ["HCC", "iCCA", "cHCC-CCA", "CRLM"]\n' + MODEL), ()
+    )
+    with pytest.raises(CohortError, match="class CRLM of the configuration has no patient"):
+        load_study(config)
+
+
+def test_no_bags_says_what_to_run(experiment_folder, tmp_path):
+    config = load_aggregate_config(experiment_folder(MODEL), ())
+    for path in (tmp_path / "out" / "bags").glob("*.h5"):
+        path.unlink()
+    with pytest.raises(BagError, match=r"no bag here; run `extract.py run`"):
+        load_study(config)
+
+
+def test_an_override_reaches_a_model(experiment_folder):
+    config = load_aggregate_config(experiment_folder(MODEL), ["model.m.hidden=64", "seed=3"])
+    assert config.aggregate.model["m"].parameters == {"hidden": 64}
+    assert config.aggregate.seed == 3
+
+
+def test_an_unknown_key_names_the_nearest(experiment_folder):
+    with pytest.raises(ConfigError, match=r"unknown key 'aggregate.splits.fold'; nearest valid key: 'folds'"):
+        load_aggregate_config(experiment_folder(MODEL), ["splits.fold=3"])
