@@ -109,7 +109,7 @@ def predictions_of(study: Study, result: OutOfFold) -> Predictions:
 
 def _tasks(study: Study, folds: Sequence[Fold], spec: ModelSpec, seed: int) -> list[FitTask]:
     contents = [
-        f"{patient.patient_id} {header.content_key} {canonical_json(dict(patient.covariates))}"
+        f"{patient.patient_id} {header.content_key} {study.view} {canonical_json(dict(patient.covariates))}"
         for patient, header in zip(study.patients, study.headers, strict=True)
     ]
     tasks = []

@@ -17,6 +17,7 @@ from aggregate.config import AggregateConfig
 from aggregate.crossval import ModelSpec, OutOfFold, cross_validate, predictions_of
 from aggregate.folds import Fold
 from aggregate.leaks import check_no_label_among_covariates, check_no_shared_images
+from aggregate.null import write_null
 from aggregate.predictions import Predictions
 from aggregate.progress import LiveTable
 from aggregate.splits import leave_one_centre_out, read_splits, repeated_folds, write_splits
@@ -61,6 +62,8 @@ def run_and_report(config: AggregateConfig, *, n_null: int, console: Console) ->
     style = table_style(config, run.study.recipe)
     settings = config.aggregate.statistics
     write_tables(config.output, run.predictions, tested_facts(run), settings, style)
+    if n_null:
+        write_null(config.output, run.predictions, run_null(config, n_null), style)
     print_summary(config.output, console, style)
 
 

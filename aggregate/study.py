@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,11 @@ class BagFolder(Sequence[Bag]):
     def __len__(self) -> int:
         return len(self.patient_ids)
 
-    def __getitem__(self, index):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN204 - Sequence's overloads
+    @overload
+    def __getitem__(self, index: int) -> Bag: ...
+    @overload
+    def __getitem__(self, index: slice) -> "BagFolder": ...
+    def __getitem__(self, index: int | slice) -> "Bag | BagFolder":
         """Return one bag, or the folder of a slice of patients."""
         if isinstance(index, slice):
             return BagFolder(self.folder, self.patient_ids[index], kept=self.kept)
@@ -59,6 +64,7 @@ class Study:
         patients: n rows of the cohort table.
         recipe: what made the features, the same for all.
         exclusions: everybody and every phase left out, by either stage, with the reason.
+        view: what of the bags is shown, where it is not all of them; a part of every fit's key.
     """
 
     name: str
@@ -69,6 +75,7 @@ class Study:
     patients: tuple[Patient, ...]
     recipe: Recipe
     exclusions: tuple[Exclusion, ...]
+    view: str = ""
 
     @property
     def patient_ids(self) -> tuple[str, ...]:
