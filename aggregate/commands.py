@@ -8,6 +8,8 @@ from rich.console import Console
 
 from pipeline.commands import run_application
 
+_TABLE_WIDTH = 108
+
 application = typer.Typer(
     help="Stage 2: classify patients from their bags and write the result tables.",
     no_args_is_help=True,
@@ -30,7 +32,20 @@ def run(config: ConfigArgument, overrides: OverridesArgument = None, null: NullO
     # Heavy imports wait until a command needs them, so that --help answers at once.
     from aggregate.run import load_aggregate_config, run_and_report  # noqa: PLC0415
 
-    run_and_report(load_aggregate_config(config, overrides or ()), n_null=null, console=Console())
+    run_and_report(load_aggregate_config(config, overrides or ()), n_null=null, console=_wide_console())
+
+
+@application.command()
+def tables(results: ResultsArgument) -> None:
+    """Rebuild every table from predictions.csv, without training."""
+    from aggregate.run import rebuild_tables  # noqa: PLC0415
+
+    rebuild_tables(results, console=_wide_console())
+
+
+def _wide_console() -> Console:
+    """Return a console on which the performance table is not cut, also where output goes to a file."""
+    return Console(width=max(Console().width, _TABLE_WIDTH))
 
 
 def main() -> None:

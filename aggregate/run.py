@@ -15,6 +15,7 @@ from aggregate.cache import FitCache
 from aggregate.cohort_facts import CohortFacts, describe_patient
 from aggregate.config import AggregateConfig
 from aggregate.crossval import ModelSpec, OutOfFold, cross_validate, predictions_of
+from aggregate.finished import config_of_run
 from aggregate.folds import Fold
 from aggregate.leaks import check_no_label_among_covariates, check_no_shared_images
 from aggregate.null import write_null
@@ -23,6 +24,7 @@ from aggregate.progress import LiveTable
 from aggregate.splits import leave_one_centre_out, read_splits, repeated_folds, write_splits
 from aggregate.study import Study, load_study
 from aggregate.summary import print_summary
+from aggregate.tables.predictions import read_predictions
 from aggregate.tables.write import write_tables
 from pipeline.bags import RANDOM_BANNER, Recipe
 from pipeline.config import load_config
@@ -61,17 +63,32 @@ def run_and_report(config: AggregateConfig, *, n_null: int, console: Console) ->
     run = run_experiment(config)
     style = table_style(config, run.study.recipe)
     settings = config.aggregate.statistics
-    write_tables(config.output, run.predictions, tested_facts(run), settings, style)
+    write_tables(config.output, run.predictions, tested_facts(run.study, run.predictions), settings, style)
     if n_null:
         write_null(config.output, run.predictions, run_null(config, n_null), style)
-    print_summary(config.output, console, style)
+    print_summary(config.output, config.cohort.classes, console, style)
 
 
-def tested_facts(run: Run) -> CohortFacts:
+def rebuild_tables(folder: Path, *, console: Console) -> None:
+    """Write every table of a finished run again from its predictions.csv, without training.
+
+    Raises:
+        ResultsError: the folder is not that of a finished run.
+    """
+    config = config_of_run(folder)
+    study = load_study(config)
+    style = table_style(config, study.recipe)
+    predictions = read_predictions(config.output, style=style)
+    facts = tested_facts(study, predictions)
+    write_tables(config.output, predictions, facts, config.aggregate.statistics, style)
+    print_summary(config.output, config.cohort.classes, console, style)
+
+
+def tested_facts(study: Study, predictions: Predictions) -> CohortFacts:
     """Return what the tables must know of the tested patients, in the order of the predictions."""
-    index = {patient_id: i for i, patient_id in enumerate(run.study.patient_ids)}
-    tested = [index[patient_id] for patient_id in run.predictions.patient_ids]
-    return CohortFacts(tuple(describe_patient(run.study.bags[i], run.study.patients[i]) for i in tested))
+    index = {patient_id: i for i, patient_id in enumerate(study.patient_ids)}
+    tested = [index[patient_id] for patient_id in predictions.patient_ids]
+    return CohortFacts(tuple(describe_patient(study.bags[i], study.patients[i]) for i in tested))
 
 
 def run_experiment(config: AggregateConfig) -> Run:

@@ -3,48 +3,50 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
 from pipeline.bags import RANDOM_BANNER
 from pipeline.tables import TableStyle, read_table
 
-_SHOWN = (("macro", "auc"), ("macro", "balanced_accuracy"))
 
-
-def print_summary(folder: Path, console: Console, style: TableStyle) -> None:
+def print_summary(folder: Path, classes: Sequence[str], console: Console, style: TableStyle) -> None:
     """Print macro AUC, balanced accuracy and per-class AUC of every model, and the folder of the tables."""
     rows = read_table(folder / "performance.csv", style=style)
     weights = rows[0]["weights"]
     if weights.startswith(RANDOM_BANNER):
         console.print(f"{weights}: the encoder is untrained; these figures say nothing about patients")
-    console.print(
-        _performance_table(rows, f"{folder.name}: out-of-fold performance (95 % CI), weights {weights}")
-    )
+    title = f"{folder.name}: out-of-fold performance [95 % CI], weights {weights}"
+    console.print(_performance_table(rows, classes, title))
     excluded = read_table(folder / "excluded.csv", style=style)
     if excluded:
         console.print(f"{len(excluded)} rows in excluded.csv say who or what was left out, and why")
-    console.print(f"Results: {folder}", soft_wrap=True)
+    console.print(f"Results: {folder}", soft_wrap=True, highlight=False)
 
 
-def _performance_table(rows: Sequence[Mapping[str, str]], title: str) -> Table:
-    classes = list(dict.fromkeys(row["class"] for row in rows if row["class"] != "macro"))
-    columns = [*_SHOWN, *((name, "auc") for name in classes)]
-    titles = ["model", "n", "macro AUC", "balanced accuracy", *(f"AUC {name}" for name in classes)]
-    table = Table(*titles, title=title, title_justify="left")
+def _performance_table(rows: Sequence[Mapping[str, str]], classes: Sequence[str], title: str) -> Table:
+    titles = ["n", "macro AUC", "balanced acc.", *(f"AUC {name}" for name in classes)]
+    table = Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False)
+    for name in ("model", *titles):
+        table.add_column(name, no_wrap=True)
     cells = {(row["model"], row["class"], row["metric"]): row for row in rows}
     for model in dict.fromkeys(row["model"] for row in rows):
-        found = [cells.get((model, *column)) for column in columns]
-        n = next((row["n"] for row in found if row), "")
-        table.add_row(model, n, *(_estimate(row) for row in found))
+        auc, accuracy = cells[model, "macro", "auc"], cells[model, "macro", "balanced_accuracy"]
+        per_class = [_figure(cells[model, name, "auc"]["estimate"]) for name in classes]
+        table.add_row(model, auc["n"], _with_interval(auc), _with_interval(accuracy), *per_class)
     return table
 
 
-def _estimate(row: Mapping[str, str] | None) -> str:
-    if row is None:
-        return ""
+def _with_interval(row: Mapping[str, str]) -> str:
+    if not row["ci_low"]:
+        return _figure(row["estimate"])
+    return f"{_figure(row['estimate'])} [{_figure(row['ci_low'])}, {_figure(row['ci_high'])}]"
+
+
+def _figure(cell: str) -> str:
+    """Shorten a number to two decimals; leave what is not estimable as it is."""
     try:
-        low, high = float(row["ci_low"]), float(row["ci_high"])
-        return f"{float(row['estimate']):.2f} [{low:.2f}, {high:.2f}]"
+        return f"{float(cell.replace(',', '.')):.2f}"
     except ValueError:
-        return row["estimate"]
+        return cell
