@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from pipeline.bags import BagHeader
 from pipeline.cohort import LABEL_ALIASES, Patient
-from pipeline.errors import LeakError
+from pipeline.errors import CohortError, LeakError
 
 
 def check_no_shared_images(headers: Sequence[BagHeader]) -> None:
@@ -38,8 +38,13 @@ def check_no_label_among_covariates(
 
     Raises:
         LeakError: the column is named.
+        CohortError: the cohort table has no such column.
     """
     for column in covariates:
+        if not any(column in patient.covariates for patient in patients):
+            raise CohortError(
+                f"covariate {column!r} is no column of the cohort table; see [aggregate] covariates"
+            )
         values = [patient.covariates.get(column, "") for patient in patients]
         classes_of: Mapping[str, set[int]] = {value: set() for value in values}
         for value, label in zip(values, labels, strict=True):

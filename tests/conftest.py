@@ -54,23 +54,26 @@ def bags_and_labels() -> tuple[list[Bag], np.ndarray]:
     return [draw_bag(f"p{i:03}", int(label), rng) for i, label in enumerate(labels)], labels
 
 
-@pytest.fixture
-def experiment_folder(tmp_path: Path, bags_and_labels) -> Callable[..., Path]:
-    """Write bags, a cohort table and a configuration; return a function that adds TOML and gives its path."""
+@pytest.fixture(scope="session")
+def write_experiment(bags_and_labels) -> Callable[[Path, str], Path]:
+    """Return a function that writes bags, a cohort table and a configuration into a folder."""
     bags, labels = bags_and_labels
-    rows = ["patient_id,phase,image,mask,label,age,centre"]
-    for i, (bag, label) in enumerate(zip(bags, labels, strict=True)):
-        write_bag(tmp_path / "out" / "bags", bag)
-        rows += [
-            f"{bag.patient_id},{p},{p}.nii.gz,,{CLASSES[label]},{40 + i % 37},c{i % 2}"
-            for p in bag.header.sources
-        ]
-    (tmp_path / "cohort.csv").write_text("\n".join(rows) + "\n")
 
-    def configuration(text: str) -> Path:
-        path = tmp_path / "experiment.toml"
+    def write(folder: Path, text: str) -> Path:
+        rows = ["patient_id,phase,image,mask,label,age,centre"]
+        for i, (bag, label) in enumerate(zip(bags, labels, strict=True)):
+            write_bag(folder / "out" / "bags", bag)
+            covariates = f"{CLASSES[label]},{40 + i % 37},c{i % 2}"
+            rows += [f"{bag.patient_id},{phase},{phase}.nii.gz,,{covariates}" for phase in bag.header.sources]
+        (folder / "cohort.csv").write_text("\n".join(rows) + "\n")
         head = 'name = "toy"\noutput = "out"\n[cohort]\ntable = "cohort.csv"\n'
-        path.write_text(head + text)
-        return path
+        (folder / "experiment.toml").write_text(head + text)
+        return folder / "experiment.toml"
 
-    return configuration
+    return write
+
+
+@pytest.fixture
+def experiment_folder(tmp_path: Path, write_experiment) -> Callable[[str], Path]:
+    """Return a function that writes an experiment with the given TOML into the test's own folder."""
+    return lambda text: write_experiment(tmp_path, text)
