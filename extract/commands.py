@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from extract.phantom.commands import phantom
 from pipeline.commands import run_application
 
 application = typer.Typer(
@@ -17,13 +18,11 @@ application = typer.Typer(
 
 ConfigArgument = Annotated[Path, typer.Argument(help="TOML configuration of the experiment.")]
 OverridesArgument = Annotated[
-    list[str] | None, typer.Argument(help="Values that replace the file's, such as extract.encoder=resnet50.")
+    list[str] | None, typer.Argument(help="Values that replace the file's, such as encoder=resnet50.")
 ]
 
 
-@application.callback()
-def _stage_1() -> None:
-    """Stage 1: embed the tumour-bearing slices of a cohort with a frozen encoder."""
+application.command()(phantom)
 
 
 @application.command()
@@ -35,7 +34,9 @@ def run(config: ConfigArgument, overrides: OverridesArgument = None) -> None:
     from pipeline.config import load_config  # noqa: PLC0415
 
     console = Console(stderr=True)
-    settings = load_config(config, ExtractConfig, overrides=overrides or ())
+    tables = ExtractConfig.model_fields
+    full = [o if o.partition(".")[0].partition("=")[0] in tables else f"extract.{o}" for o in overrides or ()]
+    settings = load_config(config, ExtractConfig, overrides=full)
     result = run_extraction(settings, console)
     console.print(
         f"{len(result.written)} bags written ({result.n_slices} slices), {len(result.skipped)} done before: "

@@ -99,7 +99,7 @@ def _bounds(voxels: NDArray[np.bool_]) -> tuple[slice, ...] | None:
 def _resampled(box: _Box, mask: VolumeFile, grid: Grid) -> _Box:
     """Take for each voxel of the image the mask voxel that its centre lies in, by physical coordinates."""
     to_mask = np.linalg.inv(mask.grid.affine) @ grid.affine
-    low, high = _reach(box, np.linalg.inv(to_mask))
+    low, high = _reach(box, np.linalg.inv(to_mask).astype(np.float64))
     start, stop = np.maximum(low, 0), np.minimum(high, grid.shape)
     outside = 1.0 - float(np.prod(np.maximum(stop - start, 0)) / np.prod(high - low))
     if (stop <= start).any():
@@ -143,4 +143,5 @@ def _outside_message(mask: VolumeFile, grid: Grid) -> str:
 def areas_mm2(lesions: Lesions, spacing_mm: Sequence[float]) -> NDArray[np.float32]:
     """Return float32 (z,): tumour area on each slice of the box."""
     pixels = np.count_nonzero(lesions.number, axis=(1, 2))
-    return (pixels * spacing_mm[1] * spacing_mm[2]).astype(np.float32)
+    areas: NDArray[np.float32] = (pixels * spacing_mm[1] * spacing_mm[2]).astype(np.float32)
+    return areas

@@ -54,7 +54,7 @@ def prepare_scan(scan: Scan, fingerprint: Fingerprint, crop_mm: float) -> PhaseS
         check_hounsfield(image.path, planes_hu)
     except VolumeError as error:
         raise ImageError(str(error), **who) from error
-    return _cut(scan, fingerprint, image, lesions, planes_hu, crop_mm)
+    return _cut(_Read(scan, fingerprint, image, lesions, planes_hu), crop_mm)
 
 
 def check_hounsfield(path: Path, planes_hu: NDArray[np.int16]) -> None:
@@ -73,14 +73,20 @@ def check_hounsfield(path: Path, planes_hu: NDArray[np.int16]) -> None:
         )
 
 
-def _cut(
-    scan: Scan,
-    fingerprint: Fingerprint,
-    image: VolumeFile,
-    lesions: Lesions,
-    planes_hu: NDArray[np.int16],
-    crop_mm: float,
-) -> PhaseSlices:
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """A scan with its voxels."""
+
+    scan: Scan
+    fingerprint: Fingerprint
+    image: VolumeFile
+    lesions: Lesions
+    planes_hu: NDArray[np.int16]
+    """The slices of the lesions' box, whole."""
+
+
+def _cut(read: _Read, crop_mm: float) -> PhaseSlices:
+    image, lesions = read.image, read.lesions
     areas = areas_mm2(lesions, image.grid.spacing_mm)
     chosen = np.flatnonzero(areas)
     _, row_mm, column_mm = image.grid.spacing_mm
@@ -93,11 +99,11 @@ def _cut(
         largest[i] = np.bincount(numbers[numbers > 0]).argmax()
         corner = _corner(numbers == largest[i], size)
         _copy_overlap(numbers > 0, corner, masks[i])
-        _copy_overlap(planes_hu[z], corner + np.array(lesions.start[1:]), crops[i])
+        _copy_overlap(read.planes_hu[z], corner + np.array(lesions.start[1:]), crops[i])
     index = lesions.start[0] + chosen
     z_mm, row_and_column = image.grid.z_mm(), (row_mm, column_mm)
     return PhaseSlices(
-        phase=scan.phase,
+        phase=read.scan.phase,
         crops_hu=crops,
         masks=masks,
         spacing_mm=row_and_column,
@@ -106,9 +112,9 @@ def _cut(
         tumour_area_mm2=areas[chosen],
         lesion=largest,
         source=Source(
-            file=scan.image.name,
-            image_sha256=fingerprint.image,
-            mask_sha256=fingerprint.mask,
+            file=read.scan.image.name,
+            image_sha256=read.fingerprint.image,
+            mask_sha256=read.fingerprint.mask,
             mask_source="drawn",
             spacing_mm=(column_mm, row_mm, image.grid.spacing_mm[0]),
             n_slices=image.grid.shape[0],
@@ -119,8 +125,9 @@ def _cut(
 def _corner(lesion: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.intp]:
     """Return the first row and column of a square of `size` pixels around the middle of a lesion's box."""
     rows, columns = np.flatnonzero(lesion.any(axis=1)), np.flatnonzero(lesion.any(axis=0))
-    middle = np.array([(rows[0] + rows[-1] + 1) // 2, (columns[0] + columns[-1] + 1) // 2])
-    return middle - np.array(size) // 2
+    middle: NDArray[np.intp] = np.array([(rows[0] + rows[-1] + 1) // 2, (columns[0] + columns[-1] + 1) // 2])
+    corner: NDArray[np.intp] = middle - np.array(size) // 2
+    return corner
 
 
 def _copy_overlap(plane: NDArray[np.generic], corner: NDArray[np.intp], out: NDArray[np.generic]) -> None:

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,10 +49,11 @@ class RunResult:
 
 @dataclass(frozen=True, eq=False)
 class _Job:
-    """A patient to be prepared, with the hashes of every scan that could be read."""
+    """A patient to be prepared, with the hashes of every scan that could be read and why the others could not."""
 
     patient: Patient
     fingerprints: Mapping[str, Fingerprint]
+    faults: Mapping[str, ScanError]
     content_key: str
 
 
@@ -101,15 +103,15 @@ class _Run:
             cohort.patients, self.pool.map(self._fingerprints, cohort.patients), strict=True
         ):
             good = {phase: f for phase, f in fingerprints.items() if isinstance(f, Fingerprint)}
-            for fault in fingerprints.values():
-                if isinstance(fault, ScanError):
-                    self.exclude(fault)
+            faults = {phase: f for phase, f in fingerprints.items() if isinstance(f, ScanError)}
+            for fault in faults.values():
+                self.exclude(fault)
             self.progress.has_read(patient.patient_id)
-            job = _Job(patient, good, _content_key(self.recipe, patient, good))
+            job = _Job(patient, good, faults, _content_key(self.recipe, patient, good))
             if not good:
                 self.exclude_patient(patient)
             elif self._is_done(job):
-                self.result.skipped.append(patient.patient_id)
+                self._skip(job.patient)
             else:
                 jobs.append(job)
         return jobs
@@ -153,6 +155,15 @@ class _Run:
         except BagError:
             return False
 
+    def _skip(self, patient: Patient) -> None:
+        """Count a patient as done, and repeat what its bag says about phases that could not be used."""
+        self.result.skipped.append(patient.patient_id)
+        header = read_header(bag_path(self.config.bags_folder, patient.patient_id))
+        known = {(e.patient_id, e.phase) for e in self.result.exclusions}
+        for phase, reason in header.phases_missing.items():
+            if reason != NO_SCAN and (patient.patient_id, phase) not in known:
+                self.exclude(ScanError(reason, patient_id=patient.patient_id, phase=phase))
+
     def _prepared(self, jobs: Iterable[_Job]) -> Iterator[PreparedPatient]:
         """Yield the patients in order while the next ones are prepared in threads."""
         ahead: deque[tuple[_Job, list[Future[PhaseSlices | ScanError]]]] = deque()
@@ -182,7 +193,11 @@ class _Run:
             self.exclude_patient(job.patient)
             self.progress.has_embedded(0)
             return
-        missing = _missing(self.config.cohort.phases, phases, job.patient, faults)
+        reasons = {phase: fault.reason for phase, fault in {**job.faults, **faults}.items()}
+        present = {phase.phase for phase in phases}
+        missing = {
+            name: reasons.get(name, NO_SCAN) for name in self.config.cohort.phases if name not in present
+        }
         yield PreparedPatient(job.patient, phases, missing, job.content_key)
 
     def _write(self, bag: Bag) -> str:
@@ -216,29 +231,15 @@ def _content_key(recipe: Recipe, patient: Patient, fingerprints: Mapping[str, Fi
     return sha256_of_json({"recipe": recipe.key, "scans": scans, "patient_id": patient.patient_id})
 
 
-def _missing(
-    names: Iterable[str], phases: Iterable[PhaseSlices], patient: Patient, faults: Mapping[str, ScanError]
-) -> Mapping[str, str]:
-    present = {phase.phase for phase in phases}
-    reasons = {name: faults[name].reason if name in faults else NO_SCAN for name in names}
-    unreadable = {name for name in patient.scans if name not in faults}
-    return {
-        name: "its files could not be read; see excluded.csv" if name in unreadable else reason
-        for name, reason in reasons.items()
-        if name not in present
-    }
-
-
 def _bag(
     config: ExtractConfig, recipe: Recipe, prepared: PreparedPatient, features: NDArray[np.float32]
 ) -> Bag:
     names, scales = config.cohort.phases, tuple(config.extract.input.scales_mm)
     phases = prepared.phases
 
-    def column(name: str) -> NDArray[np.generic]:
+    def column(name: str) -> NDArray[Any]:
         return np.concatenate([np.tile(getattr(phase, name), len(scales)) for phase in phases])
 
-    columns = {name: column(name) for name in ("slice_index", "z_mm", "tumour_area_mm2", "lesion")}
     side_mm = next(iter(config.extract.input.scales_mm.values()))
     return Bag(
         header=BagHeader(
@@ -259,5 +260,8 @@ def _bag(
         scale=np.concatenate([np.repeat(np.arange(len(scales)), len(phase)) for phase in phases]).astype(
             np.int8
         ),
-        **columns,
+        slice_index=column("slice_index"),
+        z_mm=column("z_mm"),
+        tumour_area_mm2=column("tumour_area_mm2"),
+        lesion=column("lesion"),
     )

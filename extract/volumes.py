@@ -55,7 +55,8 @@ class Grid:
         """Return float32 (z,): the patient coordinate of each slice's centre."""
         _, rows, columns = self.shape
         centre = self.affine[2] @ [0.0, (rows - 1) / 2, (columns - 1) / 2, 1.0]
-        return (centre + self.affine[2, 0] * np.arange(self.shape[0])).astype(np.float32)
+        z_mm: NDArray[np.float32] = (centre + self.affine[2, 0] * np.arange(self.shape[0])).astype(np.float32)
+        return z_mm
 
     def is_same_as(self, other: "Grid") -> bool:
         """Whether voxels of equal index lie at the same place, within the tolerance."""
@@ -122,7 +123,8 @@ class VolumeFile:
             )
         if self.slope != 1 or self.intercept != 0 or stored.dtype.kind == "f":
             stored = np.rint(stored.astype(np.float32) * np.float32(self.slope) + np.float32(self.intercept))
-        return np.clip(stored, AIR_HU, np.iinfo(np.int16).max).astype(np.int16)
+        hu: NDArray[np.int16] = np.clip(stored, AIR_HU, np.iinfo(np.int16).max).astype(np.int16)
+        return hu
 
     @staticmethod
     def _count_odd(stored: NDArray[Any]) -> int:
@@ -152,11 +154,11 @@ def open_volume(path: Path, overrides: HeaderOverrides | None = None) -> VolumeF
     Raises:
         VolumeError: the file is missing or damaged, no NIfTI, not 3-D, or holds no real numbers.
     """
-    image = _load(path)
+    image, voxels = _load(path)
     shape = image.shape[:3] + tuple(n for n in image.shape[3:] if n != 1)
     if len(shape) != 3 or min(shape) < 1:
         raise VolumeError(f"{path}: expected a 3-D volume, found shape {' x '.join(map(str, image.shape))}")
-    dtype = image.dataobj.dtype
+    dtype = voxels.dtype
     if dtype.kind not in "iuf":
         raise VolumeError(f"{path}: expected integer or float voxels, found {dtype}")
     overrides = overrides or HeaderOverrides()
@@ -174,23 +176,23 @@ def open_volume(path: Path, overrides: HeaderOverrides | None = None) -> VolumeF
         stored_shape=shape,
         stored_codes="".join(nib.aff2axcodes(affine)),
         dtype=dtype,
-        offset=int(image.dataobj.offset),
-        slope=float(image.dataobj.slope) * overrides.hu_slope,
-        intercept=float(image.dataobj.inter) * overrides.hu_slope + overrides.hu_intercept,
+        offset=int(voxels.offset),
+        slope=float(voxels.slope) * overrides.hu_slope,
+        intercept=float(voxels.inter) * overrides.hu_slope + overrides.hu_intercept,
         to_display=to_display,
     )
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path) -> tuple[nib.Nifti1Image, nib.arrayproxy.ArrayProxy]:
     try:
         image = nib.load(path)
     except FileNotFoundError:
         raise VolumeError(f"{path}: no such file") from None
     except (ImageFileError, HeaderDataError, OSError, EOFError, zlib.error, ValueError) as error:
         raise VolumeError(f"{path}: expected a NIfTI file, found: {str(error).splitlines()[0]}") from error
-    if not isinstance(image, nib.Nifti1Image):
+    if not isinstance(image, nib.Nifti1Image) or not isinstance(image.dataobj, nib.arrayproxy.ArrayProxy):
         raise VolumeError(f"{path}: expected a NIfTI file (.nii, .nii.gz), found {type(image).__name__}")
-    return image
+    return image, image.dataobj
 
 
 def _overridden(
@@ -230,21 +232,29 @@ def _inflate(path: Path, skip: int, wanted: int, whole: int) -> NDArray[np.uint8
                 return buffer
     except zlib.error as error:
         raise VolumeError(f"{path}: damaged gzip file: {error}") from error
+    except EOFError:
+        position = min(position, whole - 1)
     if position < whole:
-        raise VolumeError(f"{path}: truncated: expected {whole} bytes after inflating, found {position}")
+        raise VolumeError(
+            f"{path}: truncated: expected {whole} bytes after inflating, found {position} at most"
+        )
     return buffer
 
 
 def _inflated(path: Path) -> Iterator[bytes]:
-    decompressor = zlib.decompressobj(wbits=31)
+    """Yield the contents of a gzip file of one or several members, zeros after the last allowed."""
+    decompressor, ended = zlib.decompressobj(wbits=31), False
     with path.open("rb") as stream:
         while block := stream.read(_BLOCK_BYTES):
             while block:
                 yield decompressor.decompress(block, _AT_MOST_BYTES)
+                ended = decompressor.eof
                 block = decompressor.unconsumed_tail
-                if decompressor.eof:
-                    block = decompressor.unused_data
+                if ended:
+                    block = decompressor.unused_data.lstrip(b"\0")
                     decompressor = zlib.decompressobj(wbits=31)
+    if not ended:
+        raise EOFError
 
 
 def _recorded_length(path: Path) -> int:
