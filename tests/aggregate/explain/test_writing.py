@@ -61,7 +61,7 @@ def test_concepts_are_measured_scored_and_probed(inputs, resampling, tmp_path, r
         classes=inputs.classes,
         patient_ids=tuple(bag.patient_id for bag in inputs.bags),
         labels=inputs.labels,
-        fold=np.zeros((2, 60), dtype=np.intp),
+        fold=np.tile(np.arange(60) % 4, (2, 1)),
         probabilities={"attention": probabilities},
         n_slices=np.ones(60, dtype=np.intp),
         phases=("AP",) * 60,
