@@ -14,7 +14,7 @@ from aggregate.baselines import with_baselines
 from aggregate.cache import FitCache
 from aggregate.cohort_facts import CohortFacts, describe_patient
 from aggregate.config import AggregateConfig
-from aggregate.crossval import ModelSpec, OutOfFold, cross_validate, predictions_of
+from aggregate.crossval import ModelSpec, OutOfFold, cross_validate, predictions_of, tuning_of
 from aggregate.finished import config_of_run
 from aggregate.folds import Fold
 from aggregate.leaks import check_no_label_among_covariates, check_no_shared_images
@@ -62,8 +62,14 @@ def run_and_report(config: AggregateConfig, *, n_null: int, console: Console) ->
     """Run the experiment, write every table, and print the performance and where the tables lie."""
     run = run_experiment(config)
     style = table_style(config, run.study.recipe)
-    settings = config.aggregate.statistics
-    write_tables(config.output, run.predictions, tested_facts(run.study, run.predictions), settings, style)
+    write_tables(
+        config.output,
+        run.predictions,
+        tested_facts(run.study, run.predictions),
+        config.aggregate.statistics,
+        style,
+        tuning=tuning_of(run.study, run.result),
+    )
     if n_null:
         write_null(config.output, run.predictions, run_null(config, n_null), style)
     print_summary(config.output, config.cohort.classes, console, style)

@@ -54,6 +54,8 @@ def write_tables(
 ) -> None:
     """Write predictions.csv, cohort.csv and tune_predictions.csv, and from what stands there every other table.
 
+    Without `tuning`, a tune_predictions.csv that stands there already is kept.
+
     Args:
         folder: the results folder.
         predictions: of every model, out of fold.
@@ -65,7 +67,8 @@ def write_tables(
     style = style or TableStyle()
     write_predictions(folder, predictions, style=style)
     write_table(folder / COHORT, cohort_columns(cohort), cohort_rows(cohort), style=style)
-    write_tuning(folder, tuning or {}, predictions.classes, style=style)
+    if tuning is not None:
+        write_tuning(folder, tuning, predictions.classes, style=style)
     rebuild_tables(folder, settings, style)
 
 
