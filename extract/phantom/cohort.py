@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,8 @@ from extract.phantom.scanner import acquire, affine
 from extract.phantom.subjects import ScanPlan, Subject, draw_subjects
 from pipeline.errors import CohortError
 from pipeline.files import written_whole
-from pipeline.provenance import sha256_of_json
+from pipeline.provenance import sha256_of_file, sha256_of_json
 
-GENERATOR = 1
-"""Raised whenever the same section gives other bytes than before."""
 MARKER = "phantom.json"
 TRUTH = "truth.csv"
 _FOLDERS = ("images", "masks", "livers")
@@ -65,7 +64,15 @@ def is_written(section: PhantomSection, table: Path) -> bool:
 
 def _identity(section: PhantomSection) -> dict[str, object]:
     drawn = section.model_dump(mode="json", exclude={"jobs", "preset"})
-    return {"generator": GENERATOR, "sha256": sha256_of_json([GENERATOR, drawn]), "section": drawn}
+    generator = _generator()
+    return {"generator": generator, "sha256": sha256_of_json([generator, drawn]), "section": drawn}
+
+
+@cache
+def _generator() -> str:
+    """Hash the modules of this package: whoever changes how patients are drawn makes older cohorts stale."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return sha256_of_json([sha256_of_file(source) for source in sources])
 
 
 def _read_marker(table: Path) -> dict[str, object]:
