@@ -54,6 +54,7 @@ from aggregate.explain.signs import SIGNS, MeasuredPhase, PhaseRoles, measure_pa
 from aggregate.explain.votes import VOTE_COLUMNS, vote_rows
 from aggregate.folds import Fold
 from aggregate.predictions import Predictions
+from aggregate.tables.workbook import SUFFIX, write_workbook
 from pipeline.slices import PhaseSlices
 from pipeline.tables import TableStyle, write_table
 
@@ -61,6 +62,8 @@ PHASES_COLUMNS = (*PHASE_SHARE_COLUMNS, "worth_by", "shapley", "shapley_low", "s
                   "auc_alone_high", "auc_without", "auc_without_low", "auc_without_high")  # fmt: skip
 CONCEPT_COLUMNS = ("patient_id", "label", *SIGNS)
 CONCEPT_SLICE_COLUMNS = ("patient_id", "phase", "slice_number", *MEASURES)
+TWINS = ("explanation_checks.csv", "phases.csv", "slice_votes.csv", "concepts.csv", "concept_scores.csv")
+"""Tables that clinicians open and that therefore also exist as .xlsx."""
 MASKING, RETRAINING = "masking", "retraining"
 
 ReadSlices = Callable[[str], Sequence[PhaseSlices]]
@@ -78,8 +81,11 @@ class Sink:
     style: TableStyle | None = None
 
     def write(self, name: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
-        """Write one table."""
-        write_table(self.folder / name, columns, rows, style=self.style)
+        """Write one table, and its .xlsx twin if clinicians open it."""
+        kept = list(rows)
+        write_table(self.folder / name, columns, kept, style=self.style)
+        if name in TWINS:
+            write_workbook((self.folder / name).with_suffix(SUFFIX), columns, kept, style=self.style)
 
 
 @dataclass(frozen=True)

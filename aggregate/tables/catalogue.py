@@ -5,24 +5,19 @@ A column such as `p_<class>` stands for one column per class, phase or covariate
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from aggregate.tables.entries import HIGH, ID, LABEL, LOW, MODEL, N, TableEntry, interval
+from aggregate.tables.explanation_catalogue import EXPLANATIONS
 
 COLUMNS = "columns.csv"
 COLUMNS_COLUMNS = ("file", "column", "meaning", "unit")
 WEIGHTS = "weights"
 
-_ID = "Patient identifier, as in the cohort table"
-_LABEL = "Reference class of the patient"
-_MODEL = "Name of the model, as in the configuration; baselines have built-in names"
 _REPEAT = "Repeat of the cross-validation, from 0"
 _FOLD = "Fold within the repeat, from 0"
 _CLASS = "Class against all others; macro is the mean over the classes"
-_N = "Patients that the figure rests on"
 _POSITIVE = "Of these, patients of the class (of the first class in `A vs B`); empty in macro rows"
-_LOW = "Lower end of the confidence interval (95 % unless configured otherwise)"
-_HIGH = "Upper end of the confidence interval"
-_METHOD = "How the interval was made, or why a number is not estimable"
 _PROBABILITY = "Predicted probability of the class"
 _CALIBRATION_MEASURES = (
     "brier (mean squared error of the probability); ece (mean distance of prediction and outcome over the bins); slope "
@@ -35,34 +30,13 @@ _CONFOUNDER_METRICS = (
 )
 
 
-@dataclass(frozen=True)
-class TableEntry:
-    """One file of a results folder."""
-
-    file: str
-    one_row_per: str
-    columns: Mapping[str, tuple[str, str]]
-    """Column -> (meaning, unit)."""
-    notes: str = ""
-    """What a reader must know beside the columns."""
-
-
-def _interval(estimate: str, unit: str, *, name: str = "estimate") -> Mapping[str, tuple[str, str]]:
-    return {
-        name: (estimate, unit),
-        "ci_low": (_LOW, unit),
-        "ci_high": (_HIGH, unit),
-        "ci_method": (_METHOD, ""),
-    }
-
-
 CATALOGUE = (
     TableEntry(
         "cohort.csv",
         "patient",
         {
-            "patient_id": (_ID, ""),
-            "label": (_LABEL, ""),
+            "patient_id": (ID, ""),
+            "label": (LABEL, ""),
             "centre": ("Centre, empty where the cohort table names none", ""),
             "phases_present": ("Phases with at least one slice in the bag", ""),
             "phases_missing": ("Phases without one; a missing phase is never filled in", ""),
@@ -77,7 +51,7 @@ CATALOGUE = (
         "excluded.csv",
         "patient or phase left out",
         {
-            "patient_id": (_ID, ""),
+            "patient_id": (ID, ""),
             "phase": ("Phase left out; empty where the whole patient is", ""),
             "stage": ("Step that left it out", ""),
             "reason": ("Why, in words", ""),
@@ -87,7 +61,7 @@ CATALOGUE = (
         "splits.csv",
         "patient x repeat x fold",
         {
-            "patient_id": (_ID, ""),
+            "patient_id": (ID, ""),
             "repeat": (_REPEAT, ""),
             "fold": (_FOLD, ""),
             "role": ("train, tune (early stopping, calibration, thresholds) or test (seen by the evaluation only)", ""),
@@ -98,9 +72,9 @@ CATALOGUE = (
         "predictions.csv",
         "patient x repeat x model",
         {
-            "patient_id": (_ID, ""),
-            "label": (_LABEL, ""),
-            "model": (_MODEL, ""),
+            "patient_id": (ID, ""),
+            "label": (LABEL, ""),
+            "model": (MODEL, ""),
             "repeat": (_REPEAT, ""),
             "fold": ("Fold in which the patient was tested, by a model that had not seen the patient", ""),
             "predicted": ("Most probable class, the first of equals", ""),
@@ -114,11 +88,11 @@ CATALOGUE = (
         "tune_predictions.csv",
         "model x fold x tune patient",
         {
-            "model": (_MODEL, ""),
+            "model": (MODEL, ""),
             "repeat": (_REPEAT, ""),
             "fold": (_FOLD, ""),
-            "patient_id": (_ID, ""),
-            "label": (_LABEL, ""),
+            "patient_id": (ID, ""),
+            "label": (LABEL, ""),
             "p_<class>": (_PROBABILITY, "0 to 1"),
         },
         notes="Predictions of the tune patients of each fold, on which the thresholds are chosen. No evaluation uses "
@@ -128,11 +102,11 @@ CATALOGUE = (
         "performance.csv",
         "model x class x metric",
         {
-            "model": (_MODEL, ""),
+            "model": (MODEL, ""),
             "class": (f"{_CLASS}; `A vs B` compares two classes among their own patients", ""),
             "metric": ("See the list of metrics", ""),
-            **_interval("The metric of each repeat over all patients out of fold, averaged over the repeats", "metric"),
-            "n": (_N, "patients"),
+            **interval("The metric of each repeat over all patients out of fold, averaged over the repeats", "metric"),
+            "n": (N, "patients"),
             "n_positive": (_POSITIVE, "patients"),
             "sd_over_repeats": ("Standard deviation over the repeats: noise of the splits, no confidence interval", "metric"),
         },
@@ -145,8 +119,8 @@ CATALOGUE = (
         "comparisons.csv",
         "pair of models x class x metric x test",
         {
-            "model_a": (_MODEL, ""),
-            "model_b": (_MODEL, ""),
+            "model_a": (MODEL, ""),
+            "model_b": (MODEL, ""),
             "class": (_CLASS, ""),
             "metric": ("auc or balanced_accuracy", ""),
             "test": (
@@ -154,13 +128,13 @@ CATALOGUE = (
                 "",
             ),
             "difference": ("Model a minus model b, on the same patients", "metric"),
-            "ci_low": (_LOW, "metric"),
-            "ci_high": (_HIGH, "metric"),
+            "ci_low": (LOW, "metric"),
+            "ci_high": (HIGH, "metric"),
             "p_value": ("Two-sided p-value of no difference", ""),
             "p_adjusted": ("After Holm's adjustment for the comparisons with the same class, metric and test", ""),
             "n_comparisons": ("How many were adjusted together; 1 for the primary comparison", "comparisons"),
             "primary": ("yes for the one comparison declared in the configuration beforehand", ""),
-            "n": (_N, "patients"),
+            "n": (N, "patients"),
             "n_positive": (_POSITIVE, "patients"),
             "note": ("Why a number is not estimable", ""),
         },
@@ -171,7 +145,7 @@ CATALOGUE = (
         "confusion.csv",
         "model x reference class x predicted class",
         {
-            "model": (_MODEL, ""),
+            "model": (MODEL, ""),
             "reference": ("Reference class", ""),
             "predicted": ("Most probable class", ""),
             "count": ("Patients, averaged over the repeats", "patients"),
@@ -183,12 +157,12 @@ CATALOGUE = (
         "calibration.csv",
         "model x class x measure, and bin for the reliability points",
         {
-            "model": (_MODEL, ""),
+            "model": (MODEL, ""),
             "class": ("Class against all others", ""),
             "measure": (_CALIBRATION_MEASURES, ""),
             "bin": ("Bin of about equal numbers of predictions, from 1, in rising order", ""),
             "mean_predicted": ("Mean predicted probability, of all or in the bin", "0 to 1"),
-            **_interval("The measure, or the observed share of the class in the bin", "measure"),
+            **interval("The measure, or the observed share of the class in the bin", "measure"),
             "n": ("Patients; in a bin averaged over the repeats", "patients"),
             "n_positive": ("Patients of the class in all bins together", "patients"),
         },
@@ -198,7 +172,7 @@ CATALOGUE = (
         "thresholds.csv",
         "model x class x fold, and one row over all folds",
         {
-            "model": (_MODEL, ""),
+            "model": (MODEL, ""),
             "class": ("Class against all others", ""),
             "rule": ("How the threshold was chosen: youden (largest sensitivity + specificity) or a value to reach", ""),
             "repeat": (f"{_REPEAT}; all for the summary", ""),
@@ -208,11 +182,11 @@ CATALOGUE = (
             "n_chosen_on": ("Patients it was chosen on", "patients"),
             "n_positive_chosen_on": ("Of these, patients of the class", "patients"),
             "sensitivity": ("Share of the tested patients of the class that are called so", "0 to 1"),
-            "sensitivity_ci_low": (_LOW, "0 to 1"),
-            "sensitivity_ci_high": (_HIGH, "0 to 1"),
+            "sensitivity_ci_low": (LOW, "0 to 1"),
+            "sensitivity_ci_high": (HIGH, "0 to 1"),
             "specificity": ("Share of the other tested patients that are not called so", "0 to 1"),
-            "specificity_ci_low": (_LOW, "0 to 1"),
-            "specificity_ci_high": (_HIGH, "0 to 1"),
+            "specificity_ci_low": (LOW, "0 to 1"),
+            "specificity_ci_high": (HIGH, "0 to 1"),
             "n": ("Patients tested", "patients"),
             "n_positive": ("Of these, patients of the class", "patients"),
         },
@@ -222,17 +196,17 @@ CATALOGUE = (
         "decision_curve.csv",
         "model x class x threshold",
         {
-            "model": (_MODEL, ""),
+            "model": (MODEL, ""),
             "class": ("Class whose treatment is decided on", ""),
             "threshold": ("Probability at or above which a patient is treated as of the class", "0 to 1"),
-            **_interval(
+            **interval(
                 "True positives less false positives at the exchange rate threshold / (1 - threshold), per patient",
                 "true positives per patient",
                 name="net_benefit",
             ),
             "treat_all": ("Net benefit of treating everybody", "true positives per patient"),
             "treat_none": ("Net benefit of treating nobody", "true positives per patient"),
-            "n": (_N, "patients"),
+            "n": (N, "patients"),
             "n_positive": ("Patients of the class", "patients"),
         },
         notes="A model is worth using at a threshold where its net benefit exceeds both treat_all and treat_none.",
@@ -241,13 +215,13 @@ CATALOGUE = (
         "subgroups.csv",
         "model x subgroup x class x metric",
         {
-            "model": (_MODEL, ""),
+            "model": (MODEL, ""),
             "subgroup": ("By what the patients were split", ""),
             "level": ("What the patients of this row have in common; numbers are split at their median", ""),
             "class": (_CLASS, ""),
             "metric": ("auc or balanced_accuracy", ""),
-            **_interval("The metric among these patients alone", "metric"),
-            "n": (_N, "patients"),
+            **interval("The metric among these patients alone", "metric"),
+            "n": (N, "patients"),
             "n_positive": (_POSITIVE, "patients"),
         },
         notes="Subgroups of fewer than 10 patients (configurable) show their size only. Differences between subgroups are "
@@ -260,12 +234,13 @@ CATALOGUE = (
             "confounder": ("A fact that is no image feature", ""),
             "class": (_CLASS, ""),
             "metric": (_CONFOUNDER_METRICS, ""),
-            **_interval("Area under the ROC curve", "0 to 1"),
+            **interval("Area under the ROC curve", "0 to 1"),
             "n": ("Patients with a value", "patients"),
             "n_positive": (_POSITIVE, "patients"),
         },
         notes="A model that is no better than a confounder may have learnt the confounder.",
     ),
+    *EXPLANATIONS,
     TableEntry(
         COLUMNS,
         "file and column",
@@ -333,7 +308,8 @@ def results_readme() -> str:
         "each results folder holds the same as `columns.csv`, with its own classes, phases and covariates.",
         "",
         "Every table is UTF-8 text with a header line; `separator` and `decimal` in `[aggregate.tables]` suit other",
-        "spreadsheets. cohort, performance, comparisons, confusion, subgroups and confounders also exist as `.xlsx`.",
+        "spreadsheets. cohort, performance, comparisons, confusion, subgroups, confounders, explanation_checks, phases,",
+        "slice_votes, concepts and concept_scores also exist as `.xlsx`.",
         "The last column, `weights`, names the encoder weights that the row rests on. A number that cannot be had is",
         "`not estimable`, with the reason in the same row. Text that a spreadsheet would run as a formula has a leading",
         "apostrophe.",
