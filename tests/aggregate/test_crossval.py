@@ -8,7 +8,8 @@ from sklearn.metrics import roc_auc_score
 
 from aggregate.cache import FitCache
 from aggregate.crossval import ModelSpec, cross_validate, predictions_of, tuning_of
-from aggregate.run import choose_folds, load_aggregate_config
+from aggregate.experiment import choose_folds
+from aggregate.run import load_aggregate_config
 from aggregate.study import Study, load_study
 
 TOML = """
