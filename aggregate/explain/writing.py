@@ -36,6 +36,7 @@ from aggregate.explain.phase_value import (
     subset_rows,
     value_rows,
 )
+from aggregate.explain.pictures import FIGURES, ReadSlices, draw_pictures
 from aggregate.explain.prototypes import (
     CLUSTER_COLUMNS,
     CLUSTER_NUMBERS,
@@ -55,7 +56,6 @@ from aggregate.explain.votes import VOTE_COLUMNS, vote_rows
 from aggregate.folds import Fold
 from aggregate.predictions import Predictions
 from aggregate.tables.workbook import SUFFIX, write_workbook
-from pipeline.slices import PhaseSlices
 from pipeline.tables import TableStyle, write_table
 
 PHASES_COLUMNS = (*PHASE_SHARE_COLUMNS, "worth_by", "shapley", "shapley_low", "shapley_high", "auc_alone", "auc_alone_low",
@@ -66,8 +66,6 @@ TWINS = ("explanation_checks.csv", "phases.csv", "slice_votes.csv", "concepts.cs
 """Tables that clinicians open and that therefore also exist as .xlsx."""
 MASKING, RETRAINING = "masking", "retraining"
 
-ReadSlices = Callable[[str], Sequence[PhaseSlices]]
-"""Patient identifier -> the slices of its phases, in HU."""
 Retrain = Callable[[str], Evaluate]
 """Model name -> the evaluation that trains it anew on a subset of the phases."""
 Row = Mapping[str, Any]
@@ -125,6 +123,7 @@ def explain(
         write_model_explanations(sink, inputs, resampling, retrain=aids.retrain)
     if aids.read_slices is not None:
         write_concepts(sink, inputs, predictions, resampling, aids.read_slices, roles=aids.roles)
+        draw_pictures(sink.folder / FIGURES, inputs, predictions, aids.read_slices)
 
 
 def write_model_explanations(

@@ -3,10 +3,13 @@
 import re
 from collections.abc import Sequence
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
+
+from pipeline.files import written_whole
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999", "#000000")
 """Okabe and Ito's palette, told apart with every common kind of colour vision; see also HATCHES and LINES."""
@@ -61,7 +64,18 @@ def to_svg(canvas: Canvas, name: str) -> str:
     """Return the drawing as an <svg> element whose identifiers no other drawing on the page shares."""
     stream = StringIO()
     canvas.savefig(stream, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
-    text = stream.getvalue()
+    return for_page(stream.getvalue(), name)
+
+
+def save_svg(canvas: Canvas, path: Path, *, title: str) -> None:
+    """Write the drawing as a file of its own, with a title."""
+    metadata = {"Date": None, "Creator": None, "Title": title}
+    with written_whole(path) as sibling:
+        canvas.savefig(sibling, format="svg", metadata=metadata, transparent=True)
+
+
+def for_page(text: str, name: str) -> str:
+    """Return the <svg> element of an SVG file with identifiers of its own, as wide as the page lets it."""
     text = text[text.index("<svg") :]
     text = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', text)
     text = re.sub(r'(xlink:href="#|href="#|url\(#)', rf"\g<1>{name}-", text)

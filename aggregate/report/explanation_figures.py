@@ -167,8 +167,8 @@ def sign_distributions(folder: ResultsFolder) -> Figure:
     return Figure(
         "signs",
         to_svg(canvas, "signs"),
-        "Measured signs of each patient by reference class; the bar is the median. Above zero the sign is "
-        "present in the sense of LI-RADS, below it is absent.",
+        "Measured signs of each patient by reference class; the bar is the median. Above zero (dashed) the "
+        "finding is there, below it is not; small values are within the noise of a reader.",
     )
 
 
@@ -203,8 +203,9 @@ def concept_probes(folder: ResultsFolder) -> Figure:
     return Figure(
         "concept_probes",
         to_svg(canvas, "concept_probes"),
-        "How well a linear probe on the frozen features, tested out of fold, predicts each sign. A sign that no "
-        "probe finds is not in the features, so no model on them can use it.",
+        "How well a linear probe on the frozen features, tested out of fold, predicts each sign. A sign "
+        "that no probe finds is not in the features in a simple form. Without any information a probe that "
+        "predicts the mean of the training patients correlates below zero: compare with the shuffled sign.",
     )
 
 

@@ -1,9 +1,11 @@
 """What the classes mean."""
 
 import re
+from html import unescape
 from pathlib import Path
 
 from aggregate.report import explanation_figures as figures
+from aggregate.report.drawing import for_page
 from aggregate.report.elements import Element, Figure, Note, Section, Table, absent, interval
 from aggregate.report.folder import ResultsFolder
 from aggregate.report.performance_sections import models_of
@@ -203,7 +205,9 @@ def montage_section(folder: ResultsFolder) -> Section:
     return Section(
         "montages",
         "Pictures of chosen patients",
-        "The slices with the highest and the lowest weight of each phase, with the contour that was used.",
+        "The surest right and the surest mistaken patient of each class. Per phase, the three slices with most weight "
+        "and the two with least (right), with the contour that was used, all pictures of a patient at one scale; the blue bar is the weight as a share of the "
+        "patient's largest. Slice numbers are those of a viewer, from 1, inferior to superior.",
         elements or [absent("Pictures", why)],
     )
 
@@ -211,4 +215,5 @@ def montage_section(folder: ResultsFolder) -> Section:
 def _montage(path: Path) -> Figure:
     svg = path.read_text(encoding="utf-8")
     title = re.search(r"<title>(.*?)</title>", svg)
-    return Figure(path.stem, svg[svg.index("<svg") :], title.group(1) if title else path.stem, is_drawn=False)
+    caption = unescape(title.group(1)) if title else path.stem
+    return Figure(path.stem, for_page(svg, path.stem), caption, is_drawn=False)

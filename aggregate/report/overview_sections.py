@@ -24,11 +24,12 @@ def summary_section(folder: ResultsFolder) -> Section:
             f"{_auc(folder, rows[best])} (95 % CI)."
         )
         if folder.baselines:
-            rival = folder.baselines[0]
-            sentence += f" The best baseline, {rival}, has {_auc(folder, rows[rival])}."
-        sentence += (
-            " The best of several models is chosen on these same patients, so its figure is optimistic."
-        )
+            rival = rows[folder.baselines[0]]
+            sentence += f" The best baseline, {rival['model']}, has {_auc(folder, rival)}."
+            if (folder.number(rival["estimate"]) or 0) >= (folder.number(rows[best]["estimate"]) or 0):
+                sentence += " No model is better than this baseline."
+        if len(folder.models) > 1:
+            sentence += " The best of several is chosen on these same patients, so its figure is optimistic."
         elements.append(Note(sentence))
     else:
         elements.append(absent("The performance", "performance.csv is missing"))
@@ -176,9 +177,14 @@ def _covariate(
     if len(levels) > _MOST_LEVELS:
         return []
     return [
-        [f"{title}: {level}", *(str(sum(row[column] == level for row in group)) for _, group in groups)]
+        [f"{title}: {_level(folder, level)}", *(str(sum(r[column] == level for r in g)) for _, g in groups)]
         for level in sorted(levels)
     ]
+
+
+def _level(folder: ResultsFolder, cell: str) -> str:
+    value = folder.number(cell)
+    return cell if value is None else f"{value:g}"
 
 
 def _range(folder: ResultsFolder, cells: Sequence[str]) -> str:
