@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aggregate.models.engine import Parameters
-from aggregate.models.mil import Count, MILEstimator, glorot
+from aggregate.models.mil import MILEstimator, glorot
 from aggregate.models.packing import Batch, affine, masked_softmax
+from aggregate.models.parameters import Count
 from pipeline.bags import Bag
 
 

@@ -200,6 +200,6 @@ def seed_of(random_state: int | None) -> int:
 
 
 def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Turn logits (n, classes) into probabilities."""
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return cast("NDArray[np.float64]", exponentials / exponentials.sum(axis=1, keepdims=True))
+    """Turn logits (..., classes) into probabilities."""
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return cast("NDArray[np.float64]", exponentials / exponentials.sum(axis=-1, keepdims=True))

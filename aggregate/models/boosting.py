@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import xgboost
 from numpy.typing import NDArray
-from pydantic import Field
 
 from aggregate.models.base import (
     Arrays,
@@ -20,12 +19,9 @@ from aggregate.models.base import (
     encode_labels,
     seed_of,
 )
-from aggregate.models.mil import Count, Positive
+from aggregate.models.parameters import ClassWeight, Count, Positive, PositiveShare, StatisticName
 from aggregate.models.pooling import pool_phases, pool_phases_and_differences
 from pipeline.bags import Bag
-
-StatisticName = Literal["mean", "max", "std", "q25", "median", "q75"]
-Fraction = Annotated[float, Field(gt=0, le=1)]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -46,11 +42,11 @@ class XGBoost(BagEstimator):
     """Shrinkage of each tree."""
     max_depth: Count = 3
     """Of a tree."""
-    features_per_tree: Fraction = 0.1
+    features_per_tree: PositiveShare = 0.1
     """Share of the features that a tree may use."""
-    patients_per_tree: Fraction = 0.8
+    patients_per_tree: PositiveShare = 0.8
     """Share of the patients that a tree is grown on."""
-    class_weight: Literal["balanced", "none"] = "balanced"
+    class_weight: ClassWeight = "balanced"
     """Weigh classes inversely to their number of training patients, or not."""
     threads: Count = 1
     """Of one fit; folds run in parallel beside it."""

@@ -5,12 +5,11 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 from sklearn.base import clone
 from torch import Tensor
 
@@ -18,13 +17,10 @@ from aggregate.folds import Fold
 from aggregate.models.base import Arrays, BagEstimator, Labels, Tune, codes_among, encode_labels, seed_of
 from aggregate.models.engine import Fitted, Job, Network, Training, chunks_of_bags, train_jobs
 from aggregate.models.packing import Batch, PackedBags, Scaling, draw_batch, pack
+from aggregate.models.parameters import ClassWeight, Count, NotNegative, Positive, ShareBelowOne
 from pipeline.bags import Bag
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -37,13 +33,13 @@ class MILEstimator(BagEstimator):
     """Epochs without a lower tuning loss after which training stops."""
     learning_rate: Positive = 1e-3
     """Step of AdamW."""
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    weight_decay: NotNegative = 1e-2
     """Decoupled weight decay of AdamW."""
     bags_per_step: Count = 8
     """Bags per training step, about."""
-    dropout: Share = 0.25
+    dropout: ShareBelowOne = 0.25
     """Share of the bag embedding set to zero while training."""
-    class_weight: Literal["balanced", "none"] = "balanced"
+    class_weight: ClassWeight = "balanced"
     """Weigh classes inversely to their number of training patients, or not."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the matrix products over instances; parameters and losses are float32."""
