@@ -4,10 +4,10 @@ The fits are independent: none of them reads a number of another. Each has its o
 order of bags and early stopping, so a fit gives the same result in a stack as alone, up to float rounding.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
-from typing import Protocol
+from itertools import groupby, islice
 
 import numpy as np
 import torch
@@ -19,19 +19,41 @@ from aggregate.models.base import balanced_weights
 from aggregate.models.packing import Batch, PackedBags, Scaling, draw_batch, scaling_of
 
 Parameters = Mapping[str, Tensor]
-_BAGS_PER_FORWARD = 32
+_BAGS_PER_FORWARD = 8
+_FLOATS_AT_ONCE = 2**27
+"""Half a gigabyte: what the fits of one stack may take for a step."""
 
 
-class Network(Protocol):
+@dataclass(frozen=True)
+class Shape:
+    """What a network must know of the bags before it draws its parameters."""
+
+    n_features: int
+    n_phases: int
+    n_classes: int
+
+
+class Network(ABC):
     """A network over a stack of fits."""
 
-    def initial(self, n_features: int, n_classes: int, generator: torch.Generator) -> Parameters:
+    @abstractmethod
+    def initial(self, shape: Shape, generator: torch.Generator) -> Parameters:
         """Draw the parameters of one fit, without the axis of fits."""
-        ...
 
+    @abstractmethod
     def logits(self, parameters: Parameters, batch: Batch) -> Tensor:
         """Return the logits (fits, bags, classes)."""
-        ...
+
+    def floats_per_fit(self, n_slices: int, n_features: int) -> int:
+        """Return about how many numbers a training step of one fit keeps."""
+        return n_slices * (2 * n_features + 1024)
+
+    def training_outputs(
+        self, parameters: Parameters, batch: Batch, target: Tensor
+    ) -> tuple[Tensor, Tensor | float]:
+        """Return the logits and a loss to be added (fits, bags), for target (fits, bags), -1 where no bag is."""
+        del target
+        return self.logits(parameters, batch), 0.0
 
 
 @dataclass(frozen=True)
@@ -95,10 +117,22 @@ def train_jobs(network: Network, training: Training, packed: PackedBags, jobs: S
 
     results: dict[int, Fitted] = {}
     for _, numbers in groupby(sorted(range(len(jobs)), key=shape), key=shape):
-        members = list(numbers)
-        stack = _Stack(network, training, packed, [jobs[n] for n in members])
-        results |= dict(zip(members, stack.train(), strict=True))
+        for members in _batched(numbers, _fits_at_once(network, training, packed)):
+            stack = _Stack(network, training, packed, [jobs[n] for n in members])
+            results |= dict(zip(members, stack.train(), strict=True))
     return [results[n] for n in range(len(jobs))]
+
+
+def _fits_at_once(network: Network, training: Training, packed: PackedBags) -> int:
+    n_slices = int(training.bags_per_step * packed.sizes.mean())
+    return max(1, _FLOATS_AT_ONCE // network.floats_per_fit(n_slices, packed.n_features))
+
+
+def _batched(numbers: Iterable[int], n: int) -> Iterator[list[int]]:
+    """Cut into lists of n numbers; itertools has this from Python 3.12 on."""
+    iterator = iter(numbers)
+    while piece := list(islice(iterator, n)):
+        yield piece
 
 
 class _Stack:
@@ -140,7 +174,8 @@ class _Stack:
 
     def _draw(self, job: Job) -> Parameters:
         generator = torch.Generator().manual_seed(job.seed)
-        return self._network.initial(self._packed.n_features, job.n_classes, generator)
+        shape = Shape(self._packed.n_features, self._packed.n_phases, job.n_classes)
+        return self._network.initial(shape, generator)
 
     def _new_optimizer(self) -> torch.optim.AdamW:
         return torch.optim.AdamW(
@@ -166,21 +201,26 @@ class _Stack:
                 generators=self._generators,
             )
             self._optimizer.zero_grad()
-            logits = self._network.logits(self._parameters, batch)
-            self._losses(logits, chosen).sum().backward()
+            target = self._target(chosen)
+            logits, extra = self._network.training_outputs(self._parameters, batch, target)
+            self._losses(logits, target, extra).sum().backward()
             self._optimizer.step()
 
-    def _losses(self, logits: Tensor, bags: Sequence[NDArray[np.intp]]) -> Tensor:
-        """Return the weighted cross-entropy of each fit (fits,), the mean over its bags."""
-        targets = np.full(logits.shape[:2], -1)
+    def _target(self, bags: Sequence[NDArray[np.intp]]) -> Tensor:
+        """Return the class of each bag of a batch (fits, bags), -1 where there is none."""
+        target = np.full((len(bags), max(map(len, bags))), -1)
         for fit, (job, chosen) in enumerate(zip(self._active_jobs(), bags, strict=True)):
-            targets[fit, : len(chosen)] = job.codes[chosen]
-        target = torch.from_numpy(targets).to(logits.device)  # (fits, bags), -1 where there is no bag
-        weight = self._weights.gather(1, target.clamp(min=0)) * (target >= 0)  # (fits, bags)
+            target[fit, : len(chosen)] = job.codes[chosen]
+        return torch.from_numpy(target).to(self._packed.features.device)
+
+    def _losses(self, logits: Tensor, target: Tensor, extra: Tensor | float = 0.0) -> Tensor:
+        """Return the weighted cross-entropy of each fit (fits,), the mean over its bags."""
+        is_real = target >= 0  # (fits, bags)
+        weight = self._weights.gather(1, target.clamp(min=0)) * is_real  # (fits, bags)
         entropy = functional.cross_entropy(
             logits.float().transpose(1, 2), target, ignore_index=-1, reduction="none"
         )  # (fits, bags)
-        return (weight * entropy).sum(dim=1) / (target >= 0).sum(dim=1)
+        return (weight * (entropy + extra)).sum(dim=1) / is_real.sum(dim=1)
 
     def _keep_best(self, epoch: int) -> bool:
         """Keep the state of the fits that improved, drop those that ran out of patience; False when none is left."""
@@ -207,7 +247,8 @@ class _Stack:
             for chosen in chunks_of_bags(tune):
                 batch = draw_batch(self._packed, chosen, self._scaling)
                 n_bags = np.array([len(c) for c in chosen])
-                losses = self._losses(self._network.logits(self._parameters, batch), chosen).double().cpu()
+                logits = self._network.logits(self._parameters, batch)
+                losses = self._losses(logits, self._target(chosen)).double().cpu()
                 totals += losses.nan_to_num() * torch.from_numpy(n_bags)  # a fit without bags left has 0 / 0
                 counts += n_bags
         means: NDArray[np.float64] = totals.numpy() / counts

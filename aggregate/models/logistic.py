@@ -4,11 +4,10 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Annotated, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 from sklearn.model_selection import StratifiedKFold
 
 from aggregate.models.base import (
@@ -22,7 +21,7 @@ from aggregate.models.base import (
     softmax,
 )
 from aggregate.models.elastic_net import Floats, Problems, solve
-from aggregate.models.parameters import ClassWeight, Positives, Shares
+from aggregate.models.parameters import AtLeastTwo, ClassWeight, Positives, Shares
 from pipeline.bags import Bag
 
 _MIDDLING_STRENGTH = 1e-2
@@ -39,7 +38,7 @@ class BagLogistic(BagEstimator):
     """Values of C to choose from by cross-validation of the log loss; smaller means more regularised."""
     l1_shares: Shares = (0.0,)
     """Shares of the L1 norm in the penalty to choose from: 0 is ridge, 1 is lasso."""
-    inner_folds: Annotated[int, Field(ge=2)] = 5
+    inner_folds: AtLeastTwo = 5
     """Folds of that cross-validation, fewer where the rarest class has fewer training patients."""
     class_weight: ClassWeight = "balanced"
     """Weigh classes inversely to their number of training patients, or not."""

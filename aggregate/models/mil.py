@@ -1,6 +1,5 @@
 """What the classifiers that learn from instances share: one network, trained by the engine."""
 
-import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -53,7 +52,7 @@ class MILEstimator(BagEstimator):
     def fit(self, bags: Sequence[Bag], labels: Labels, *, tune: Tune | None = None) -> Self:
         """Train on `bags`, stopping early on `tune`."""
         tune_bags, tune_labels = tune if tune is not None else ([], [])
-        packed = self._pack(chain(bags, tune_bags))
+        packed = self.pack(chain(bags, tune_bags))
         everyone = np.concatenate(
             [np.asarray(labels), np.asarray(tune_labels, dtype=np.asarray(labels).dtype)]
         )
@@ -68,7 +67,7 @@ class MILEstimator(BagEstimator):
         """Return one fitted clone per fold, all trained as one computation."""
         roles = [(fold.train, fold.tune) for fold in folds]
         models = [clone(self).set_params(random_state=seed) for seed in seeds]
-        results = self._fit_roles(self._pack(bags), np.asarray(labels), roles, seeds)
+        results = self._fit_roles(self.pack(bags), np.asarray(labels), roles, seeds)
         for model, result in zip(models, results, strict=True):
             model._take(*result)
         return models
@@ -105,7 +104,7 @@ class MILEstimator(BagEstimator):
         results = []
         with torch.inference_mode():
             for (chosen,) in chunks_of_bags([np.arange(len(bags))]):
-                packed = self._pack(bags[i] for i in chosen)
+                packed = self.pack(bags[i] for i in chosen)
                 batch = draw_batch(packed, [np.arange(len(chosen))], self.scaling_)
                 results.append((compute(batch), replace(batch, features=batch.features[:, :0])))
         return results
@@ -121,7 +120,8 @@ class MILEstimator(BagEstimator):
         self.scaling_ = Scaling(tensors.pop("scaling.mean"), tensors.pop("scaling.std"))
         self.parameters_ = tensors
 
-    def _pack(self, bags: Iterable[Bag]) -> PackedBags:
+    def pack(self, bags: Iterable[Bag]) -> PackedBags:
+        """Lay bags end to end, as this model sees them."""
         return pack(bags, dtype=_DTYPES[self.precision], device=self.device)
 
     def _training(self) -> Training:
@@ -156,9 +156,3 @@ class MILEstimator(BagEstimator):
         self.parameters_ = dict(fitted.parameters)
         self.scaling_ = fitted.scaling
         self.best_epoch_ = fitted.best_epoch
-
-
-def glorot(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Draw a weight matrix (in, out) uniformly within sqrt(6 / (in + out))."""
-    bound = math.sqrt(6 / (shape[0] + shape[-1]))
-    return (2 * torch.rand(shape, generator=generator) - 1) * bound

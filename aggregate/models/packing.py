@@ -18,12 +18,18 @@ class PackedBags:
     Attributes:
         features: float32 or bfloat16 (instances, d).
         phase: int64 (instances,), index into the phase names.
+        to_below: int64 (instances,), steps to the row of the next slice below in the same phase and scale, 0 for none.
+        to_above: int64 (instances,), the same upwards.
         start: intp (bags + 1,): bag i is the rows start[i] to start[i + 1].
+        n_phases: number of phase names.
     """
 
     features: Tensor
     phase: Tensor
+    to_below: Tensor
+    to_above: Tensor
     start: NDArray[np.intp]
+    n_phases: int
 
     @property
     def n_features(self) -> int:
@@ -61,6 +67,8 @@ class Batch:
         features: (fits, slices, d), not standardised; rows past the last real one belong to no bag.
         in_bag: bool (fits, bags, slices), True where the slice is real and belongs to the bag.
         phase: int64 (fits, slices).
+        to_below: int64 (fits, slices), steps to the next slice below in the same phase and scale, 0 for none.
+        to_above: int64 (fits, slices), the same upwards.
         scaling: of each fit.
         dropout: share of an embedding that `drop` sets to zero.
         generators: one per fit while training, none otherwise.
@@ -69,6 +77,8 @@ class Batch:
     features: Tensor
     in_bag: Tensor
     phase: Tensor
+    to_below: Tensor
+    to_above: Tensor
     scaling: Scaling
     dropout: float = 0.0
     generators: Sequence[np.random.Generator] = ()
@@ -108,16 +118,32 @@ def masked_softmax(scores: Tensor, is_real: Tensor) -> Tensor:
 
 def pack(bags: Iterable[Bag], *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> PackedBags:
     """Lay bags end to end, reading each of them once."""
-    features, phases, sizes = [], [], [0]
+    features, phases, steps, sizes, n_phases = [], [], [], [0], 0
     for bag in bags:
         features.append(bag.features)
         phases.append(bag.phase)
+        steps.append(_steps_to_neighbours(bag))
         sizes.append(len(bag))
+        n_phases = len(bag.header.phase_names)
+    below, above = torch.from_numpy(np.concatenate(steps, axis=1)).to(device)
     return PackedBags(
         features=torch.from_numpy(np.concatenate(features)).to(device, dtype),
         phase=torch.from_numpy(np.concatenate(phases).astype(np.int64)).to(device),
+        to_below=below,
+        to_above=above,
         start=np.cumsum(sizes).astype(np.intp),
+        n_phases=n_phases,
     )
+
+
+def _steps_to_neighbours(bag: Bag) -> NDArray[np.int64]:
+    """Return the steps from each instance to its neighbour below and above (2, n), 0 where it has none."""
+    order = np.lexsort((bag.lesion, bag.slice_index, bag.scale, bag.phase))
+    is_same = (np.diff(bag.phase[order]) == 0) & (np.diff(bag.scale[order]) == 0)
+    lower, upper = order[:-1][is_same], order[1:][is_same]
+    steps = np.zeros((2, len(bag)), dtype=np.int64)
+    steps[0, upper], steps[1, lower] = lower - upper, upper - lower
+    return steps
 
 
 def scaling_of(packed: PackedBags, train: Sequence[NDArray[np.intp]]) -> Scaling:
@@ -147,10 +173,13 @@ def draw_batch(packed: PackedBags, bags: Sequence[NDArray[np.intp]], scaling: Sc
     rows, in_bag = _rows_and_membership(packed, bags)
     index = torch.from_numpy(rows).to(device)  # (fits, slices)
     features = packed.features.index_select(0, index.flatten()).unflatten(0, index.shape)
+    is_real = torch.from_numpy(in_bag.any(axis=1)).to(device)  # (fits, slices); the rest has no neighbours
     return Batch(
         features=features,  # (fits, slices, d)
         in_bag=torch.from_numpy(in_bag).to(device),
         phase=packed.phase[index],
+        to_below=packed.to_below[index] * is_real,
+        to_above=packed.to_above[index] * is_real,
         scaling=scaling,
     )
 

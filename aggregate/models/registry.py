@@ -1,35 +1,14 @@
 """Models by the name that a configuration gives them."""
 
-import difflib
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from aggregate.models import building
+from aggregate.models.base import BagEstimator
+from aggregate.models.plain import PLAIN_MODELS
+from aggregate.models.wrappers import Calibrated, Grid
 
-from aggregate.models.attention_mil import AttentionMIL
-from aggregate.models.base import BagEstimator, read_model_config
-from aggregate.models.baselines import BagSize, CentreSlice, Covariates, Majority, SinglePhase, TumourSize
-from aggregate.models.boosting import XGBoost
-from aggregate.models.mean_pooling import MeanPooling
-from pipeline.errors import ConfigError
-
-MODELS: Mapping[str, type[BagEstimator]] = {
-    model.kind: model
-    for model in (
-        AttentionMIL,
-        MeanPooling,
-        XGBoost,
-        Majority,
-        BagSize,
-        TumourSize,
-        Covariates,
-        CentreSlice,
-        SinglePhase,
-    )
-}
+MODELS: Mapping[str, type[BagEstimator]] = {**PLAIN_MODELS, Grid.kind: Grid, Calibrated.kind: Calibrated}
 """Name in a configuration -> class."""
 
 
@@ -40,17 +19,7 @@ def build_model(kind: str, parameters: Mapping[str, object], random_state: int) 
         ConfigError: the kind or a parameter is unknown (the nearest valid name is given), or a value is not
             allowed.
     """
-    model = model_class(kind)
-    valid = _settable(model)
-    for name in parameters:
-        if name not in valid:
-            raise ConfigError(f"model {kind!r}: unknown parameter {name!r}; {_nearest(name, valid)}")
-    try:
-        checked = _schema(model).model_validate(dict(parameters))
-    except ValidationError as error:
-        raise ConfigError(f"model {kind!r}: {'; '.join(_explain(e) for e in error.errors())}") from None
-    given = {name: getattr(checked, name) for name in parameters}
-    return model(random_state=random_state, **given)
+    return building.build(MODELS, kind, parameters, random_state)
 
 
 def model_class(kind: str) -> type[BagEstimator]:
@@ -59,9 +28,7 @@ def model_class(kind: str) -> type[BagEstimator]:
     Raises:
         ConfigError: the kind is unknown; the nearest valid one is named.
     """
-    if kind not in MODELS:
-        raise ConfigError(f"unknown model {kind!r}; {_nearest(kind, MODELS)}")
-    return MODELS[kind]
+    return building.find(MODELS, kind)
 
 
 def load_model(folder: Path) -> BagEstimator:
@@ -70,26 +37,4 @@ def load_model(folder: Path) -> BagEstimator:
     Raises:
         ResultsError: the folder holds no model, or one of another format or version.
     """
-    return model_class(read_model_config(folder)["kind"]).load(folder)
-
-
-def _settable(model: type[BagEstimator]) -> list[str]:
-    return [field.name for field in fields(model) if field.name != "random_state"]
-
-
-def _schema(model: type[BagEstimator]) -> type[BaseModel]:
-    """Return a pydantic model that checks the values of a model's parameters."""
-    hints = get_type_hints(model, include_extras=True)
-    definitions: dict[str, Any] = {name: (hints[name], None) for name in _settable(model)}
-    config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
-    return create_model(model.__name__, __config__=config, **definitions)
-
-
-def _explain(error: Mapping[str, Any]) -> str:
-    place = ".".join(str(part) for part in error["loc"])
-    return f"parameter {place}: {error['msg']}; found {json.dumps(error['input'], default=str)}"
-
-
-def _nearest(name: str, valid: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.4)
-    return f"nearest valid name: {near[0]!r}" if near else f"valid names: {', '.join(sorted(valid))}"
+    return building.load(MODELS, folder)

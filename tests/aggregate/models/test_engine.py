@@ -7,9 +7,12 @@ import pytest
 import torch
 
 from aggregate.folds import Fold
+from aggregate.models import engine
 from aggregate.models.attention_mil import AttentionMIL
 from aggregate.models.engine import Job, class_weights_of
+from aggregate.models.mil import MILEstimator
 from aggregate.models.packing import masked_softmax, pack, scaling_of
+from aggregate.models.registry import MODELS, build_model
 
 
 def folds_of(n, n_folds=3):
@@ -105,7 +108,7 @@ def test_a_planted_signal_is_learned(cohort):
         )
         for bag, label in zip(bags, labels, strict=True)
     ]
-    model = AttentionMIL(epochs=10, random_state=0).fit(lit[:45], labels[:45])
+    model = AttentionMIL(epochs=25, random_state=0).fit(lit[:45], labels[:45])
     assert (model.predict(lit[45:]) == labels[45:]).mean() > 0.9
     shares = [w[bag.phase == 1].sum() for w, bag in zip(model.attention(lit), lit, strict=True)]
     assert np.mean(shares) > np.mean([(bag.phase == 1).mean() for bag in lit])
@@ -118,3 +121,23 @@ def test_bfloat16_gives_nearly_the_same_probabilities(cohort):
         AttentionMIL(epochs=10, random_state=0, precision="bfloat16").fit(bags, labels).predict_proba(bags)
     )
     np.testing.assert_allclose(rough, exact, atol=0.1)
+
+
+def test_a_stack_that_would_not_fit_into_memory_is_cut(cohort, monkeypatch):
+    bags, labels = cohort
+    model = AttentionMIL(epochs=3, random_state=0)
+    whole = model.fit_folds(bags, labels, folds_of(60), seeds=[1, 2, 3])
+    monkeypatch.setattr(engine, "_FLOATS_AT_ONCE", 1)
+    cut = model.fit_folds(bags, labels, folds_of(60), seeds=[1, 2, 3])
+    for a, b in zip(whole, cut, strict=True):
+        np.testing.assert_allclose(a.predict_proba(bags), b.predict_proba(bags), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [name for name, model in MODELS.items() if issubclass(model, MILEstimator)])
+def test_every_network_gives_the_same_in_a_stack(cohort, kind):
+    bags, labels = cohort
+    fold, *others = folds_of(60)
+    model = build_model(kind, {"epochs": 3, "dropout": 0.5}, random_state=7)
+    together = model.fit_folds(bags, labels, [fold, *others], seeds=[7, 8, 9])[0]
+    model.fit(taken(bags, fold.train), labels[fold.train], tune=(taken(bags, fold.tune), labels[fold.tune]))
+    np.testing.assert_allclose(together.predict_proba(bags), model.predict_proba(bags), atol=1e-4)

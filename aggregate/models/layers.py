@@ -1,0 +1,54 @@
+"""Layers of stacked networks: functions of parameters with a leading axis of fits."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from aggregate.models.engine import Parameters
+from aggregate.models.packing import Batch, affine
+
+
+def initial_affine(name: str, n_in: int, n_out: int, generator: torch.Generator) -> dict[str, Tensor]:
+    """Draw the weight (in, out) uniformly within sqrt(6 / (in + out)) (Glorot and Bengio 2010); the bias is 0."""
+    bound = math.sqrt(6 / (n_in + n_out))
+    weight = (2 * torch.rand((n_in, n_out), generator=generator) - 1) * bound
+    return {f"{name}.weight": weight, f"{name}.bias": torch.zeros(n_out)}
+
+
+def initial_gated_score(name: str, width: int, gate: int, generator: torch.Generator) -> dict[str, Tensor]:
+    """Draw the parameters of `gated_scores`; the score has no bias, which a softmax would not feel."""
+    score = initial_affine("score", gate, 1, generator)["score.weight"]
+    return {**initial_affine(f"{name}.gate", width, 2 * gate, generator), f"{name}.score": score}
+
+
+def apply_affine(parameters: Parameters, name: str, inputs: Tensor) -> Tensor:
+    """Return inputs (fits, rows, in) times weight plus bias (fits, rows, out)."""
+    return affine(inputs, parameters[f"{name}.weight"], parameters[f"{name}.bias"].unsqueeze(1))
+
+
+def embed(parameters: Parameters, batch: Batch) -> Tensor:
+    """Return relu(standardised features times weight plus bias) (fits, slices, hidden)."""
+    return batch.project(parameters["embed.weight"], parameters["embed.bias"]).relu()
+
+
+def gated_scores(parameters: Parameters, name: str, embedded: Tensor) -> Tensor:
+    """Return (tanh(h V + c) * sigmoid(h U + e)) w of each row (fits, rows)."""
+    gate = apply_affine(parameters, f"{name}.gate", embedded).float()
+    signal, door = gate.chunk(2, dim=2)  # (fits, rows, gate) each
+    return ((signal.tanh() * door.sigmoid()) @ parameters[f"{name}.score"]).squeeze(2)
+
+
+def weighted_mean(weights: Tensor, embedded: Tensor) -> Tensor:
+    """Return weights (fits, bags, slices) times embedded (fits, slices, width) in float32 (fits, bags, width)."""
+    return (weights.to(embedded.dtype) @ embedded).float()
+
+
+def neighbours(batch: Batch, values: Tensor) -> Sequence[Tensor]:
+    """Return the values (fits, slices, width) of the slice below and of the slice above, or a slice's own."""
+    here = torch.arange(values.shape[1], device=values.device)
+    return [
+        values.gather(1, (here + steps).unsqueeze(2).expand_as(values))
+        for steps in (batch.to_below, batch.to_above)
+    ]

@@ -1,0 +1,185 @@
+"""Estimators around another model: a grid of its parameters, and calibration. Both see train and tune only."""
+
+import json
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from sklearn.base import clone
+from sklearn.model_selection import StratifiedKFold
+
+from aggregate.models import building
+from aggregate.models.base import (
+    Arrays,
+    BagEstimator,
+    Labels,
+    Tune,
+    codes_among,
+    encode_labels,
+    seed_of,
+    softmax,
+)
+from aggregate.models.parameters import AtLeastTwo
+from aggregate.models.plain import PLAIN_MODELS
+from pipeline.bags import Bag
+from pipeline.errors import ConfigError, FoldError
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Wrapper(BagEstimator):
+    """A model with another one inside, saved in the folder `inner` below its own."""
+
+    model: str = "attention_mil"
+    """Kind of the model inside."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """Parameters of the model inside."""
+
+    @abstractmethod
+    def fit(self, bags: Sequence[Bag], labels: Labels, *, tune: Tune | None = None) -> Self:
+        """Train on `bags` and `tune`; set `inner_` and `classes_`."""
+
+    def save(self, folder: Path) -> None:
+        """Write the wrapper, and the model inside below it."""
+        super().save(folder)
+        self.inner_.save(folder / "inner")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read a model that `save` wrote."""
+        model = super().load(folder)
+        model.inner_ = building.load(_inner_kinds(), folder / "inner")
+        return model
+
+    def new_inner(self, changes: Mapping[str, Any] | None = None) -> BagEstimator:
+        """Return the unfitted model inside, with some of its parameters changed.
+
+        Raises:
+            ConfigError: the kind, a parameter or a value is not allowed.
+        """
+        parameters = {**self.parameters, **(changes or {})}
+        return building.build(_inner_kinds(), self.model, parameters, seed_of(self.random_state))
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Grid(Wrapper):
+    """The parameters of the lowest log loss on the tuning patients, or, without any, on inner folds of train."""
+
+    kind: ClassVar[str] = "grid"
+
+    grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    """Parameter -> values to try, in all combinations."""
+    inner_folds: AtLeastTwo = 3
+    """Folds within the training patients where there are no tuning patients."""
+
+    def fit(self, bags: Sequence[Bag], labels: Labels, *, tune: Tune | None = None) -> Self:
+        """Train every combination on `bags` and keep the best; ties go to the first."""
+        self.classes_, _ = encode_labels(labels)
+        labels = np.asarray(labels)
+        choices = self._choices()
+        if tune is None or not len(tune[0]):
+            losses = [self._inner_loss(choice, bags, labels) for choice in choices]
+            best = int(np.argmin(losses))
+            self.inner_ = self.new_inner(choices[best]).fit(bags, labels)
+        else:
+            fitted = [self.new_inner(choice).fit(bags, labels, tune=tune) for choice in choices]
+            losses = [log_loss(model, *tune) for model in fitted]
+            best = int(np.argmin(losses))
+            self.inner_ = fitted[best]
+        self.best_parameters_ = choices[best]
+        return self
+
+    def predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
+        """Return class probabilities (bags, classes) of the best model."""
+        self.check_fitted()
+        return self.inner_.predict_proba(bags)
+
+    def learned_arrays(self) -> Arrays:
+        """Return the best parameters as JSON."""
+        return {"best": np.frombuffer(json.dumps(self.best_parameters_).encode(), dtype=np.uint8)}
+
+    def set_learned_arrays(self, arrays: Arrays) -> None:
+        """Take over the best parameters."""
+        self.best_parameters_ = json.loads(arrays["best"].tobytes())
+
+    def _choices(self) -> list[dict[str, Any]]:
+        if not self.grid or not all(len(values) for values in self.grid.values()):
+            raise ConfigError(f"grid over {self.model!r}: expected at least one value for each parameter")
+        return [dict(zip(self.grid, values, strict=True)) for values in product(*self.grid.values())]
+
+    def _inner_loss(self, choice: Mapping[str, Any], bags: Sequence[Bag], labels: Labels) -> float:
+        _, counts = np.unique(labels, return_counts=True)
+        n_folds = min(self.inner_folds, int(counts.min()))
+        if n_folds < 2:
+            raise FoldError("a grid without tuning patients needs two training patients of each class")
+        splitter = StratifiedKFold(n_folds, shuffle=True, random_state=seed_of(self.random_state))
+        total = 0.0
+        for train, held_out in splitter.split(np.zeros(len(labels)), labels):
+            model = clone(self.new_inner(choice)).fit([bags[i] for i in train], labels[train])
+            total += len(held_out) * log_loss(model, [bags[i] for i in held_out], labels[held_out])
+        return total / len(labels)
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Calibrated(Wrapper):
+    """Temperature scaling (Guo et al. 2017): probabilities softmax(log p / T), T chosen on the tuning patients.
+
+    Without tuning patients T is 1. The order of patients by any one class's odds stays nearly as it is.
+    """
+
+    kind: ClassVar[str] = "calibrated"
+
+    def fit(self, bags: Sequence[Bag], labels: Labels, *, tune: Tune | None = None) -> Self:
+        """Train the model inside, then choose the temperature of the lowest log loss on `tune`."""
+        self.inner_ = self.new_inner().fit(bags, labels, tune=tune)
+        self.classes_ = self.inner_.classes_
+        self.temperature_ = 1.0
+        if tune is not None and len(tune[0]):
+            logs = _logs(self.inner_.predict_proba(tune[0]))
+            self.temperature_ = best_temperature(logs, codes_among(self.classes_, tune[1]))
+        return self
+
+    def predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
+        """Return calibrated class probabilities (bags, classes)."""
+        self.check_fitted()
+        return softmax(_logs(self.inner_.predict_proba(bags)) / self.temperature_)
+
+    def learned_arrays(self) -> Arrays:
+        """Return the temperature."""
+        return {"temperature": np.array([self.temperature_])}
+
+    def set_learned_arrays(self, arrays: Arrays) -> None:
+        """Take over the temperature."""
+        self.temperature_ = float(arrays["temperature"][0])
+
+
+def _inner_kinds() -> Mapping[str, type[BagEstimator]]:
+    """Return what may stand inside: a grid may be calibrated, a calibrated model is left alone."""
+    return {**PLAIN_MODELS, Grid.kind: Grid}
+
+
+def best_temperature(logits: NDArray[np.float64], codes: NDArray[np.intp]) -> float:
+    """Return the temperature between 1/20 and 20 of the lowest log loss of softmax(logits / T)."""
+    rows = np.arange(len(codes))
+
+    def loss(log_temperature: float) -> float:
+        return float(-_logs(softmax(logits / np.exp(log_temperature)))[rows, codes].mean())
+
+    found = minimize_scalar(loss, bounds=(-np.log(20), np.log(20)), method="bounded")
+    return float(np.exp(found.x))
+
+
+def log_loss(model: BagEstimator, bags: Sequence[Bag], labels: Labels) -> float:
+    """Return the mean of -log p of the true class."""
+    codes = codes_among(model.classes_, labels)
+    return float(-_logs(model.predict_proba(bags))[np.arange(len(codes)), codes].mean())
+
+
+def _logs(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    logs: NDArray[np.float64] = np.log(np.maximum(probabilities, 1e-12))
+    return logs

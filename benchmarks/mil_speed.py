@@ -1,0 +1,229 @@
+"""Gated attention-MIL on 25 folds: the batched engine against plain loops, as ratios of one run.
+
+    python benchmarks/mil_speed.py [--rounds 3]
+
+120 patients of 30 to 120 slices, d = 512, 5 x 5 folds, 30 epochs, no early stopping, the same network for all.
+The contestants run in turn, several times over, and the median of each counts: the machine may be shared.
+The slow ones train a few folds only per round; what is compared is the time per fit. The floor of the 25 fits
+is about 2.5 TFLOP: 25 fits x 30 epochs x 96 bags x 75 slices x 0.46 MFLOP (first layer: forward and gradient of
+the weights; gates: forward and both gradients).
+"""
+
+import argparse
+import time
+from statistics import median
+
+import numpy as np
+import torch
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedKFold
+
+from aggregate.folds import Fold
+from aggregate.models.attention_mil import AttentionMIL
+from extract.vision import torchvision_models
+from pipeline.bags import Bag, BagHeader, Recipe, Source
+
+PATIENTS, D, CLASSES, EPOCHS, HIDDEN, GATE = 120, 512, 3, 30, 128, 128
+LEARNING_RATE, WEIGHT_DECAY = 3e-4, 1e-2
+
+
+def draw_bags(seed=0):
+    """Draw bags in which a third of the slices carries a class-specific direction."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(PATIENTS) % CLASSES
+    directions = rng.normal(size=(CLASSES, D)) / np.sqrt(D)
+    bags = []
+    for number, label in enumerate(labels):
+        n = int(rng.integers(30, 121))
+        features = rng.normal(size=(n, D))
+        strength = rng.gamma(2.0, 1.6)
+        features[rng.random(n) < 0.33] += strength * directions[label] * 1.0
+        bags.append(as_bag(f"p{number:03}", features))
+    return bags, labels
+
+
+def as_bag(patient_id, features):
+    n = len(features)
+    source = Source("a.nii.gz", "0", "0", "drawn", (1.0, 1.0, 3.0), n)
+    header = BagHeader(
+        patient_id, ("AP",), {}, ("crop",), Recipe("e", "l", "w", "0", "float32", {}), {"AP": source}, patient_id, 1e5, 224
+    )  # fmt: skip
+    return Bag(
+        header=header,
+        features=features.astype(np.float32),
+        phase=np.zeros(n, np.int8),
+        slice_index=np.arange(n, dtype=np.int32),
+        z_mm=np.arange(n, dtype=np.float32),
+        tumour_area_mm2=np.ones(n, np.float32),
+        lesion=np.ones(n, np.int16),
+        scale=np.zeros(n, np.int8),
+    )
+
+
+def draw_folds(labels, repeats=5):
+    nobody = np.array([], dtype=np.intp)
+    return [
+        Fold(repeat, fold, train, nobody, test)
+        for repeat in range(repeats)
+        for fold, (train, test) in enumerate(
+            StratifiedKFold(5, shuffle=True, random_state=repeat).split(labels, labels)
+        )
+    ]
+
+
+class PlainNetwork(torch.nn.Module):
+    """What a researcher would write: one bag (slices, d) in, logits (classes,) out."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = torch.nn.Sequential(torch.nn.Linear(D, HIDDEN), torch.nn.ReLU())
+        self.signal = torch.nn.Sequential(torch.nn.Linear(HIDDEN, GATE), torch.nn.Tanh())
+        self.door = torch.nn.Sequential(torch.nn.Linear(HIDDEN, GATE), torch.nn.Sigmoid())
+        self.score = torch.nn.Linear(GATE, 1)
+        self.classify = torch.nn.Linear(HIDDEN, CLASSES)
+
+    def forward(self, x):
+        h = self.embed(x)
+        weights = torch.softmax(self.score(self.signal(h) * self.door(h)), dim=0)
+        return self.classify((weights * h).sum(dim=0))
+
+
+def standardised(bags, fold):
+    """Return all bags as tensors, standardised by the training slices."""
+    together = np.concatenate([bags[i].features for i in fold.train])
+    mean, std = together.mean(axis=0), together.std(axis=0)
+    return [torch.from_numpy((bag.features - mean) / std) for bag in bags]
+
+
+def plain_loop(bags, labels, folds):
+    """Step one bag at a time, as the published training scripts do."""
+    results = []
+    for number, fold in enumerate(folds):
+        torch.manual_seed(number)
+        xs = standardised(bags, fold)
+        network = PlainNetwork()
+        optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+        order = np.random.default_rng(number)
+        for _ in range(EPOCHS):
+            for i in order.permutation(fold.train):
+                optimizer.zero_grad()
+                loss = torch.nn.functional.cross_entropy(network(xs[i])[None], torch.tensor([labels[i]]))
+                loss.backward()
+                optimizer.step()
+        with torch.inference_mode():
+            results.append(torch.stack([network(xs[i]) for i in fold.test]).softmax(dim=1).numpy())
+    return results
+
+
+def torchmil_trainer(bags, labels, folds):
+    """Train torchmil's own ABMIL with torchmil's own Trainer, its defaults but for the shared settings."""
+    torchvision_models()  # torchmetrics imports torchvision, which beside CPU torch needs this first
+    from tensordict import TensorDict
+    from torchmil.data import collate_fn
+    from torchmil.models import ABMIL
+    from torchmil.utils.trainer import Trainer
+
+    class Multiclass(ABMIL):
+        """ABMIL has one logit; three classes need a wider last layer."""
+
+    results = []
+    for number, fold in enumerate(folds):
+        torch.manual_seed(number)
+        xs = standardised(bags, fold)
+        model = Multiclass(
+            in_shape=(D,), att_dim=GATE, att_act="tanh", gated=True,
+            feat_ext=torch.nn.Sequential(torch.nn.Linear(D, HIDDEN), torch.nn.ReLU()),
+            criterion=SqueezedCrossEntropy(),
+        )  # fmt: skip
+        model.classifier = torch.nn.Linear(HIDDEN, CLASSES)
+        samples = [TensorDict({"X": xs[i], "Y": torch.tensor(labels[i])}) for i in range(len(bags))]
+        loader = torch.utils.data.DataLoader(
+            [samples[i] for i in fold.train], batch_size=1, shuffle=True, collate_fn=collate_fn
+        )
+        optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+        trainer = Trainer(
+            model, optimizer, metrics_dict={}, obj_metric="loss", obj_metric_mode="min",
+            device="cpu", disable_pbar=True, verbose=False,
+        )  # fmt: skip
+        # Without a validation loader it would go through the training bags a second time.
+        one_bag = torch.utils.data.DataLoader([samples[fold.train[0]]], collate_fn=collate_fn)
+        trainer.train(max_epochs=EPOCHS, train_dataloader=loader, val_dataloader=one_bag)
+        model.eval()
+        with torch.inference_mode():
+            logits = [model(xs[i][None]).reshape(1, CLASSES) for i in fold.test]
+        results.append(torch.cat(logits).softmax(dim=1).numpy())
+    return results
+
+
+class SqueezedCrossEntropy(torch.nn.CrossEntropyLoss):
+    def forward(self, logits, target):
+        return super().forward(logits.reshape(-1, CLASSES), target.reshape(-1).long())
+
+
+def engine(precision):
+    def run(bags, labels, folds):
+        model = AttentionMIL(
+            hidden=HIDDEN, gate=GATE, epochs=EPOCHS, learning_rate=1e-3, weight_decay=WEIGHT_DECAY,
+            dropout=0.0, class_weight="none", precision=precision,
+        )  # fmt: skip
+        fitted = model.fit_folds(bags, labels, folds, range(len(folds)))
+        return [
+            one.predict_proba([bags[i] for i in fold.test]) for one, fold in zip(fitted, folds, strict=True)
+        ]
+
+    return run
+
+
+def out_of_fold_auc(labels, folds, results):
+    """Average the macro one-vs-rest AUC of the pooled out-of-fold probabilities over the repeats."""
+    values = []
+    for repeat in sorted({fold.repeat for fold in folds}):
+        table = np.full((len(labels), CLASSES), np.nan)
+        for fold, result in zip(folds, results, strict=True):
+            if fold.repeat == repeat:
+                table[fold.test] = result
+        values.append(roc_auc_score(labels, table / table.sum(axis=1, keepdims=True), multi_class="ovr"))
+    return float(np.mean(values))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--slow-folds", type=int, default=5, help="folds that the plain loops train in all, 5 to 25"
+    )
+    parser.add_argument("--without-torchmil", action="store_true")
+    arguments = parser.parse_args()
+    bags, labels = draw_bags()
+    folds = draw_folds(labels)
+    slow = {"plain loop": plain_loop}
+    if not arguments.without_torchmil:
+        slow["torchmil trainer"] = torchmil_trainer
+    quick = {"engine, float32": engine("float32"), "engine, bfloat16": engine("bfloat16")}
+    seconds = {name: [] for name in (*slow, *quick)}
+    results = {name: [] for name in seconds}
+    for cut in np.array_split(np.arange(arguments.slow_folds), arguments.rounds):
+        for name, contestant in (slow | quick).items():
+            mine = [folds[i] for i in cut] if name in slow else folds
+            begin = time.perf_counter()
+            outcome = contestant(bags, labels, mine)
+            seconds[name].append((time.perf_counter() - begin) / len(mine))
+            results[name] = [*results[name], *outcome] if name in slow else outcome
+            print(f"{name}: {seconds[name][-1]:.3f} s per fit", flush=True)
+    common = folds[: 5 * (arguments.slow_folds // 5)]  # whole repeats that every contestant trained
+    report(seconds, {name: out_of_fold_auc(labels, common, results[name][: len(common)]) for name in seconds})
+
+
+def report(seconds, aucs):
+    reference = median(seconds["plain loop"])
+    print(
+        f"threads {torch.get_num_threads()}, {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}"
+    )
+    print(f"{'':20} s per fit (min - max)      times faster   out-of-fold AUC")
+    for name, values in seconds.items():
+        spread = f"{median(values):7.3f} ({min(values):.3f} - {max(values):.3f})"
+        print(f"{name:20} {spread:26} {reference / median(values):8.1f} {aucs[name]:16.3f}")
+
+
+if __name__ == "__main__":
+    main()
