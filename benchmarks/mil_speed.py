@@ -118,10 +118,10 @@ def plain_loop(bags, labels, folds):
 def torchmil_trainer(bags, labels, folds):
     """Train torchmil's own ABMIL with torchmil's own Trainer, its defaults but for the shared settings."""
     torchvision_models()  # torchmetrics imports torchvision, which beside CPU torch needs this first
-    from tensordict import TensorDict
-    from torchmil.data import collate_fn
-    from torchmil.models import ABMIL
-    from torchmil.utils.trainer import Trainer
+    from tensordict import TensorDict  # noqa: PLC0415 - optional, the extra `mil`
+    from torchmil.data import collate_fn  # noqa: PLC0415
+    from torchmil.models import ABMIL  # noqa: PLC0415
+    from torchmil.utils.trainer import Trainer  # noqa: PLC0415
 
     class Multiclass(ABMIL):
         """ABMIL has one logit; three classes need a wider last layer."""
