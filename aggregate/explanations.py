@@ -10,7 +10,7 @@ from aggregate.experiment import Run, cross_validate_all
 from aggregate.explain.inputs import ExplainableModel, OutOfFoldModels
 from aggregate.explain.phase_value import Evaluate
 from aggregate.explain.resampling import resampling_of
-from aggregate.explain.writing import Retrain, Sink, write_clusters, write_concepts, write_model_explanations
+from aggregate.explain.writing import Aids, Retrain, Sink, explain
 from aggregate.folds import Fold
 from aggregate.models.base import Attends, GivesEvidence
 from aggregate.models.registry import load_model, model_class
@@ -23,25 +23,31 @@ from pipeline.tables import TableStyle
 
 
 def explain_run(run: Run, style: TableStyle, *, retrain: bool) -> list[str]:
-    """Write the tables that explain a run; return remarks on what could not be explained, and why."""
+    """Write what explains a run, tables and pictures; return remarks on what could not be explained, and why."""
     settings = run.config.aggregate.statistics
+    remarks = []
     inputs = out_of_fold_models(run.study, run.result, FitCache(run.config.cache_folder))
-    sink = Sink(run.config.output, style)
-    write_clusters(sink, inputs, seed=run.config.aggregate.seed)
     if not inputs.models:
-        return ["no model of this run weighs slices: attention, phases and slice votes are not written"]
-    resampling = resampling_of(
-        run.study.labels, draws=settings.draws, seed=settings.seed, confidence=settings.confidence
-    )
-    write_model_explanations(sink, inputs, resampling, retrain=_retraining(run) if retrain else None)
+        remarks.append(
+            "no model of this run weighs slices: attention, phases and slice votes are not written"
+        )
     store = SliceStore(run.config.slice_store)
     lacking = [name for name in run.study.patient_ids if store.key_of(name) is None]
     if lacking:
-        return [
-            f"{store.folder} lacks {len(lacking)} patients, such as {lacking[0]}: concepts are not written"
-        ]
-    write_concepts(sink, inputs, run.predictions, resampling, store.read_phases)
-    return []
+        remarks.append(
+            f"{store.folder} lacks {len(lacking)} patients, such as {lacking[0]}: concepts and pictures are not "
+            "written"
+        )
+    resampling = resampling_of(
+        run.study.labels, draws=settings.draws, seed=settings.seed, confidence=settings.confidence
+    )
+    aids = Aids(
+        read_slices=None if lacking else store.read_phases,
+        retrain=_retraining(run) if retrain else None,
+    )
+    sink = Sink(run.config.output, style)
+    explain(sink, inputs, run.predictions, resampling, aids=aids, seed=run.config.aggregate.seed)
+    return remarks
 
 
 def out_of_fold_models(study: Study, result: OutOfFold, cache: FitCache) -> OutOfFoldModels:
