@@ -25,7 +25,7 @@ demo: $(READY)  ## write a synthetic cohort, run both stages on it, print the pe
 	$(BIN)/python aggregate.py run $(DEMO_CONFIG)
 
 test: $(READY)  ## run the test suite (under 5 minutes on 2 cores)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 check: $(READY)  ## lint, formatting, strict types
 	$(BIN)/ruff check .

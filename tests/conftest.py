@@ -1,5 +1,6 @@
 """Material that several rooms of the suite share."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,9 @@ import numpy as np
 import pytest
 
 from pipeline.bags import Bag, BagHeader, Recipe, Source, write_bag
+
+# Two test processes share two cores; more threads in each only wait for one another. Set before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 PHASES = ("NC", "AP", "PVP", "DP")
 CLASSES = ("HCC", "iCCA", "cHCC-CCA")

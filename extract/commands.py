@@ -1,0 +1,55 @@
+"""The commands of stage 1."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from extract.phantom.commands import phantom
+from pipeline.commands import run_application
+
+application = typer.Typer(
+    help="Stage 1: embed the tumour-bearing slices of a cohort with a frozen encoder.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+ConfigArgument = Annotated[Path, typer.Argument(help="TOML configuration of the experiment.")]
+OverridesArgument = Annotated[
+    list[str] | None, typer.Argument(help="Values that replace the file's, such as encoder=resnet50.")
+]
+
+
+application.command()(phantom)
+
+
+@application.command()
+def run(config: ConfigArgument, overrides: OverridesArgument = None) -> None:
+    """Embed the cohort into bags; what is already done is skipped, what cannot be used lands in excluded.csv."""
+    # Heavy imports wait until a command needs them, so that --help answers at once.
+    from extract.config import ExtractConfig  # noqa: PLC0415
+    from extract.run import run_extraction  # noqa: PLC0415
+    from pipeline.config import load_config  # noqa: PLC0415
+
+    console = Console(stderr=True)
+    tables = ExtractConfig.model_fields
+    full = [o if o.partition(".")[0].partition("=")[0] in tables else f"extract.{o}" for o in overrides or ()]
+    settings = load_config(config, ExtractConfig, overrides=full)
+    result = run_extraction(settings, console)
+    console.print(
+        f"{len(result.written)} bags written ({result.n_slices} slices), {len(result.skipped)} done before: "
+        f"{settings.bags_folder}",
+        soft_wrap=True,
+        highlight=False,
+    )
+    if result.exclusions:
+        table = settings.bags_folder / "excluded.csv"
+        console.print(f"{len(result.exclusions)} exclusions with their reasons: {table}", soft_wrap=True)
+        raise typer.Exit(2)
+
+
+def main() -> None:
+    """Run the command line of stage 1."""
+    run_application(application)

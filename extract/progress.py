@@ -1,0 +1,63 @@
+"""What a person sees while stage 1 runs: patients, slices per second, time left, faults as they are found."""
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+
+class RunProgress:
+    """A progress bar over patients that also counts slices."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("patients"),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._reading: TaskID | None = None
+        self._embedding: TaskID | None = None
+        self._n_slices = 0
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def start_reading(self, n_patients: int) -> None:
+        """Begin to count patients whose files are being hashed."""
+        self._reading = self._bar.add_task("reading", total=n_patients, rate="")
+
+    def has_read(self, patient_id: str) -> None:
+        """Count a patient whose files are hashed."""
+        if self._reading is not None:
+            self._bar.update(self._reading, advance=1, rate=patient_id)
+
+    def start_embedding(self, n_patients: int, n_done: int) -> None:
+        """Begin to count embedded patients, beside those that were done before."""
+        if self._reading is not None:
+            self._bar.update(self._reading, rate=f"{n_done} done before" if n_done else "")
+        self._embedding = self._bar.add_task("embedding", total=n_patients, rate="")
+
+    def has_embedded(self, n_slices: int) -> None:
+        """Count a patient whose bag is written, or who fell out."""
+        if self._embedding is None:
+            return
+        self._n_slices += n_slices
+        elapsed = self._bar.tasks[self._embedding].elapsed or 0.0
+        rate = f"{self._n_slices / elapsed:.0f} slices/s" if elapsed else ""
+        self._bar.update(self._embedding, advance=1, rate=rate)
+
+    def say(self, line: str) -> None:
+        """Print one line above the bar."""
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)

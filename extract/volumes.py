@@ -1,0 +1,264 @@
+"""NIfTI volumes, read slice by slice in the order in which radiologists look at them.
+
+Display order is (z, row, column): z from inferior to superior, rows from anterior to posterior, columns from the
+patient's right to left. Voxel grids carry an affine from these indices to RAS+ millimetres.
+"""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from numpy.typing import NDArray
+
+from pipeline.cohort import HeaderOverrides
+from pipeline.errors import PhasemilError
+
+AIR_HU = -1024
+"""What padding (-2048, -3024) and the outside of an image become."""
+GRID_TOLERANCE = 0.1
+"""Grids are the same when no corner lies further apart than this share of the smallest voxel side."""
+
+_DISPLAY = nib.orientations.axcodes2ornt(("S", "P", "L"))
+_BLOCK_BYTES = 1 << 20
+_AT_MOST_BYTES = 1 << 22
+
+
+class VolumeError(PhasemilError, ValueError):
+    """A file is missing, truncated or no volume; who it belongs to is for the caller to say."""
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Where the voxels of a volume in display order lie.
+
+    Attributes:
+        shape: (z, rows, columns).
+        affine: (4, 4), from (z, row, column, 1) to RAS+ millimetres.
+    """
+
+    shape: tuple[int, int, int]
+    affine: NDArray[np.float64]
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distances between voxel centres along z, rows and columns."""
+        z, row, column = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
+        return z, row, column
+
+    def z_mm(self) -> NDArray[np.float32]:
+        """Return float32 (z,): the patient coordinate of each slice's centre."""
+        _, rows, columns = self.shape
+        centre = self.affine[2] @ [0.0, (rows - 1) / 2, (columns - 1) / 2, 1.0]
+        z_mm: NDArray[np.float32] = (centre + self.affine[2, 0] * np.arange(self.shape[0])).astype(np.float32)
+        return z_mm
+
+    def is_same_as(self, other: "Grid") -> bool:
+        """Whether voxels of equal index lie at the same place, within the tolerance."""
+        if self.shape != other.shape:
+            return False
+        corners = np.array([[z, r, c, 1] for z in (0, 1) for r in (0, 1) for c in (0, 1)], dtype=float)
+        corners[:, :3] *= np.array(self.shape) - 1
+        apart = np.abs((self.affine - other.affine) @ corners.T).max()
+        return bool(apart <= GRID_TOLERANCE * min(self.spacing_mm))
+
+
+@dataclass(frozen=True, eq=False)
+class VolumeFile:
+    """A NIfTI file whose header has been read; voxels are read on demand.
+
+    Attributes:
+        path: the file.
+        grid: of the voxels in display order, the overrides of the cohort table applied.
+        stored_shape: (i, j, k) in the file, i fastest.
+        stored_codes: orientation of the stored axes, such as "LPS".
+        dtype: of the stored voxels.
+        offset: of the first voxel, in bytes.
+        slope: HU per stored unit.
+        intercept: HU of stored 0.
+        to_display: nibabel orientation that leads from stored to display order.
+    """
+
+    path: Path
+    grid: Grid
+    stored_shape: tuple[int, int, int]
+    stored_codes: str
+    dtype: np.dtype[Any]
+    offset: int
+    slope: float
+    intercept: float
+    to_display: NDArray[np.float64]
+
+    def read(self, start: int = 0, stop: int | None = None) -> NDArray[Any]:
+        """Read slices start to stop (not included) in display order, as stored numbers.
+
+        A compressed file is inflated up to the last of them and no further; its recorded length is checked.
+
+        Raises:
+            VolumeError: the file is truncated or damaged.
+        """
+        stop = self.grid.shape[0] if stop is None else stop
+        if self.to_display[2, 0] != 0:  # z is not the slowest axis of the file
+            return self._in_display_order(self._stored(0, self.stored_shape[2]))[start:stop]
+        if self.to_display[2, 1] < 0:
+            n = self.stored_shape[2]
+            return self._in_display_order(self._stored(n - stop, n - start))
+        return self._in_display_order(self._stored(start, stop))
+
+    def read_hu(self, start: int = 0, stop: int | None = None) -> NDArray[np.int16]:
+        """Read slices as int16 HU; padding below air becomes air.
+
+        Raises:
+            VolumeError: the file is truncated or damaged, or a voxel is not finite.
+        """
+        stored = self.read(start, stop)
+        if stored.dtype.kind == "f" and not np.isfinite(stored).all():
+            raise VolumeError(
+                f"{self.path}: expected finite voxels, found {self._count_odd(stored)} NaN or infinite"
+            )
+        if self.slope != 1 or self.intercept != 0 or stored.dtype.kind == "f":
+            stored = np.rint(stored.astype(np.float32) * np.float32(self.slope) + np.float32(self.intercept))
+        hu: NDArray[np.int16] = np.clip(stored, AIR_HU, np.iinfo(np.int16).max).astype(np.int16)
+        return hu
+
+    @staticmethod
+    def _count_odd(stored: NDArray[Any]) -> int:
+        return int(np.size(stored) - np.isfinite(stored).sum())
+
+    def _in_display_order(self, stored: NDArray[Any]) -> NDArray[Any]:
+        view: NDArray[Any] = nib.apply_orientation(stored.T, self.to_display)
+        return view
+
+    def _stored(self, first: int, last: int) -> NDArray[Any]:
+        """Read stored slices as (k, j, i)."""
+        i, j, k = self.stored_shape
+        slice_bytes = i * j * self.dtype.itemsize
+        skip, wanted = self.offset + first * slice_bytes, (last - first) * slice_bytes
+        whole = self.offset + k * slice_bytes
+        read = _inflate if self.path.suffix == ".gz" else _read_plain
+        return read(self.path, skip, wanted, whole).view(self.dtype).reshape(last - first, j, i)
+
+
+def open_volume(path: Path, overrides: HeaderOverrides | None = None) -> VolumeFile:
+    """Read the header of a NIfTI file (.nii or .nii.gz).
+
+    Args:
+        path: the file.
+        overrides: what the cohort table says instead of the header; None for nothing.
+
+    Raises:
+        VolumeError: the file is missing or damaged, no NIfTI, not 3-D, or holds no real numbers.
+    """
+    image, voxels = _load(path)
+    shape = image.shape[:3] + tuple(n for n in image.shape[3:] if n != 1)
+    if len(shape) != 3 or min(shape) < 1:
+        raise VolumeError(f"{path}: expected a 3-D volume, found shape {' x '.join(map(str, image.shape))}")
+    dtype = voxels.dtype
+    if dtype.kind not in "iuf":
+        raise VolumeError(f"{path}: expected integer or float voxels, found {dtype}")
+    overrides = overrides or HeaderOverrides()
+    affine = _overridden(image.affine, shape, overrides)
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        raise VolumeError(f"{path}: expected an invertible affine, found {affine[:3].round(3).tolist()}")
+    orientation = nib.io_orientation(affine)
+    to_display = nib.orientations.ornt_transform(orientation, _DISPLAY)
+    display_shape = np.empty(3, dtype=int)
+    display_shape[to_display[:, 0].astype(int)] = shape
+    display_affine = affine @ nib.orientations.inv_ornt_aff(to_display, shape)
+    return VolumeFile(
+        path=path,
+        grid=Grid((int(display_shape[0]), int(display_shape[1]), int(display_shape[2])), display_affine),
+        stored_shape=shape,
+        stored_codes="".join(nib.aff2axcodes(affine)),
+        dtype=dtype,
+        offset=int(voxels.offset),
+        slope=float(voxels.slope) * overrides.hu_slope,
+        intercept=float(voxels.inter) * overrides.hu_slope + overrides.hu_intercept,
+        to_display=to_display,
+    )
+
+
+def _load(path: Path) -> tuple[nib.Nifti1Image, nib.arrayproxy.ArrayProxy]:
+    try:
+        image = nib.load(path)
+    except FileNotFoundError:
+        raise VolumeError(f"{path}: no such file") from None
+    except (ImageFileError, HeaderDataError, OSError, EOFError, zlib.error, ValueError) as error:
+        raise VolumeError(f"{path}: expected a NIfTI file, found: {str(error).splitlines()[0]}") from error
+    if not isinstance(image, nib.Nifti1Image) or not isinstance(image.dataobj, nib.arrayproxy.ArrayProxy):
+        raise VolumeError(f"{path}: expected a NIfTI file (.nii, .nii.gz), found {type(image).__name__}")
+    return image, image.dataobj
+
+
+def _overridden(
+    affine: NDArray[np.float64], shape: tuple[int, ...], overrides: HeaderOverrides
+) -> NDArray[np.float64]:
+    affine = affine.astype(np.float64)
+    for axis, spacing in enumerate(overrides.spacing_mm):
+        if spacing is not None:
+            affine[:3, axis] *= spacing / np.linalg.norm(affine[:3, axis])
+    if overrides.flip_z:
+        axis = int(np.flatnonzero(nib.io_orientation(affine)[:, 0] == 2)[0])
+        affine[:3, 3] += affine[:3, axis] * (shape[axis] - 1)
+        affine[:3, axis] *= -1
+    return affine
+
+
+def _read_plain(path: Path, skip: int, wanted: int, whole: int) -> NDArray[np.uint8]:
+    if path.stat().st_size < whole:
+        raise VolumeError(f"{path}: truncated: expected {whole} bytes, found {path.stat().st_size}")
+    return np.fromfile(path, dtype=np.uint8, count=wanted, offset=skip)
+
+
+def _inflate(path: Path, skip: int, wanted: int, whole: int) -> NDArray[np.uint8]:
+    """Inflate the bytes skip to skip + wanted of a gzip file; `whole` bytes must be in it."""
+    buffer = np.empty(wanted, dtype=np.uint8)
+    position = 0
+    try:
+        for piece in _inflated(path):
+            end = position + len(piece)
+            low, high = max(position, skip), min(end, skip + wanted)
+            if low < high:
+                buffer[low - skip : high - skip] = np.frombuffer(piece, np.uint8)[
+                    low - position : high - position
+                ]
+            position = end
+            if position >= skip + wanted and _recorded_length(path) == whole % (1 << 32):
+                return buffer
+    except zlib.error as error:
+        raise VolumeError(f"{path}: damaged gzip file: {error}") from error
+    except EOFError:
+        position = min(position, whole - 1)
+    if position < whole:
+        raise VolumeError(
+            f"{path}: truncated: expected {whole} bytes after inflating, found {position} at most"
+        )
+    return buffer
+
+
+def _inflated(path: Path) -> Iterator[bytes]:
+    """Yield the contents of a gzip file of one or several members, zeros after the last allowed."""
+    decompressor, ended = zlib.decompressobj(wbits=31), False
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK_BYTES):
+            while block:
+                yield decompressor.decompress(block, _AT_MOST_BYTES)
+                ended = decompressor.eof
+                block = decompressor.unconsumed_tail
+                if ended:
+                    block = decompressor.unused_data.lstrip(b"\0")
+                    decompressor = zlib.decompressobj(wbits=31)
+    if not ended:
+        raise EOFError
+
+
+def _recorded_length(path: Path) -> int:
+    """Return the length that the last 4 bytes of a gzip file record, modulo 2**32; garbage where it is cut off."""
+    with path.open("rb") as stream:
+        stream.seek(-4, 2)
+        return int.from_bytes(stream.read(4), "little")
