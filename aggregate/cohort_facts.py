@@ -1,13 +1,14 @@
 """What the tables must know of each patient beside the predictions: scans, tumour, centre, covariates."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from pipeline.bags import Bag
 from pipeline.cohort import Patient
+from pipeline.errors import ResultsError
 
 _MM3_PER_ML = 1000.0
 
@@ -41,9 +42,21 @@ class PatientFacts:
 
 @dataclass(frozen=True)
 class CohortFacts:
-    """The facts of every patient with predictions, in the order of `Predictions.patient_ids`."""
+    """The facts of every patient of an experiment, also of those that no fold tested."""
 
     patients: tuple[PatientFacts, ...]
+
+    def of(self, patient_ids: Sequence[str]) -> "CohortFacts":
+        """Return the facts of the named patients, in this order.
+
+        Raises:
+            ResultsError: nothing is known of one of them.
+        """
+        known = {patient.patient_id: patient for patient in self.patients}
+        unknown = [name for name in patient_ids if name not in known]
+        if unknown:
+            raise ResultsError(f"patient {unknown[0]} has predictions and no row in cohort.csv")
+        return CohortFacts(tuple(known[name] for name in patient_ids))
 
     @property
     def phase_names(self) -> tuple[str, ...]:

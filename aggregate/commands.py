@@ -8,6 +8,9 @@ from rich.console import Console
 
 from pipeline.commands import run_application
 
+RetrainOption = Annotated[
+    bool, typer.Option("--retrain", help="Also train anew on every subset of the phases (slow).")
+]
 _TABLE_WIDTH = 108
 
 application = typer.Typer(
@@ -37,10 +40,26 @@ def run(config: ConfigArgument, overrides: OverridesArgument = None, null: NullO
 
 @application.command()
 def tables(results: ResultsArgument) -> None:
-    """Rebuild every table from predictions.csv, without training."""
-    from aggregate.run import rebuild_tables  # noqa: PLC0415
+    """Rebuild every table and the report from predictions.csv, without training."""
+    from aggregate.run import tables_of  # noqa: PLC0415
 
-    rebuild_tables(results, console=_wide_console())
+    tables_of(results, console=_wide_console())
+
+
+@application.command()
+def explain(results: ResultsArgument, *, retrain: RetrainOption = False) -> None:
+    """Explain the models of a finished run: attention, phases, slice votes, concepts, prototypes."""
+    from aggregate.run import explain_folder  # noqa: PLC0415
+
+    explain_folder(results, retrain=retrain, console=_wide_console())
+
+
+@application.command()
+def report(results: ResultsArgument) -> None:
+    """Write report.html anew from the tables of a finished run."""
+    from aggregate.run import report_of  # noqa: PLC0415
+
+    report_of(results, console=_wide_console())
 
 
 def _wide_console() -> Console:

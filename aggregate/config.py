@@ -72,7 +72,9 @@ class AggregateSection(Section):
     jobs: int = -1
     """Processes for models that are fitted one by one; -1 takes every core."""
     explain: bool = True
-    """Whether `run` also writes the explanations and the report."""
+    """Whether `run` also writes the explanations."""
+    retrain_phases: bool = False
+    """Whether these include the worth of each phase by training anew on every subset of the phases (slow)."""
 
 
 class AggregateConfig(ExperimentConfig):

@@ -16,6 +16,7 @@ from aggregate.models.base import BagClassifier, FitsFolds
 from aggregate.models.registry import build_model
 from aggregate.predictions import Predictions
 from aggregate.splits import fold_of_test
+from aggregate.statistics.decisions import TuneFold
 from aggregate.study import Study
 from pipeline.bags import Bag
 from pipeline.provenance import canonical_json
@@ -105,6 +106,24 @@ def predictions_of(study: Study, result: OutOfFold) -> Predictions:
         n_slices=np.array([len(study.bags[int(i)]) for i in tested], dtype=np.intp),
         phases=tuple("+".join(header.phases_present) for header in headers),
     )
+
+
+def tuning_of(study: Study, result: OutOfFold) -> Mapping[str, list[TuneFold]]:
+    """Gather what each model says of the tune patients of each fold; thresholds are chosen on it."""
+    repeats = sorted({fold.repeat for fold in result.folds})
+    return {
+        name: [
+            TuneFold(
+                repeat=repeats.index(fold.repeat),
+                fold=fold.fold,
+                patient_ids=tuple(study.patient_ids[i] for i in fold.tune),
+                labels=study.labels[fold.tune],
+                probabilities=fit.tune,
+            )
+            for fold, fit in zip(result.folds, fits, strict=True)
+        ]
+        for name, fits in result.fits.items()
+    }
 
 
 def _tasks(study: Study, folds: Sequence[Fold], spec: ModelSpec, seed: int) -> list[FitTask]:

@@ -1,13 +1,16 @@
 """Explain a finished run: out-of-fold models from the cache, slices from the store, tables beside the others."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from aggregate.cache import FitCache
 from aggregate.crossval import OutOfFold
+from aggregate.experiment import Run, cross_validate_all
 from aggregate.explain.inputs import ExplainableModel, OutOfFoldModels
 from aggregate.explain.phase_value import Evaluate
+from aggregate.explain.resampling import resampling_of
+from aggregate.explain.writing import Retrain, Sink, write_clusters, write_model_explanations
 from aggregate.folds import Fold
 from aggregate.models.base import Attends, GivesEvidence
 from aggregate.models.registry import load_model, model_class
@@ -15,9 +18,22 @@ from aggregate.phase_views import retrained_probabilities
 from aggregate.splits import fold_of_test
 from aggregate.study import Study
 from pipeline.errors import ResultsError
+from pipeline.tables import TableStyle
 
-CrossValidateOne = Callable[[str], Callable[[Study, Sequence[Fold]], OutOfFold]]
-"""Model name -> the cross-validation of that model alone."""
+
+def explain_run(run: Run, style: TableStyle, *, retrain: bool) -> list[str]:
+    """Write the tables that explain a run; return remarks on what could not be explained, and why."""
+    settings = run.config.aggregate.statistics
+    inputs = out_of_fold_models(run.study, run.result, FitCache(run.config.cache_folder))
+    sink = Sink(run.config.output, style)
+    write_clusters(sink, inputs, seed=run.config.aggregate.seed)
+    if not inputs.models:
+        return ["no model of this run weighs slices: attention, phases and slice votes are not written"]
+    resampling = resampling_of(
+        run.study.labels, draws=settings.draws, seed=settings.seed, confidence=settings.confidence
+    )
+    write_model_explanations(sink, inputs, resampling, retrain=_retraining(run) if retrain else None)
+    return []
 
 
 def out_of_fold_models(study: Study, result: OutOfFold, cache: FitCache) -> OutOfFoldModels:
@@ -43,14 +59,16 @@ def _load(cache: FitCache, key: str, name: str) -> ExplainableModel:
     return model
 
 
-def retraining(
-    study: Study, folds: Sequence[Fold], cross_validate_one: CrossValidateOne
-) -> Callable[[str], Evaluate]:
+def _retraining(run: Run) -> Retrain:
     """Return, per model, the evaluation that trains it anew on a subset of the phases."""
-    tested = np.flatnonzero((fold_of_test(folds, len(study.labels)) >= 0).all(axis=0))
+    folds = run.result.folds
+    tested = np.flatnonzero((fold_of_test(folds, len(run.study.labels)) >= 0).all(axis=0))
+    specs = {spec.name: spec for spec in run.specs}
 
     def of_model(name: str) -> Evaluate:
-        fit = cross_validate_one(name)
-        return lambda phases: retrained_probabilities(study, folds, phases, tested, fit)
+        def fit(study: Study, narrowed: Sequence[Fold]) -> OutOfFold:
+            return cross_validate_all(run.config, study, narrowed, [specs[name]])
+
+        return lambda phases: retrained_probabilities(run.study, folds, phases, tested, fit)
 
     return of_model

@@ -8,6 +8,8 @@ from pydantic import ValidationError
 from aggregate.config import AggregateConfig
 from pipeline.errors import ResultsError
 
+RECORD = "run.json"
+
 
 def config_of_run(folder: Path) -> AggregateConfig:
     """Return the configuration that a run recorded in run.json, with its output at where the folder lies now.
@@ -15,14 +17,29 @@ def config_of_run(folder: Path) -> AggregateConfig:
     Raises:
         ResultsError: the folder holds no run.json, or one that this version does not understand.
     """
-    path = folder / "run.json"
     try:
-        recorded = json.loads(path.read_text(encoding="utf-8"))["config"]
-        config = AggregateConfig.model_validate(recorded)
+        config = AggregateConfig.model_validate(_recorded(folder, "config"))
+    except ValidationError as error:
+        raise ResultsError(f"{folder / RECORD}: not the record of a run of this version: {error}") from error
+    return config.model_copy(update={"output": folder.resolve()})
+
+
+def weights_of_run(folder: Path) -> str:
+    """Return how the tables of a run name the weights that they rest on.
+
+    Raises:
+        ResultsError: the folder holds no run.json, or one that this version does not understand.
+    """
+    return str(_recorded(folder, "weights"))
+
+
+def _recorded(folder: Path, key: str) -> object:
+    path = folder / RECORD
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))[key]
     except FileNotFoundError:
         raise ResultsError(
             f"{path}: no such file; expected the folder of a finished `aggregate.py run`"
         ) from None
-    except (json.JSONDecodeError, KeyError, ValidationError) as error:
+    except (json.JSONDecodeError, KeyError) as error:
         raise ResultsError(f"{path}: not the record of a run of this version: {error}") from error
-    return config.model_copy(update={"output": folder.resolve()})

@@ -47,6 +47,7 @@ def run(config: ConfigArgument, overrides: OverridesArgument = None) -> None:
     if result.exclusions:
         table = settings.bags_folder / "excluded.csv"
         console.print(f"{len(result.exclusions)} exclusions with their reasons: {table}", soft_wrap=True)
+    if result.n_faults:
         raise typer.Exit(2)
 
 

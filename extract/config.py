@@ -2,26 +2,77 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from extract.architectures import PENULTIMATE
 from extract.checkpoints import FILE_SUFFIXES
-from pipeline.config import ExperimentConfig, Section
+from pipeline.config import ConfigPath, ExperimentConfig, Section
 
 Millimetres = Annotated[float, Field(gt=0)]
+Window = tuple[float, Annotated[float, Field(gt=0)]]
+
+
+class SlicesSection(Section):
+    """[extract.slices]: which slices of a scan are instances."""
+
+    which: Literal["tumour", "organ", "z_ranges"] = "tumour"
+    """Slices with tumour; or with organ (column liver_mask); or of a table of ranges. The last two need no mask."""
+    minimum_area_mm2: float = Field(0.0, ge=0)
+    """Slices with less mask than this are left out."""
+    every_mm: Millimetres | None = None
+    """Take the slice nearest to each multiple of this z, so that thin slices do not give more instances."""
+    at_most: int | None = Field(None, ge=1)
+    """Slices per phase; more are thinned out evenly along z."""
+    neighbour_mm: Millimetres | None = None
+    """Keep the slices this far below and above as well, for images of three planes."""
+    z_ranges: ConfigPath | None = None
+    """CSV of patient_id, phase (empty for all), z_from_mm, z_to_mm."""
+
+    @model_validator(mode="after")
+    def _ranges_have_a_table(self) -> Self:
+        if (self.which == "z_ranges") != (self.z_ranges is not None):
+            raise ValueError("which = 'z_ranges' and a table z_ranges go together")
+        return self
+
+
+class MasksSection(Section):
+    """[extract.masks]: what stands in for a mask that was not drawn."""
+
+    propagate_from: tuple[str, ...] = ()
+    """Phases whose mask is used, by its place in the patient, where a phase has none; the first that has one."""
+    margin_mm: float = Field(0.0, ge=0)
+    """Breathing moves organs between phases: a propagated mask grows by this much."""
 
 
 class InputSection(Section):
     """[extract.input]: how a slice becomes the image that the encoder sees."""
 
-    scales_mm: Mapping[str, Millimetres] = Field({"tight": 120.0}, min_length=1)
-    """Side of the square around the tumour, by name; every scale gives instances of its own."""
-    window: tuple[float, Annotated[float, Field(gt=0)]] = (40.0, 400.0)
-    """Level and width in HU; -160 to 240 HU, soft tissue, by default."""
+    scales_mm: Mapping[str, Millimetres | Literal["whole"]] = Field({"tight": 120.0}, min_length=1)
+    """Side of the square around the tumour, or `whole` slice, by name; each scale gives instances of its own."""
+    windows: tuple[Window, ...] = ((40.0, 400.0),)
+    """Level and width in HU; one for all channels (-160 to 240 HU by default), or three, one per channel."""
+    planes: Literal[1, 3] = 1
+    """3: the channels are the slices below, at and above, as far apart as slices.neighbour_mm."""
+    outside_mask_hu: float | None = None
+    """Set everything outside of the mask to this value; by default the surroundings are shown."""
     size_px: int = Field(224, ge=32, le=1024)
     """Side of the image after resizing."""
+
+    @model_validator(mode="after")
+    def _three_channels(self) -> Self:
+        if len(self.windows) not in (1, 3):
+            raise ValueError(f"expected 1 or 3 windows, found {len(self.windows)}")
+        if self.planes == 3 and len(self.windows) == 3:
+            raise ValueError("three windows and three planes would need nine channels; choose one of them")
+        return self
+
+
+class Required(Section):
+    """Phases that a patient must have."""
+
+    require: tuple[str, ...] = Field(min_length=1)
 
 
 class ExtractSection(Section):
@@ -43,7 +94,23 @@ class ExtractSection(Section):
     """Threads that decode and prepare ahead of the encoder; any number gives the same bags."""
     batch_size: int = Field(32, ge=1)
     """Images collected before the encoder runs; any number gives the same bags."""
+    missing_phases: Literal["keep", "drop"] | Required = "keep"
+    """Patients that lack a phase: kept, dropped, or dropped when one of { require = ["AP"] } is missing."""
+    shared_images: Literal["refuse", "allow"] = "refuse"
+    """The same image under two patients is a mix-up, and a leak between the folds of stage 2."""
+    store: bool = True
+    """Keep the prepared slices in `slices.zarr`, from which another encoder or window starts."""
+    store_folder: ConfigPath | None = None
+    """Where the slice store lies, to share it between experiments; in the output folder by default."""
+    slices: SlicesSection = SlicesSection()
+    masks: MasksSection = MasksSection()
     input: InputSection = InputSection()
+
+    @model_validator(mode="after")
+    def _planes_are_prepared(self) -> Self:
+        if self.input.planes == 3 and self.slices.neighbour_mm is None:
+            raise ValueError("input.planes = 3 needs slices.neighbour_mm, the distance between the planes")
+        return self
 
     @field_validator("weights")
     @classmethod
@@ -57,3 +124,8 @@ class ExtractConfig(ExperimentConfig):
     """What stage 1 reads of a configuration."""
 
     extract: ExtractSection = ExtractSection()
+
+    @property
+    def store_path(self) -> Path:
+        """Folder of the slice store."""
+        return self.extract.store_folder or self.slice_store

@@ -31,30 +31,35 @@ class Lesions:
     resampled: bool
 
 
-def read_lesions(scan: Scan, image: VolumeFile) -> Lesions:
-    """Read all masks of a scan on the grid of its image.
+def read_lesions(files: Sequence[tuple[str, Path]], drawn: Scan, image: VolumeFile) -> Lesions:
+    """Read masks on the grid of an image, which may be of another phase than they were drawn on.
 
     A single mask is split into its connected lesions (touching by a corner counts), numbered by first voxel;
     several masks are one lesion each, numbered by their `lesion_id` where that is a whole number above 0.
 
+    Args:
+        files: (lesion_id, path) of every mask.
+        drawn: the scan that they were drawn on.
+        image: the grid that they are wanted on.
+
     Raises:
         VolumeError: a mask is missing, damaged, empty, or lies outside of the image.
     """
-    drawn = [_read_mask(path, image, scan.overrides) for _, path in scan.masks]
-    start = np.min([box.start for box in drawn], axis=0)
-    stop = np.max([np.add(box.start, box.voxels.shape) for box in drawn], axis=0)
+    boxes = [_read_mask(path, drawn, image.grid) for _, path in files]
+    start = np.min([box.start for box in boxes], axis=0)
+    stop = np.max([np.add(box.start, box.voxels.shape) for box in boxes], axis=0)
     number = np.zeros(stop - start, dtype=np.int16)
-    for place, ((lesion_id, _), box) in enumerate(zip(scan.masks, drawn, strict=True), start=1):
+    for place, ((lesion_id, _), box) in enumerate(zip(files, boxes, strict=True), start=1):
         own = int(lesion_id) if lesion_id.isdecimal() and 0 < int(lesion_id) < 2**15 else place
         where = tuple(slice(a, a + n) for a, n in zip(box.start - start, box.voxels.shape, strict=True))
         number[where][box.voxels] = own
-    if len(drawn) == 1:
+    if len(boxes) == 1:
         number = ndimage.label(number, structure=_TOUCHING)[0].astype(np.int16)
     return Lesions(
         number=number,
         start=(int(start[0]), int(start[1]), int(start[2])),
-        share_outside=max(box.share_outside for box in drawn),
-        resampled=any(box.resampled for box in drawn),
+        share_outside=max(box.share_outside for box in boxes),
+        resampled=any(box.resampled for box in boxes),
     )
 
 
@@ -66,15 +71,13 @@ class _Box:
     resampled: bool = False
 
 
-def _read_mask(path: Path, image: VolumeFile, overrides: HeaderOverrides) -> _Box:
+def _read_mask(path: Path, drawn: Scan, grid: Grid) -> _Box:
     mask = open_volume(path)
-    if mask.grid.is_same_as(open_volume(image.path).grid):
+    if drawn.overrides != HeaderOverrides() and mask.grid.is_same_as(open_volume(drawn.image).grid):
         # Drawn on the image as it is stored, so what mends the image's header holds for the mask.
-        mask = open_volume(path, overrides)
+        mask = open_volume(path, drawn.overrides)
     box = _nonzero_box(mask)
-    if mask.grid.is_same_as(image.grid):
-        return box
-    return _resampled(box, mask, image.grid)
+    return box if mask.grid.is_same_as(grid) else _resampled(box, mask, grid)
 
 
 def _nonzero_box(mask: VolumeFile) -> _Box:

@@ -1,20 +1,28 @@
-"""From one scan to its tumour slices: crops in HU around the tumour."""
+"""From one scan to its chosen slices: crops in HU around the region."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.masks import Lesions, areas_mm2, read_lesions
+from extract.config import ExtractSection, MasksSection, SlicesSection
+from extract.crops import cut_squares, middle_of, size_px
+from extract.masks import Lesions, areas_mm2
+from extract.regions import RegionPlan, read_region
+from extract.slice_policy import choose_slices
 from extract.volumes import AIR_HU, VolumeError, VolumeFile, open_volume
 from pipeline.bags import Source
-from pipeline.cohort import Scan
 from pipeline.errors import ImageError, MaskError
 from pipeline.slices import PhaseSlices
 
 HIGHEST_FIRST_PERCENTILE_HU = -50.0
 """Every CT slice holds air or fat: its lowest hundredth is below. MR and windowed 8-bit images hold none."""
+SPACING_MM = (0.3, 10.0)
+"""Distances between voxels that a body CT can have."""
+_TUMOUR = "tumour"
 
 
 @dataclass(frozen=True)
@@ -25,36 +33,97 @@ class Fingerprint:
     mask: str
 
 
-def prepare_scan(scan: Scan, fingerprint: Fingerprint, crop_mm: float) -> PhaseSlices:
-    """Read a scan and cut out every slice in which its mask has tumour.
+@dataclass(frozen=True)
+class Preparation:
+    """Everything in the configuration that decides what is cut out of a scan."""
 
-    Args:
-        scan: one row of the cohort table.
-        fingerprint: hashes of its files.
-        crop_mm: side of the square around the tumour.
+    slices: SlicesSection
+    masks: MasksSection
+    side_mm: float | None
+    """Side of the largest square that is wanted; None for the whole slice."""
+
+    @classmethod
+    def of(cls, section: ExtractSection) -> "Preparation":
+        """Read the settings out of a configuration."""
+        sides = [side for side in section.input.scales_mm.values() if side != "whole"]
+        whole = len(sides) < len(section.input.scales_mm)
+        return cls(section.slices, section.masks, None if whole else max(sides))
+
+    def as_json(self) -> Mapping[str, Any]:
+        """Return the settings as plain JSON values, without paths."""
+        return {
+            "slices": self.slices.model_dump(mode="json", exclude={"z_ranges"}),
+            "masks": self.masks.model_dump(mode="json"),
+            "side_mm": self.side_mm,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """A scan with its region and the voxels of the slices around it."""
+
+    plan: RegionPlan
+    fingerprint: Fingerprint
+    image: VolumeFile
+    region: Lesions
+    chosen: NDArray[np.intp]
+    """Slices of the image."""
+    first: int
+    """Slice of the image that planes_hu begins with."""
+    planes_hu: NDArray[np.int16]
+
+    def planes(self, index: NDArray[np.intp]) -> NDArray[np.int16]:
+        """Return whole slices of the image."""
+        planes: NDArray[np.int16] = self.planes_hu[index - self.first]
+        return planes
+
+    def numbers(self) -> NDArray[np.int16]:
+        """Return the lesion numbers on the chosen slices, over the box of the region."""
+        numbers: NDArray[np.int16] = self.region.number[self.chosen - self.region.start[0]]
+        return numbers
+
+
+def prepare_scan(plan: RegionPlan, fingerprint: Fingerprint, settings: Preparation) -> PhaseSlices:
+    """Read a scan and cut out the chosen slices.
 
     Raises:
-        ImageError: the image is missing, damaged or not in HU.
-        MaskError: the mask is missing, damaged, empty or outside of the image.
+        ImageError: the image is missing, damaged, not in HU, or of implausible spacing.
+        MaskError: the mask is missing, damaged, empty or outside of the image, or no slice is left to choose.
     """
-    who = {"patient_id": scan.patient_id, "phase": scan.phase}
+    who = {"patient_id": plan.scan.patient_id, "phase": plan.scan.phase}
     try:
-        image = open_volume(scan.image, scan.overrides)
+        image = open_volume(plan.scan.image, plan.scan.overrides)
+        check_spacing(image)
     except VolumeError as error:
         raise ImageError(str(error), **who) from error
-    if not scan.masks:
-        raise MaskError(f"the mask cell of line {scan.line} is empty; expected a mask of the tumour", **who)
     try:
-        lesions = read_lesions(scan, image)
+        region = read_region(plan, image, settings.masks)
+        chosen = _chosen(region, image, settings.slices)
     except VolumeError as error:
         raise MaskError(str(error), **who) from error
-    first = lesions.start[0]
+    step = neighbour_step(image, settings.slices)
+    first, last = max(0, chosen[0] - step), min(image.grid.shape[0], chosen[-1] + step + 1)
     try:
-        planes_hu = image.read_hu(first, first + len(lesions.number))
+        planes_hu = image.read_hu(first, last)
         check_hounsfield(image.path, planes_hu)
     except VolumeError as error:
         raise ImageError(str(error), **who) from error
-    return _cut(_Read(scan, fingerprint, image, lesions, planes_hu), crop_mm)
+    return _cut(_Read(plan, fingerprint, image, region, chosen, first, planes_hu), settings, step)
+
+
+def check_spacing(image: VolumeFile) -> None:
+    """Refuse a header whose voxels are too small or too large for a body CT.
+
+    Raises:
+        VolumeError: a distance between voxels is out of range.
+    """
+    low, high = SPACING_MM
+    if not all(low <= mm <= high for mm in image.grid.spacing_mm):
+        found = " x ".join(f"{mm:.3g}" for mm in reversed(image.grid.spacing_mm))
+        raise VolumeError(
+            f"{image.path}: expected a spacing of {low:g} to {high:g} mm, found {found} mm (x, y, z); set spacing_x, "
+            "spacing_y, spacing_z in the cohort table if the header is wrong"
+        )
 
 
 def check_hounsfield(path: Path, planes_hu: NDArray[np.int16]) -> None:
@@ -73,67 +142,58 @@ def check_hounsfield(path: Path, planes_hu: NDArray[np.int16]) -> None:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class _Read:
-    """A scan with its voxels."""
-
-    scan: Scan
-    fingerprint: Fingerprint
-    image: VolumeFile
-    lesions: Lesions
-    planes_hu: NDArray[np.int16]
-    """The slices of the lesions' box, whole."""
+def neighbour_step(image: VolumeFile, section: SlicesSection) -> int:
+    """Return how many slices away the neighbours of a slice are; 0 when none are wanted."""
+    return max(1, round(section.neighbour_mm / image.grid.spacing_mm[0])) if section.neighbour_mm else 0
 
 
-def _cut(read: _Read, crop_mm: float) -> PhaseSlices:
-    image, lesions = read.image, read.lesions
-    areas = areas_mm2(lesions, image.grid.spacing_mm)
-    chosen = np.flatnonzero(areas)
-    _, row_mm, column_mm = image.grid.spacing_mm
-    size = (max(1, round(crop_mm / row_mm)), max(1, round(crop_mm / column_mm)))
-    crops = np.full((len(chosen), *size), AIR_HU, dtype=np.int16)
-    masks = np.zeros(crops.shape, dtype=np.bool_)
-    largest = np.empty(len(chosen), dtype=np.int16)
-    for i, z in enumerate(chosen):
-        numbers = lesions.number[z]
-        largest[i] = np.bincount(numbers[numbers > 0]).argmax()
-        corner = _corner(numbers == largest[i], size)
-        _copy_overlap(numbers > 0, corner, masks[i])
-        _copy_overlap(read.planes_hu[z], corner + np.array(lesions.start[1:]), crops[i])
-    index = lesions.start[0] + chosen
-    z_mm, row_and_column = image.grid.z_mm(), (row_mm, column_mm)
+def _chosen(region: Lesions, image: VolumeFile, section: SlicesSection) -> NDArray[np.intp]:
+    start = region.start[0]
+    areas = areas_mm2(region, image.grid.spacing_mm)
+    chosen = choose_slices(image.grid.z_mm()[start : start + len(areas)], areas, section)
+    if not len(chosen):
+        raise VolumeError(
+            f"expected a slice with at least {section.minimum_area_mm2:g} mm2 of the mask, found {areas.max():.0f} mm2 "
+            "at most"
+        )
+    return chosen + start
+
+
+def _cut(read: _Read, settings: Preparation, step: int) -> PhaseSlices:
+    image, region, chosen = read.image, read.region, read.chosen
+    z, row, column = image.grid.spacing_mm
+    numbers = read.numbers()
+    largest = np.array([np.bincount(n[n > 0]).argmax() for n in numbers], dtype=np.int16)
+    in_box = np.array([middle_of(n == own) for n, own in zip(numbers, largest, strict=True)])
+    middles = in_box + region.start[1:]
+    whole = settings.side_mm is None
+    size = image.grid.shape[1:] if settings.side_mm is None else size_px(settings.side_mm, (row, column))
+    # A whole slice is a square around the middle of the image, whatever its region.
+    around = np.broadcast_to(np.array(size) // 2, middles.shape) if whole else middles
+
+    def squares(index: NDArray[np.intp]) -> NDArray[Any]:
+        return cut_squares(read.planes(index), around, size, AIR_HU)
+
+    below, above = np.maximum(chosen - step, 0), np.minimum(chosen + step, image.grid.shape[0] - 1)
+    is_tumour = settings.slices.which == _TUMOUR
+    areas = areas_mm2(region, image.grid.spacing_mm)[chosen - region.start[0]]
     return PhaseSlices(
-        phase=read.scan.phase,
-        crops_hu=crops,
-        masks=masks,
-        spacing_mm=row_and_column,
-        slice_index=index.astype(np.int32),
-        z_mm=z_mm[index],
-        tumour_area_mm2=areas[chosen],
-        lesion=largest,
+        phase=read.plan.scan.phase,
+        crops_hu=squares(chosen),
+        masks=cut_squares(numbers > 0, around - np.array(region.start[1:]), size, fill=0).astype(np.bool_),
+        spacing_mm=(row, column),
+        slice_index=chosen.astype(np.int32),
+        z_mm=image.grid.z_mm()[chosen],
+        tumour_area_mm2=areas if is_tumour else np.zeros_like(areas),
+        lesion=largest if is_tumour else np.zeros_like(largest),
         source=Source(
-            file=read.scan.image.name,
+            file=read.plan.scan.image.name,
             image_sha256=read.fingerprint.image,
             mask_sha256=read.fingerprint.mask,
-            mask_source="drawn",
-            spacing_mm=(column_mm, row_mm, image.grid.spacing_mm[0]),
+            mask_source=read.plan.mask_source,
+            spacing_mm=(column, row, z),
             n_slices=image.grid.shape[0],
         ),
+        middle=middles.astype(np.int32) if whole else None,
+        neighbours=np.stack([squares(below), squares(above)], axis=1) if step else None,
     )
-
-
-def _corner(lesion: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.intp]:
-    """Return the first row and column of a square of `size` pixels around the middle of a lesion's box."""
-    rows, columns = np.flatnonzero(lesion.any(axis=1)), np.flatnonzero(lesion.any(axis=0))
-    middle: NDArray[np.intp] = np.array([(rows[0] + rows[-1] + 1) // 2, (columns[0] + columns[-1] + 1) // 2])
-    corner: NDArray[np.intp] = middle - np.array(size) // 2
-    return corner
-
-
-def _copy_overlap(plane: NDArray[np.generic], corner: NDArray[np.intp], out: NDArray[np.generic]) -> None:
-    """Copy what a plane holds of the rectangle at `corner` into `out`; the rest of `out` stays."""
-    low = np.maximum(corner, 0)
-    high = np.minimum(corner + out.shape, plane.shape)
-    if (low < high).all():
-        to = low - corner, high - corner
-        out[to[0][0] : to[1][0], to[0][1] : to[1][1]] = plane[low[0] : high[0], low[1] : high[1]]

@@ -1,31 +1,32 @@
-"""The run of stage 1: fingerprint the cohort, skip what is done, prepare ahead, embed, write bags."""
+"""The run of stage 1: plan, skip what is done, prepare ahead, embed, write bags."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 
+from extract.bagging import make_bag
 from extract.config import ExtractConfig
 from extract.embed import PreparedPatient, embed_patients
 from extract.encoders import Encoder, load_encoder
+from extract.fingerprints import FileHashes
 from extract.inputs import preprocessing
-from extract.prepare import Fingerprint, prepare_scan
+from extract.planning import NO_SCAN, Job, lacking, plan_jobs
+from extract.prepare import Preparation, prepare_scan
 from extract.progress import RunProgress
-from pipeline.bags import RANDOM_BANNER, Bag, BagHeader, Recipe, bag_path, read_header, write_bag
-from pipeline.cohort import Cohort, Exclusion, Patient, Scan, read_cohort
-from pipeline.errors import BagError, ImageError, MaskError, ScanError
-from pipeline.provenance import sha256_of_file, sha256_of_json
+from extract.selftest import check_precision
+from pipeline.bags import RANDOM_BANNER, Bag, Recipe, bag_path, read_bag, read_header, write_bag
+from pipeline.cohort import Exclusion, Patient, read_cohort
+from pipeline.errors import BagError, ScanError, StoreError
 from pipeline.slices import PhaseSlices
+from pipeline.store import SliceStore, StoredPatient
 from pipeline.tables import write_table
 
 EXCLUDED_COLUMNS = ("patient_id", "phase", "stage", "reason")
 STAGE = "extract"
-NO_SCAN = "no scan in the cohort table"
 _PATIENTS_AHEAD = 2
 """Patients that are being prepared beside the one that the encoder works on; memory grows with it."""
 
@@ -38,23 +39,15 @@ class RunResult:
         written: patients whose bag was written.
         skipped: patients whose bag was there with the same content key.
         n_slices: instances embedded.
-        exclusions: every fault, as written to excluded.csv.
+        exclusions: everybody left out, as written to excluded.csv.
+        n_faults: exclusions that are no choice of the configuration.
     """
 
     written: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     n_slices: int = 0
     exclusions: list[Exclusion] = field(default_factory=list)
-
-
-@dataclass(frozen=True, eq=False)
-class _Job:
-    """A patient to be prepared, with the hashes of every scan that could be read and why the others could not."""
-
-    patient: Patient
-    fingerprints: Mapping[str, Fingerprint]
-    faults: Mapping[str, ScanError]
-    content_key: str
+    n_faults: int = 0
 
 
 def run_extraction(config: ExtractConfig, console: Console) -> RunResult:
@@ -73,14 +66,19 @@ def run_extraction(config: ExtractConfig, console: Console) -> RunResult:
         device=section.device,
         compile_network=section.compile,
     )
-    recipe = encoder.recipe(preprocessing(section.input))
+    check_precision(encoder, section.input.size_px)
+    recipe = encoder.recipe(preprocessing(section))
     if recipe.has_random_weights:
         console.print(f"[bold red]{RANDOM_BANNER}[/]: the features of {recipe.weights_name} mean nothing")
-    result = RunResult(exclusions=list(cohort.exclusions))
+    result = RunResult(exclusions=list(cohort.exclusions), n_faults=len(cohort.exclusions))
     with RunProgress(console) as progress, ThreadPoolExecutor(section.workers) as pool:
         run = _Run(config, encoder, recipe, result, progress, pool)
-        run.embed(run.fingerprint(cohort))
-    write_table(config.bags_folder / "excluded.csv", EXCLUDED_COLUMNS, map(vars, result.exclusions))
+        try:
+            run.embed(run.plan(cohort.patients))
+        finally:
+            # After Ctrl-C nobody waits for scans that are not needed any more.
+            pool.shutdown(wait=False, cancel_futures=True)
+            write_table(config.bags_folder / "excluded.csv", EXCLUDED_COLUMNS, map(vars, result.exclusions))
     return result
 
 
@@ -95,173 +93,168 @@ class _Run:
     progress: RunProgress
     pool: ThreadPoolExecutor
 
-    def fingerprint(self, cohort: Cohort) -> Sequence[_Job]:
-        """Hash every file and return the patients that are not done yet."""
-        self.progress.start_reading(len(cohort.patients))
-        jobs = []
-        for patient, fingerprints in zip(
-            cohort.patients, self.pool.map(self._fingerprints, cohort.patients), strict=True
-        ):
-            good = {phase: f for phase, f in fingerprints.items() if isinstance(f, Fingerprint)}
-            faults = {phase: f for phase, f in fingerprints.items() if isinstance(f, ScanError)}
-            for fault in faults.values():
-                self.exclude(fault)
-            self.progress.has_read(patient.patient_id)
-            job = _Job(patient, good, faults, _content_key(self.recipe, patient, good))
-            if not good:
-                self.exclude_patient(patient)
+    @property
+    def store(self) -> SliceStore:
+        return SliceStore(self.config.store_path)
+
+    def plan(self, patients: tuple[Patient, ...]) -> list[Job]:
+        """Hash every file and return the jobs that are not done yet."""
+        self.progress.start_reading(len(patients))
+        hashes = FileHashes(self.config.store_path.with_name("fingerprints.json"))
+        waiting = []
+        for job in plan_jobs(patients, self.config.extract, self.recipe, hashes, self.pool):
+            self.progress.has_read(job.patient.patient_id)
+            for fault in job.faults.values():
+                self._exclude(fault)
+            if not job.plans:
+                self._exclude_patient(job.patient)
             elif self._is_done(job):
                 self._skip(job.patient)
             else:
-                jobs.append(job)
-        return jobs
+                waiting.append(job)
+        hashes.save()
+        return waiting
 
-    def embed(self, jobs: Sequence[_Job]) -> None:
-        """Prepare patients ahead in threads, embed them in batches and write their bags in a thread."""
+    def embed(self, jobs: list[Job]) -> None:
+        """Prepare patients ahead in threads, embed them in batches, and write in a thread."""
         self.progress.start_embedding(len(jobs), len(self.result.skipped))
-        features_of = embed_patients(
-            self._prepared(jobs),
-            self.encoder,
-            self.config.extract.input,
-            batch_size=self.config.extract.batch_size,
-        )
-        with ThreadPoolExecutor(1) as writer:
-            pending: deque[Future[str]] = deque()
-            for prepared, features in features_of:
-                bag = _bag(self.config, self.recipe, prepared, features)
-                pending.append(writer.submit(self._write, bag))
-                while pending and (pending[0].done() or len(pending) > _PATIENTS_AHEAD):
-                    pending.popleft().result()
-            for future in pending:
-                future.result()
+        section = self.config.extract
+        with _Writer() as writer:
+            prepared = self._prepared(jobs, writer)
+            for patient, features in embed_patients(
+                prepared, self.encoder, section.input, batch_size=section.batch_size
+            ):
+                bag = make_bag(self.config, self.recipe, patient, features)
+                writer.submit(partial(self._write, bag))
 
-    def exclude(self, fault: ScanError) -> None:
+    def _exclude(self, fault: ScanError) -> None:
         """Record the fault of one scan and say it in one line."""
         self.result.exclusions.append(Exclusion(fault.patient_id, fault.phase, STAGE, fault.reason))
+        self.result.n_faults += 1
         self.progress.say(str(fault))
 
-    def exclude_patient(self, patient: Patient) -> None:
-        """Record that no phase of a patient is left."""
-        reason = "no phase could be used"
+    def _exclude_patient(self, patient: Patient, reason: str = "no phase could be used") -> None:
+        """Record that a patient is left out; a bag of an earlier run is set aside, lest stage 2 takes it."""
         self.result.exclusions.append(Exclusion(patient.patient_id, "", STAGE, reason))
+        stale = bag_path(self.config.bags_folder, patient.patient_id)
+        if stale.exists():
+            stale.replace(stale.with_name(f"{stale.name}.stale"))
+            self.progress.say(
+                f"patient {patient.patient_id}: left out now; its earlier bag is {stale.name}.stale"
+            )
 
-    def _fingerprints(self, patient: Patient) -> Mapping[str, Fingerprint | ScanError]:
-        return {phase: _fingerprint(scan) for phase, scan in patient.scans.items()}
-
-    def _is_done(self, job: _Job) -> bool:
+    def _is_done(self, job: Job) -> bool:
         path = bag_path(self.config.bags_folder, job.patient.patient_id)
         try:
-            return path.exists() and read_header(path).content_key == job.content_key
+            return path.exists() and read_header(path).content_key == job.content_key and bool(read_bag(path))
         except BagError:
             return False
 
     def _skip(self, patient: Patient) -> None:
         """Count a patient as done, and repeat what its bag says about phases that could not be used."""
-        self.result.skipped.append(patient.patient_id)
-        header = read_header(bag_path(self.config.bags_folder, patient.patient_id))
+        missing = read_header(bag_path(self.config.bags_folder, patient.patient_id)).phases_missing
         known = {(e.patient_id, e.phase) for e in self.result.exclusions}
-        for phase, reason in header.phases_missing.items():
+        for phase, reason in missing.items():
             if reason != NO_SCAN and (patient.patient_id, phase) not in known:
-                self.exclude(ScanError(reason, patient_id=patient.patient_id, phase=phase))
+                self._exclude(ScanError(reason, patient_id=patient.patient_id, phase=phase))
+        problem = lacking(self.config.cohort.phases, missing, self.config.extract.missing_phases)
+        if problem:
+            self._exclude_patient(patient, problem)
+        else:
+            self.result.skipped.append(patient.patient_id)
 
-    def _prepared(self, jobs: Iterable[_Job]) -> Iterator[PreparedPatient]:
+    def _prepared(self, jobs: Iterable[Job], writer: "_Writer") -> Iterator[PreparedPatient]:
         """Yield the patients in order while the next ones are prepared in threads."""
-        ahead: deque[tuple[_Job, list[Future[PhaseSlices | ScanError]]]] = deque()
+        ahead: deque[Callable[[], StoredPatient]] = deque()
+        order: deque[Job] = deque()
         for job in jobs:
-            ahead.append((job, [self.pool.submit(self._prepare, job, phase) for phase in job.fingerprints]))
+            order.append(job)
+            ahead.append(self._begin(job))
             if len(ahead) > _PATIENTS_AHEAD:
-                yield from self._gather(*ahead.popleft())
+                yield from self._usable(order.popleft(), ahead.popleft()(), writer)
         while ahead:
-            yield from self._gather(*ahead.popleft())
+            yield from self._usable(order.popleft(), ahead.popleft()(), writer)
 
-    def _prepare(self, job: _Job, phase: str) -> PhaseSlices | ScanError:
-        crop_mm = max(self.config.extract.input.scales_mm.values())
+    def _begin(self, job: Job) -> Callable[[], StoredPatient]:
+        """Start preparing a patient from the store or from its scans; the returned call waits for it."""
+        if self.config.extract.store and self.store.key_of(job.patient.patient_id) == job.prepared_key:
+            future = self.pool.submit(self._from_store, job)
+            return future.result
+        scans = [self.pool.submit(self._from_scan, job, phase) for phase in job.plans]
+        return lambda: _gathered(job, scans)
+
+    def _from_store(self, job: Job) -> StoredPatient:
         try:
-            return prepare_scan(job.patient.scans[phase], job.fingerprints[phase], crop_mm)
+            return self.store.read(job.patient.patient_id)
+        except StoreError as error:
+            self.progress.say(f"{error}; preparing the scans again")
+            return _gathered(job, [_done(self._from_scan(job, phase)) for phase in job.plans])
+
+    def _from_scan(self, job: Job, phase: str) -> PhaseSlices | ScanError:
+        settings = Preparation.of(self.config.extract)
+        try:
+            return prepare_scan(job.plans[phase], job.fingerprints[phase], settings)
         except ScanError as fault:
             return fault
 
-    def _gather(
-        self, job: _Job, futures: Iterable[Future[PhaseSlices | ScanError]]
-    ) -> Iterator[PreparedPatient]:
-        found = [future.result() for future in futures]
-        faults = {f.phase: f for f in found if isinstance(f, ScanError)}
-        for fault in faults.values():
-            self.exclude(fault)
-        phases = tuple(f for f in found if isinstance(f, PhaseSlices))
-        if not phases:
-            self.exclude_patient(job.patient)
+    def _usable(self, job: Job, found: StoredPatient, writer: "_Writer") -> Iterator[PreparedPatient]:
+        """Record the faults of a prepared patient, and yield it unless nothing or too little is left."""
+        patient_id = job.patient.patient_id
+        for phase, reason in found.faults.items():
+            self._exclude(ScanError(reason, patient_id=patient_id, phase=phase))
+        reasons = {**{phase: fault.reason for phase, fault in job.faults.items()}, **found.faults}
+        present = {phase.phase for phase in found.phases}
+        names = self.config.cohort.phases
+        missing = {name: reasons.get(name, NO_SCAN) for name in names if name not in present}
+        if found.phases and self.config.extract.store and self.store.key_of(patient_id) != job.prepared_key:
+            writer.submit(partial(self.store.write, patient_id, found))
+        problem = lacking(names, missing, self.config.extract.missing_phases)
+        if problem or not found.phases:
+            self._exclude_patient(job.patient, problem or "no phase could be used")
             self.progress.has_embedded(0)
-            return
-        reasons = {phase: fault.reason for phase, fault in {**job.faults, **faults}.items()}
-        present = {phase.phase for phase in phases}
-        missing = {
-            name: reasons.get(name, NO_SCAN) for name in self.config.cohort.phases if name not in present
-        }
-        yield PreparedPatient(job.patient, phases, missing, job.content_key)
+        else:
+            yield PreparedPatient(job.patient, found.phases, missing, job.content_key)
 
-    def _write(self, bag: Bag) -> str:
+    def _write(self, bag: Bag) -> None:
         write_bag(self.config.bags_folder, bag)
         self.result.written.append(bag.patient_id)
         self.result.n_slices += len(bag)
         self.progress.has_embedded(len(bag))
-        return bag.patient_id
 
 
-def _fingerprint(scan: Scan) -> Fingerprint | ScanError:
-    who = {"patient_id": scan.patient_id, "phase": scan.phase}
-    try:
-        image = sha256_of_file(scan.image)
-    except OSError as error:
-        return ImageError(f"{scan.image}: expected an image file, found: {error.strerror}", **who)
-    masks = []
-    for lesion_id, path in scan.masks:
-        try:
-            masks.append((lesion_id, sha256_of_file(path)))
-        except OSError as error:
-            return MaskError(f"{path}: expected a mask file, found: {error.strerror}", **who)
-    return Fingerprint(image, masks[0][1] if len(masks) == 1 else sha256_of_json(masks))
+class _Writer:
+    """A thread that writes in order, at most a few tasks behind; its errors surface at the next call."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1)
+        self._pending: deque[Future[None]] = deque()
+
+    def __enter__(self) -> "_Writer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._drain(0)
+        self._pool.shutdown()
+
+    def submit(self, task: Callable[[], None]) -> None:
+        self._pending.append(self._pool.submit(task))
+        self._drain(2 * _PATIENTS_AHEAD)
+
+    def _drain(self, n_left: int) -> None:
+        while self._pending and (len(self._pending) > n_left or self._pending[0].done()):
+            self._pending.popleft().result()
 
 
-def _content_key(recipe: Recipe, patient: Patient, fingerprints: Mapping[str, Fingerprint]) -> str:
-    """Hash everything that decides a bag: files, what the cohort table says about them, and the recipe."""
-    scans = {
-        phase: (f.image, f.mask, vars(patient.scans[phase].overrides)) for phase, f in fingerprints.items()
-    }
-    return sha256_of_json({"recipe": recipe.key, "scans": scans, "patient_id": patient.patient_id})
+def _done(value: PhaseSlices | ScanError) -> Future[PhaseSlices | ScanError]:
+    future: Future[PhaseSlices | ScanError] = Future()
+    future.set_result(value)
+    return future
 
 
-def _bag(
-    config: ExtractConfig, recipe: Recipe, prepared: PreparedPatient, features: NDArray[np.float32]
-) -> Bag:
-    names, scales = config.cohort.phases, tuple(config.extract.input.scales_mm)
-    phases = prepared.phases
-
-    def column(name: str) -> NDArray[Any]:
-        return np.concatenate([np.tile(getattr(phase, name), len(scales)) for phase in phases])
-
-    side_mm = next(iter(config.extract.input.scales_mm.values()))
-    return Bag(
-        header=BagHeader(
-            patient_id=prepared.patient.patient_id,
-            phase_names=names,
-            phases_missing=prepared.missing,
-            scale_names=scales,
-            recipe=recipe,
-            sources={phase.phase: phase.source for phase in phases},
-            content_key=prepared.content_key,
-            tile_size_um=side_mm * 1000,
-            tile_size_px=config.extract.input.size_px,
-        ),
-        features=features,
-        phase=np.repeat(
-            [names.index(phase.phase) for phase in phases], [len(phase) * len(scales) for phase in phases]
-        ).astype(np.int8),
-        scale=np.concatenate([np.repeat(np.arange(len(scales)), len(phase)) for phase in phases]).astype(
-            np.int8
-        ),
-        slice_index=column("slice_index"),
-        z_mm=column("z_mm"),
-        tumour_area_mm2=column("tumour_area_mm2"),
-        lesion=column("lesion"),
+def _gathered(job: Job, scans: Iterable[Future[PhaseSlices | ScanError]]) -> StoredPatient:
+    found = [scan.result() for scan in scans]
+    return StoredPatient(
+        key=job.prepared_key,
+        phases=tuple(f for f in found if isinstance(f, PhaseSlices)),
+        faults={f.phase: f.reason for f in found if isinstance(f, ScanError)},
     )

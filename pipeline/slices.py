@@ -14,15 +14,18 @@ class PhaseSlices:
 
     Attributes:
         phase: phase name.
-        crops_hu: int16 (n, height, width), Hounsfield units at the native in-plane spacing; rows run from
-            anterior to posterior and columns from the patient's right to left, as radiologists look at them.
+        crops_hu: int16 (n, height, width), Hounsfield units at the native in-plane spacing, air where a crop
+            reaches out of the image; rows run from anterior to posterior and columns from the patient's right to left, as radiologists look at them.
         masks: bool (n, height, width), tumour on the same pixels.
         spacing_mm: (row, column) pixel spacing of the crops.
         slice_index: int32 (n,), 0-based along z of the canonical array, inferior to superior.
         z_mm: float32 (n,), patient coordinate of the slice centre.
-        tumour_area_mm2: float32 (n,), over the whole slice, not only the crop.
-        lesion: int16 (n,), largest lesion on the slice, from 1.
+        tumour_area_mm2: float32 (n,), over the whole slice, not only the crop; 0 where no tumour was drawn.
+        lesion: int16 (n,), largest lesion on the slice, from 1; 0 where no tumour was drawn.
         source: the files behind the phase.
+        middle: int32 (n, 2), row and column of the crops around which smaller squares are cut; None for the
+            middle of the crop.
+        neighbours: int16 (n, 2, height, width), the same square below and above, for 2.5D; None without.
     """
 
     phase: str
@@ -34,6 +37,8 @@ class PhaseSlices:
     tumour_area_mm2: NDArray[np.float32]
     lesion: NDArray[np.int16]
     source: Source
+    middle: NDArray[np.int32] | None = None
+    neighbours: NDArray[np.int16] | None = None
 
     def __len__(self) -> int:
         return len(self.crops_hu)

@@ -31,7 +31,7 @@ def write_table(
 ) -> None:
     """Write rows as CSV, whole or not at all, in the order given.
 
-    Floats get `style.digits` decimals, None and NaN an empty cell; text that a spreadsheet would run as a formula
+    Floats get `style.digits` decimals and never a negative zero, None and NaN an empty cell; text that a spreadsheet would run as a formula
     gets a leading apostrophe.
 
     Raises:
@@ -40,7 +40,7 @@ def write_table(
     style = style or TableStyle()
     with written_whole(path) as sibling, sibling.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, delimiter=style.separator, lineterminator="\n")
-        writer.writerow([*columns, *style.stamp])
+        writer.writerow([format_cell(name, style) for name in (*columns, *style.stamp)])
         for row in rows:
             if set(row) != set(columns):
                 odd = sorted(set(row) ^ set(columns))
@@ -56,7 +56,7 @@ def format_cell(value: object, style: TableStyle) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, float):
-        return f"{value:.{style.digits}f}".replace(".", style.decimal)
+        return f"{value:z.{style.digits}f}".replace(".", style.decimal)
     text = str(value)
     return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA_STARTS) else text
 
@@ -73,7 +73,21 @@ def read_table(path: Path, *, style: TableStyle | None = None) -> list[dict[str,
             rows = list(csv.DictReader(stream, delimiter=style.separator))
     except FileNotFoundError:
         raise ResultsError(f"{path}: no such table") from None
-    return [{key: _bare(cell) for key, cell in row.items()} for row in rows]
+    return [{_bare(key): _bare(cell) for key, cell in row.items()} for row in rows]
+
+
+def read_columns(path: Path, *, style: TableStyle | None = None) -> list[str]:
+    """Read the column names of a CSV that `write_table` wrote.
+
+    Raises:
+        ResultsError: the file is missing or empty.
+    """
+    style = style or TableStyle()
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            return [_bare(name) for name in next(csv.reader(stream, delimiter=style.separator))]
+    except (FileNotFoundError, StopIteration):
+        raise ResultsError(f"{path}: no such table") from None
 
 
 def _bare(cell: str) -> str:

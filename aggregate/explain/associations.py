@@ -21,6 +21,7 @@ from pipeline.bags import Bag
 FEWEST_PATIENTS = 8
 """A concept known of fewer patients gets no correlation."""
 _ALPHAS = tuple(np.logspace(0, 6, 13))
+_SHUFFLES = 20
 
 SCORE_COLUMNS = ("model", "class", "concept", "spearman", "ci_low", "ci_high", "p_value", "p_holm",
                  "spearman_reference", "n")  # fmt: skip
@@ -141,8 +142,8 @@ def probe_rows(
     """Yield the rows of concept_probes.csv: how well a linear probe on the frozen features predicts each concept.
 
     The probe (ridge regression, strength chosen within the training patients) is trained on train and tune and
-    predicts test, with the folds of the study. Controls: the same probe on shuffled values of the concept, and
-    the rank correlation of the concept with the number of slices.
+    predicts test, with the folds of the study. Controls: the same probe on shuffled values of the concept (mean of
+    20), and the rank correlation of the concept with the number of slices.
 
     Args:
         features: float64 (patients, d).
@@ -156,19 +157,21 @@ def probe_rows(
         known = np.isfinite(values)
         row: dict[str, Any] = {**dict.fromkeys(PROBE_COLUMNS), "concept": name, "n": int(known.sum())}
         if known.sum() >= 2 * FEWEST_PATIENTS and np.ptp(values[known]) > 0:
-            predicted = _probe(features, values, folds)
-            shuffled = values.copy()
-            shuffled[known] = rng.permutation(values[known])
-            both = np.flatnonzero(known & np.isfinite(predicted))
-            truth, guess = values[both], predicted[both]
+            targets = np.tile(values[:, None], (1, 1 + _SHUFFLES))
+            for column in range(1, 1 + _SHUFFLES):
+                targets[known, column] = rng.permutation(values[known])
+            predicted = _probe(features, targets, folds)
+            both = np.flatnonzero(known & np.isfinite(predicted[:, 0]))
+            truth, guess = values[both], predicted[both, 0]
             draws = rank_correlation_draws(guess, truth, resampling.weights[both])
             cells = resampling.correlation_cells(draws, len(both))
+            by_chance = [_correlation(*pair) for pair in zip(targets.T[1:], predicted.T[1:], strict=True)]
             row |= {
                 "spearman": cells["estimate"],
                 "ci_low": cells["ci_low"],
                 "ci_high": cells["ci_high"],
                 "r_squared": float(1 - np.sum((truth - guess) ** 2) / np.sum((truth - truth.mean()) ** 2)),
-                "spearman_shuffled": _correlation(shuffled, _probe(features, shuffled, folds)),
+                "spearman_shuffled": float(np.mean([c for c in by_chance if c is not None] or [np.nan])),
                 "spearman_size": _correlation(values, size),
                 "n": len(both),
             }
@@ -176,20 +179,23 @@ def probe_rows(
 
 
 def _probe(
-    features: NDArray[np.float64], values: NDArray[np.float64], folds: Sequence[Fold]
+    features: NDArray[np.float64], targets: NDArray[np.float64], folds: Sequence[Fold]
 ) -> NDArray[np.float64]:
-    predicted = np.full(len(values), np.nan)
+    """Predict every column of the targets (patients, columns) out of fold; NaN is in all columns or in none."""
+    predicted = np.full(targets.shape, np.nan)
     for fold in folds:
         training = np.concatenate([fold.train, fold.tune])
-        training = training[np.isfinite(values[training])]
+        training = training[np.isfinite(targets[training, 0])]
         if len(training) < FEWEST_PATIENTS:
             continue
         # A missing phase gets the mean of the training patients: average, so it says nothing.
         model = make_pipeline(
-            SimpleImputer(keep_empty_features=True), StandardScaler(), RidgeCV(alphas=_ALPHAS)
+            SimpleImputer(keep_empty_features=True),
+            StandardScaler(),
+            RidgeCV(alphas=_ALPHAS, alpha_per_target=True),
         )
         with threadpool_limits(limits=1):
-            predicted[fold.test] = model.fit(features[training], values[training]).predict(
+            predicted[fold.test] = model.fit(features[training], targets[training]).predict(
                 features[fold.test]
             )
     return predicted

@@ -15,6 +15,9 @@ from pipeline.errors import ResultsError
 class ExplainableModel(Protocol):
     """A fitted model that says which slices it looked at and what each of them speaks for."""
 
+    classes_: NDArray[np.intp]
+    """The classes of its training patients, in the order of its columns."""
+
     def predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
         """Return the class probabilities, (len(bags), classes)."""
         ...
@@ -103,7 +106,21 @@ def attention_of(inputs: OutOfFoldModels, name: str) -> PerInstance:
 
 def evidence_of(inputs: OutOfFoldModels, name: str) -> PerInstance:
     """Ask likewise for the evidence of each instance, (repeats, n, classes)."""
-    return _gather(inputs, name, lambda model, bags: model.instance_evidence(bags))
+    n_classes = len(inputs.classes)
+
+    def ask(model: ExplainableModel, bags: Sequence[Bag]) -> list[NDArray[np.float64]]:
+        return [in_all_classes(v, model, n_classes, absent=-np.inf) for v in model.instance_evidence(bags)]
+
+    return _gather(inputs, name, ask)
+
+
+def in_all_classes(
+    values: NDArray[np.float64], model: ExplainableModel, n_classes: int, *, absent: float
+) -> NDArray[np.float64]:
+    """Return the columns of every class, `absent` where the training patients of the model had none of it."""
+    result = np.full((len(values), n_classes), absent)
+    result[:, model.classes_] = values
+    return result
 
 
 Question = Callable[[ExplainableModel, Sequence[Bag]], Sequence[NDArray[np.float64]]]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregate.explain.inputs import OutOfFoldModels
+from aggregate.explain.inputs import OutOfFoldModels, in_all_classes
 from aggregate.explain.resampling import Resampling
 from aggregate.statistics.intervals import Scale
 from aggregate.statistics.measures import macro_auc
@@ -112,7 +112,8 @@ def masked_evaluation(inputs: OutOfFoldModels, name: str, patients: Sequence[int
             probabilities = np.tile(known, (len(bags), 1))
             seen = [i for i, bag in enumerate(shown) if len(bag)]
             if seen:
-                probabilities[seen] = model.predict_proba([shown[i] for i in seen])
+                answers = model.predict_proba([shown[i] for i in seen])
+                probabilities[seen] = in_all_classes(answers, model, n_classes, absent=0.0)
             for patient, row in zip(fold.test, probabilities, strict=True):
                 if int(patient) in position:
                     result[repeats[fold.repeat], position[int(patient)]] = row

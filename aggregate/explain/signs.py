@@ -36,10 +36,10 @@ class Signs:
     nonrim_hyperenhancement_hu: float
     """Core minus parenchyma in the arterial phase: hyperenhancement that is not of the rim alone."""
     washout_hu: float
-    """Nonperipheral washout: in the later phase that shows it best, the smaller of the loss of the core's
-    contrast since the arterial phase and the core's darkness against the parenchyma. Both must be there: a lesion
-    that is dark throughout has not washed out, and one that merely fades to the parenchyma has not either.
-    Darkness in the arterial phase is taken off: what did not enhance has nothing to wash out."""
+    """Nonperipheral washout: the smaller of the loss of the core's contrast since the arterial phase and the core's
+    darkness against the parenchyma, in the later phase that shows it least. Both must be there: a lesion that is
+    dark throughout has not washed out, nor has one that merely fades to the parenchyma. And it must last: what
+    fills in again by the delayed phase is progressive enhancement."""
     washout_ratio: float
     """100 x parenchyma / lesion in the delayed phase."""
     rim_arterial_hu: float
@@ -107,7 +107,7 @@ def signs_of(measured: Mapping[str, MeasuredPhase], roles: PhaseRoles | None = N
     return Signs(
         arterial_hyperenhancement_hu=mean(roles.arterial, "contrast_hu"),
         nonrim_hyperenhancement_hu=core[roles.arterial],
-        washout_hu=_greatest(
+        washout_hu=_least(
             [_washout(core[roles.arterial], core[late]) for late in (roles.portal, roles.delayed)]
         ),
         washout_ratio=100
@@ -126,8 +126,7 @@ def signs_of(measured: Mapping[str, MeasuredPhase], roles: PhaseRoles | None = N
 
 
 def _washout(core_arterial_hu: float, core_late_hu: float) -> float:
-    both = np.minimum(core_arterial_hu - core_late_hu, -core_late_hu)
-    return float(both + np.minimum(core_arterial_hu, 0.0))  # NaN if either is
+    return float(np.minimum(core_arterial_hu - core_late_hu, -core_late_hu))  # NaN if either is
 
 
 @dataclass(frozen=True)
@@ -182,6 +181,11 @@ def _positive(value: float) -> float:
 def _greatest(values: Sequence[float]) -> float:
     known = [v for v in values if np.isfinite(v)]
     return max(known) if known else float("nan")
+
+
+def _least(values: Sequence[float]) -> float:
+    known = [v for v in values if np.isfinite(v)]
+    return min(known) if known else float("nan")
 
 
 def _median(values: Sequence[float]) -> float:

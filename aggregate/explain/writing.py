@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aggregate.explain.associations import (
     PROBE_COLUMNS,
@@ -37,6 +36,7 @@ from aggregate.explain.phase_value import (
     subset_rows,
     value_rows,
 )
+from aggregate.explain.pictures import FIGURES, ReadSlices, draw_pictures
 from aggregate.explain.prototypes import (
     CLUSTER_COLUMNS,
     CLUSTER_NUMBERS,
@@ -53,18 +53,19 @@ from aggregate.explain.prototypes import (
 from aggregate.explain.resampling import Resampling
 from aggregate.explain.signs import SIGNS, MeasuredPhase, PhaseRoles, measure_patient, signs_of
 from aggregate.explain.votes import VOTE_COLUMNS, vote_rows
+from aggregate.folds import Fold
 from aggregate.predictions import Predictions
-from pipeline.slices import PhaseSlices
+from aggregate.tables.workbook import SUFFIX, write_workbook
 from pipeline.tables import TableStyle, write_table
 
 PHASES_COLUMNS = (*PHASE_SHARE_COLUMNS, "worth_by", "shapley", "shapley_low", "shapley_high", "auc_alone", "auc_alone_low",
                   "auc_alone_high", "auc_without", "auc_without_low", "auc_without_high")  # fmt: skip
 CONCEPT_COLUMNS = ("patient_id", "label", *SIGNS)
 CONCEPT_SLICE_COLUMNS = ("patient_id", "phase", "slice_number", *MEASURES)
+TWINS = ("explanation_checks.csv", "phases.csv", "slice_votes.csv", "concepts.csv", "concept_scores.csv")
+"""Tables that clinicians open and that therefore also exist as .xlsx."""
 MASKING, RETRAINING = "masking", "retraining"
 
-ReadSlices = Callable[[str], Sequence[PhaseSlices]]
-"""Patient identifier -> the slices of its phases, in HU."""
 Retrain = Callable[[str], Evaluate]
 """Model name -> the evaluation that trains it anew on a subset of the phases."""
 Row = Mapping[str, Any]
@@ -78,8 +79,51 @@ class Sink:
     style: TableStyle | None = None
 
     def write(self, name: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
-        """Write one table."""
-        write_table(self.folder / name, columns, rows, style=self.style)
+        """Write one table, and its .xlsx twin if clinicians open it."""
+        kept = list(rows)
+        write_table(self.folder / name, columns, kept, style=self.style)
+        if name in TWINS:
+            write_workbook((self.folder / name).with_suffix(SUFFIX), columns, kept, style=self.style)
+
+
+@dataclass(frozen=True)
+class Aids:
+    """What may be at hand beside the fitted models; without it a part of the explanations is left out."""
+
+    read_slices: ReadSlices | None = None
+    """Gives the HU crops of a patient, for the concepts."""
+    retrain: Retrain | None = None
+    """Trains a model anew on fewer phases, for their value by retraining."""
+    roles: PhaseRoles | None = None
+    """Which phase is the arterial, the portal venous and the delayed one; None means AP, PVP, DP."""
+
+
+def explain(
+    sink: Sink,
+    inputs: OutOfFoldModels,
+    predictions: Predictions,
+    resampling: Resampling,
+    *,
+    aids: Aids | None = None,
+    seed: int = 0,
+) -> None:
+    """Write every explanation that the inputs allow.
+
+    Args:
+        sink: where to, and how the tables are written.
+        inputs: fitted models with the patients they did not see; without a model only clusters and concepts.
+        predictions: of all models, the baselines too.
+        resampling: of the patients of `inputs`.
+        aids: None stands for none of them.
+        seed: of the clustering.
+    """
+    aids = aids or Aids()
+    write_clusters(sink, inputs, seed=seed)
+    if inputs.models:
+        write_model_explanations(sink, inputs, resampling, retrain=aids.retrain)
+    if aids.read_slices is not None:
+        write_concepts(sink, inputs, predictions, resampling, aids.read_slices, roles=aids.roles)
+        draw_pictures(sink.folder / FIGURES, inputs, predictions, aids.read_slices)
 
 
 def write_model_explanations(
@@ -199,26 +243,27 @@ def write_concepts(
     sink.write("concept_slices.csv", CONCEPT_SLICE_COLUMNS, per_slice)
     sink.write("concepts.csv", CONCEPT_COLUMNS, per_patient)
     values = np.array([[row[name] for name in SIGNS] for row in per_patient], dtype=np.float64)
-    _write_scores(sink, inputs, predictions, resampling, values)
-    folds = [fold for fold, _ in next(iter(inputs.models.values())) if fold.repeat == 0]
-    size = np.array([len(bag) for bag in inputs.bags], dtype=np.float64)
-    probes = probe_rows(phase_means(inputs.bags), size, Concepts(SIGNS, values), folds, resampling)
+    # The tested patients, in the order of the predictions.
+    index = {bag.patient_id: i for i, bag in enumerate(inputs.bags)}
+    tested = [index[patient_id] for patient_id in predictions.patient_ids]
+    concepts = Concepts(SIGNS, values[tested])
+    resampled = Resampling(resampling.weights[tested], resampling.confidence)
+    scores = {model: p.mean(axis=0) for model, p in predictions.probabilities.items()}
+    rows = score_rows(scores, concepts, predictions.labels, predictions.classes, resampled)
+    sink.write("concept_scores.csv", SCORE_COLUMNS, rows)
+    features = phase_means([inputs.bags[i] for i in tested])
+    size = predictions.n_slices.astype(np.float64)
+    probes = probe_rows(features, size, concepts, _folds_of(predictions), resampled)
     sink.write("concept_probes.csv", PROBE_COLUMNS, probes)
 
 
-def _write_scores(
-    sink: Sink,
-    inputs: OutOfFoldModels,
-    predictions: Predictions,
-    resampling: Resampling,
-    values: NDArray[np.float64],
-) -> None:
-    index = {bag.patient_id: i for i, bag in enumerate(inputs.bags)}
-    of = [index[patient_id] for patient_id in predictions.patient_ids]
-    scores = {model: p.mean(axis=0) for model, p in predictions.probabilities.items()}
-    resampled = Resampling(resampling.weights[of], resampling.confidence)
-    rows = score_rows(scores, Concepts(SIGNS, values[of]), predictions.labels, predictions.classes, resampled)
-    sink.write("concept_scores.csv", SCORE_COLUMNS, rows)
+def _folds_of(predictions: Predictions) -> list[Fold]:
+    """Return the folds of the first repeat over the patients of the predictions; a probe needs no tuning set."""
+    nobody = np.array([], dtype=np.intp)
+    fold = predictions.fold[0]
+    return [
+        Fold(0, int(k), np.flatnonzero(fold != k), nobody, np.flatnonzero(fold == k)) for k in np.unique(fold)
+    ]
 
 
 def _slice_rows(patient_id: str, phase: MeasuredPhase) -> list[Row]:

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from aggregate.statistics.decisions import ThresholdRule
 from pipeline.config import Section
 
 
@@ -31,7 +32,7 @@ class StatisticsSection(Section):
     """The declared comparison; its p-value is not adjusted, that of every other one is."""
     compare: Literal["all", "primary_models"] = "all"
     """Compare all pairs of models, or only the pairs with a model of the primary comparison."""
-    threshold_rule: Literal["youden", "sensitivity", "specificity"] = "youden"
+    threshold_rule: ThresholdRule = "youden"
     """Threshold per class: the largest sensitivity + specificity, or the one that reaches `threshold_target`."""
     threshold_target: float = Field(0.9, gt=0, lt=1)
     """Sensitivity or specificity to be reached on the patients the threshold is chosen on."""

@@ -12,6 +12,7 @@ from extract.phantom.geometry import Ellipsoid, Field, Grid, Place, Tube, Vector
 
 LIVER_BOTTOM_MM, LIVER_TOP_MM = -100.0, 88.0
 _INF = float("inf")
+_SPINE_BED = Ellipsoid((0, -78, 0), (44, 44, _INF))
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Liver:
         x, _, z = place.mesh
         lobes = union(self.right.depth(place), self.left.depth(place), blend_mm=12)
         underside = 0.8 * (z + 42 + np.float32(0.7) * (x - 20))
-        depth = np.minimum(np.minimum(lobes, underside), cavity - 4)
+        depth = np.minimum(np.minimum(lobes, underside), cavity - 2)
         for solid in self.pressed_by:
             depth = np.minimum(depth, -solid.depth(place))
         for amplitude, waves in self.relief:
@@ -99,14 +100,15 @@ class Anatomy:
         left = ((x + 80) / 80) ** 2 + (y / 95) ** 2
         dome = np.maximum(_dome(right, 78), _dome(left, 66))
         middle = 95 * np.exp(-((x / 34) ** 2)) * np.exp(-((np.maximum(np.abs(y) - 60, 0) / 40) ** 2))
-        return np.asarray(np.minimum(z - np.maximum(dome, middle), self.cavity(grid) - 2), np.float32)
+        chest = np.minimum(self.cavity(grid) - 2, -_SPINE_BED.depth(Grid(grid.x, grid.y, grid.z[:1])))
+        return np.asarray(np.minimum(z - np.maximum(dome, middle), chest), np.float32)
 
 
 def draw_anatomy(*, cirrhosis: bool, rng: np.random.Generator) -> Anatomy:
     """Draw the body of one patient."""
     size = rng.uniform(0.94, 1.06)
     fat = rng.uniform(8, 26)
-    body = (148 * size + fat, 104 * size + 0.8 * fat)
+    body = (148 * size + fat, 107 * size + 0.8 * fat)
     liver = _draw_liver(size, rng, cirrhosis=cirrhosis)
     return Anatomy(
         body=body,
@@ -139,12 +141,12 @@ def _draw_liver(size: float, rng: np.random.Generator, *, cirrhosis: bool) -> Li
     pressed_by = (
         Ellipsoid((-2, -66, 0), (44, 56, _INF)),  # spine and great vessels
         Ellipsoid((58, -66, -78), (37, 36, 62)),  # right kidney
-        Ellipsoid((4, 66, -22), (3.5, 30, 34)),  # fissure of the ligamentum teres
+        Ellipsoid((4, 62, -24), (2.6, 24, 30)),  # fissure of the ligamentum teres
         Ellipsoid((40, 44, -52), (17, 22, 30)),  # gallbladder
     )
     relief = [(2.0, draw_waves(75, rng))]
     if cirrhosis:
-        relief.append((1.6, draw_waves(17, rng, count=32)))
+        relief.append((1.1, draw_waves(16, rng, count=32)))
     texture = (5.0 if cirrhosis else 1.5, draw_waves(11, rng, count=32))
     scaled = tuple(_scaled(solid, size) for solid in pressed_by)
     return Liver(right, left, scaled, tuple(relief), texture)
@@ -160,8 +162,16 @@ def _draw_parts(size: float, rng: np.random.Generator, *, cirrhosis: bool) -> It
             Ellipsoid((-50, 10, -82), (26, 22, 16)),
             Ellipsoid((40, 60, -92), (24, 18, 16)),
             Ellipsoid((90, 38, -96), (20, 24, 14)),
+            Ellipsoid((36, 6, -66), (13, 14, 24)),  # duodenum
+            Ellipsoid((-108, 22, -48), (15, 22, 40)),  # left flexure of the colon
         ),
-        "stomach": (Ellipsoid((-68, 28, 12), (40, 34, 50)),),
+        "muscle": (
+            Ellipsoid((13, -44, 25), (5, 15, 60)),  # crura of the diaphragm
+            Ellipsoid((-31, -47, 25), (5, 15, 60)),
+            Ellipsoid((33, -78, -110), (17, 16, 55)),  # psoas
+            Ellipsoid((-33, -78, -110), (17, 16, 55)),
+        ),
+        "stomach": (Ellipsoid((-70, 24, 16), (44, 42, 48)), Ellipsoid((-28, 46, -32), (36, 22, 18))),
         "spleen": (Ellipsoid((-108, -38, 14), (26 * swollen, 44 * swollen, 48 * swollen)),),
         "kidney_cortex": (Ellipsoid((58, -56, -70), (29, 28, 52)), Ellipsoid((-62, -56, -54), (29, 28, 52))),
         "kidney_medulla": (Ellipsoid((54, -54, -70), (18, 17, 38)), Ellipsoid((-58, -54, -54), (18, 17, 38))),
@@ -198,11 +208,11 @@ def _draw_vessels(size: float, rng: np.random.Generator) -> Iterable[Part]:
 
 
 def _twigs(organ: str, start: Vector, end: Vector, radius: float, rng: np.random.Generator) -> Iterable[Part]:
-    for share in (0.45, 0.75, 1.0):
+    for share in (0.25, 0.45, 0.6, 0.75, 0.9, 1.0):
         root = np.add(start, share * np.subtract(end, start))
         direction = np.subtract(end, start) / np.linalg.norm(np.subtract(end, start))
-        direction = direction + rng.normal(0, 0.7, 3)
-        tip = root + direction / np.linalg.norm(direction) * rng.uniform(22, 40)
+        direction = direction + rng.normal(0, 0.8, 3)
+        tip = root + direction / np.linalg.norm(direction) * rng.uniform(18, 44)
         yield Part(organ, Tube(_vector(root), _vector(tip), radius, 0.5 * radius))
 
 

@@ -1,8 +1,9 @@
 """Write a synthetic cohort: images, masks and tables beside the cohort table."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,8 @@ from extract.phantom.scanner import acquire, affine
 from extract.phantom.subjects import ScanPlan, Subject, draw_subjects
 from pipeline.errors import CohortError
 from pipeline.files import written_whole
-from pipeline.provenance import sha256_of_json
+from pipeline.provenance import sha256_of_file, sha256_of_json
 
-GENERATOR = 1
-"""Raised whenever the same section gives other bytes than before."""
 MARKER = "phantom.json"
 TRUTH = "truth.csv"
 _FOLDERS = ("images", "masks", "livers")
@@ -40,10 +39,10 @@ def write_cohort(section: PhantomSection, table: Path, *, progress: Progress | N
     """
     if is_written(section, table):
         return False
-    _clear(table)
     subjects = draw_subjects(section)
     if not subjects:
         raise CohortError("[phantom] patients: expected at least one patient, found none")
+    _clear(section, table)
     for folder in _FOLDERS:
         (table.parent / folder).mkdir(parents=True, exist_ok=True)
     tasks = (delayed(_write_subject)(subject, section.matrix, table.parent) for subject in subjects)
@@ -53,8 +52,7 @@ def write_cohort(section: PhantomSection, table: Path, *, progress: Progress | N
             progress(done, len(subjects))
     truth.write_truth(table.with_name(TRUTH), subjects, section)
     truth.write_cohort_table(table, subjects)
-    with written_whole(table.with_name(MARKER)) as sibling:
-        sibling.write_text(json.dumps(_identity(section), indent=1) + "\n", encoding="utf-8")
+    _write_marker(table, _identity(section))
     return True
 
 
@@ -65,7 +63,15 @@ def is_written(section: PhantomSection, table: Path) -> bool:
 
 def _identity(section: PhantomSection) -> dict[str, object]:
     drawn = section.model_dump(mode="json", exclude={"jobs", "preset"})
-    return {"generator": GENERATOR, "sha256": sha256_of_json([GENERATOR, drawn]), "section": drawn}
+    generator = _generator()
+    return {"generator": generator, "sha256": sha256_of_json([generator, drawn]), "section": drawn}
+
+
+@cache
+def _generator() -> str:
+    """Hash the modules of this package: whoever changes how patients are drawn makes older cohorts stale."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return sha256_of_json([sha256_of_file(source) for source in sources])
 
 
 def _read_marker(table: Path) -> dict[str, object]:
@@ -76,19 +82,27 @@ def _read_marker(table: Path) -> dict[str, object]:
     return marker if isinstance(marker, dict) else {}
 
 
-def _clear(table: Path) -> None:
-    """Remove an older phantom, marker first; refuse to touch a cohort that is none."""
-    marker = table.with_name(MARKER)
-    if table.exists() and not marker.exists():
+def _write_marker(table: Path, content: Mapping[str, object]) -> None:
+    with written_whole(table.with_name(MARKER)) as sibling:
+        sibling.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _clear(section: PhantomSection, table: Path) -> None:
+    """Remove an older phantom, whole or interrupted; refuse to touch a cohort that is none.
+
+    The marker stays without a hash until the cohort is whole, so that an interrupted run is known as ours.
+    """
+    if table.exists() and not table.with_name(MARKER).exists():
         raise CohortError(
             f"{table}: a cohort lies here that `phantom` did not write; expected a path of its own under "
             "[cohort] table, or remove the file"
         )
+    was_ours = table.with_name(MARKER).exists()
+    _write_marker(table, {**_identity(section), "sha256": None})
     table.unlink(missing_ok=True)
-    for folder in _FOLDERS if marker.exists() else ():
+    for folder in _FOLDERS if was_ours else ():
         for file in (table.parent / folder).glob(_FILES):
             file.unlink()
-    marker.unlink(missing_ok=True)
 
 
 def _write_subject(subject: Subject, matrix: int, folder: Path) -> str:

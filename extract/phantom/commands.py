@@ -31,7 +31,7 @@ def phantom(
     ] = None,
 ) -> None:
     """Write the synthetic cohort that a configuration describes, unless it lies there already."""
-    console = Console()
+    console = Console(soft_wrap=True)
     experiment = load_config(config, PhantomConfig, overrides=override or ())
     table = experiment.cohort.table
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())

@@ -124,9 +124,15 @@ EARLY_ARTERIAL_LIVER = 5.0
 EARLY_SHARE, LATE_SHARE = 0.15, 0.15
 """[A]"""
 
+TUMOUR_TEXTURE_HU = 5.0
+"""[A] Mottle of every tumour, of mean 0, beside necrosis and mosaic."""
+RIM_SHARE = 0.2
+"""[A] Thickness of the rim over the radius."""
+
 NOISE_AT_5_MM = (8.0, 14.0)
 NOISE_LIMITS = (7.0, 25.0)
 """SD in HU; 12 to 25 at 1 to 1.25 mm (Noise)."""
-FIELD_OF_VIEW_MM = (330.0, 430.0)
+FIELD_OF_VIEW = (1.04, 1.22)
+"""Field of view over the width of the body: 0.54 to 0.98 mm per pixel at 512 x 512."""
 BREATHING_MM = (5.0, 5.0, 10.0)
 """Largest shift between phases along x, y, z."""

@@ -23,7 +23,8 @@ class Hounsfield:
 
     Attributes:
         organs: organ -> HU (n, 4).
-        lesions: compartment (hcc, rim, core, capsule, necrosis) -> HU (n, 4), absolute.
+        lesions: compartment (hcc, rim, core, capsule, necrosis) -> HU (n, 4), absolute; and whole, the mean over
+            the living tissue of a tumour.
         arterial_timing: intp (n,), index into TIMINGS.
     """
 
@@ -44,6 +45,7 @@ def draw_hounsfield(signs: Signs, rng: np.random.Generator) -> Hounsfield:
         "core": _draw_core(signs, rng),
         "capsule": _normal(facts.CAPSULE_HU, n, rng),
     }
+    relative["whole"] = _whole(signs.hcc_fraction[:, None], relative)
     lesions = {name: organs["liver"] + values for name, values in relative.items()}
     mean, sd = facts.NECROSIS_HU
     lesions["necrosis"] = np.repeat(mean + sd * rng.standard_normal((n, 1)), 4, axis=1)
@@ -94,6 +96,12 @@ def _draw_core(signs: Signs, rng: np.random.Generator) -> PerPhase:
     hu = _normal(row, len(signs), rng)
     hu[:, _DP] = _beyond(row[_DP], facts.VISIBLE_PROGRESSION, above=signs.progressive, rng=rng)
     return hu
+
+
+def _whole(hcc_fraction: PerPhase, relative: Mapping[str, PerPhase]) -> PerPhase:
+    core_share = (1 - facts.RIM_SHARE) ** 3
+    targetoid = core_share * relative["core"] + (1 - core_share) * relative["rim"]
+    return np.asarray(hcc_fraction * relative["hcc"] + (1 - hcc_fraction) * targetoid)
 
 
 def _normal(row: facts.HuRow, n: int, rng: np.random.Generator) -> PerPhase:

@@ -14,12 +14,13 @@ from pipeline.cohort import Cohort, Patient, Scan
 from pipeline.files import written_whole
 
 WINDOW_HU = (-100, 250)
+_AIR_HU = -500
 
 
 def write_montage(path: Path, cohort: Cohort, phases: tuple[str, ...], *, rows: int = 9) -> None:
     """Write a PNG of up to `rows` patients, classes in turn, at the slice where the tumour is largest."""
     chosen = _classes_in_turn(cohort.patients)[:rows]
-    figure = Figure(figsize=(2.6 * len(phases), 2.35 * len(chosen)), layout="constrained", facecolor="black")
+    figure = Figure(figsize=(3.0 * len(phases), 2.35 * len(chosen)), layout="constrained", facecolor="black")
     canvas = FigureCanvasAgg(figure)
     axes = figure.subplots(len(chosen), len(phases), squeeze=False)
     for patient, row in zip(chosen, axes, strict=True):
@@ -47,11 +48,18 @@ def _show(cell: Axes, scan: Scan | None, title: str) -> None:
     mask = _canonical(scan.masks[0][1])[0] if scan.masks else np.zeros(image.shape)
     index = int(np.argmax((mask > 0).sum(axis=(0, 1)))) if scan.masks else image.shape[2] // 2
     low, high = WINDOW_HU
+    body = _body(image[:, :, index])
     cell.imshow(
-        _as_seen(image[:, :, index]), cmap="gray", vmin=low, vmax=high, aspect=spacing[1] / spacing[0]
+        _as_seen(image[:, :, index][body]), cmap="gray", vmin=low, vmax=high, aspect=spacing[1] / spacing[0]
     )
     if scan.masks:
-        cell.contour(_as_seen(mask[:, :, index]), levels=[0.5], colors="tab:orange", linewidths=0.6)
+        cell.contour(_as_seen(mask[:, :, index][body]), levels=[0.5], colors="tab:orange", linewidths=0.6)
+
+
+def _body(plane: NDArray[Any]) -> tuple[slice, slice]:
+    """Return the part of an (x, y) plane that is not air."""
+    x, y = (np.flatnonzero((plane > _AIR_HU).any(axis=axis)) for axis in (1, 0))
+    return slice(x[0], x[-1] + 1), slice(y[0], y[-1] + 1)
 
 
 def _canonical(path: Path) -> tuple[NDArray[Any], tuple[float, ...]]:

@@ -18,6 +18,7 @@ _AIR_HU, _LUNG_HU = -1000.0, -850.0
 _FIXED_HU = {"bowel": 35.0, "stomach": 30.0, "renal_sinus": -90.0}
 """[A] Organs without a row in the table."""
 _HU_RANGE = (-1024, 3071)
+_PADDING_HU = -1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +48,15 @@ def affine(plan: ScanPlan, matrix: int) -> NDArray[np.float64]:
 def acquire(subject: Subject, plan: ScanPlan, matrix: int) -> Iterator[Slab]:
     """Scan one phase from bottom to top; memory is bounded by the slab, not by the scan."""
     rng = np.random.default_rng(plan.noise_seed)
-    whole = _patient_grid(plan, matrix)
+    whole = patient_grid(plan, matrix)
     step = max(1, _VOXELS_PER_SLAB // matrix**2)
+    outside = _outside_reconstruction(matrix)
     for first in range(0, plan.n_slices, step):
         grid = Grid(whole.x, whole.y, whole.z[first : first + step])
         picture = paint(subject, plan, grid)
-        yield Slab(_reconstruct(picture.hu, plan, rng), picture.tumour, picture.liver)
+        hu = _reconstruct(picture.hu, plan, rng)
+        hu[:, outside] = _PADDING_HU
+        yield Slab(hu, picture.tumour, picture.liver)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +96,8 @@ def _edge_mm(plan: ScanPlan) -> float:
     return plan.spacing_mm + 0.12 * plan.thickness_mm
 
 
-def _patient_grid(plan: ScanPlan, matrix: int) -> Grid:
+def patient_grid(plan: ScanPlan, matrix: int) -> Grid:
+    """Return the voxel centres of a scan in patient coordinates, which breathing has moved."""
     matrix_to_scanner = affine(plan, matrix)
     axes = [
         matrix_to_scanner[i, i] * np.arange(n) + matrix_to_scanner[i, 3] - plan.shift_mm[i]
@@ -116,7 +121,8 @@ def _trunk(anatomy: Anatomy, plan: ScanPlan, grid: Grid) -> Field:
     base = blend(base, fat, opacity(cavity, edge))
     back = np.minimum(_flat_ellipse(x, y, (0, -98), (74, 34)), skin - anatomy.fat_mm)
     base = blend(base, muscle, opacity(back, edge))
-    base = blend(base, _bone(x, y, edge), opacity(_spine(x, y), edge))
+    bone = np.minimum(_spine(x, y), skin - np.float32(0.6 * anatomy.fat_mm + 3))
+    base = blend(base, _bone(x, y, edge), opacity(bone, edge))
     base = blend(base, 20.0, opacity(_flat_ellipse(x, y, (0, -92), (9, 8)), edge))
     hu = np.repeat(base, len(grid.z), axis=0)
     _paint_ribs(hu, grid, anatomy, cavity[0])
@@ -132,7 +138,7 @@ def _flat_ellipse(x: Field, y: Field, centre: tuple[float, float], radii: tuple[
 def _spine(x: Field, y: Field) -> Field:
     body = _flat_ellipse(x, y, (0, -68), (23, 18))
     arch = _flat_ellipse(x, y, (0, -92), (17, 14))
-    process = np.minimum(_flat_ellipse(x, y, (0, -114), (4.5, 16)), 30)
+    process = _flat_ellipse(x, y, (0, -110), (4, 14))
     sides = np.maximum(_flat_ellipse(x, y, (24, -96), (17, 5)), _flat_ellipse(x, y, (-24, -96), (17, 5)))
     return np.asarray(np.maximum(np.maximum(body, arch), np.maximum(process, sides)), np.float32)
 
@@ -144,16 +150,16 @@ def _bone(x: Field, y: Field, edge: float) -> Field:
 
 def _paint_ribs(hu: Field, grid: Grid, anatomy: Anatomy, cavity: Field) -> None:
     """Cut slanting ribs out of the middle of the wall, only where there is wall."""
-    middle = np.abs(cavity + 0.45 * anatomy.wall_mm) - 4.5
+    middle = np.abs(cavity + 0.45 * anatomy.wall_mm) - 4.0
     rows, columns = np.nonzero(middle < 1.5)
     if not len(rows):
         return
     angle = np.arctan2(grid.y[rows], grid.x[columns])
     along = np.cos(11 * angle + anatomy.rib_phase + grid.z[:, None] / 9)
     front = grid.y[rows] > 62  # cartilage and soft tissue in front
-    across = opacity(-middle[rows, columns], 2.0) * ~front
-    share = across * opacity((along - 0.55).astype(np.float32), 0.3)
-    hu[:, rows, columns] = blend(hu[:, rows, columns], 420.0, share.astype(np.float32))
+    across = opacity(-middle[rows, columns], 3.0) * ~front
+    share = across * opacity((along - 0.55).astype(np.float32), 0.5)
+    hu[:, rows, columns] = blend(hu[:, rows, columns], 330.0, share.astype(np.float32))
 
 
 def _paint_lungs(hu: Field, grid: Grid, anatomy: Anatomy) -> None:
@@ -217,6 +223,12 @@ def _reconstruct(hu: Field, plan: ScanPlan, rng: np.random.Generator) -> NDArray
     hu += np.float32(plan.noise_hu / _damping(sigma)) * rng.standard_normal(hu.shape, np.float32)
     smooth = gaussian_filter(hu, (0, sigma, sigma), output=np.float32, mode="nearest", truncate=3.0)
     return np.asarray(np.rint(np.clip(smooth, *_HU_RANGE)), np.int16)
+
+
+def _outside_reconstruction(matrix: int) -> NDArray[np.bool_]:
+    """Return the corners that no scanner reconstructs, (y, x)."""
+    place = np.arange(matrix) - (matrix - 1) / 2
+    return np.asarray(np.hypot(place[:, None], place[None, :]) > matrix / 2)
 
 
 @lru_cache

@@ -1,6 +1,6 @@
 """Patients drawn whole before any voxel: label, centre, signs, HU, anatomy, tumour and scans."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,10 +18,10 @@ _ORIENTATIONS = ((1, 1), (-1, -1), (-1, 1))
 _KERNELS_MM = (0.85, 0.7, 0.55)
 _NOISE_OF_CENTRE = (0.9, 1.0, 1.12)
 """[A] Centres differ: soft and quiet to sharp and noisy kernels; arrays stored RAS, LPS, LAS."""
-_BOLD_TABLE_MM = 1200.0
+_TABLE_MM = 1200.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ScanPlan:
     """One phase as it will be acquired.
 
@@ -54,7 +54,7 @@ class ScanPlan:
     noise_seed: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Subject:
     """One patient with everything drawn but the voxels."""
 
@@ -75,105 +75,105 @@ class Subject:
     """Phases acquired, in order."""
 
 
+@dataclass(frozen=True, eq=False)
+class _Draw:
+    """What is drawn for all patients at once, for one of them."""
+
+    number: int
+    label: str
+    centre: int
+    signs: Mapping[str, bool]
+    hcc_fraction: float
+    arterial_timing: str
+    hu: Mapping[str, tuple[float, ...]]
+
+
 def draw_subjects(section: PhantomSection) -> tuple[Subject, ...]:
     """Draw the whole cohort, patients of all classes in random order."""
-    rng = np.random.default_rng(section.seed)
+    draws = _draw_at_once(section, np.random.default_rng(section.seed))
+    digits = max(3, len(str(len(draws))))
+    return tuple(_draw_subject(section, draw, f"PH{draw.number + 1:0{digits}d}") for draw in draws)
+
+
+def _draw_at_once(section: PhantomSection, rng: np.random.Generator) -> Sequence[_Draw]:
     labels = np.repeat(np.arange(len(facts.CLASSES)), [section.patients[c] for c in facts.CLASSES])
     labels = rng.permutation(labels)
     signs = draw_signs(labels, rng)
     hounsfield = draw_hounsfield(signs, rng)
     centres = _draw_centres(labels, section, rng)
-    digits = max(3, len(str(len(labels))))
-    subjects = []
-    for i, label in enumerate(labels):
-        levels = {**hounsfield.organs, **hounsfield.lesions}
-        subjects.append(
-            _draw_subject(
-                section,
-                number=i,
-                patient_id=f"PH{i + 1:0{digits}d}",
-                label=facts.CLASSES[label],
-                centre=int(centres[i]),
-                signs=signs.row(i),
-                hcc_fraction=float(signs.hcc_fraction[i]),
-                hu={name: tuple(float(v) for v in values[i]) for name, values in levels.items()},
-                timing=TIMINGS[hounsfield.arterial_timing[i]],
-            )
+    levels = {**hounsfield.organs, **hounsfield.lesions}
+    return [
+        _Draw(
+            number=i,
+            label=facts.CLASSES[label],
+            centre=int(centres[i]),
+            signs=signs.row(i),
+            hcc_fraction=float(signs.hcc_fraction[i]),
+            arterial_timing=TIMINGS[hounsfield.arterial_timing[i]],
+            hu={name: tuple(float(v) for v in values[i]) for name, values in levels.items()},
         )
-    return tuple(subjects)
+        for i, label in enumerate(labels)
+    ]
 
 
-def _draw_subject(  # noqa: PLR0913 - one argument per thing drawn for the cohort at once
-    section: PhantomSection,
-    *,
-    number: int,
-    patient_id: str,
-    label: str,
-    centre: int,
-    signs: Mapping[str, bool],
-    hcc_fraction: float,
-    hu: Mapping[str, tuple[float, ...]],
-    timing: str,
-) -> Subject:
-    rng = np.random.default_rng((section.seed, number, 1))
-    anatomy = draw_anatomy(cirrhosis=signs["cirrhosis"], rng=rng)
-    diameter = draw_diameter(label, equal=section.tumour_size == "equal across classes", rng=rng)
-    mean, sd = facts.AGE[label]
+def _draw_subject(section: PhantomSection, draw: _Draw, patient_id: str) -> Subject:
+    rng = np.random.default_rng((section.seed, draw.number, 1))
+    anatomy = draw_anatomy(cirrhosis=draw.signs["cirrhosis"], rng=rng)
+    diameter = draw_diameter(draw.label, equal=section.tumour_size == "equal across classes", rng=rng)
+    mean, sd = facts.AGE[draw.label]
     return Subject(
         patient_id=patient_id,
-        label=label,
-        centre=section.centres[centre],
+        label=draw.label,
+        centre=section.centres[draw.centre],
         age=int(np.clip(round(mean + sd * rng.standard_normal()), 21, 92)),
-        sex="M" if rng.random() < facts.MALE[label] else "F",
-        signs=signs,
-        hcc_fraction=hcc_fraction,
+        sex="M" if rng.random() < facts.MALE[draw.label] else "F",
+        signs=draw.signs,
+        hcc_fraction=draw.hcc_fraction,
         diameter_mm=diameter,
-        arterial_timing=timing,
+        arterial_timing=draw.arterial_timing,
         anatomy=anatomy,
-        tumour=draw_tumour(anatomy, signs, diameter_mm=diameter, hcc_fraction=hcc_fraction, rng=rng),
-        hu=hu,
-        scans=tuple(_draw_scans(section, number, centre, hu, rng)),
+        tumour=draw_tumour(
+            anatomy, draw.signs, diameter_mm=diameter, hcc_fraction=draw.hcc_fraction, rng=rng
+        ),
+        hu=draw.hu,
+        scans=tuple(_draw_scans(section, draw, 2 * anatomy.body[0], rng)),
     )
 
 
 def _draw_scans(
-    section: PhantomSection,
-    number: int,
-    centre: int,
-    hu: Mapping[str, tuple[float, ...]],
-    rng: np.random.Generator,
-) -> Sequence[ScanPlan]:
+    section: PhantomSection, draw: _Draw, width_mm: float, rng: np.random.Generator
+) -> Iterator[ScanPlan]:
     present = _draw_phases(section, rng)
     masked = _draw_masked(section, present, rng)
-    field_of_view = rng.uniform(*facts.FIELD_OF_VIEW_MM)
-    table = rng.uniform(-_BOLD_TABLE_MM, 0)
-    style = centre % len(_KERNELS_MM)
-    scans = []
+    spacing = width_mm * rng.uniform(*facts.FIELD_OF_VIEW) / section.matrix
+    table = rng.uniform(-_TABLE_MM, 0)
+    style = draw.centre % len(_KERNELS_MM)
     for phase in present:
         index = facts.PHASES.index(phase)
-        thickness = _draw_thickness(section, centre, rng)
-        shift = tuple(rng.uniform(-limit, limit) for limit in facts.BREATHING_MM)
+        thickness = _draw_thickness(section, draw.centre, rng)
+        x, y, z = (rng.uniform(-limit, limit) for limit in facts.BREATHING_MM)
         below, above = rng.uniform(2, 30), rng.uniform(4, 18)
         length = LIVER_TOP_MM - LIVER_BOTTOM_MM + below + above
-        low, high = facts.NOISE_LIMITS
-        noise = rng.uniform(*facts.NOISE_AT_5_MM) * (5 / thickness) ** 0.42 * _NOISE_OF_CENTRE[style]
-        scans.append(
-            ScanPlan(
-                phase=phase,
-                spacing_mm=field_of_view / section.matrix,
-                thickness_mm=thickness,
-                n_slices=int(np.ceil(length / thickness)),
-                bottom_mm=table + LIVER_BOTTOM_MM - below,
-                shift_mm=(shift[0], shift[1], table + shift[2]),
-                noise_hu=float(np.clip(noise, low, high)),
-                kernel_mm=_KERNELS_MM[style],
-                orientation=_ORIENTATIONS[style],
-                has_mask=phase in masked,
-                hu={name: values[index] for name, values in hu.items()},
-                noise_seed=(section.seed, number, 2, index),
-            )
+        yield ScanPlan(
+            phase=phase,
+            spacing_mm=spacing,
+            thickness_mm=thickness,
+            n_slices=int(np.ceil(length / thickness)),
+            bottom_mm=table + z + LIVER_BOTTOM_MM - below,
+            shift_mm=(x, y, table + z),
+            noise_hu=_draw_noise(thickness, style, rng),
+            kernel_mm=_KERNELS_MM[style],
+            orientation=_ORIENTATIONS[style],
+            has_mask=phase in masked,
+            hu={name: values[index] for name, values in draw.hu.items()},
+            noise_seed=(section.seed, draw.number, 2, index),
         )
-    return scans
+
+
+def _draw_noise(thickness_mm: float, style: int, rng: np.random.Generator) -> float:
+    """Draw a noise level: thinner slices have fewer photons."""
+    noise = rng.uniform(*facts.NOISE_AT_5_MM) * (5 / thickness_mm) ** 0.42 * _NOISE_OF_CENTRE[style]
+    return float(np.clip(noise, *facts.NOISE_LIMITS))
 
 
 def _draw_phases(section: PhantomSection, rng: np.random.Generator) -> tuple[str, ...]:

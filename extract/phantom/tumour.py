@@ -50,6 +50,7 @@ class Tumour:
     necrosis_limit: float
     mosaic_hu: float
     nodules: Waves
+    texture: Waves
     capsule_mm: float
     edge_mm: float
     satellites: tuple[Ellipsoid, ...]
@@ -63,20 +64,23 @@ class Tumour:
         return x, y, z
 
     def depth(self, place: Place, liver: Field) -> Field:
-        """Depth below the surface of the main tumour in mm; it bulges from the liver by 5 mm at most."""
+        """Depth below the surface of the main tumour in mm; it bulges from the liver by 5 mm at most, and not where it dents it."""
         share, waves = self.bumps
         radius = self.solid.radius(place) + np.float32(share) * place.wave(waves)
         mean = np.float32(np.mean(self.solid.radii))
-        return np.asarray(np.minimum((1 - radius) * mean, liver + _BULGE_MM), np.float32)
+        bulge = 0.0 if self.dent is not None else _BULGE_MM
+        return np.asarray(np.minimum((1 - radius) * mean, liver + np.float32(bulge)), np.float32)
 
     def hu(self, place: Place, depth: Field, levels: Mapping[str, float]) -> Field:
         """HU of the tissue at a given depth, without noise."""
         tissue: Field = np.asarray(levels["hcc"] + self.mosaic_hu * np.tanh(2.5 * place.wave(self.nodules)))
         if self.hcc_fraction < 1:
-            rim = opacity(self.rim_mm - depth, 0.5 * self.rim_mm)
+            uneven = np.float32(self.rim_mm) * (1 + np.float32(0.35) * place.wave(self.nodules))
+            rim = opacity(np.asarray(uneven - depth, np.float32), 0.5 * self.rim_mm)
             targetoid = levels["core"] + (levels["rim"] - levels["core"]) * rim
             share = opacity(place.wave(self.parts) - self.parts_limit, 0.15)
             tissue = targetoid if self.hcc_fraction == 0 else blend(targetoid, tissue, share)
+        tissue = tissue + np.float32(facts.TUMOUR_TEXTURE_HU) * place.wave(self.texture)
         if np.isfinite(self.necrosis_limit):
             inner = opacity(depth - 0.3 * float(np.mean(self.solid.radii)), 3)
             dead = inner * opacity(place.wave(self.necrosis) - self.necrosis_limit, 0.3)
@@ -110,7 +114,7 @@ def draw_tumour(
     axes = rng.permutation(axes / axes[-1]) * radius
     centre = _seat(anatomy, radius, rng, at_surface=signs["retraction"])
     solid = Ellipsoid(centre, (float(axes[0]), float(axes[1]), float(axes[2])))
-    bumps = (0.11, draw_waves(0.9 * radius, rng)) if signs["lobulated"] else (0.035, draw_waves(radius, rng))
+    bumps = (0.11, draw_waves(0.9 * radius, rng)) if signs["lobulated"] else (0.045, draw_waves(radius, rng))
     inside = Points((np.array(centre) + _in_ball(1500, rng) * axes).astype(np.float32))
     parts, necrosis = draw_waves(1.7 * radius, rng), draw_waves(0.8 * radius, rng)
     necrotic = diameter_mm > 50 and rng.random() < facts.NECROSIS
@@ -118,7 +122,7 @@ def draw_tumour(
     return Tumour(
         solid=solid,
         bumps=bumps,
-        rim_mm=float(np.clip(0.2 * radius, 2.5, 9)),
+        rim_mm=float(np.clip(facts.RIM_SHARE * radius, 2.5, 9)),
         hcc_fraction=hcc_fraction,
         parts=parts,
         parts_limit=float(np.quantile(inside.wave(parts), 1 - hcc_fraction)),
@@ -126,6 +130,7 @@ def draw_tumour(
         necrosis_limit=float(np.quantile(inside.wave(necrosis), 0.75)) if necrotic else float("inf"),
         mosaic_hu=float(rng.uniform(10, 16)) if signs["mosaic"] else 0.0,
         nodules=draw_waves(float(np.clip(0.7 * radius, 12, 26)), rng),
+        texture=draw_waves(9, rng, count=32),
         capsule_mm=float(rng.uniform(1.2, 3)) if signs["capsule"] else 0.0,
         edge_mm=1.0 if signs["capsule"] else float(rng.uniform(3, 5) if targetoid else rng.uniform(1.5, 3.5)),
         satellites=_satellites(anatomy, solid, rng) if signs["satellites"] else (),

@@ -7,8 +7,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from aggregate.cache import FitCache
-from aggregate.crossval import ModelSpec, cross_validate, predictions_of
-from aggregate.run import choose_folds, load_aggregate_config
+from aggregate.crossval import ModelSpec, cross_validate, predictions_of, tuning_of
+from aggregate.experiment import choose_folds
+from aggregate.run import load_aggregate_config
 from aggregate.study import Study, load_study
 
 TOML = """
@@ -119,3 +120,14 @@ def test_the_number_of_processes_changes_nothing(study, config, tmp_path):
     alone, _ = run(study, config, [MAJORITY, MEAN], tmp_path / "one", jobs=1)
     together, _ = run(study, config, [MAJORITY, MEAN], tmp_path / "two", jobs=2)
     assert np.allclose(alone.probabilities["mean"], together.probabilities["mean"])
+
+
+def test_thresholds_see_the_tune_patients_of_each_fold(study, config, tmp_path):
+    folds = choose_folds(config, study)
+    result = cross_validate(study, folds, [MEAN], cache=FitCache(tmp_path), seed=1, jobs=1, watcher=Counter())
+    tuning = tuning_of(study, result)["mean"]
+    assert [(t.repeat, t.fold) for t in tuning] == [(f.repeat, f.fold) for f in folds]
+    for fold, tune in zip(folds, tuning, strict=True):
+        assert tune.patient_ids == tuple(study.patient_ids[i] for i in fold.tune)
+        assert tune.labels.tolist() == study.labels[fold.tune].tolist()
+        assert tune.probabilities.shape == (len(fold.tune), 3)

@@ -6,8 +6,9 @@ import numpy as np
 
 from aggregate.cache import FitCache
 from aggregate.crossval import ModelSpec, cross_validate
+from aggregate.experiment import choose_folds
 from aggregate.phase_views import PhaseView, retrained_probabilities
-from aggregate.run import choose_folds, load_aggregate_config
+from aggregate.run import load_aggregate_config
 from aggregate.study import load_study
 
 TOML = '[aggregate.splits]\nfolds = 3\nrepeats = 1\n[aggregate.model.m]\nkind = "majority"\n'

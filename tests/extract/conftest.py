@@ -1,6 +1,7 @@
 """A small cohort of synthetic scans, and stage 1 run on it as a user runs it."""
 
 import csv
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,9 +44,10 @@ class Playground:
     rows: list[dict[str, str]] = field(default_factory=list)
 
     def add(
-        self, patient_id: str, phase: str = "PVP", *, seed: int = 0, label: str = "HCC", **more: str
+        self, patient_id: str, phase: str = "PVP", *, seed: int | None = None, label: str = "HCC", **more: str
     ) -> None:
-        image, mask = draw_scan(seed)
+        # Every patient has its own noise: the same pixels under two patients are a fault.
+        image, mask = draw_scan(zlib.crc32(f"{patient_id} {phase}".encode()) if seed is None else seed)
         names = {"image": f"{patient_id}_{phase}.nii.gz", "mask": f"{patient_id}_{phase}_mask.nii.gz", **more}
         if "image" not in more:
             save(self.folder / names["image"], image)

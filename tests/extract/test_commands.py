@@ -60,7 +60,7 @@ MASK_FAULTS = {
     "missing": (lambda folder: "nowhere.nii.gz", "nowhere.nii.gz: expected a mask file, found: No such file"),
     "empty": (empty_mask, "empty.nii.gz: expected a mask with at least one voxel, found an empty one"),
     "outside": (far_mask, "far.nii.gz: the mask lies outside of the image: expected it within z 0 to 33 mm"),
-    "no cell": (lambda folder: "", "the mask cell of line 3 is empty"),
+    "no cell": (lambda folder: "", "line 3 of the cohort table has no mask"),
 }
 
 
@@ -166,8 +166,8 @@ def test_a_second_run_embeds_nothing_and_a_changed_mask_embeds_again(playground,
 
 def test_a_bag_holds_the_features_of_its_slices(playground, command):
     """The feature of a slice is that of its hand-made image."""
-    playground.add("good")
-    text = "[extract.input]\nscales_mm = { tight = 12.0 }\nsize_px = 32\nwindow = [40, 400]\n"
+    playground.add("good", seed=0)
+    text = "[extract.input]\nscales_mm = { tight = 12.0 }\nsize_px = 32\nwindows = [[40, 400]]\n"
     command("run", playground.configure(text))
     bag = playground.bag("good")
     image = draw_scan()[0].astype(np.float32)

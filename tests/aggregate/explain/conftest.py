@@ -19,6 +19,7 @@ class ArterialModel:
     """Looks at the arterial phase only, where it is, and lets each instance speak by its first features."""
 
     arterial: int = 1
+    classes_: np.ndarray = field(default_factory=lambda: np.arange(3))
     asked: set[str] = field(default_factory=set)
 
     def attention(self, bags):

@@ -24,7 +24,7 @@ def test_the_classical_hcc_enhances_and_washes_out(signs):
     found = signs(**HCC)
     assert found.arterial_hyperenhancement_hu == pytest.approx(30, abs=2)
     assert found.nonrim_hyperenhancement_hu == pytest.approx(30, abs=2)
-    assert found.washout_hu == pytest.approx(15, abs=2)
+    assert found.washout_hu == pytest.approx(10, abs=2)
     assert found.washout_ratio == pytest.approx(100 * 86 / 71, rel=0.02)
     assert found.progressive_enhancement_hu == pytest.approx(-45, abs=2)
 
@@ -74,3 +74,7 @@ def test_a_long_lesion_is_less_spherical_than_a_ball(ball):
 def test_every_sign_grows_with_its_finding(signs):
     faint, strong = signs(**{**HCC, "DP": (-6, -6), "PVP": (-4, -4)}), signs(**HCC)
     assert strong.washout_hu > faint.washout_hu
+
+
+def test_a_lesion_that_fills_in_again_has_not_washed_out(signs):
+    assert signs(AP=(5, 5), PVP=(-35, -35), DP=(15, 15)).washout_hu < 0

@@ -3,10 +3,19 @@
 import numpy as np
 import pytest
 
+from aggregate.explain.associations import PROBE_COLUMNS, SCORE_COLUMNS
 from aggregate.explain.attention import CENTRE, UNIFORM
-from aggregate.explain.writing import Sink, write_clusters, write_concepts, write_model_explanations
+from aggregate.explain.writing import (
+    CONCEPT_COLUMNS,
+    CONCEPT_SLICE_COLUMNS,
+    Sink,
+    write_clusters,
+    write_concepts,
+    write_model_explanations,
+)
 from aggregate.predictions import Predictions
-from pipeline.tables import read_table
+from aggregate.tables.explanation_catalogue import EXPLANATIONS
+from pipeline.tables import read_columns, read_table
 
 
 @pytest.fixture
@@ -61,7 +70,7 @@ def test_concepts_are_measured_scored_and_probed(inputs, resampling, tmp_path, r
         classes=inputs.classes,
         patient_ids=tuple(bag.patient_id for bag in inputs.bags),
         labels=inputs.labels,
-        fold=np.zeros((2, 60), dtype=np.intp),
+        fold=np.tile(np.arange(60) % 4, (2, 1)),
         probabilities={"attention": probabilities},
         n_slices=np.ones(60, dtype=np.intp),
         phases=("AP",) * 60,
@@ -77,3 +86,18 @@ def test_concepts_are_measured_scored_and_probed(inputs, resampling, tmp_path, r
     assert len(read_table(tmp_path / "concept_slices.csv")) == 60 * 12
     assert len(read_table(tmp_path / "concept_scores.csv")) == 3 * 13
     assert len(read_table(tmp_path / "concept_probes.csv")) == 13
+
+
+def test_every_column_of_every_table_is_explained(folder, inputs):
+    write_clusters(Sink(folder), inputs, seed=0)
+    explained = {entry.file: list(entry.columns) for entry in EXPLANATIONS}
+    for path in folder.glob("*.csv"):
+        assert read_columns(path) == explained[path.name]
+    assert list(explained["concepts.csv"]) == list(CONCEPT_COLUMNS)
+    assert list(explained["concept_slices.csv"]) == list(CONCEPT_SLICE_COLUMNS)
+    assert list(explained["concept_scores.csv"]) == list(SCORE_COLUMNS)
+    assert list(explained["concept_probes.csv"]) == list(PROBE_COLUMNS)
+
+
+def test_clinicians_get_workbooks(folder):
+    assert {path.stem for path in folder.glob("*.xlsx")} == {"explanation_checks", "phases", "slice_votes"}

@@ -1,10 +1,11 @@
+import shutil
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
 
-from extract.phantom.cohort import write_cohort
+from extract.phantom.cohort import is_written, write_cohort
 from extract.phantom.config import PhantomSection
 from pipeline.cohort import read_cohort
 from pipeline.config import CohortSection
@@ -85,3 +86,29 @@ def test_a_cohort_of_real_patients_is_never_overwritten(tmp_path):
     with pytest.raises(CohortError, match="did not write"):
         write_cohort(TINY, table)
     assert "007" in table.read_text()
+
+
+def test_an_interrupted_run_is_done_again_whole(table, tmp_path):
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    larger = TINY.model_copy(update={"patients": {"HCC": 2, "iCCA": 2, "cHCC-CCA": 2}})
+    with pytest.raises(KeyboardInterrupt):
+        write_cohort(larger, tmp_path / "cohort.csv", progress=stop)
+    assert not (tmp_path / "cohort.csv").exists()
+    assert write_cohort(TINY, tmp_path / "cohort.csv")
+    assert files_in(tmp_path) == files_in(table.parent)
+
+
+def test_a_table_without_its_final_marker_is_not_taken_for_whole(table, tmp_path):
+    shutil.copytree(table.parent, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "phantom.json").write_text('{"sha256": null}')
+    assert not is_written(TINY, tmp_path / "cohort.csv")
+    assert write_cohort(TINY, tmp_path / "cohort.csv")
+
+
+def test_a_section_without_patients_leaves_what_is_there(table):
+    before = files_in(table.parent)
+    with pytest.raises(CohortError, match="at least one patient"):
+        write_cohort(TINY.model_copy(update={"patients": {"HCC": 0, "iCCA": 0, "cHCC-CCA": 0}}), table)
+    assert files_in(table.parent) == before

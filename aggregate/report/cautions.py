@@ -1,0 +1,80 @@
+"""What a reader must be warned of before any number."""
+
+from collections.abc import Iterator
+
+from aggregate.report.elements import interval
+from aggregate.report.folder import ResultsFolder
+from pipeline.bags import RANDOM_BANNER
+
+TOO_GOOD = 0.95
+"""A macro AUC above this is more often a leak than a discovery."""
+FEWEST_IN_CLASS = 10
+BAG_SIZE = ("bag size (slices)", "bag_size")
+"""The confounder in confounders.csv, and the baseline, that know only how many slices there are."""
+
+
+def cautions(folder: ResultsFolder) -> list[str]:
+    """Return the warnings that hold for a results folder, the gravest first."""
+    return [
+        *_random_weights(folder),
+        *_too_good(folder),
+        *_bag_size(folder),
+        *_small_classes(folder),
+        *_failed_controls(folder),
+    ]
+
+
+def _random_weights(folder: ResultsFolder) -> Iterator[str]:
+    recipe = folder.run.get("recipe", {})
+    if recipe.get("random_weights"):
+        yield (
+            f"{RANDOM_BANNER}: the encoder ({recipe.get('encoder')}, {recipe.get('weights_name')}) was never "
+            "trained. These figures test the software; they say nothing about patients."
+        )
+
+
+def _too_good(folder: ResultsFolder) -> Iterator[str]:
+    for row in folder.rows("performance.csv", **{"class": "macro", "metric": "auc"}):
+        value = folder.number(row["estimate"])
+        if value is not None and value > TOO_GOOD:
+            yield (
+                f"Model {row['model']} reaches a macro AUC of {value:.3f}, above {TOO_GOOD}: check for leakage "
+                "(a covariate or scanner that gives the label away, patients in two roles, drawn contours that "
+                "follow the diagnosis)."
+            )
+
+
+def _bag_size(folder: ResultsFolder) -> Iterator[str]:
+    found = folder.rows("confounders.csv", confounder=BAG_SIZE[0], metric="auc", **{"class": "macro"})
+    found = found or folder.rows("performance.csv", model=BAG_SIZE[1], metric="auc", **{"class": "macro"})
+    for row in found:
+        value, low, high = (folder.number(row[name]) for name in ("estimate", "ci_low", "ci_high"))
+        if low is not None and low > 0.5:
+            yield (
+                f"Bag size predicts the label: the number of slices alone has a macro AUC of "
+                f"{interval(value, low, high)}. A model may owe part of its performance to tumour size or slice "
+                "thickness; compare with the baselines."
+            )
+
+
+def _small_classes(folder: ResultsFolder) -> Iterator[str]:
+    labels = [row["label"] for row in folder.rows("cohort.csv")]
+    for name in folder.classes if labels else ():
+        n = labels.count(name)
+        if n < FEWEST_IN_CLASS:
+            yield (
+                f"Class {name} has {n} patients, under {FEWEST_IN_CLASS}: its estimates are close to "
+                "meaningless, whatever their intervals say."
+            )
+
+
+def _failed_controls(folder: ResultsFolder) -> Iterator[str]:
+    """Warn where attention is explained by the position of the slice alone."""
+    model = folder.explained("explanation_checks.csv")
+    for row in folder.rows("explanation_checks.csv", model=model or "", measure="rank_stability"):
+        value = folder.number(row["estimate"])
+        if value is not None and value < 0.3:
+            yield (
+                f"The attention of model {model} ranks slices differently from repeat to repeat (Spearman "
+                f"{value:.2f}): do not read single slices as evidence."
+            )

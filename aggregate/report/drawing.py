@@ -1,0 +1,112 @@
+"""Drawing to SVG: sizes, colours that the colour-blind tell apart, and text that stays text."""
+
+import re
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+
+from pipeline.files import written_whole
+
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999", "#000000")
+"""Okabe and Ito's palette, told apart with every common kind of colour vision; see also HATCHES and LINES."""
+HATCHES = ("", "///", "...", "xxx", "\\\\\\", "++", "oo", "--")
+"""So that filled areas differ on a black-and-white printer as well."""
+LINES: Sequence[Any] = (
+    "-",
+    (0, (5, 2)),
+    (0, (1, 1.5)),
+    (0, (6, 2, 1, 2)),
+    "-",
+    (0, (5, 2)),
+    (0, (1, 1.5)),
+    "-",
+)
+MARKERS = "osD^vPX*"
+GREY = "#777777"
+DIVERGING = "PuOr_r"
+WIDTH_IN = 9.2
+
+STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "phasemil",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "Helvetica"],
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "hatch.linewidth": 0.6,
+}
+"""Settings of matplotlib while the report draws."""
+
+
+def panels(
+    columns: int,
+    *,
+    height: float = 3.0,
+    sharex: bool = False,
+    sharey: bool = False,
+    width_ratios: Sequence[float] | None = None,
+) -> tuple[Canvas, list[Axes]]:
+    """Return a canvas as wide as the page with a row of axes."""
+    canvas = Canvas(figsize=(WIDTH_IN, height), layout="constrained")
+    axes = canvas.subplots(1, columns, squeeze=False, sharex=sharex, sharey=sharey, width_ratios=width_ratios)
+    return canvas, list(axes.ravel())
+
+
+def to_svg(canvas: Canvas, name: str) -> str:
+    """Return the drawing as an <svg> element whose identifiers no other drawing on the page shares."""
+    stream = StringIO()
+    canvas.savefig(stream, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+    return for_page(stream.getvalue(), name)
+
+
+def save_svg(canvas: Canvas, path: Path, *, title: str) -> None:
+    """Write the drawing as a file of its own, with a title."""
+    metadata = {"Date": None, "Creator": None, "Title": title}
+    with written_whole(path) as sibling:
+        canvas.savefig(sibling, format="svg", metadata=metadata, transparent=True)
+
+
+def for_page(text: str, name: str) -> str:
+    """Return the <svg> element of an SVG file with identifiers of its own, as wide as the page lets it."""
+    text = text[text.index("<svg") :]
+    text = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', text)
+    text = re.sub(r'(xlink:href="#|href="#|url\(#)', rf"\g<1>{name}-", text)
+    head, rest = text[: text.index(">")], text[text.index(">") :]
+    # The page scales the drawing by its view box.
+    return re.sub(r' (width|height)="[^"]*pt"', "", head) + rest
+
+
+def colour_of(names: Sequence[str], name: str) -> str:
+    """Return the colour of a name among others."""
+    return COLOURS[names.index(name) % len(COLOURS)]
+
+
+def forest(
+    axes: Axes,
+    labels: Sequence[str],
+    estimates: Sequence[tuple[float | None, float | None, float | None]],
+    *,
+    colours: Sequence[str] | None = None,
+    reference: float | None = None,
+) -> None:
+    """Draw estimates with intervals, one per line, the first on top."""
+    for row, (value, low, high) in enumerate(estimates):
+        if value is None:
+            continue
+        colour = colours[row] if colours else COLOURS[0]
+        if low is not None and high is not None:
+            axes.plot([low, high], [row, row], color=colour, linewidth=2, solid_capstyle="butt")
+        axes.plot(value, row, "o", color=colour, markersize=5)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    axes.grid(axis="x", color="#dddddd", linewidth=0.6)
+    if reference is not None:
+        axes.axvline(reference, color=GREY, linewidth=1, linestyle=(0, (3, 3)))

@@ -1,0 +1,79 @@
+"""What a page is made of."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing."""
+
+    name: str
+    """File name in figures/, without ending."""
+    svg: str
+    caption: str
+
+    is_drawn: bool = True
+    """Whether the report draws it; otherwise it lies in figures/ already."""
+    kind: Literal["figure"] = "figure"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text cells."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    caption: str
+    source: str
+    """The CSV file that the rows stand in."""
+    emphasised: frozenset[int] = frozenset()
+    """Rows to print in bold, from 0."""
+
+    kind: Literal["table"] = "table"
+
+
+@dataclass(frozen=True)
+class Note:
+    """A paragraph; a warning stands out."""
+
+    text: str
+    is_warning: bool = False
+
+    kind: Literal["note"] = "note"
+
+
+Element = Figure | Table | Note
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of the page."""
+
+    id: str
+    """Anchor, in lower case."""
+    title: str
+    reading: str
+    """One or two sentences: which question the part answers and how to read it."""
+    elements: Sequence[Element]
+
+
+def absent(what: str, why: str) -> Note:
+    """Say that a part is not there, and why."""
+    return Note(f"{what}: not available, since {why}.")
+
+
+def interval(value: float | None, low: float | None, high: float | None, digits: int = 2) -> str:
+    """Format an estimate with its interval, such as "0.81 [0.74, 0.87]", the interval on one line."""
+    if value is None:
+        return "not estimable"
+    if low is None or high is None:
+        return signed(value, digits)
+    return f"{signed(value, digits)} [{signed(low, digits)},\N{NO-BREAK SPACE}{signed(high, digits)}]"
+
+
+def signed(value: float, digits: int) -> str:
+    """Format a number with a true minus sign, and none before a zero."""
+    text = f"{value:.{digits}f}"
+    return text.replace("-", "\N{MINUS SIGN}") if float(text) else text.lstrip("-")

@@ -1,0 +1,240 @@
+"""Figures of what the classes mean."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from aggregate.report.drawing import COLOURS, DIVERGING, GREY, HATCHES, MARKERS, forest, panels, to_svg
+from aggregate.report.elements import Figure
+from aggregate.report.folder import ResultsFolder, distinct
+
+SIGN_TITLES: Mapping[str, str] = {
+    "arterial_hyperenhancement_hu": "arterial hyperenhancement",
+    "nonrim_hyperenhancement_hu": "nonrim hyperenhancement",
+    "washout_hu": "nonperipheral washout",
+    "washout_ratio": "washout ratio (delayed)",
+    "rim_arterial_hu": "rim over core, arterial",
+    "rim_portal_hu": "rim over core, portal",
+    "rim_delayed_hu": "rim over core, delayed",
+    "progressive_enhancement_hu": "progressive central enh.",
+    "capsule_hu": "bright border (capsule)",
+    "heterogeneity_hu": "heterogeneity",
+    "diameter_mm": "diameter",
+    "volume_ml": "volume",
+    "sphericity": "sphericity",
+}
+SHOWN_SIGNS = ("nonrim_hyperenhancement_hu", "washout_hu", "rim_arterial_hu", "progressive_enhancement_hu")
+SIGNIFICANT = 0.05
+
+
+def enrichment(folder: ResultsFolder, models: Sequence[str]) -> Figure:
+    """Draw the share of attention against the share of slices, per phase."""
+    phases = distinct(folder.rows("phases.csv"), "phase")
+    canvas, axes = panels(len(phases), height=0.9 + 0.32 * len(models), sharex=True, sharey=True)
+    colours = [GREY if model.startswith("control") else COLOURS[i] for i, model in enumerate(models)]
+    for panel, phase in zip(axes, phases, strict=True):
+        rows = {row["model"]: row for row in folder.rows("phases.csv", phase=phase)}
+        columns = ("enrichment", "enrichment_low", "enrichment_high")
+        estimates = [tuple(folder.number(rows[m][c]) if m in rows else None for c in columns) for m in models]
+        forest(panel, models, estimates, colours=colours, reference=1.0)  # type: ignore[arg-type]
+        panel.set(title=phase, xlabel="attention / slices")
+    return Figure(
+        "enrichment",
+        to_svg(canvas, "enrichment"),
+        "Share of attention divided by share of slices, per phase, with 95 % CI. At 1 (dashed) the model looks at "
+        "the phase just as often as there are slices of it, as both controls do by construction.",
+    )
+
+
+def phase_value(folder: ResultsFolder, models: Sequence[str]) -> Figure:
+    """Draw the Shapley value of each phase, by masking and by retraining."""
+    rows = folder.rows("phase_value.csv", measure="shapley")
+    phases, methods = distinct(rows, "phase"), distinct(rows, "method")
+    canvas, axes = panels(len(models), height=2.8, sharey=True)
+    for panel, model in zip(axes, models, strict=True):
+        for m, method in enumerate(methods):
+            found = {row["phase"]: row for row in rows if (row["model"], row["method"]) == (model, method)}
+            at = np.arange(len(phases)) + (m - (len(methods) - 1) / 2) * 0.36
+            for x, phase in zip(at, phases, strict=True):
+                row = found.get(phase)
+                value, low, high = (
+                    folder.number(row[c]) if row else None for c in ("estimate", "ci_low", "ci_high")
+                )
+                if value is None:
+                    continue
+                panel.bar(
+                    x, value, width=0.34, color=COLOURS[m], hatch=HATCHES[m], edgecolor="white",
+                    label=f"by {method}" if phase == phases[0] else None,
+                )  # fmt: skip
+                if low is not None and high is not None:
+                    panel.plot([x, x], [low, high], color="black", linewidth=1)
+        panel.axhline(0, color="black", linewidth=0.8)
+        panel.set_xticks(range(len(phases)), phases)
+        panel.set_title(model)
+    axes[0].set_ylabel("AUC above chance due to phase")
+    if methods:
+        axes[-1].legend(loc="upper right", fontsize=8)
+    return Figure(
+        "phase_value",
+        to_svg(canvas, "phase_value"),
+        "Shapley value of each phase with 95 % CI: its mean contribution to the macro AUC over all orders of "
+        "adding phases. The bars of a model sum to its macro AUC minus 0.5. Masking asks what the trained model "
+        "uses, retraining what the phases contain.",
+    )
+
+
+def slice_votes(folder: ResultsFolder, model: str) -> Figure:
+    """Draw the shares of slices voting for each class, a bar per patient, sorted within the reference class."""
+    rows = folder.rows("slice_votes.csv", model=model)
+    shares: dict[str, dict[str, float]] = {}
+    label: dict[str, str] = {}
+    for row in rows:
+        shares.setdefault(row["patient_id"], {})[row["class"]] = folder.number(row["share"]) or 0.0
+        label[row["patient_id"]] = row["label"]
+    classes = folder.classes
+    counts = [max(1, sum(name == of for of in label.values())) for name in classes]
+    canvas, axes = panels(len(classes), height=3.2, sharey=True, width_ratios=counts)
+    for panel, name in zip(axes, classes, strict=True):
+        # Sorted by the share of the first class: for a mixed class this spreads it between its two parents.
+        patients = sorted((p for p in shares if label[p] == name), key=lambda p: (-shares[p][classes[0]], p))
+        bottom = np.zeros(len(patients))
+        for i, voted in enumerate(classes):
+            heights = np.array([shares[p][voted] for p in patients])
+            panel.bar(
+                range(len(patients)), heights, bottom=bottom, width=0.92, color=COLOURS[i], hatch=HATCHES[i],
+                edgecolor="white", linewidth=0.3, label=f"votes {voted}",
+            )  # fmt: skip
+            bottom += heights
+        panel.set(title=f"reference {name} (n = {len(patients)})", xticks=[], xlabel="patients", ylim=(0, 1))
+        panel.margins(x=0.01)
+    axes[0].set_ylabel("share of slices")
+    handles, labels = axes[0].get_legend_handles_labels()
+    canvas.legend(handles, labels, loc="outside lower center", ncols=len(classes), fontsize=8)
+    return Figure(
+        "slice_votes",
+        to_svg(canvas, "slice_votes"),
+        f"Which class each slice speaks for, one bar per patient, by reference class and sorted by the share that "
+        f"votes {classes[0]} (model {model}, out of fold). A mixed tumour shows as a bar of several colours.",
+    )
+
+
+def concept_scores(folder: ResultsFolder, model: str) -> Figure:
+    """Draw the correlation of the class scores with each sign beside that of the reference label."""
+    rows = folder.rows("concept_scores.csv", model=model)
+    signs = distinct(rows, "concept")
+    canvas, axes = panels(2, height=0.9 + 0.3 * len(signs), sharey=True)
+    titles = (f"score of {model}", "reference label (a perfect model)")
+    for panel, column, title in zip(axes, ("spearman", "spearman_reference"), titles, strict=True):
+        table = np.full((len(signs), len(folder.classes)), np.nan)
+        for row in rows:
+            value = folder.number(row[column])
+            at = signs.index(row["concept"]), folder.classes.index(row["class"])
+            table[at] = np.nan if value is None else value
+            if value is not None:
+                p = folder.number(row["p_holm"]) if column == "spearman" else None
+                star = "*" if p is not None and p < SIGNIFICANT else ""
+                colour = "white" if abs(value) > 0.55 else "black"
+                text = f"{value:+.2f}{star}".replace("-", "\N{MINUS SIGN}")
+                panel.text(at[1], at[0], text, ha="center", va="center", color=colour, fontsize=8)
+        panel.imshow(table, cmap=DIVERGING, vmin=-0.8, vmax=0.8, aspect="auto")
+        panel.set_xticks(range(len(folder.classes)), folder.classes)
+        panel.set_yticks(range(len(signs)), [SIGN_TITLES.get(sign, sign) for sign in signs])
+        panel.set_title(title)
+        panel.tick_params(length=0)
+        panel.spines[:].set_visible(False)
+    return Figure(
+        "concept_scores",
+        to_svg(canvas, "concept_scores"),
+        "Spearman correlation over patients between the probability of a class and each measured sign (left; "
+        "* Holm-adjusted p below 0.05), beside that of the reference label itself (right). Where both agree the "
+        "model ranks patients as the sign would; where only the right is strong the model misses the sign.",
+    )
+
+
+def sign_distributions(folder: ResultsFolder) -> Figure:
+    """Draw the main signs per patient by reference class."""
+    rows = folder.rows("concepts.csv")
+    canvas, axes = panels(len(SHOWN_SIGNS), height=3.0)
+    for panel, sign in zip(axes, SHOWN_SIGNS, strict=True):
+        for i, name in enumerate(folder.classes):
+            found = [folder.number(row[sign]) for row in rows if row["label"] == name]
+            _strip(panel, i, [value for value in found if value is not None])
+        panel.axhline(0, color=GREY, linewidth=0.8, linestyle=(0, (3, 3)))
+        panel.set_xticks(range(len(folder.classes)), folder.classes, fontsize=8)
+        panel.set_title(SIGN_TITLES[sign], fontsize=9)
+    axes[0].set_ylabel("HU")
+    return Figure(
+        "signs",
+        to_svg(canvas, "signs"),
+        "Measured signs of each patient by reference class; the bar is the median. Above zero (dashed) the "
+        "finding is there, below it is not; small values are within the noise of a reader.",
+    )
+
+
+def _strip(panel: Axes, at: int, values: Sequence[float]) -> None:
+    if not values:
+        return
+    spread = np.random.default_rng(at).uniform(-0.22, 0.22, size=len(values))
+    panel.plot(
+        at + spread, values, MARKERS[at % len(MARKERS)], color=COLOURS[at % len(COLOURS)], markersize=3.5,
+        alpha=0.65, markeredgewidth=0,
+    )  # fmt: skip
+    panel.plot([at - 0.3, at + 0.3], [np.median(values)] * 2, color="black", linewidth=1.6)
+
+
+def concept_probes(folder: ResultsFolder) -> Figure:
+    """Draw how well a linear probe on the frozen features predicts each sign, beside its controls."""
+    rows = [r for r in folder.rows("concept_probes.csv") if folder.number(r["spearman"]) is not None]
+    canvas, (panel,) = panels(1, height=0.9 + 0.27 * max(2, len(rows)))
+    estimates = [tuple(folder.number(row[c]) for c in ("spearman", "ci_low", "ci_high")) for row in rows]
+    labels = [SIGN_TITLES.get(row["concept"], row["concept"]) for row in rows]
+    forest(panel, labels, estimates, reference=0.0)  # type: ignore[arg-type]
+    for column, marker, name in (
+        ("spearman_shuffled", "x", "shuffled sign"),
+        ("spearman_size", "|", "number of slices"),
+    ):
+        values = [(row, folder.number(r[column])) for row, r in enumerate(rows)]
+        known = [(y, x) for y, x in values if x is not None]
+        panel.plot([x for _, x in known], [y for y, _ in known], marker, color=GREY, label=name)
+    panel.set_xlabel("Spearman, probe against measurement, 95 % CI")
+    if rows:
+        panel.legend(title="controls", fontsize=8, title_fontsize=8, loc="best")
+    return Figure(
+        "concept_probes",
+        to_svg(canvas, "concept_probes"),
+        "How well a linear probe on the frozen features, tested out of fold, predicts each sign. A sign "
+        "that no probe finds is not in the features in a simple form. Without any information a probe that "
+        "predicts the mean of the training patients correlates below zero: compare with the shuffled sign.",
+    )
+
+
+def clusters(folder: ResultsFolder) -> Figure:
+    """Draw the mixture of classes in each cluster of slices beside the mixture of all slices."""
+    rows = folder.rows("clusters.csv")
+    numbers = distinct(rows, "clusters")
+    canvas, axes = panels(len(numbers), height=2.8, sharey=True)
+    for panel, number in zip(axes, numbers, strict=True):
+        here = [row for row in rows if row["clusters"] == number]
+        names = distinct(here, "cluster")
+        bottom = np.zeros(len(names) + 1)
+        for i, name in enumerate(folder.classes):
+            of_class = [row for row in here if row["class"] == name]
+            heights = [folder.number(row["share_of_cluster"]) or 0.0 for row in of_class]
+            heights.append(folder.number(of_class[0]["share_of_all"]) or 0.0)
+            panel.bar(
+                range(len(heights)), heights, bottom=bottom, color=COLOURS[i], hatch=HATCHES[i],
+                edgecolor="white", label=name,
+            )  # fmt: skip
+            bottom += heights
+        panel.set_xticks(range(len(names) + 1), [*(f"cluster {name}" for name in names), "all slices"])
+        panel.set_title(f"{number} clusters")
+    axes[0].set_ylabel("share of slices")
+    handles, labels = axes[0].get_legend_handles_labels()
+    canvas.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8)
+    return Figure(
+        "clusters",
+        to_svg(canvas, "clusters"),
+        "Classes of the slices in each cluster, formed without labels, beside all slices (control). Bars that "
+        "look like the last one say that the cluster has nothing to do with the class.",
+    )

@@ -1,0 +1,219 @@
+"""What the classes mean."""
+
+import re
+from html import unescape
+from pathlib import Path
+
+from aggregate.report import explanation_figures as figures
+from aggregate.report.drawing import for_page
+from aggregate.report.elements import Element, Figure, Note, Section, Table, absent, interval
+from aggregate.report.folder import ResultsFolder
+from aggregate.report.performance_sections import models_of
+
+NOT_EXPLAINED = "no explanations were written; run `aggregate.py explain` on this folder"
+CHECK_TITLES = {
+    "effective_slices": "effective number of slices",
+    "effective_share": "the same, share of all slices",
+    "rank_stability": "rank stability over repeats",
+    "area_agreement": "agreement with tumour area",
+    "centre_agreement": "agreement with centre-slice prior",
+    "neighbour_agreement": "neighbours of the same class",
+    "neighbour_agreement_by_chance": "the same by chance",
+}
+
+
+def attention_section(folder: ResultsFolder) -> Section:
+    """Return what the attention says beside its two controls."""
+    elements: list[Element] = [absent("Attention", NOT_EXPLAINED)]
+    rows = folder.rows("explanation_checks.csv")
+    if rows:
+        models = models_of(folder, "explanation_checks.csv")
+        cells = []
+        for measure, title in CHECK_TITLES.items():
+            of_measure = {row["model"]: row for row in rows if row["measure"] == measure}
+            cells.append([title, *(_cell(folder, of_measure.get(model)) for model in models)])
+        elements = [
+            Table(
+                ("figure, mean over patients", *models),
+                cells,
+                "Attention of out-of-fold models and of two rules that never saw an image. Agreements are Spearman "
+                "correlations within a patient. A model tells more than a rule only where its figures differ.",
+                "explanation_checks.csv",
+            ),
+            Note(
+                "Attention is where the model looked, not proof of why it decided. In published work a prior on the "
+                "centre slice found lesions better than the attention of trained models."
+            ),
+        ]
+        if folder.rows("phases.csv"):
+            elements.append(figures.enrichment(folder, models_of(folder, "phases.csv")))
+    return Section(
+        "attention",
+        "Where did the model look?",
+        "Weights of the slices from models that did not see the patient, beside the same figures for equal weights "
+        "and for a centre-slice prior.",
+        elements,
+    )
+
+
+def _cell(folder: ResultsFolder, row: dict[str, str] | None) -> str:
+    if row is None:
+        return "–"
+    value, low, high = (folder.number(row[name]) for name in ("estimate", "ci_low", "ci_high"))
+    return "–" if value is None else interval(value, low, high)
+
+
+def phases_section(folder: ResultsFolder) -> Section:
+    """Return what each phase is worth."""
+    elements: list[Element] = [absent("The value of the phases", NOT_EXPLAINED)]
+    rows = folder.rows("phase_value.csv")
+    if rows:
+        models = models_of(folder, "phase_value.csv")
+        measures = ("shapley", "auc_alone", "auc_without", "loss_without")
+        cells = []
+        for key in dict.fromkeys((row["model"], row["method"], row["phase"]) for row in rows):
+            found = {r["measure"]: r for r in rows if (r["model"], r["method"], r["phase"]) == key}
+            cells.append([*key, *(_cell(folder, found.get(measure)) for measure in measures)])
+        elements = [
+            figures.phase_value(folder, models),
+            Table(
+                ("model", "method", "phase", "Shapley value", "AUC of this phase alone", "AUC without it",
+                 "loss without it"),
+                cells,
+                "Macro AUC with phases shown or withheld. All 2^k subsets stand in phase_subsets.csv.",
+                "phase_value.csv",
+            ),
+        ]  # fmt: skip
+    return Section(
+        "phases",
+        "What is each phase worth?",
+        "How much of the performance is due to each contrast phase, and what is lost where one is missing.",
+        elements,
+    )
+
+
+def votes_section(folder: ResultsFolder) -> Section:
+    """Return the slice votes."""
+    model = folder.explained("slice_votes.csv")
+    elements: list[Element] = [absent("Slice votes", NOT_EXPLAINED)]
+    if model:
+        elements = [figures.slice_votes(folder, model), _vote_table(folder, model)]
+    return Section(
+        "votes",
+        "Which class does each slice speak for?",
+        "The share of a patient's slices that speaks for each class. For mixed tumours this share, not the single "
+        "label, is the finding.",
+        elements,
+    )
+
+
+def _vote_table(folder: ResultsFolder, model: str) -> Table:
+    rows = folder.rows("slice_votes.csv", model=model)
+    cells = []
+    for label in folder.classes:
+        shares = []
+        for name in folder.classes:
+            found = [
+                folder.number(r["share"]) or 0.0 for r in rows if (r["label"], r["class"]) == (label, name)
+            ]
+            shares.append(f"{sum(found) / len(found):.2f}" if found else "")
+        cells.append([label, *shares])
+    everyone = [
+        [folder.number(r["share"]) or 0.0 for r in rows if r["class"] == name] for name in folder.classes
+    ]
+    cells.append(["all patients (control)", *(f"{sum(found) / len(found):.2f}" for found in everyone)])
+    return Table(
+        ("reference", *(f"votes {name}" for name in folder.classes)),
+        cells,
+        f"Mean share of votes by reference class, model {model}. A row like the last one says nothing.",
+        "slice_votes.csv",
+    )
+
+
+def concepts_section(folder: ResultsFolder) -> Section:
+    """Return what a radiologist would measure, and how scores and features go with it."""
+    elements: list[Element] = []
+    if folder.rows("concepts.csv"):
+        elements.append(figures.sign_distributions(folder))
+    model = folder.explained("concept_scores.csv")
+    if model:
+        elements.append(figures.concept_scores(folder, model))
+    if folder.rows("concept_probes.csv"):
+        elements.append(figures.concept_probes(folder))
+    if elements:
+        elements.append(
+            Note(
+                "Signs are measured from the HU values inside the contours, against the parenchyma around the "
+                "lesion in the same slice; they are not a reader's judgement. A correlation does not say that the "
+                "model used the sign."
+            )
+        )
+    why = "concepts are measured on the slice store, which is not there or was not read"
+    return Section(
+        "concepts",
+        "Do the classes go with radiological signs?",
+        "Measured signs in the words of LI-RADS v2018: do they separate the classes, do the scores follow them, and "
+        "are they in the features at all?",
+        elements or [absent("Concepts", why)],
+    )
+
+
+def prototypes_section(folder: ResultsFolder) -> Section:
+    """Return typical slices and clusters without labels."""
+    elements: list[Element] = []
+    model = folder.explained("typical_slices.csv")
+    if model:
+        rows = [r for r in folder.rows("typical_slices.csv", model=model) if int(r["rank"]) <= 3]
+        cells = [
+            [r["class"], r["rank"], r["patient_id"], r["label"], r["phase"], r["slice_number"]] for r in rows
+        ]
+        elements.append(
+            Table(
+                ("class", "rank", "patient", "reference", "phase", "slice number"),
+                cells,
+                f"The most typical slices of each class for {model}, one per patient; numbers as in a viewer. A "
+                "reference other than the class is a mistake worth looking at.",
+                "typical_slices.csv",
+            )
+        )
+    if folder.rows("clusters.csv"):
+        elements.append(figures.clusters(folder))
+        first = folder.rows("clusters.csv")[0]
+        found, chance = (
+            folder.number(first[c]) or 0.0
+            for c in ("adjusted_mutual_information", "mutual_information_shuffled")
+        )
+        elements.append(
+            Note(
+                f"With {first['clusters']} clusters the adjusted mutual information of cluster and class is "
+                f"{found:.3f}; with shuffled labels it is {chance:.3f}."
+            )
+        )
+    return Section(
+        "prototypes",
+        "Typical slices and clusters without labels",
+        "What the model takes for typical, and what groups the slices form when nobody names the classes.",
+        elements or [absent("Prototypes", NOT_EXPLAINED)],
+    )
+
+
+def montage_section(folder: ResultsFolder) -> Section:
+    """Return the montages that `explain` drew."""
+    paths = sorted((folder.path / "figures").glob("montage_*.svg"))
+    elements: list[Element] = [_montage(path) for path in paths]
+    why = "they are drawn from the slice store, which is not there or was not read"
+    return Section(
+        "montages",
+        "Pictures of chosen patients",
+        "The surest right and the surest mistaken patient of each class. Per phase, the three slices with most weight "
+        "and the two with least (right), with the contour that was used, all pictures of a patient at one scale; the blue bar is the weight as a share of the "
+        "patient's largest. Slice numbers are those of a viewer, from 1, inferior to superior.",
+        elements or [absent("Pictures", why)],
+    )
+
+
+def _montage(path: Path) -> Figure:
+    svg = path.read_text(encoding="utf-8")
+    title = re.search(r"<title>(.*?)</title>", svg)
+    caption = unescape(title.group(1)) if title else path.stem
+    return Figure(path.stem, for_page(svg, path.stem), caption, is_drawn=False)

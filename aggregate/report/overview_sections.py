@@ -1,0 +1,241 @@
+"""What was run, and on whom."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from aggregate.report.elements import Element, Note, Section, Table, absent, interval
+from aggregate.report.folder import ResultsFolder, distinct
+
+_MOST_EXCLUSIONS = 25
+_MOST_LEVELS = 6
+
+
+def summary_section(folder: ResultsFolder) -> Section:
+    """Return the answer in a few sentences."""
+    rows = {r["model"]: r for r in folder.rows("performance.csv", **{"class": "macro", "metric": "auc"})}
+    elements: list[Element] = []
+    if rows and folder.models:
+        best = folder.models[0]
+        sentence = (
+            f"Of {len(folder.models)} models on {rows[best]['n']} patients, {best} has the highest macro AUC: "
+            f"{_auc(folder, rows[best])} (95 % CI)."
+        )
+        if folder.baselines:
+            rival = rows[folder.baselines[0]]
+            sentence += f" The best baseline, {rival['model']}, has {_auc(folder, rival)}."
+            if (folder.number(rival["estimate"]) or 0) >= (folder.number(rows[best]["estimate"]) or 0):
+                sentence += " No model is better than this baseline."
+        if len(folder.models) > 1:
+            sentence += " The best of several is chosen on these same patients, so its figure is optimistic."
+        elements.append(Note(sentence))
+    else:
+        elements.append(absent("The performance", "performance.csv is missing"))
+    elements += _primary(folder)
+    return Section("summary", "In short", "Does it work, and is it better than looking away?", elements)
+
+
+def _auc(folder: ResultsFolder, row: dict[str, str]) -> str:
+    value, low, high = (folder.number(row[name]) for name in ("estimate", "ci_low", "ci_high"))
+    return interval(value, low, high)
+
+
+def _primary(folder: ResultsFolder) -> list[Element]:
+    for row in folder.rows("comparisons.csv"):
+        if row["primary"].lower() in ("true", "yes", "1"):
+            value, low, high = (folder.number(row[name]) for name in ("difference", "ci_low", "ci_high"))
+            p = folder.number(row["p_value"])
+            text = f"Primary comparison, declared beforehand: {row['model_a']} minus {row['model_b']}, "
+            text += f"{row['metric']} {interval(value, low, high)}"
+            return [Note(text + (f", p = {p:.3f}." if p is not None else "."))]
+    return [Note("No comparison was declared as primary beforehand: every comparison is exploratory.")]
+
+
+def run_section(folder: ResultsFolder) -> Section:
+    """Return what was run: encoder, models, software."""
+    run = folder.run
+    recipe = run.get("recipe", {})
+    facts = [
+        ["experiment", str(run.get("name", ""))],
+        ["written", moment(run)],
+        ["encoder", f"{recipe.get('encoder', '')}, layer {recipe.get('layer', '')}"],
+        [
+            "weights",
+            f"{recipe.get('weights_name', '')} (SHA-256 {str(recipe.get('weights_sha256', ''))[:16]}…)",
+        ],
+        ["preprocessing", _plain(recipe.get("preprocessing", {}))],
+        ["precision", str(recipe.get("precision", ""))],
+        ["seed", str(folder.settings("aggregate").get("seed", ""))],
+        ["fits", str(sum(len(keys) for keys in run.get("fits", {}).values()))],
+        ["duration", f"{run.get('seconds', '')} s"],
+        [
+            "bags / splits",
+            f"{str(run.get('bags_sha256', ''))[:16]}… / {str(run.get('splits_sha256', ''))[:16]}…",
+        ],
+        ["software", ", ".join(f"{name} {of}" for name, of in run.get("software", {}).items())],
+    ]
+    models = [
+        [
+            name,
+            str(section.get("kind", "")),
+            _plain({k: v for k, v in section.items() if k != "kind"}) or "defaults",
+        ]
+        for name, section in folder.settings("aggregate", "model").items()
+    ]
+    return Section(
+        "run",
+        "What was run",
+        "Everything that decides the numbers below; run.json holds it in full.",
+        [
+            Table(("what", "value"), facts, "The run.", "run.json"),
+            Table(("model", "kind", "parameters"), models, "Models of the configuration.", "run.json"),
+        ],
+    )
+
+
+def moment(run: Mapping[str, Any]) -> str:
+    """Return when a run was written, such as "2026-11-23 18:20:34 UTC"."""
+    return str(run.get("created_utc", "")).replace("T", " ").replace("+00:00", " UTC")
+
+
+def _plain(values: dict[str, Any]) -> str:
+    return ", ".join(f"{key} = {_short(value)}" for key, value in values.items())
+
+
+def _short(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def cohort_section(folder: ResultsFolder) -> Section:
+    """Return who was in, who was left out and why, and how the patients were split."""
+    rows = folder.rows("cohort.csv")
+    elements: list[Element] = [_flow(folder, len(rows) or int(folder.run.get("n_patients", 0)))]
+    elements.append(_characteristics(folder, rows) if rows else absent("The cohort", "cohort.csv is missing"))
+    elements += _exclusions(folder)
+    elements.append(_splits(folder))
+    return Section(
+        "cohort",
+        "Cohort, exclusions and splits",
+        "Who the numbers rest on. Patients are the unit everywhere; nobody is dropped in silence.",
+        elements,
+    )
+
+
+def _flow(folder: ResultsFolder, n: int) -> Note:
+    excluded = folder.rows("excluded.csv")
+    whole = {row["patient_id"] for row in excluded if not row["phase"]}
+    phases = sum(bool(row["phase"]) for row in excluded)
+    return Note(
+        f"{n} patients analysed; {len(whole)} patients and {phases} single phases of others left out "
+        "(excluded.csv)."
+    )
+
+
+def _characteristics(folder: ResultsFolder, rows: Sequence[dict[str, str]]) -> Table:
+    groups = [
+        *((name, [r for r in rows if r["label"] == name]) for name in folder.classes),
+        ("all", list(rows)),
+    ]
+    table = [["patients", *(str(len(group)) for _, group in groups)]]
+    for column in rows[0]:
+        if column in ("patient_id", "label", "phases_present", "phases_missing", "weights"):
+            continue
+        if column.startswith("slices_"):
+            phase = column.removeprefix("slices_")
+            cells = [_slices(folder, [row[column] for row in group]) for _, group in groups]
+            table.append([f"{phase}: patients; slices, median (range)", *cells])
+        else:
+            table += _covariate(folder, column, groups)
+    return Table(
+        ("characteristic", *(name for name, _ in groups)),
+        table,
+        "Characteristics by reference class: median (range) or number of patients.",
+        "cohort.csv",
+    )
+
+
+def _slices(folder: ResultsFolder, cells: Sequence[str]) -> str:
+    present = [n for n in (folder.number(cell) for cell in cells) if n]
+    if not present:
+        return "0"
+    return f"{len(present)}; {median(present):.0f} ({min(present):.0f}–{max(present):.0f})"
+
+
+def _covariate(
+    folder: ResultsFolder, column: str, groups: Sequence[tuple[str, Sequence[dict[str, str]]]]
+) -> list[list[str]]:
+    everyone = [row[column] for row in groups[-1][1] if row[column]]
+    if not everyone:
+        return []
+    numbers = [folder.number(cell) for cell in everyone]
+    title = column.replace("_", " ")
+    if all(n is not None for n in numbers) and len(set(numbers)) > _MOST_LEVELS:
+        return [[title, *(_range(folder, [row[column] for row in group]) for _, group in groups)]]
+    levels = Counter(everyone)
+    if len(levels) > _MOST_LEVELS:
+        return []
+    return [
+        [f"{title}: {_level(folder, level)}", *(str(sum(r[column] == level for r in g)) for _, g in groups)]
+        for level in sorted(levels)
+    ]
+
+
+def _level(folder: ResultsFolder, cell: str) -> str:
+    value = folder.number(cell)
+    return cell if value is None else f"{value:g}"
+
+
+def _range(folder: ResultsFolder, cells: Sequence[str]) -> str:
+    known = [n for n in (folder.number(cell) for cell in cells) if n is not None]
+    if not known:
+        return ""
+    return f"{median(known):.3g} ({min(known):.3g}–{max(known):.3g})"
+
+
+def _exclusions(folder: ResultsFolder) -> list[Element]:
+    rows = folder.rows("excluded.csv")
+    if not rows:
+        return []
+    cells = [[row["patient_id"], row["phase"] or "all", row["stage"], row["reason"]] for row in rows]
+    more = f" The first {_MOST_EXCLUSIONS} of {len(rows)}." if len(rows) > _MOST_EXCLUSIONS else ""
+    return [
+        Table(
+            ("patient", "phase", "stage", "reason"),
+            cells[:_MOST_EXCLUSIONS],
+            f"Who or what was left out, and why.{more}",
+            "excluded.csv",
+        )
+    ]
+
+
+def _splits(folder: ResultsFolder) -> Note:
+    rows = folder.rows("splits.csv")
+    if not rows:
+        return absent("The splits", "splits.csv is missing")
+    repeats, folds = distinct(rows, "repeat"), distinct(rows, "fold")
+    first = Counter(
+        r["role"] for r in rows if (r["repeat"], r["fold"]) == (rows[0]["repeat"], rows[0]["fold"])
+    )
+    scheme = folder.settings("aggregate", "splits").get("scheme", "")
+    sizes = ", ".join(f"{n} {role}" for role, n in sorted(first.items(), key=lambda item: -item[1]))
+    return Note(
+        f"Splits ({scheme}): {len(folds)} folds, {len(repeats)} repeats, disjoint by patient; the first fold has "
+        f"{sizes}. Scaling, early stopping, class weights and thresholds see train and tune patients only."
+    )
+
+
+def tables_section(folder: ResultsFolder) -> Section:
+    """Return which tables lie beside the page."""
+    columns = folder.rows("columns.csv")
+    listed: dict[str, list[str]] = {}
+    for row in columns:
+        listed.setdefault(row["file"], []).append(row["column"])
+    cells = [[path.name, ", ".join(listed.get(path.name, []))] for path in sorted(folder.path.glob("*.csv"))]
+    return Section(
+        "tables",
+        "Tables beside this page",
+        "Every figure above is made of these files; columns.csv explains each column with its unit.",
+        [Table(("file", "columns"), cells, "Files of this results folder.", "columns.csv")],
+    )

@@ -1,0 +1,104 @@
+"""The page: every section in order, in one file that needs no network."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib as mpl
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from aggregate.predictions import Predictions
+from aggregate.report import explanation_sections as explanations
+from aggregate.report import overview_sections as overview
+from aggregate.report import performance_sections as performance
+from aggregate.report.cautions import cautions
+from aggregate.report.checklist import CHECKLIST_COLUMNS, checklist_rows, checklist_section
+from aggregate.report.drawing import STYLE
+from aggregate.report.elements import Figure, Note, Section
+from aggregate.report.folder import ResultsFolder
+from aggregate.tables.predictions import read_predictions
+from pipeline.files import written_whole
+from pipeline.tables import write_table
+
+REPORT = "report.html"
+FIGURES = "figures"
+SECTIONS = (
+    "summary", "run", "cohort", "performance", "curves", "confusion", "calibration", "decision", "comparisons",
+    "subgroups", "attention", "phases", "votes", "concepts", "prototypes", "montages", "checklist", "tables",
+)  # fmt: skip
+"""Anchors of the sections, in order; every report has them all, an empty one with the reason."""
+
+
+def write_report(results: Path) -> Path:
+    """Write report.html, checklist.csv and figures/*.svg from the tables of a results folder.
+
+    Needs nothing but the folder: no bag, no model, no image.
+
+    Raises:
+        ResultsError: the folder has no run.json, or a table does not fit.
+    """
+    folder = ResultsFolder(results)
+    with mpl.rc_context(STYLE):
+        sections = _sections(folder)
+    for figure in (e for s in sections for e in s.elements if isinstance(e, Figure) and e.is_drawn):
+        with written_whole(results / FIGURES / f"{figure.name}.svg") as sibling:
+            sibling.write_text(_standalone(figure.svg), encoding="utf-8")
+    environment = Environment(
+        loader=PackageLoader("aggregate"),
+        autoescape=select_autoescape(default_for_string=True, default=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    html = environment.get_template("report.html.j2").render(
+        name=str(folder.run.get("name", results.name)),
+        written=overview.moment(folder.run),
+        warnings=cautions(folder),
+        sections=sections,
+    )
+    path = results / REPORT
+    with written_whole(path) as sibling:
+        sibling.write_text(html, encoding="utf-8")
+    return path
+
+
+def _sections(folder: ResultsFolder) -> list[Section]:
+    predictions = _predictions(folder)
+    sections = [
+        overview.summary_section(folder),
+        overview.run_section(folder),
+        overview.cohort_section(folder),
+        performance.performance_section(folder),
+        performance.curves_section(folder, predictions),
+        performance.confusion_section(folder, predictions),
+        performance.calibration_section(folder),
+        performance.decision_section(folder),
+        performance.comparisons_section(folder),
+        performance.subgroups_section(folder),
+        explanations.attention_section(folder),
+        explanations.phases_section(folder),
+        explanations.votes_section(folder),
+        explanations.concepts_section(folder),
+        explanations.prototypes_section(folder),
+        explanations.montage_section(folder),
+    ]
+    filled = {s.id: s.title for s in sections if any(not isinstance(e, Note) for e in s.elements)}
+    rows = checklist_rows(filled)
+    write_table(folder.path / "checklist.csv", CHECKLIST_COLUMNS, rows, style=folder.style)
+    return [*sections, checklist_section(rows, filled), overview.tables_section(folder)]
+
+
+def _predictions(folder: ResultsFolder) -> Predictions | None:
+    if not (folder.path / "predictions.csv").exists():
+        return None
+    return read_predictions(folder.path, style=folder.style)
+
+
+def _standalone(svg: str) -> str:
+    """Return the drawing as a file of its own."""
+    needed: Mapping[str, str] = {
+        "xmlns=": ' xmlns="http://www.w3.org/2000/svg"',
+        "xmlns:xlink=": ' xmlns:xlink="http://www.w3.org/1999/xlink"',
+    }
+    head, rest = svg[: svg.index(">")], svg[svg.index(">") :]
+    extra = "".join(text for name, text in needed.items() if name not in head)
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{head}{extra}{rest}'

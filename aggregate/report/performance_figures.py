@@ -1,0 +1,187 @@
+"""Figures of how well the models do."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import precision_recall_curve, roc_curve
+
+from aggregate.predictions import Predictions
+from aggregate.report.drawing import COLOURS, GREY, LINES, MARKERS, forest, panels, to_svg
+from aggregate.report.elements import Figure
+from aggregate.report.folder import ResultsFolder
+
+MOST_MODELS = 4
+"""More curves than this in one panel cannot be told apart."""
+_GRID = np.linspace(0, 1, 101)
+_RECALLS = _GRID[5:]
+"""Precision at a sensitivity near 0 rests on one or two patients and jumps between 0 and 1."""
+
+
+def forest_of_auc(folder: ResultsFolder) -> Figure:
+    """Draw the macro AUC of every model and baseline with its interval."""
+    rows = {r["model"]: r for r in folder.rows("performance.csv", **{"class": "macro", "metric": "auc"})}
+    models = [*folder.models, *folder.baselines]
+    estimates = [tuple(folder.number(rows[m][c]) for c in ("estimate", "ci_low", "ci_high")) for m in models]
+    colours = [COLOURS[0]] * len(folder.models) + [GREY] * len(folder.baselines)
+    labels = [*folder.models, *(f"{name} (baseline)" for name in folder.baselines)]
+    canvas, (axes,) = panels(1, height=0.9 + 0.27 * len(models))
+    forest(axes, labels, estimates, colours=colours, reference=0.5)  # type: ignore[arg-type]
+    axes.set_xlim(min([0.4, *(e[1] for e in estimates if e[1] is not None)]) - 0.02, 1.01)
+    axes.set_xlabel("macro one-vs-rest AUC, 95 % CI (dashed: chance)")
+    return Figure(
+        "performance",
+        to_svg(canvas, "performance"),
+        "Macro AUC of every model (blue) and baseline (grey), patients being the unit. A model whose interval "
+        "overlaps that of a baseline has not been shown to be better; the comparisons below test this.",
+    )
+
+
+def roc_curves(predictions: Predictions, models: Sequence[str]) -> Figure:
+    """Draw ROC curves per class, averaged over the repeats at equal false-positive rates."""
+    canvas, axes = panels(len(predictions.classes), height=3.5, sharey=True)
+    for k, (panel, name) in enumerate(zip(axes, predictions.classes, strict=True)):
+        for i, model in enumerate(models[:MOST_MODELS]):
+            curves = [_roc(p[:, k], predictions.labels == k) for p in predictions.probabilities[model]]
+            panel.plot(_GRID, np.mean(curves, axis=0), color=COLOURS[i], linestyle=LINES[i], label=model)
+        panel.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=(0, (3, 3)))
+        panel.set(title=f"{name} (n = {int(np.sum(predictions.labels == k))})", xlabel="1 - specificity")
+        panel.set_aspect("equal")
+    axes[0].set_ylabel("sensitivity")
+    axes[0].legend(loc="lower right", fontsize=8)
+    return Figure(
+        "roc",
+        to_svg(canvas, "roc"),
+        "ROC curve of each class against the others, mean of the repeats. Upper left is better; the dashed "
+        "diagonal is chance.",
+    )
+
+
+def _roc(scores: NDArray[np.float64], is_positive: NDArray[np.bool_]) -> NDArray[np.float64]:
+    false, true, _ = roc_curve(is_positive, scores)
+    interpolated: NDArray[np.float64] = np.interp(_GRID, false, true)
+    interpolated[0] = 0.0
+    return interpolated
+
+
+def precision_recall(predictions: Predictions, models: Sequence[str]) -> Figure:
+    """Draw precision-recall curves per class, averaged over the repeats at equal sensitivities."""
+    canvas, axes = panels(len(predictions.classes), height=3.4, sharey=True)
+    for k, (panel, name) in enumerate(zip(axes, predictions.classes, strict=True)):
+        is_positive = predictions.labels == k
+        for i, model in enumerate(models[:MOST_MODELS]):
+            curves = []
+            for p in predictions.probabilities[model]:
+                precision, recall, _ = precision_recall_curve(is_positive, p[:, k])
+                curves.append(np.interp(_RECALLS, recall[::-1], precision[::-1]))
+            panel.plot(_RECALLS, np.mean(curves, axis=0), color=COLOURS[i], linestyle=LINES[i], label=model)
+        panel.axhline(is_positive.mean(), color=GREY, linewidth=0.8, linestyle=(0, (3, 3)))
+        panel.set(title=name, xlabel="sensitivity (recall)", ylim=(0, 1.03), xlim=(0, 1))
+    axes[0].set_ylabel("positive predictive value")
+    axes[0].legend(loc="lower left", fontsize=8)
+    return Figure(
+        "precision_recall",
+        to_svg(canvas, "precision_recall"),
+        "Precision-recall curve of each class, mean of the repeats. The dashed line is the share of the class "
+        "in this cohort, which a useless model reaches; predictive values hold for this share only.",
+    )
+
+
+def calibration(folder: ResultsFolder, models: Sequence[str]) -> Figure:
+    """Draw the reliability points of each class with their intervals."""
+    canvas, axes = panels(len(folder.classes), height=3.5, sharey=True)
+    for panel, name in zip(axes, folder.classes, strict=True):
+        panel.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=(0, (3, 3)))
+        for i, model in enumerate(models[:2]):
+            where = {"model": model, "class": name, "measure": "reliability"}
+            rows = folder.rows("calibration.csv", **where)
+            points = [
+                [folder.number(row[c]) for c in ("mean_predicted", "estimate", "ci_low", "ci_high")]
+                for row in rows
+            ]
+            known = [p for p in points if p[0] is not None and p[1] is not None]
+            panel.plot(
+                [p[0] or 0 for p in known], [p[1] or 0 for p in known], color=COLOURS[i], linestyle=LINES[i],
+                marker=MARKERS[i], markersize=5, label=model,
+            )  # fmt: skip
+            for x, _, low, high in known:
+                if low is not None and high is not None:
+                    panel.plot([x or 0] * 2, [low, high], color=COLOURS[i], linewidth=1, alpha=0.6)
+        panel.set(title=name, xlabel="predicted probability", xlim=(0, 1), ylim=(0, 1.02))
+        panel.set_aspect("equal")
+    axes[0].set_ylabel("observed share")
+    axes[0].legend(loc="upper left", fontsize=8)
+    return Figure(
+        "calibration",
+        to_svg(canvas, "calibration"),
+        "Observed share of the class in groups of patients with similar predicted probability (vertical lines: "
+        "95 % CI). On the dashed diagonal a probability means what it says; few patients stand behind each "
+        "point.",
+    )
+
+
+def confusion(folder: ResultsFolder, models: Sequence[str]) -> Figure:
+    """Draw confusion matrices: counts with row percentages."""
+    shown = list(models[:3])
+    canvas, axes = panels(len(shown), height=3.2)
+    n = len(folder.classes)
+    for panel, model in zip(axes, shown, strict=True):
+        table = np.zeros((n, n, 2))
+        for row in folder.rows("confusion.csv", model=model):
+            at = folder.classes.index(row["reference"]), folder.classes.index(row["predicted"])
+            table[at] = folder.number(row["count"]) or 0, folder.number(row["row_percent"]) or 0
+        panel.imshow(table[..., 1], cmap="Blues", vmin=0, vmax=100)
+        for i, j in np.ndindex(n, n):
+            count, percent = table[i, j]
+            text = f"{count:.0f}" if abs(count - round(count)) < 0.05 else f"{count:.1f}"
+            colour = "white" if percent > 55 else "black"
+            panel.text(j, i, f"{text}\n{percent:.0f} %", ha="center", va="center", color=colour, fontsize=9)
+        panel.set_xticks(range(n), folder.classes)
+        panel.set_yticks(range(n), folder.classes)
+        panel.set(title=model, xlabel="predicted")
+        panel.spines[:].set_visible(False)
+        panel.tick_params(length=0)
+    axes[0].set_ylabel("reference")
+    return Figure(
+        "confusion",
+        to_svg(canvas, "confusion"),
+        "Patients by reference class (rows) and predicted class (columns), mean of the repeats, with the share "
+        "of the row. The diagonal is right; each diagonal percentage is the sensitivity of that class.",
+    )
+
+
+def decision_curve(folder: ResultsFolder, models: Sequence[str]) -> Figure:
+    """Draw net benefit over the threshold probability."""
+    rows = folder.rows("decision_curve.csv")
+    classes = [name for name in folder.classes if any(row["class"] == name for row in rows)]
+    canvas, axes = panels(len(classes), height=3.2)
+    for panel, name in zip(axes, classes, strict=True):
+        highest = 0.0
+        for i, model in enumerate(models[:MOST_MODELS]):
+            x, y, treat_all = _net_benefit(folder, model, name)
+            panel.plot(x, y, color=COLOURS[i], linestyle=LINES[i], label=model)
+            if not i:
+                panel.plot(x, treat_all, color=GREY, linewidth=1, label="treat all")
+            highest = max([highest, *y])
+        panel.axhline(0, color="black", linewidth=1, label="treat none")
+        panel.set(
+            title=f"act as for {name}", xlabel="threshold probability", ylim=(-0.1, highest * 1.15 + 0.02)
+        )
+    axes[0].set_ylabel("net benefit")
+    axes[-1].legend(loc="upper right", fontsize=8)
+    return Figure(
+        "decision_curve",
+        to_svg(canvas, "decision_curve"),
+        "Net benefit of acting on the prediction when one would act above a given probability. A model helps "
+        "where its line lies above both grey (act on everybody) and black (act on nobody).",
+    )
+
+
+def _net_benefit(
+    folder: ResultsFolder, model: str, name: str
+) -> tuple[list[float], list[float], list[float]]:
+    rows = folder.rows("decision_curve.csv", **{"model": model, "class": name})
+    known = [row for row in rows if folder.number(row["net_benefit"]) is not None]
+    columns = ("threshold", "net_benefit", "treat_all")
+    x, y, treat_all = ([folder.number(row[c]) or 0.0 for row in known] for c in columns)
+    return x, y, treat_all

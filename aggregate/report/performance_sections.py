@@ -1,0 +1,309 @@
+"""How well the models do."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from aggregate.predictions import Predictions
+from aggregate.report import performance_figures as figures
+from aggregate.report.elements import Element, Section, Table, absent, interval
+from aggregate.report.folder import ResultsFolder, distinct
+
+_MOST_COMPARISONS = 12
+_MOST_MISTAKES = 30
+_METRICS = {
+    "auc": "AUC",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "ppv": "PPV",
+    "npv": "NPV",
+    "average_precision": "average precision",
+}
+
+
+def performance_section(folder: ResultsFolder) -> Section:
+    """Return discrimination of all models, and every class of the best one."""
+    rows = folder.rows("performance.csv")
+    elements: list[Element] = []
+    if rows:
+        elements += [figures.forest_of_auc(folder), _overall(folder)]
+        elements += [_per_class(folder, model) for model in folder.models[:1]]
+    else:
+        elements.append(absent("The performance", "performance.csv is missing"))
+    return Section(
+        "performance",
+        "Performance",
+        "How well does each model tell the classes apart on patients it never saw? Brackets are 95 % confidence "
+        "intervals over patients.",
+        elements,
+    )
+
+
+def _cell(folder: ResultsFolder, row: dict[str, str] | None) -> str:
+    if row is None:
+        return ""
+    value, low, high = (folder.number(row[name]) for name in ("estimate", "ci_low", "ci_high"))
+    return interval(value, low, high)
+
+
+def _overall(folder: ResultsFolder) -> Table:
+    shown = ("auc", "balanced_accuracy", "macro_f1", "kappa", "brier")
+    rows = {(r["model"], r["metric"]): r for r in folder.rows("performance.csv", **{"class": "macro"})}
+    cells = []
+    for model in (*folder.models, *folder.baselines):
+        name = model if model in folder.models else f"{model} (baseline)"
+        auc = rows[model, "auc"]
+        spread = folder.number(auc["sd_over_repeats"])
+        cells.append(
+            [name, auc["n"], *(_cell(folder, rows.get((model, metric))) for metric in shown),
+             "" if spread is None else f"{spread:.3f}"]
+        )  # fmt: skip
+    columns = (
+        "model",
+        "n",
+        "macro AUC",
+        "balanced accuracy",
+        "macro F1",
+        "kappa",
+        "Brier",
+        "SD of AUC over repeats",
+    )
+    return Table(
+        columns,
+        cells,
+        "All models. The last column is how much the AUC moves when the patients are only dealt to other folds.",
+        "performance.csv",
+        frozenset(range(len(folder.models))),
+    )
+
+
+def _per_class(folder: ResultsFolder, model: str) -> Table:
+    rows = {(r["class"], r["metric"]): r for r in folder.rows("performance.csv", model=model)}
+    cells = []
+    for name in folder.classes:
+        auc = rows.get((name, "auc"))
+        n = f"{auc['n_positive']} / {auc['n']}" if auc else ""
+        cells.append([name, n, *(_cell(folder, rows.get((name, metric))) for metric in _METRICS)])
+    return Table(
+        ("class", "n of class / all", *_METRICS.values()),
+        cells,
+        f"Each class against the others, model {model}; the class with the highest probability is the prediction. "
+        "Predictive values hold for the class shares of this cohort only.",
+        "performance.csv",
+    )
+
+
+def curves_section(folder: ResultsFolder, predictions: Predictions | None) -> Section:
+    """Return ROC and precision-recall curves."""
+    elements: list[Element] = [absent("Curves", "predictions.csv is missing")]
+    if predictions is not None:
+        models = [model for model in folder.models if model in predictions.probabilities]
+        elements = [
+            figures.roc_curves(predictions, models),
+            figures.precision_recall(predictions, models),
+        ]
+    return Section(
+        "curves",
+        "ROC and precision-recall curves",
+        "What sensitivity costs in specificity, and in positive predictive value.",
+        elements,
+    )
+
+
+def confusion_section(folder: ResultsFolder, predictions: Predictions | None) -> Section:
+    """Return confusion matrices and the patients that are always mistaken."""
+    elements: list[Element] = []
+    if folder.rows("confusion.csv"):
+        elements.append(figures.confusion(folder, folder.models))
+    else:
+        elements.append(absent("The confusion matrix", "confusion.csv is missing"))
+    if predictions is not None and folder.models:
+        elements.append(_mistakes(predictions, folder.models[0]))
+    return Section(
+        "confusion",
+        "Confusion and mistaken patients",
+        "Which classes are mistaken for which, and who should be looked at again.",
+        elements,
+    )
+
+
+def _mistakes(predictions: Predictions, model: str) -> Table:
+    probabilities = predictions.probabilities[model]
+    called = probabilities.argmax(axis=2)
+    always = (called != predictions.labels).all(axis=0)
+    mean = probabilities.mean(axis=0)
+    surest = sorted(np.flatnonzero(always), key=lambda i: mean[i, predictions.labels[i]])
+    cells = [
+        [
+            predictions.patient_ids[i],
+            predictions.classes[predictions.labels[i]],
+            predictions.classes[mean[i].argmax()],
+            *(f"{p:.2f}" for p in mean[i]),
+            predictions.phases[i],
+            str(predictions.n_slices[i]),
+        ]
+        for i in surest[:_MOST_MISTAKES]
+    ]
+    return Table(
+        (
+            "patient",
+            "reference",
+            "predicted",
+            *(f"p {name}" for name in predictions.classes),
+            "phases",
+            "slices",
+        ),
+        cells,
+        f"{len(surest)} of {len(always)} patients are mistaken in every repeat by {model}; the surest mistakes "
+        "first.",
+        "predictions.csv",
+    )
+
+
+def calibration_section(folder: ResultsFolder) -> Section:
+    """Return reliability, slope and intercept."""
+    elements: list[Element] = [absent("Calibration", "calibration.csv is missing")]
+    if folder.rows("calibration.csv") and folder.models:
+        elements = [figures.calibration(folder, folder.models), _calibration_table(folder)]
+    return Section(
+        "calibration",
+        "Calibration",
+        "Does a predicted probability mean what it says? Slope 1 and intercept 0 are ideal; a slope below 1 means "
+        "too sure of itself.",
+        elements,
+    )
+
+
+def _calibration_table(folder: ResultsFolder) -> Table:
+    measures = ("slope", "intercept", "ece", "brier")
+    cells = []
+    for model in folder.models[:2]:
+        rows = {(r["class"], r["measure"]): r for r in folder.rows("calibration.csv", model=model)}
+        cells += [
+            [model, name, *(_cell(folder, rows.get((name, measure))) for measure in measures)]
+            for name in folder.classes
+        ]
+    return Table(
+        ("model", "class", "slope", "intercept", "expected calibration error", "Brier"),
+        cells,
+        "Calibration per class against the others.",
+        "calibration.csv",
+    )
+
+
+def decision_section(folder: ResultsFolder) -> Section:
+    """Return thresholds and the decision curve."""
+    elements: list[Element] = []
+    if folder.rows("decision_curve.csv") and folder.models:
+        elements.append(figures.decision_curve(folder, folder.models))
+    if folder.rows("thresholds.csv") and folder.models:
+        elements.append(_thresholds(folder))
+    return Section(
+        "decision",
+        "Thresholds and decision curve",
+        "What happens when a probability becomes a decision. Thresholds are chosen on tune patients and applied to "
+        "test patients.",
+        elements or [absent("Decision analysis", "decision_curve.csv and thresholds.csv are missing")],
+    )
+
+
+def _thresholds(folder: ResultsFolder) -> Table:
+    cells = []
+    for row in folder.rows("thresholds.csv", fold="all"):
+        if row["model"] not in folder.models:
+            continue
+        rates = [_rate(folder, row, name) for name in ("sensitivity", "specificity")]
+        limit = folder.number(row["threshold"])
+        shown = "not estimable" if limit is None else f"{limit:.2f}"
+        cells.append(
+            [row["model"], row["class"], row["rule"], shown, *rates, f"{row['n_positive']} / {row['n']}"]
+        )
+    return Table(
+        ("model", "class", "rule", "median threshold", "sensitivity", "specificity", "n of class / all"),
+        cells,
+        "Sensitivity and specificity on test patients at thresholds chosen on the tune patients of the same fold.",
+        "thresholds.csv",
+    )
+
+
+def _rate(folder: ResultsFolder, row: dict[str, str], name: str) -> str:
+    value, low, high = (folder.number(row[f"{name}{part}"]) for part in ("", "_ci_low", "_ci_high"))
+    return interval(value, low, high)
+
+
+def comparisons_section(folder: ResultsFolder) -> Section:
+    """Return the differences between models."""
+    rows = folder.rows("comparisons.csv", metric="auc", **{"class": "macro"})
+    elements: list[Element] = [absent("Comparisons", "comparisons.csv is missing or holds no macro AUC")]
+    if rows:
+        elements = [_comparisons(folder, rows)]
+    return Section(
+        "comparisons",
+        "Are the differences real?",
+        "Paired comparisons on the same patients. An interval that contains 0 means that the difference was not "
+        "shown.",
+        elements,
+    )
+
+
+def _comparisons(folder: ResultsFolder, rows: Sequence[dict[str, str]]) -> Table:
+    configured = set(folder.models)
+    ordered = sorted(
+        rows,
+        key=lambda r: (
+            r["primary"].lower() not in ("true", "yes", "1"),
+            -len({r["model_a"], r["model_b"]} & configured),
+        ),
+    )
+    cells = []
+    for row in ordered[:_MOST_COMPARISONS]:
+        value, low, high = (folder.number(row[name]) for name in ("difference", "ci_low", "ci_high"))
+        p, adjusted = folder.number(row["p_value"]), folder.number(row["p_adjusted"])
+        cells.append(
+            [f"{row['model_a']} − {row['model_b']}", row["test"], interval(value, low, high, 3),
+             "" if p is None else f"{p:.3f}", "" if adjusted is None else f"{adjusted:.3f}",
+             row["n_comparisons"], "yes" if row["primary"].lower() in ("true", "yes", "1") else ""]
+        )  # fmt: skip
+    more = f" {len(cells)} of {len(rows)} rows; all stand in the table." if len(rows) > len(cells) else ""
+    return Table(
+        ("models", "test", "difference in macro AUC", "p", "adjusted p", "comparisons made", "primary"),
+        cells,
+        f"Differences in macro AUC.{more}",
+        "comparisons.csv",
+    )
+
+
+def subgroups_section(folder: ResultsFolder) -> Section:
+    """Return performance in subgroups, and what can be told without looking at the tumour."""
+    elements: list[Element] = []
+    rows = [
+        row
+        for row in folder.rows("subgroups.csv", metric="auc", **{"class": "macro"})
+        if folder.models and row["model"] == folder.models[0]
+    ]
+    if rows:
+        cells = [[r["subgroup"], r["level"], r["n"], _cell(folder, r)] for r in rows]
+        caption = f"Macro AUC of {folder.models[0]} in subgroups; small groups show their size only."
+        elements.append(Table(("subgroup", "level", "n", "macro AUC"), cells, caption, "subgroups.csv"))
+    confounders = folder.rows("confounders.csv", metric="auc", **{"class": "macro"})
+    if confounders:
+        cells = [[r["confounder"], r["n"], _cell(folder, r)] for r in confounders]
+        caption = (
+            "How well the label is told from a fact that is not the tumour's appearance (0.5 is chance)."
+        )
+        elements.append(Table(("confounder", "n", "macro AUC"), cells, caption, "confounders.csv"))
+    return Section(
+        "subgroups",
+        "Subgroups and confounders",
+        "Does it work as well in every centre, for small tumours, with missing phases? And what could the model have "
+        "used instead of the tumour?",
+        elements or [absent("Subgroups", "subgroups.csv is missing")],
+    )
+
+
+def models_of(folder: ResultsFolder, table: str) -> list[str]:
+    """Return the models that a table speaks of, those of the configuration first, controls last."""
+    present = distinct(folder.rows(table), "model")
+    return [model for model in folder.models if model in present] + [
+        model for model in present if model not in folder.models
+    ]

@@ -1,0 +1,76 @@
+"""calibration.csv: whether the probabilities of a model mean what they say."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aggregate.predictions import Predictions
+from aggregate.statistics.calibration import (
+    calibration_intercept,
+    calibration_slope,
+    expected_calibration_error,
+    reliability,
+)
+from aggregate.statistics.config import StatisticsSection
+from aggregate.statistics.intervals import Estimate, bootstrap_interval, without_estimate
+from aggregate.tables.cells import interval_cells
+
+CALIBRATION = "calibration.csv"
+CALIBRATION_COLUMNS = (
+    "model", "class", "measure", "bin", "mean_predicted", "estimate", "ci_low", "ci_high", "ci_method", "n",
+    "n_positive",
+)  # fmt: skip
+
+
+def calibration_rows(
+    predictions: Predictions, weights: NDArray[np.float64], settings: StatisticsSection
+) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows of calibration.csv; `weights` as from `draw_resamples`."""
+    for model, probabilities in predictions.probabilities.items():
+        for k, name in enumerate(predictions.classes):
+            is_positive = predictions.labels == k
+            shared = {"model": model, "class": name, "n_positive": int(is_positive.sum())}
+            of_class = probabilities[:, :, k]
+            for measure, estimate in _summaries(of_class, is_positive, weights, settings).items():
+                yield {
+                    **shared,
+                    "measure": measure,
+                    "bin": None,
+                    "mean_predicted": float(of_class.mean()),
+                    **interval_cells(estimate),
+                    "n": len(is_positive),
+                }
+            points = reliability(
+                of_class, is_positive, bins=settings.calibration_bins, confidence=settings.confidence
+            )
+            for number, point in enumerate(points, start=1):
+                yield {
+                    **shared,
+                    "measure": "reliability",
+                    "bin": number,
+                    "mean_predicted": point.mean_predicted,
+                    **interval_cells(point.observed),
+                    "n": point.n,
+                }
+
+
+def _summaries(
+    probabilities: NDArray[np.float64],
+    is_positive: NDArray[np.bool_],
+    weights: NDArray[np.float64],
+    settings: StatisticsSection,
+) -> Mapping[str, Estimate]:
+    smallest, confidence = int(min(is_positive.sum(), (~is_positive).sum())), settings.confidence
+    if smallest == 0:
+        absent = without_estimate("a class has no patient")
+        return {"ece": absent, "slope": absent, "intercept": absent}
+    brier = ((probabilities - is_positive) ** 2).mean(axis=0) @ weights / weights.sum(axis=0)
+    error = expected_calibration_error(probabilities, is_positive, weights, bins=settings.calibration_bins)
+    return {
+        "brier": bootstrap_interval(brier, scale="log", smallest_n=smallest, confidence=confidence),
+        "ece": bootstrap_interval(error, scale="logit", smallest_n=smallest, confidence=confidence),
+        "slope": calibration_slope(probabilities, is_positive, confidence=confidence),
+        "intercept": calibration_intercept(probabilities, is_positive, confidence=confidence),
+    }

@@ -1,0 +1,148 @@
+"""subgroups.csv: does a model work as well in every centre, for small tumours, with missing phases."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aggregate.cohort_facts import CohortFacts
+from aggregate.predictions import Predictions
+from aggregate.statistics.config import StatisticsSection
+from aggregate.statistics.intervals import Estimate, without_estimate
+from aggregate.statistics.measures import (
+    MACRO,
+    Measured,
+    balanced_accuracy,
+    class_auc,
+    macro_auc,
+)
+from aggregate.statistics.resamples import draw_resamples
+from aggregate.tables.cells import interval_cells
+from aggregate.tables.performance import estimate_of, group_sizes
+from pipeline.errors import ConfigError
+
+SUBGROUPS = "subgroups.csv"
+SUBGROUPS_COLUMNS = (
+    "model", "subgroup", "level", "class", "metric", "estimate", "ci_low", "ci_high", "ci_method", "n",
+    "n_positive",
+)  # fmt: skip
+
+_MOST_LEVELS = 6
+"""A column of numbers with more values than this is split at its median."""
+
+
+@dataclass(frozen=True, eq=False)
+class Subgroup:
+    """Some of the patients.
+
+    Attributes:
+        name: by what they were chosen.
+        level: what they have in common.
+        members: bool (n,).
+    """
+
+    name: str
+    level: str
+    members: NDArray[np.bool_]
+
+
+def subgroups_of(cohort: CohortFacts, settings: StatisticsSection) -> list[Subgroup]:
+    """Split the cohort by centre, tumour volume, slice thickness, missing phases and the covariates asked for.
+
+    Raises:
+        ConfigError: a covariate is no column of the cohort table.
+    """
+    patients = cohort.patients
+    groups = _levels("centre", [p.centre or "" for p in patients])
+    groups += _halves("tumour volume (ml)", [p.tumour_volume_ml for p in patients])
+    groups += _halves("slice thickness (mm)", [p.slice_thickness_mm for p in patients])
+    groups += _levels("phases", ["incomplete" if p.phases_missing else "complete" for p in patients])
+    for phase in cohort.phase_names:
+        groups += _levels("missing phase", [phase if phase in p.phases_missing else "" for p in patients])
+    for name in settings.subgroup_covariates:
+        if name not in cohort.covariate_names:
+            known = ", ".join(cohort.covariate_names) or "none"
+            raise ConfigError(
+                f"aggregate.statistics.subgroup_covariates names {name!r}; covariates of the cohort table: {known}"
+            )
+        groups += _by_covariate(name, [p.covariates.get(name, "") for p in patients])
+    return groups
+
+
+def _by_covariate(name: str, values: Sequence[str]) -> list[Subgroup]:
+    numbers = [_number(value) for value in values]
+    is_numeric = all(number is not None for number, value in zip(numbers, values, strict=True) if value)
+    if is_numeric and len(set(values)) > _MOST_LEVELS:
+        return _halves(name, numbers)
+    return _levels(name, values)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _levels(name: str, values: Sequence[str]) -> list[Subgroup]:
+    of_patients = np.array(values, dtype=object)
+    return [Subgroup(name, level, of_patients == level) for level in sorted(set(values) - {""})]
+
+
+def _halves(name: str, values: Sequence[float | None]) -> list[Subgroup]:
+    numbers = np.array([np.nan if value is None else value for value in values], dtype=float)
+    if not np.isfinite(numbers).any():
+        return []
+    median = float(np.nanmedian(numbers))
+    halves = {f"up to {median:g}": numbers <= median, f"above {median:g}": numbers > median}
+    return [Subgroup(name, level, members) for level, members in halves.items() if members.any()]
+
+
+def subgroup_rows(
+    predictions: Predictions, cohort: CohortFacts, settings: StatisticsSection
+) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows of subgroups.csv; each subgroup is resampled by itself, its classes keeping their sizes."""
+    groups = subgroups_of(cohort, settings)
+    weights = [
+        draw_resamples(predictions.labels[group.members], draws=settings.draws, seed=settings.seed)
+        for group in groups
+    ]
+    for model, probabilities in predictions.probabilities.items():
+        for group, of_group in zip(groups, weights, strict=True):
+            labels = predictions.labels[group.members]
+            measured = _measures(labels, probabilities[:, group.members], of_group, predictions.classes)
+            for (name, metric), found in measured.items():
+                sizes = group_sizes(labels, predictions.classes, name)
+                if len(labels) < settings.subgroup_minimum:
+                    estimate = _hidden(settings)
+                else:
+                    estimate = estimate_of(found, metric, sizes, settings.confidence)
+                yield {
+                    "model": model,
+                    "subgroup": group.name,
+                    "level": group.level,
+                    "class": name,
+                    "metric": metric,
+                    **interval_cells(estimate),
+                    "n": len(labels),
+                    "n_positive": None if name == MACRO else sizes[0],
+                }
+
+
+def _hidden(settings: StatisticsSection) -> Estimate:
+    return without_estimate(f"fewer than {settings.subgroup_minimum} patients")
+
+
+def _measures(
+    labels: NDArray[np.intp],
+    probabilities: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    classes: Sequence[str],
+) -> Measured:
+    return {
+        (MACRO, "auc"): macro_auc(labels, probabilities, weights),
+        (MACRO, "balanced_accuracy"): balanced_accuracy(labels, probabilities, weights),
+        **{(name, "auc"): class_auc(labels, probabilities, weights, k) for k, name in enumerate(classes)},
+    }

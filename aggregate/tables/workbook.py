@@ -1,0 +1,63 @@
+"""The .xlsx twins of the tables that clinicians open: the same cells, numbers as numbers, nothing runs."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from openpyxl import Workbook
+from openpyxl.cell import Cell, WriteOnlyCell
+from openpyxl.styles import Font
+from openpyxl.utils import get_column_letter
+from openpyxl.worksheet._write_only import WriteOnlyWorksheet
+
+from pipeline.files import written_whole
+from pipeline.tables import TableStyle
+
+SUFFIX = ".xlsx"
+_BOLD = Font(bold=True)
+_WIDEST = 40
+
+
+def write_workbook(
+    path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]], *, style: TableStyle | None = None
+) -> None:
+    """Write rows as a workbook of one sheet, whole or not at all, in the order given.
+
+    Numbers keep their digits and are shown with three; text stays text, also where it looks like a formula.
+    """
+    stamp = (style or TableStyle()).stamp
+    columns = [*columns, *stamp]
+    table = [[{**row, **stamp}[column] for column in columns] for row in rows]
+    book = Workbook(write_only=True)
+    sheet = book.create_sheet(path.stem[:31])
+    sheet.freeze_panes = "A2"
+    sheet.auto_filter.ref = f"A1:{get_column_letter(len(columns))}{len(table) + 1}"
+    for i, name in enumerate(columns):
+        longest = max([len(name), *(len(_shown(row[i])) for row in table)])
+        sheet.column_dimensions[get_column_letter(i + 1)].width = min(_WIDEST, longest + 2)
+    sheet.append([_cell(sheet, name, font=_BOLD) for name in columns])
+    for row in table:
+        sheet.append([_cell(sheet, value) for value in row])
+    with written_whole(path) as sibling:
+        book.save(sibling)
+
+
+def _cell(sheet: WriteOnlyWorksheet, value: object, *, font: Font | None = None) -> Cell | None:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    cell = WriteOnlyCell(sheet, value=value)
+    if isinstance(value, str):
+        cell.data_type = "s"
+    elif isinstance(value, float):
+        cell.number_format = "0.000"
+    if font is not None:
+        cell.font = font
+    return cell
+
+
+def _shown(value: object) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,51 @@
+"""From a prepared patient and its features to a bag."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from extract.config import ExtractConfig
+from extract.embed import PreparedPatient
+from pipeline.bags import Bag, BagHeader, Recipe
+
+
+def make_bag(
+    config: ExtractConfig, recipe: Recipe, prepared: PreparedPatient, features: NDArray[np.float32]
+) -> Bag:
+    """Join features, which run phase after phase and within it scale after scale, with what is known of them."""
+    names, scales = config.cohort.phases, tuple(config.extract.input.scales_mm)
+    phases = prepared.phases
+    counts = [len(phase) * len(scales) for phase in phases]
+
+    def column(name: str) -> NDArray[Any]:
+        return np.concatenate([np.tile(getattr(phase, name), len(scales)) for phase in phases])
+
+    scale = np.concatenate([np.repeat(np.arange(len(scales)), len(phase)) for phase in phases])
+    return Bag(
+        header=BagHeader(
+            patient_id=prepared.patient.patient_id,
+            phase_names=names,
+            phases_missing=prepared.missing,
+            scale_names=scales,
+            recipe=recipe,
+            sources={phase.phase: phase.source for phase in phases},
+            content_key=prepared.content_key,
+            tile_size_um=_side_mm(config, prepared) * 1000,
+            tile_size_px=config.extract.input.size_px,
+        ),
+        features=features,
+        phase=np.repeat([names.index(phase.phase) for phase in phases], counts).astype(np.int8),
+        slice_index=column("slice_index"),
+        z_mm=column("z_mm"),
+        tumour_area_mm2=column("tumour_area_mm2"),
+        lesion=column("lesion"),
+        scale=scale.astype(np.int8),
+    )
+
+
+def _side_mm(config: ExtractConfig, prepared: PreparedPatient) -> float:
+    """Return the side of the first scale; of a whole slice, the height of the first phase."""
+    side = next(iter(config.extract.input.scales_mm.values()))
+    first = prepared.phases[0]
+    return first.crops_hu.shape[1] * first.spacing_mm[0] if side == "whole" else side

@@ -1,0 +1,81 @@
+"""Content hashes of the files behind a cohort, remembered by size and time of change."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from extract.prepare import Fingerprint
+from extract.regions import RegionPlan
+from pipeline.errors import ImageError, MaskError, ScanError
+from pipeline.files import written_whole
+from pipeline.provenance import sha256_of_file, sha256_of_json
+
+
+class FileHashes:
+    """SHA-256 of files; a file whose size and time of change (to the nanosecond) are known is not read again."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._known: dict[str, list[object]] = {}
+        try:
+            self._known = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            self._known = {}  # no memory yet, or an unreadable one: every file is read
+
+    def sha256(self, path: Path) -> str:
+        """Return the hash of a file.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        resolved = path.resolve()
+        stat = resolved.stat()
+        size, changed, digest = self._known.get(str(resolved), [None, None, ""])
+        if (size, changed) != (stat.st_size, stat.st_mtime_ns):
+            digest = sha256_of_file(resolved)
+            self._known[str(resolved)] = [stat.st_size, stat.st_mtime_ns, digest]
+        return str(digest)
+
+    def save(self) -> None:
+        """Write the memory, whole or not at all."""
+        with written_whole(self.path) as sibling:
+            sibling.write_text(json.dumps(self._known, sort_keys=True), encoding="utf-8")
+
+
+def fingerprint(plan: RegionPlan, hashes: FileHashes) -> Fingerprint | ScanError:
+    """Return the hashes of the files behind a scan, or what is wrong with them."""
+    scan = plan.scan
+    who = {"patient_id": scan.patient_id, "phase": scan.phase}
+    try:
+        image = hashes.sha256(scan.image)
+    except OSError as error:
+        return ImageError(f"{scan.image}: expected an image file, found: {error.strerror}", **who)
+    masks = []
+    for name, path in plan.mask_files:
+        try:
+            masks.append((name, hashes.sha256(path)))
+        except OSError as error:
+            return MaskError(f"{path}: expected a mask file, found: {error.strerror}", **who)
+    if len(masks) == 1:
+        return Fingerprint(image, masks[0][1])
+    return Fingerprint(image, sha256_of_json([masks, plan.z_range_mm]))
+
+
+def shared_images(images: Mapping[tuple[str, str], str]) -> Mapping[tuple[str, str], str]:
+    """Find images that stand under more than one patient.
+
+    Args:
+        images: (patient_id, phase) -> hash.
+
+    Returns:
+        (patient_id, phase) -> another patient with the same image.
+    """
+    owners: dict[str, list[str]] = {}
+    for (patient_id, _), digest in images.items():
+        owners.setdefault(digest, []).append(patient_id)
+    found = {}
+    for (patient_id, phase), digest in images.items():
+        others = [other for other in owners[digest] if other != patient_id]
+        if others:
+            found[patient_id, phase] = others[0]
+    return found

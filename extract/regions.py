@@ -1,0 +1,131 @@
+"""The region of a scan that its slices are chosen and cropped by: tumour, organ, or a range of z."""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from extract.config import MasksSection, SlicesSection
+from extract.masks import Lesions, read_lesions
+from extract.volumes import Grid, VolumeError, VolumeFile
+from pipeline.cohort import Patient, Scan
+from pipeline.errors import CohortError
+
+DRAWN = "drawn"
+Range = tuple[float, float]
+Ranges = Mapping[tuple[str, str], Range]
+"""(patient_id, phase or empty) -> lowest and highest z in mm."""
+
+
+@dataclass(frozen=True)
+class RegionPlan:
+    """Where the region of one scan comes from.
+
+    Attributes:
+        scan: the scan whose slices are wanted.
+        drawn: the scan whose masks are used; another phase of the patient when they are propagated.
+        mask_source: `drawn`, `propagated:<phase>`, `organ`, `z_ranges`, or `none` where nothing was found.
+        z_range_mm: the slices to take when no mask is used.
+    """
+
+    scan: Scan
+    drawn: Scan
+    mask_source: str
+    z_range_mm: Range | None = None
+
+    @property
+    def mask_files(self) -> tuple[tuple[str, Path], ...]:
+        """(name, path) of every mask file that is read."""
+        if self.mask_source == "organ" and self.scan.liver_mask is not None:
+            return (("organ", self.scan.liver_mask),)
+        return self.drawn.masks if self.mask_source.startswith((DRAWN, "propagated:")) else ()
+
+
+def plan_region(
+    patient: Patient, phase: str, slices: SlicesSection, masks: MasksSection, ranges: Ranges
+) -> RegionPlan:
+    """Decide which mask or range stands for the region of one phase of a patient."""
+    scan = patient.scans[phase]
+    if slices.which == "organ":
+        return RegionPlan(scan, scan, "organ" if scan.liver_mask else "none")
+    if slices.which == "z_ranges":
+        found = ranges.get((patient.patient_id, phase), ranges.get((patient.patient_id, "")))
+        return RegionPlan(scan, scan, "z_ranges" if found else "none", found)
+    if scan.masks:
+        return RegionPlan(scan, scan, DRAWN)
+    for other in masks.propagate_from:
+        if other in patient.scans and patient.scans[other].masks:
+            return RegionPlan(scan, patient.scans[other], f"propagated:{other}")
+    return RegionPlan(scan, scan, "none")
+
+
+def read_region(plan: RegionPlan, image: VolumeFile, masks: MasksSection) -> Lesions:
+    """Read the region on the grid of the image.
+
+    Raises:
+        VolumeError: there is none, or it is empty, damaged or outside of the image.
+    """
+    if plan.mask_source == "none":
+        raise VolumeError(
+            f"line {plan.scan.line} of the cohort table has no mask; expected one, or [extract.masks] "
+            "propagate_from, or [extract.slices] which = 'organ' or 'z_ranges' with what it needs"
+        )
+    if plan.z_range_mm is not None:
+        return _planes_in(plan.z_range_mm, image)
+    lesions = read_lesions(plan.mask_files, plan.drawn, image)
+    propagated = plan.mask_source.startswith("propagated:")
+    return grown(lesions, image.grid, masks.margin_mm) if propagated and masks.margin_mm else lesions
+
+
+def grown(lesions: Lesions, grid: Grid, margin_mm: float) -> Lesions:
+    """Return the lesions with every voxel within `margin_mm` of one given to the nearest of them."""
+    spacing = np.array(grid.spacing_mm)
+    reach = np.ceil(margin_mm / spacing).astype(np.intp)
+    start = np.maximum(np.array(lesions.start) - reach, 0)
+    stop = np.minimum(np.array(lesions.start) + lesions.number.shape + reach, grid.shape)
+    before, after = np.array(lesions.start) - start, stop - lesions.start - lesions.number.shape
+    number = np.pad(lesions.number, list(zip(before.tolist(), after.tolist(), strict=True)))
+    distance, nearest = ndimage.distance_transform_edt(number == 0, sampling=spacing, return_indices=True)
+    near = np.where(distance <= margin_mm, number[tuple(nearest)], 0).astype(np.int16)
+    z, row, column = start.tolist()
+    return Lesions(near, (z, row, column), lesions.share_outside, lesions.resampled)
+
+
+def read_ranges(table: Path | None) -> Ranges:
+    """Read the table of z ranges; None gives none.
+
+    Raises:
+        CohortError: it is missing, lacks a column, or holds a number that is none.
+    """
+    if table is None:
+        return {}
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as stream:
+            return {
+                (row["patient_id"], row["phase"]): (float(row["z_from_mm"]), float(row["z_to_mm"]))
+                for row in csv.DictReader(stream)
+            }
+    except FileNotFoundError:
+        raise CohortError(f"{table}: no such table of z ranges") from None
+    except (KeyError, ValueError, TypeError) as error:
+        expected = "patient_id, phase, z_from_mm, z_to_mm"
+        raise CohortError(
+            f"{table}: expected columns {expected} and numbers in mm, found: {error}"
+        ) from error
+
+
+def _planes_in(z_range_mm: Range, image: VolumeFile) -> Lesions:
+    low, high = sorted(z_range_mm)
+    z_mm: NDArray[np.float32] = image.grid.z_mm()
+    inside = np.flatnonzero((z_mm >= low) & (z_mm <= high))
+    if not len(inside):
+        raise VolumeError(
+            f"{image.path}: expected slices within z {low:g} to {high:g} mm, found the image at z {z_mm.min():.0f} "
+            f"to {z_mm.max():.0f} mm"
+        )
+    number = np.ones((len(inside), *image.grid.shape[1:]), dtype=np.int16)
+    return Lesions(number, (int(inside[0]), 0, 0), 0.0, resampled=False)

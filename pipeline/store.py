@@ -1,0 +1,190 @@
+"""The slice store (contract 3): prepared slices of every patient as Zarr v3, before any windowing.
+
+    <name>/slices.zarr/                   group; attributes format = "phasemil-slices", format_version = 1
+        <patient_id>/                     group; attributes key, faults (phase -> reason), phases (columns, source)
+            <phase>/crops_hu              int16 (n, height, width), one chunk per slice, one shard per phase
+            <phase>/masks                 bool  (n, height, width)
+            <phase>/neighbours            int16 (n, 2, height, width), only for 2.5D
+
+A patient's group is whole or absent: it is written beside the store and renamed into it. The store can be
+deleted at any time; stage 1 rebuilds it from the scans.
+"""
+
+import json
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import ZstdCodec
+
+from pipeline.bags import Source
+from pipeline.errors import StoreError
+from pipeline.files import written_whole
+from pipeline.slices import PhaseSlices
+
+FORMAT = "phasemil-slices"
+VERSION = 1
+_COLUMNS = {
+    "slice_index": np.int32,
+    "z_mm": np.float32,
+    "tumour_area_mm2": np.float32,
+    "lesion": np.int16,
+}
+_IMAGES = ("crops_hu", "masks", "neighbours")
+
+
+@dataclass(frozen=True, eq=False)
+class StoredPatient:
+    """The prepared slices of one patient.
+
+    Attributes:
+        key: hash of the scans and of the settings that they were prepared with.
+        phases: in the order of preparation; at least one.
+        faults: phase -> why it could not be prepared.
+    """
+
+    key: str
+    phases: tuple[PhaseSlices, ...]
+    faults: Mapping[str, str] = field(default_factory=dict)
+
+
+class SliceStore:
+    """A folder of prepared slices."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def key_of(self, patient_id: str) -> str | None:
+        """Return the key that a patient's slices were stored with, or None where there are none."""
+        try:
+            return str(self._attributes(patient_id)["key"])
+        except (OSError, ValueError, KeyError):
+            return None
+
+    def read_phases(self, patient_id: str) -> Sequence[PhaseSlices]:
+        """Read the slices of one patient.
+
+        Raises:
+            StoreError: they are not in the store, or unreadable.
+        """
+        return self.read(patient_id).phases
+
+    def read(self, patient_id: str) -> StoredPatient:
+        """Read everything that is stored of one patient.
+
+        Raises:
+            StoreError: it is not in the store, or unreadable.
+        """
+        try:
+            attributes = self._attributes(patient_id)
+            phases = tuple(
+                _phase(self.folder / patient_id / name, name, about)
+                for name, about in attributes["phases"].items()
+            )
+            return StoredPatient(attributes["key"], phases, attributes["faults"])
+        except FileNotFoundError:
+            raise StoreError(
+                f"{self.folder}: no slices of patient {patient_id}; run stage 1 to store them"
+            ) from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StoreError(
+                f"{self.folder / patient_id}: unreadable slices: {error}; delete the folder"
+            ) from error
+
+    def write(self, patient_id: str, patient: StoredPatient) -> None:
+        """Store one patient, in the place of what was stored before."""
+        self._make_root()
+        partial = self.folder.with_name(f"{self.folder.name}.{uuid.uuid4().hex[:12]}.partial")
+        try:
+            for phase in patient.phases:
+                _write_images(partial / phase.phase, phase)
+            attributes = {
+                "key": patient.key,
+                "faults": dict(patient.faults),
+                "phases": {phase.phase: _about(phase) for phase in patient.phases},
+            }
+            (partial / "zarr.json").write_text(_group(attributes), encoding="utf-8")
+            _put_in_place(partial, self.folder / patient_id)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+    def _make_root(self) -> None:
+        path = self.folder / "zarr.json"
+        if not path.exists():
+            with written_whole(path) as sibling:
+                sibling.write_text(_group({"format": FORMAT, "format_version": VERSION}), encoding="utf-8")
+        about = json.loads(path.read_text(encoding="utf-8")).get("attributes", {})
+        if (about.get("format"), about.get("format_version")) != (FORMAT, VERSION):
+            raise StoreError(
+                f"{self.folder}: expected {FORMAT} version {VERSION}, found {about}; delete the folder"
+            )
+
+    def _attributes(self, patient_id: str) -> dict[str, Any]:
+        text = (self.folder / patient_id / "zarr.json").read_text(encoding="utf-8")
+        attributes: dict[str, Any] = json.loads(text)["attributes"]
+        return attributes
+
+
+def _group(attributes: Mapping[str, Any]) -> str:
+    return json.dumps({"zarr_format": 3, "node_type": "group", "attributes": attributes}, indent=1) + "\n"
+
+
+def _put_in_place(partial: Path, final: Path) -> None:
+    """Rename a folder; what stood in its place goes, unless another run is quicker."""
+    if final.exists():
+        old = partial.with_name(f"old-{partial.name}")
+        final.rename(old)
+        shutil.rmtree(old, ignore_errors=True)
+    try:
+        partial.rename(final)
+    except OSError:
+        if not final.exists():  # another run has put the same patient there in between
+            raise
+
+
+def _about(phase: PhaseSlices) -> Mapping[str, Any]:
+    columns: dict[str, Any] = {name: getattr(phase, name).tolist() for name in _COLUMNS}
+    columns["middle"] = None if phase.middle is None else phase.middle.tolist()
+    return {"columns": columns, "spacing_mm": list(phase.spacing_mm), "source": vars(phase.source)}
+
+
+def _write_images(folder: Path, phase: PhaseSlices) -> None:
+    (folder).mkdir(parents=True)
+    (folder / "zarr.json").write_text(_group({}), encoding="utf-8")
+    for name in _IMAGES:
+        images: NDArray[Any] | None = getattr(phase, name)
+        if images is not None:
+            zarr.create_array(
+                store=str(folder / name),
+                data=np.ascontiguousarray(images),
+                chunks=(1, *images.shape[1:]),
+                shards=images.shape,
+                compressors=ZstdCodec(level=1),
+            )
+
+
+def _phase(folder: Path, name: str, about: Mapping[str, Any]) -> PhaseSlices:
+    images = {n: _images(folder / n) for n in _IMAGES if n != "neighbours" or (folder / n).exists()}
+    columns = {n: np.array(about["columns"][n], dtype=dtype) for n, dtype in _COLUMNS.items()}
+    middle = about["columns"]["middle"]
+    row, column = about["spacing_mm"]
+    source = about["source"]
+    return PhaseSlices(
+        phase=name,
+        spacing_mm=(row, column),
+        source=Source(**{**source, "spacing_mm": tuple(source["spacing_mm"])}),
+        middle=None if middle is None else np.array(middle, dtype=np.int32),
+        **images,
+        **columns,
+    )
+
+
+def _images(folder: Path) -> NDArray[Any]:
+    images: NDArray[Any] = np.asarray(zarr.open_array(store=str(folder), mode="r")[...])
+    return images

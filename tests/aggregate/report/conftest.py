@@ -1,0 +1,116 @@
+"""A whole results folder, as both writers leave it, from bags that are drawn."""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from aggregate.explain.inputs import OutOfFoldModels
+from aggregate.explain.resampling import resampling_of
+from aggregate.explain.writing import Sink, write_clusters, write_model_explanations
+from aggregate.folds import Fold
+from aggregate.predictions import Predictions
+from aggregate.splits import write_splits
+from aggregate.statistics.config import StatisticsSection
+from aggregate.tables.performance import (
+    CONFUSION,
+    CONFUSION_COLUMNS,
+    PERFORMANCE,
+    PERFORMANCE_COLUMNS,
+    confusion_rows,
+    performance_rows,
+)
+from aggregate.tables.predictions import write_predictions
+from pipeline.tables import TableStyle, write_table
+
+CLASSES = ("HCC", "iCCA", "cHCC-CCA")
+
+
+@dataclass
+class Looker:
+    """Attends and votes by the first features."""
+
+    classes_: np.ndarray
+
+    def attention(self, bags):
+        weights = [np.exp(bag.features[:, 0].astype(float)) for bag in bags]
+        return [w / w.sum() for w in weights]
+
+    def instance_evidence(self, bags):
+        return [bag.features[:, :3].astype(float) for bag in bags]
+
+    def predict_proba(self, bags):
+        pooled = np.stack([bag.features[:, :3].mean(axis=0) for bag in bags])
+        return np.exp(pooled) / np.exp(pooled).sum(axis=1, keepdims=True)
+
+
+def record(**changes):
+    recipe = {
+        "encoder": "resnet18",
+        "layer": "penultimate",
+        "weights_name": "imagenet",
+        "weights_sha256": "ab" * 32,
+        "precision": "float32",
+        "preprocessing": {"crop_mm": 96.0},
+        "random_weights": False,
+    }
+    config = {
+        "cohort": {"classes": list(CLASSES), "phases": ["NC", "AP", "PVP", "DP"]},
+        "aggregate": {
+            "model": {"attention": {"kind": "attention_mil"}},
+            "splits": {"scheme": "stratified"},
+            "seed": 0,
+        },
+    }
+    base = {"name": "toy <1>", "created_utc": "2026-11-23T18:00:00+00:00", "recipe": recipe, "config": config}
+    return {**base, "fits": {"attention": ["k"] * 8}, "software": {"python": "3.11"}, **changes}
+
+
+def predictions_of(labels, rng, *, sure: float) -> Predictions:
+    def draw(strength):
+        logits = rng.normal(size=(2, len(labels), 3))
+        logits[:, np.arange(len(labels)), labels] += strength
+        return np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)
+
+    return Predictions(
+        classes=CLASSES,
+        patient_ids=tuple(f"p{i:03}" for i in range(len(labels))),
+        labels=np.asarray(labels, dtype=np.intp),
+        fold=np.tile(np.arange(len(labels)) % 4, (2, 1)),
+        probabilities={"attention": draw(sure), "bag_size": draw(0.0)},
+        n_slices=np.full(len(labels), 12, dtype=np.intp),
+        phases=("AP+PVP",) * len(labels),
+    )
+
+
+@pytest.fixture
+def write_results(tmp_path, bags_and_labels):
+    """Return a function that writes a folder of results and returns its path."""
+    bags, labels = bags_and_labels
+
+    def write(*, sure: float = 1.0, explained: bool = True, style: TableStyle | None = None, **changes):
+        rng = np.random.default_rng(7)
+        folder, settings = tmp_path / "toy", StatisticsSection(draws=200)
+        folder.mkdir()
+        (folder / "run.json").write_text(json.dumps(record(**changes)))
+        predictions = predictions_of(labels, rng, sure=sure)
+        resampling = resampling_of(predictions.labels, draws=200, seed=0)
+        write_predictions(folder, predictions, style=style)
+        rows = performance_rows(predictions, resampling.weights, settings)
+        write_table(folder / PERFORMANCE, PERFORMANCE_COLUMNS, rows, style=style)
+        write_table(folder / CONFUSION, CONFUSION_COLUMNS, confusion_rows(predictions), style=style)
+        everyone = np.arange(len(labels))
+        folds = [Fold(r, k, everyone[everyone % 4 != k][5:], everyone[everyone % 4 != k][:5],
+                      everyone[everyone % 4 == k]) for r in range(2) for k in range(4)]  # fmt: skip
+        write_splits(folder / "splits.csv", folds, predictions.patient_ids, style or TableStyle())
+        excluded = [{"patient_id": "p999", "phase": "", "stage": "cohort", "reason": "no label & no scan"}]
+        write_table(folder / "excluded.csv", tuple(excluded[0]), excluded, style=style)
+        if explained:
+            fitted = [(fold, Looker(np.arange(3))) for fold in folds]
+            inputs = OutOfFoldModels({"attention": fitted}, bags, predictions.labels, CLASSES)
+            write_model_explanations(Sink(folder, style), inputs, resampling)
+            write_clusters(Sink(folder, style), inputs, seed=0)
+        return folder
+
+    return write

@@ -1,0 +1,146 @@
+"""The page: every section, one file, no network, and nothing that a browser complains of."""
+
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import pytest
+
+from aggregate.report.page import SECTIONS, write_report
+from pipeline.errors import ResultsError
+from pipeline.tables import TableStyle, read_table
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+class Outline(HTMLParser):
+    """Collects what the tests ask of a page."""
+
+    def __init__(self):
+        super().__init__()
+        self.sections, self.ids, self.links, self.sources, self.open = [], [], [], [], []
+        self.scripts = self.drawings = 0
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        if tag == "section":
+            self.sections.append(found["id"])
+        self.ids += [found["id"]] if "id" in found else []
+        self.links += [found["href"]] if tag == "a" else []
+        self.sources += [
+            value for name, value in attrs if name in ("src", "data", "xlink:href", "href") and value
+        ]
+        self.scripts += tag == "script"
+        self.drawings += tag == "svg"
+        if tag not in ("meta", "link", "br", "img"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if self.open and self.open[-1] == tag:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def outline(path) -> Outline:
+    parser = Outline()
+    parser.feed(path.read_text(encoding="utf-8"))
+    assert not parser.open
+    return parser
+
+
+def test_every_section_is_there_in_order_and_linked(write_results):
+    page = outline(write_report(write_results()))
+    assert tuple(page.sections) == SECTIONS
+    assert [link.removeprefix("#") for link in page.links] == list(SECTIONS)
+    assert page.drawings >= 8
+
+
+def test_the_sections_are_there_without_explanations_and_say_what_is_missing(write_results):
+    path = write_report(write_results(explained=False))
+    assert tuple(outline(path).sections) == SECTIONS
+    assert "Attention: not available, since no explanations were written" in path.read_text(encoding="utf-8")
+
+
+def test_the_page_needs_no_network_and_runs_no_script(write_results):
+    path = write_report(write_results())
+    page = outline(path)
+    assert all(source.startswith(("#", "data:")) for source in page.sources)
+    assert page.scripts == 0
+    text = re.sub(r'xmlns(:\w+)?="[^"]*"', "", path.read_text(encoding="utf-8"))
+    assert "http" not in re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
+    assert "@import" not in text
+
+
+def test_no_two_elements_share_an_identifier_and_every_reference_has_its_target(write_results):
+    path = write_report(write_results())
+    ids = outline(path).ids
+    assert len(ids) == len(set(ids))
+    text = path.read_text(encoding="utf-8")
+    assert set(re.findall(r"url\(#([^)]+)\)", text)) <= set(ids)
+    assert set(re.findall(r'href="#([^"]+)"', text)) <= set(ids)
+
+
+def test_names_from_the_user_are_escaped(write_results):
+    text = write_report(write_results()).read_text(encoding="utf-8")
+    assert "toy &lt;1&gt;" in text
+    assert "no label &amp; no scan" in text
+
+
+def test_every_figure_also_lies_in_figures_as_a_drawing_of_its_own(write_results):
+    folder = write_results()
+    write_report(folder)
+    names = {path.stem for path in (folder / "figures").glob("*.svg")}
+    assert {"performance", "roc", "precision_recall", "confusion", "enrichment", "phase_value"} <= names
+    head = (folder / "figures" / "roc.svg").read_text(encoding="utf-8")[:400]
+    assert 'xmlns="http://www.w3.org/2000/svg"' in head
+
+
+def test_the_report_is_the_same_every_time(write_results):
+    folder = write_results()
+    first = write_report(folder).read_bytes()
+    assert write_report(folder).read_bytes() == first
+
+
+def test_tables_of_another_locale_give_the_same_page(write_results, tmp_path):
+    plain = write_report(write_results()).read_text(encoding="utf-8")
+    shutil.move(tmp_path / "toy", tmp_path / "plain")
+    comma = {"separator": ";", "decimal": ","}
+    folder = write_results(style=TableStyle(";", ","))
+    record = (folder / "run.json").read_text()
+    (folder / "run.json").write_text(
+        record.replace('"seed": 0', f'"seed": 0, "tables": {comma}'.replace("'", '"'))
+    )
+    assert write_report(folder).read_text(encoding="utf-8") == plain
+
+
+def test_the_checklists_are_written_too(write_results):
+    folder = write_results()
+    write_report(folder)
+    rows = read_table(folder / "checklist.csv")
+    assert [row["item"] for row in rows if row["standard"] == "CLAIM 2024"] == [str(i) for i in range(1, 45)]
+    assert len([row for row in rows if row["standard"] == "TRIPOD+AI"]) == 52
+
+
+def test_a_folder_that_no_run_wrote_is_refused(tmp_path):
+    with pytest.raises(ResultsError, match=r"run\.json: expected the record of a run"):
+        write_report(tmp_path)
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
+@pytest.mark.parametrize("width", [800, 1280])
+def test_a_browser_shows_every_section_and_has_nothing_to_complain_of(write_results, tmp_path, width):
+    page = write_report(write_results())
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+             "--disable-background-networking", "--disable-component-update", "--disable-sync",
+             f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},900",
+             "--enable-logging=stderr", "--dump-dom", page.as_uri()]  # fmt: skip
+    done = subprocess.run([BROWSER, *flags], capture_output=True, text=True, timeout=120, check=True)
+    parser = Outline()
+    parser.handle_endtag = lambda tag: None
+    parser.feed(done.stdout)
+    assert tuple(parser.sections) == SECTIONS
+    assert [line for line in done.stderr.splitlines() if "CONSOLE" in line] == []

@@ -1,0 +1,78 @@
+from itertools import combinations
+
+import pytest
+from statsmodels.stats.multitest import multipletests
+
+from aggregate.statistics.config import ComparisonSection, StatisticsSection
+from aggregate.tables.comparisons import COMPARISONS_COLUMNS, comparison_rows, model_pairs
+from aggregate.tables.performance import performance_rows
+from pipeline.errors import ConfigError
+
+
+@pytest.fixture
+def rows(predictions, weights, settings):
+    return list(comparison_rows(predictions, weights, settings))
+
+
+def test_every_pair_has_every_class_metric_and_test_once(rows):
+    assert all(tuple(row) == COMPARISONS_COLUMNS for row in rows)
+    keys = [(r["model_a"], r["model_b"], r["class"], r["metric"], r["test"]) for r in rows]
+    assert len(set(keys)) == len(keys) == 6 * (2 * 2 + 3 * 3)
+
+
+def test_the_primary_comparison_comes_first_and_alone(rows):
+    first = rows[0]
+    assert (first["model_a"], first["model_b"], first["class"]) == ("boosting", "attention", "macro")
+    assert (first["metric"], first["test"]) == ("auc", "paired patient bootstrap")
+    assert first["n_comparisons"] == 1
+    assert first["p_adjusted"] == first["p_value"]
+    assert [row["primary"] for row in rows] == ["yes"] + ["no"] * (len(rows) - 1)
+
+
+def test_the_others_are_adjusted_among_those_of_the_same_kind(rows):
+    family = [
+        r
+        for r in rows
+        if r["primary"] == "no" and (r["class"], r["metric"], r["test"]) == ("HCC", "auc", "DeLong")
+    ]
+    assert {row["n_comparisons"] for row in family} == {6}
+    p_values = [0.00005 if isinstance(row["p_value"], str) else row["p_value"] for row in family]
+    expected = multipletests(p_values, method="holm")[1]
+    for row, p in zip(family, expected, strict=True):
+        assert row["p_adjusted"] == (pytest.approx(p) if p >= 0.0001 else "<0.0001") or p < 0.001
+
+
+def test_the_difference_is_that_of_the_performance_table(predictions, weights, settings, rows):
+    found = {
+        (r["model"], r["class"], r["metric"]): r["estimate"]
+        for r in performance_rows(predictions, weights, settings)
+    }
+    for row in rows:
+        if row["test"] != "Nadeau-Bengio corrected t":
+            a, b = (found[row[m], row["class"], row["metric"]] for m in ("model_a", "model_b"))
+            assert row["difference"] == pytest.approx(a - b)
+
+
+def test_without_a_primary_comparison_all_pairs_are_compared():
+    models = ("a", "b", "c")
+    assert model_pairs(models, StatisticsSection()) == list(combinations(models, 2))
+
+
+def test_pairs_can_be_limited_to_the_primary_models():
+    settings = StatisticsSection(
+        primary=ComparisonSection(model_a="c", model_b="a"), compare="primary_models"
+    )
+    pairs = model_pairs(("a", "b", "c", "d", "e"), settings)
+    assert pairs[0] == ("c", "a")
+    assert {frozenset(pair) for pair in pairs} == {
+        frozenset(pair) for pair in ("ca", "ab", "ad", "ae", "bc", "cd", "ce")
+    }
+
+
+@pytest.mark.parametrize(
+    ("model_a", "message"), [("x", "names model 'x'; expected one of a, b"), ("b", "'b' with itself")]
+)
+def test_a_primary_comparison_that_cannot_be_is_refused(model_a, message):
+    settings = StatisticsSection(primary=ComparisonSection(model_a=model_a, model_b="b"))
+    with pytest.raises(ConfigError, match=message):
+        model_pairs(("a", "b"), settings)

@@ -1,0 +1,133 @@
+import csv
+from dataclasses import replace
+
+import pytest
+from openpyxl import load_workbook
+
+from aggregate.cohort_facts import CohortFacts
+from aggregate.tables.catalogue import CATALOGUE
+from aggregate.tables.write import TWINS, rebuild_tables, write_tables
+from pipeline.errors import ResultsError
+from pipeline.tables import TableStyle, read_columns, read_table
+
+WRITTEN = {
+    "predictions.csv", "cohort.csv", "tune_predictions.csv", "performance.csv", "comparisons.csv", "confusion.csv",
+    "calibration.csv", "thresholds.csv", "decision_curve.csv", "subgroups.csv", "confounders.csv", "columns.csv",
+}  # fmt: skip
+STAMPED = TableStyle(stamp={"weights": "resnet18 (imagenet)"})
+
+
+@pytest.fixture
+def folder(tmp_path, predictions, cohort, settings, tuning):
+    write_tables(tmp_path, predictions, cohort, settings, STAMPED, tuning=tuning)
+    return tmp_path
+
+
+def test_every_table_is_written_with_its_twin(folder):
+    assert {path.name for path in folder.glob("*.csv")} == WRITTEN
+    assert {path.name for path in folder.glob("*.xlsx")} == {name.replace(".csv", ".xlsx") for name in TWINS}
+    assert not list(folder.glob("*.partial"))
+
+
+def test_tables_are_rebuilt_from_the_files_to_the_byte(folder, settings):
+    first = {path.name: path.read_bytes() for path in folder.glob("*.csv")}
+    for path in folder.iterdir():
+        if path.name not in ("predictions.csv", "cohort.csv", "tune_predictions.csv"):
+            path.unlink()
+    rebuild_tables(folder, settings, STAMPED)
+    assert {path.name: path.read_bytes() for path in folder.glob("*.csv")} == first
+
+
+def test_no_cell_is_nan_and_whoever_is_not_estimable_says_why(folder):
+    for path in folder.glob("*.csv"):
+        for row in read_table(path):
+            assert not {"nan", "inf", "-inf"} & {cell.lower() for cell in row.values()}, (path.name, row)
+            if "not estimable" in row.values():
+                reasons = [row.get(name, "") for name in ("ci_method", "note", "chosen_on")]
+                single_repeat = row.get("sd_over_repeats") == "not estimable"
+                assert single_repeat or any("not estimable: " in reason for reason in reasons), (
+                    path.name,
+                    row,
+                )
+
+
+def test_every_column_is_explained_in_order(folder):
+    found = [(row["file"], row["column"]) for row in read_table(folder / "columns.csv")]
+    files = [entry.file for entry in CATALOGUE if (folder / entry.file).exists()]
+    assert found == [(file, column) for file in files for column in read_columns(folder / file)]
+    assert {row["meaning"] for row in read_table(folder / "columns.csv")}.isdisjoint({""})
+
+
+def test_every_row_names_the_weights(folder):
+    for path in folder.glob("*.csv"):
+        if path.name != "columns.csv":
+            assert {row["weights"] for row in read_table(path)} == {"resnet18 (imagenet)"}, path.name
+
+
+def test_a_twin_holds_the_same_cells(folder):
+    for name in TWINS:
+        rows = read_table(folder / name)
+        header, *body = load_workbook((folder / name).with_suffix(".xlsx")).active.iter_rows(values_only=True)
+        assert list(header) == list(rows[0])
+        assert [[same_text(*pair) for pair in zip(cells, row.values(), strict=True)]
+                for cells, row in zip(body, rows, strict=True)] == [list(row.values()) for row in rows]  # fmt: skip
+
+
+def same_text(value, text):
+    """Return the text where a cell of a workbook holds the number or the words that it stands for."""
+    if isinstance(value, int | float):
+        return text if float(text) == pytest.approx(value, abs=1e-6) else value
+    return value or ""
+
+
+def test_nothing_in_a_twin_is_a_formula(tmp_path, predictions, cohort, settings):
+    evil = '=HYPERLINK("http://x")'
+    changed = CohortFacts(tuple(replace(p, centre=evil) for p in cohort.patients))
+    write_tables(tmp_path, predictions, changed, settings)
+    sheet = load_workbook(tmp_path / "cohort.xlsx").active
+    assert sheet.cell(2, 3).value == evil
+    assert sheet.cell(2, 3).data_type == "s"
+    with (tmp_path / "cohort.csv").open(newline="") as stream:
+        assert next(csv.DictReader(stream))["centre"] == f"'{evil}"
+
+
+def test_a_decimal_comma_changes_no_number(tmp_path, folder, predictions, cohort, settings, tuning):
+    style = TableStyle(separator=";", decimal=",", stamp=STAMPED.stamp)
+    write_tables(tmp_path / "de", predictions, cohort, settings, style, tuning=tuning)
+    for name in ("performance.csv", "thresholds.csv", "subgroups.csv"):
+        german = read_table(tmp_path / "de" / name, style=style)
+        plain = read_table(folder / name)
+        assert len(german) == len(plain)
+        for ours, theirs in zip(german, plain, strict=True):
+            for column in ("estimate", "ci_low", "threshold", "n"):
+                assert ours.get(column, "").replace(",", ".") == theirs.get(column, "")
+
+
+def test_a_patient_without_facts_is_named(tmp_path, predictions, cohort, settings):
+    with pytest.raises(ResultsError, match="patient 044 has predictions and no row"):
+        write_tables(tmp_path, predictions, CohortFacts(cohort.patients[:-1]), settings)
+
+
+def test_facts_in_another_order_give_the_same_estimates(
+    tmp_path, folder, predictions, cohort, settings, tuning
+):
+    turned = CohortFacts(cohort.patients[::-1])
+    write_tables(tmp_path / "turned", predictions, turned, settings, STAMPED, tuning=tuning)
+    for name in ("subgroups.csv", "confounders.csv"):
+        assert (tmp_path / "turned" / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_two_classes_fill_every_table(tmp_path, predictions, cohort, settings):
+    binary = replace(
+        predictions,
+        classes=("HCC", "other"),
+        labels=(predictions.labels > 0).astype(predictions.labels.dtype),
+        probabilities={
+            name: p[:, :, :2] / p[:, :, :2].sum(axis=2, keepdims=True)
+            for name, p in predictions.probabilities.items()
+        },
+    )
+    write_tables(tmp_path, binary, cohort, settings)
+    rows = {(r["model"], r["class"], r["metric"]): r for r in read_table(tmp_path / "performance.csv")}
+    assert rows["attention", "macro", "auc"]["estimate"] == rows["attention", "HCC", "auc"]["estimate"]
+    assert not any(" vs " in key[1] for key in rows)

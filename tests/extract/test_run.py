@@ -1,0 +1,150 @@
+"""Laws of a run: policies, the slice store, what is done stays done."""
+
+import os
+
+import numpy as np
+import pytest
+
+from extract.encoders import load_encoder
+from extract.selftest import TOLERANCE, check_precision
+from pipeline.bags import read_bag
+from pipeline.errors import WeightsError
+from pipeline.store import SliceStore
+
+
+def two_phases(playground) -> None:
+    playground.add("both", "AP")
+    playground.add("both", "PVP")
+    playground.add("one", "AP")
+
+
+@pytest.mark.parametrize(
+    ("policy", "kept"),
+    [
+        ("'keep'", {"both", "one"}),
+        ("{ require = ['AP'] }", {"both", "one"}),
+        ("{ require = ['PVP'] }", {"both"}),
+    ],
+)
+def test_the_policy_for_missing_phases_drops_whom_it_says(playground, command, policy, kept):
+    two_phases(playground)
+    code, _ = command("run", playground.configure(), f"missing_phases={policy}")
+    assert {path.stem for path in playground.bags.glob("*.h5")} == kept
+    assert code == 0  # a choice of the configuration is no fault
+    assert {patient for patient, _ in playground.excluded()} == {"both", "one"} - kept
+
+
+def test_drop_wants_every_phase_of_the_configuration(playground, command):
+    two_phases(playground)
+    command("run", playground.configure(), "missing_phases='drop'", 'cohort.phases=["AP", "PVP"]')
+    assert [path.stem for path in playground.bags.glob("*.h5")] == ["both"]
+    assert (
+        "lacks phase PVP (no scan in the cohort table); missing_phases is drop"
+        in playground.excluded()["one", ""]
+    )
+
+
+def test_a_bag_of_a_patient_who_is_left_out_now_is_set_aside(playground, command):
+    two_phases(playground)
+    config = playground.configure()
+    command("run", config)
+    command("run", config, "missing_phases={ require = ['PVP'] }")
+    assert not (playground.bags / "one.h5").exists()
+    assert (playground.bags / "one.h5.stale").exists()
+
+
+def destroy_scans(playground) -> None:
+    """Fill every NIfTI with zeros, behind its old size and time of change."""
+    for path in playground.folder.glob("*.nii.gz"):
+        stat = path.stat()
+        path.write_bytes(bytes(stat.st_size))
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def test_a_second_encoder_reads_no_nifti(playground, command):
+    two_phases(playground)
+    config = playground.configure()
+    shared = f"store_folder={playground.folder / 'slices.zarr'}"
+    command("run", config, "encoder=resnet18", f"output={playground.folder / 'fresh'}", "store=false")
+    command("run", config, shared)
+    destroy_scans(playground)
+    code, _ = command("run", config, shared, "encoder=resnet18", f"output={playground.folder / 'second'}")
+    assert code == 0
+    for name in ("both.h5", "one.h5"):
+        fresh, second = (
+            read_features(playground.folder / run / "bags" / name) for run in ("fresh", "second")
+        )
+        assert fresh.tobytes() == second.tobytes()
+
+
+def read_features(path) -> np.ndarray:
+    return read_bag(path).features
+
+
+def test_another_window_starts_from_the_store_but_another_crop_does_not(playground, command):
+    playground.add("p")
+    config = playground.configure()
+    command("run", config)
+    store = SliceStore(playground.folder / "out" / "slices.zarr")
+    key = store.key_of("p")
+    command("run", config, "input.windows=[[60, 150]]")
+    assert store.key_of("p") == key
+    command("run", config, "input.scales_mm={ wide = 30 }")
+    assert store.key_of("p") != key
+    assert store.read_phases("p")[0].crops_hu.shape == (5, 30, 30)
+
+
+def test_a_store_that_was_damaged_is_made_anew(playground, command):
+    playground.add("p")
+    config = playground.configure()
+    command("run", config)
+    expected = playground.bag("p").features
+    (playground.bags / "p.h5").unlink()
+    for shard in (playground.folder / "out" / "slices.zarr" / "p").rglob("c/**/*"):
+        if shard.is_file():
+            shard.write_bytes(b"rubbish")
+    code, printed = command("run", config)
+    assert code == 0
+    assert "unreadable slices" in printed
+    assert playground.bag("p").features.tobytes() == expected.tobytes()
+
+
+def test_the_same_image_under_two_patients_is_refused_unless_allowed(playground, command):
+    playground.add("p", seed=1)
+    playground.add("q", seed=1)
+    playground.add("r", seed=2)
+    config = playground.configure()
+    code, printed = command("run", config)
+    assert code == 2
+    assert "found the same image under patient q" in printed
+    assert [path.stem for path in playground.bags.glob("*.h5")] == ["r"]
+    assert command("run", config, "shared_images=allow")[0] == 0
+
+
+def test_a_bag_that_cannot_be_read_is_written_again(playground, command):
+    playground.add("p")
+    config = playground.configure()
+    command("run", config)
+    (playground.bags / "p.h5").write_bytes(b"half a bag")
+    command("run", config)
+    assert len(playground.bag("p")) == 5
+
+
+def test_the_self_test_passes_in_bfloat16_and_stops_a_drift(monkeypatch):
+    encoder = load_encoder("resnet18", "random:0", precision="bfloat16", device="cpu")
+    assert 0 < check_precision(encoder, 64) < TOLERANCE["bfloat16"]
+    monkeypatch.setitem(TOLERANCE, "bfloat16", 1e-9)
+    with pytest.raises(WeightsError, match="expected bfloat16 within 1e-09 of float32"):
+        check_precision(encoder, 64)
+
+
+def test_bfloat16_features_lie_within_the_tolerance_of_float32(playground, command):
+    playground.add("p")
+    config = playground.configure()
+    command("run", config, "encoder=resnet18")
+    exact = playground.bag("p").features
+    command("run", config, "encoder=resnet18", "precision=bfloat16")
+    rounded = playground.bag("p").features
+    apart = np.linalg.norm(exact - rounded, axis=1) / np.linalg.norm(exact, axis=1)
+    assert apart.max() < TOLERANCE["bfloat16"]
+    assert not np.array_equal(exact, rounded)

@@ -1,0 +1,94 @@
+"""The slice store keeps slices as they are, whole or not at all."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+import zarr
+
+from pipeline.bags import Source
+from pipeline.errors import StoreError
+from pipeline.slices import PhaseSlices
+from pipeline.store import SliceStore, StoredPatient
+
+
+def draw(phase: str, n: int, *, neighbours: bool = False) -> PhaseSlices:
+    rng = np.random.default_rng(n)
+    crops = rng.integers(-1024, 3000, size=(n, 20, 24), dtype=np.int16)
+    return PhaseSlices(
+        phase=phase,
+        crops_hu=crops,
+        masks=crops > 0,
+        spacing_mm=(0.7, 0.71),
+        slice_index=np.arange(n, dtype=np.int32),
+        z_mm=rng.normal(size=n).astype(np.float32),
+        tumour_area_mm2=rng.random(n).astype(np.float32),
+        lesion=np.ones(n, dtype=np.int16),
+        source=Source("a.nii.gz", "i", "m", "drawn", (0.7, 0.71, 1.3), 90),
+        middle=np.full((n, 2), 7, dtype=np.int32) if neighbours else None,
+        neighbours=np.stack([crops, crops], axis=1) if neighbours else None,
+    )
+
+
+@pytest.fixture
+def stored() -> StoredPatient:
+    return StoredPatient("key", (draw("AP", 3), draw("DP", 5, neighbours=True)), {"NC": "an empty mask"})
+
+
+def test_what_is_read_equals_what_was_written(tmp_path, stored):
+    store = SliceStore(tmp_path / "slices.zarr")
+    store.write("007", stored)
+    back = store.read("007")
+    assert (back.key, dict(back.faults)) == (stored.key, stored.faults)
+    for a, b in zip(stored.phases, back.phases, strict=True):
+        for name in (f.name for f in fields(PhaseSlices)):
+            x, y = getattr(a, name), getattr(b, name)
+            if isinstance(x, np.ndarray):
+                assert x.dtype == y.dtype, name
+                np.testing.assert_array_equal(x, y)
+            else:
+                assert x == y, name
+
+
+def test_it_is_a_sharded_zarr_that_others_can_open(tmp_path, stored):
+    SliceStore(tmp_path / "slices.zarr").write("007", stored)
+    array = zarr.open_group(str(tmp_path / "slices.zarr"), mode="r")["007/AP/crops_hu"]
+    assert array.metadata.zarr_format == 3
+    assert array.shards == (3, 20, 24)
+    np.testing.assert_array_equal(array[1], stored.phases[0].crops_hu[1])
+
+
+def test_a_patient_is_replaced_and_nothing_is_left_over(tmp_path, stored):
+    store = SliceStore(tmp_path / "slices.zarr")
+    store.write("007", stored)
+    store.write("007", replace(stored, key="other", phases=stored.phases[:1]))
+    assert store.key_of("007") == "other"
+    assert [phase.phase for phase in store.read_phases("007")] == ["AP"]
+    assert [path.name for path in tmp_path.iterdir()] == ["slices.zarr"]
+
+
+def test_a_patient_that_is_not_there_is_named(tmp_path):
+    store = SliceStore(tmp_path / "slices.zarr")
+    assert store.key_of("007") is None
+    with pytest.raises(StoreError, match="no slices of patient 007; run stage 1"):
+        store.read("007")
+
+
+def test_a_damaged_patient_is_told(tmp_path, stored):
+    store = SliceStore(tmp_path / "slices.zarr")
+    store.write("007", stored)
+    (shard,) = (
+        p for p in (tmp_path / "slices.zarr" / "007" / "AP" / "crops_hu" / "c").rglob("*") if p.is_file()
+    )
+    shard.write_bytes(b"rubbish")
+    with pytest.raises(StoreError, match="007: unreadable slices"):
+        store.read("007")
+
+
+def test_a_store_of_another_version_is_refused(tmp_path, stored):
+    store = SliceStore(tmp_path / "slices.zarr")
+    store.write("007", stored)
+    root = tmp_path / "slices.zarr" / "zarr.json"
+    root.write_text(root.read_text().replace('"format_version": 1', '"format_version": 2'))
+    with pytest.raises(StoreError, match="expected phasemil-slices version 1"):
+        store.write("008", stored)

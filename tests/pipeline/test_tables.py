@@ -1,0 +1,83 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.errors import ResultsError
+from pipeline.tables import TableStyle, format_cell, read_columns, read_table, write_table
+
+GERMAN = TableStyle(separator=";", decimal=",")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.5, "0.500000"),
+        (np.float32(0.25), "0.250000"),
+        (-1.0, "-1.000000"),
+        (-1e-12, "0.000000"),
+        (7, "7"),
+        (None, ""),
+        (math.nan, ""),
+        ("HCC", "HCC"),
+        ("=1+1", "'=1+1"),
+        ("@cmd", "'@cmd"),
+        ("-2", "'-2"),
+        (True, "True"),
+    ],
+)
+def test_cells(value, text):
+    assert format_cell(value, TableStyle()) == text
+
+
+def test_a_decimal_comma_is_for_numbers_only():
+    assert format_cell(0.5, GERMAN) == "0,500000"
+    assert format_cell("v1.5", GERMAN) == "v1.5"
+
+
+@settings(max_examples=25)
+@given(
+    st.lists(
+        st.tuples(st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\r\x00")), st.integers())
+    )
+)
+def test_any_text_comes_back(tmp_path_factory, cells):
+    path = tmp_path_factory.mktemp("table") / "t.csv"
+    for style in (TableStyle(), GERMAN):
+        write_table(path, ("a", "b"), [{"a": a, "b": b} for a, b in cells], style=style)
+        assert [(row["a"], int(row["b"])) for row in read_table(path, style=style)] == [
+            (a, b) for a, b in cells
+        ]
+
+
+def test_the_order_of_columns_and_rows_is_kept(tmp_path):
+    write_table(tmp_path / "t.csv", ("b", "a"), [{"a": 1, "b": 2}, {"a": 0, "b": 9}])
+    assert (tmp_path / "t.csv").read_bytes() == b"b,a\n2,1\n9,0\n"
+
+
+def test_a_column_whose_name_is_a_formula_is_neutralised_and_comes_back(tmp_path):
+    write_table(tmp_path / "t.csv", ("=a",), [{"=a": 1}])
+    assert (tmp_path / "t.csv").read_text() == "'=a\n1\n"
+    assert read_columns(tmp_path / "t.csv") == ["=a"]
+    assert read_table(tmp_path / "t.csv") == [{"=a": "1"}]
+
+
+def test_a_stamp_stands_at_the_end_of_every_row(tmp_path):
+    write_table(tmp_path / "t.csv", ("a",), [{"a": 1}, {"a": 2}], style=TableStyle(stamp={"weights": "w"}))
+    assert [row["weights"] for row in read_table(tmp_path / "t.csv")] == ["w", "w"]
+    assert read_columns(tmp_path / "t.csv") == ["a", "weights"]
+
+
+@pytest.mark.parametrize("row", [{"a": 1}, {"a": 1, "b": 2, "c": 3}])
+def test_a_row_that_does_not_fit_leaves_no_file(tmp_path, row):
+    with pytest.raises(ResultsError, match="are missing or not expected"):
+        write_table(tmp_path / "t.csv", ("a", "b"), [row])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("read", [read_table, read_columns])
+def test_a_missing_table_is_named(tmp_path, read):
+    with pytest.raises(ResultsError, match=r"t\.csv: no such table"):
+        read(tmp_path / "t.csv")
