@@ -10,7 +10,7 @@ from aggregate.experiment import Run, cross_validate_all
 from aggregate.explain.inputs import ExplainableModel, OutOfFoldModels
 from aggregate.explain.phase_value import Evaluate
 from aggregate.explain.resampling import resampling_of
-from aggregate.explain.writing import Retrain, Sink, write_clusters, write_model_explanations
+from aggregate.explain.writing import Retrain, Sink, write_clusters, write_concepts, write_model_explanations
 from aggregate.folds import Fold
 from aggregate.models.base import Attends, GivesEvidence
 from aggregate.models.registry import load_model, model_class
@@ -18,6 +18,7 @@ from aggregate.phase_views import retrained_probabilities
 from aggregate.splits import fold_of_test
 from aggregate.study import Study
 from pipeline.errors import ResultsError
+from pipeline.store import SliceStore
 from pipeline.tables import TableStyle
 
 
@@ -33,6 +34,13 @@ def explain_run(run: Run, style: TableStyle, *, retrain: bool) -> list[str]:
         run.study.labels, draws=settings.draws, seed=settings.seed, confidence=settings.confidence
     )
     write_model_explanations(sink, inputs, resampling, retrain=_retraining(run) if retrain else None)
+    store = SliceStore(run.config.slice_store)
+    lacking = [name for name in run.study.patient_ids if store.key_of(name) is None]
+    if lacking:
+        return [
+            f"{store.folder} lacks {len(lacking)} patients, such as {lacking[0]}: concepts are not written"
+        ]
+    write_concepts(sink, inputs, run.predictions, resampling, store.read_phases)
     return []
 
 

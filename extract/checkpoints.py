@@ -110,7 +110,15 @@ def read_checkpoint(architecture: Architecture, path: Path) -> Checkpoint:
         WeightsNotFoundError: there is no such file.
         WeightsError: it is not a file of tensors, or belongs to another architecture.
     """
-    state = read_state(path)
+    return checkpoint_of_state(architecture, path, read_state(path))
+
+
+def checkpoint_of_state(architecture: Architecture, path: Path, state: Mapping[str, Tensor]) -> Checkpoint:
+    """Describe tensors that were read from a weight file, as weights of an architecture.
+
+    Raises:
+        WeightsError: the card beside the file says that it belongs to another architecture.
+    """
     card = path.with_suffix(CARD_SUFFIX)
     description = read_card(card) if card.exists() else describe_keys(architecture.name, state)
     if description.architecture != architecture.name:

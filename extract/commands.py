@@ -29,14 +29,11 @@ application.command()(phantom)
 def run(config: ConfigArgument, overrides: OverridesArgument = None) -> None:
     """Embed the cohort into bags; what is already done is skipped, what cannot be used lands in excluded.csv."""
     # Heavy imports wait until a command needs them, so that --help answers at once.
-    from extract.config import ExtractConfig  # noqa: PLC0415
+    from extract.config import load_extract_config  # noqa: PLC0415
     from extract.run import run_extraction  # noqa: PLC0415
-    from pipeline.config import load_config  # noqa: PLC0415
 
     console = Console(stderr=True)
-    tables = ExtractConfig.model_fields
-    full = [o if o.partition(".")[0].partition("=")[0] in tables else f"extract.{o}" for o in overrides or ()]
-    settings = load_config(config, ExtractConfig, overrides=full)
+    settings = load_extract_config(config, overrides or ())
     result = run_extraction(settings, console)
     console.print(
         f"{len(result.written)} bags written ({result.n_slices} slices), {len(result.skipped)} done before: "
@@ -49,6 +46,34 @@ def run(config: ConfigArgument, overrides: OverridesArgument = None) -> None:
         console.print(f"{len(result.exclusions)} exclusions with their reasons: {table}", soft_wrap=True)
     if result.n_faults:
         raise typer.Exit(2)
+
+
+@application.command()
+def check(config: ConfigArgument, overrides: OverridesArgument = None) -> None:
+    """Read the whole cohort, embed nothing, and write cohort_check.csv; exit code 2 when a scan cannot be used."""
+    from extract.check import check_cohort, has_errors  # noqa: PLC0415
+    from extract.config import load_extract_config  # noqa: PLC0415
+
+    reports = check_cohort(load_extract_config(config, overrides or ()), Console(stderr=True))
+    if has_errors(reports):
+        raise typer.Exit(2)
+
+
+@application.command()
+def encoders(
+    verify: Annotated[
+        Path | None,
+        typer.Option(help="Weight file: say what it is, its SHA-256, and which encoders it fits."),
+    ] = None,
+) -> None:
+    """List the encoders, or verify a weight file."""
+    from extract.listing import print_encoders, verify_file  # noqa: PLC0415
+
+    console = Console()
+    if verify is None:
+        print_encoders(console)
+    else:
+        verify_file(verify, console)
 
 
 def main() -> None:

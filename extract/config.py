@@ -1,6 +1,6 @@
 """The table [extract] of a configuration: encoder, slices, masks and how a slice becomes an image."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -8,7 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from extract.architectures import PENULTIMATE
 from extract.checkpoints import FILE_SUFFIXES
-from pipeline.config import ConfigPath, ExperimentConfig, Section
+from pipeline.config import ConfigPath, ExperimentConfig, Section, load_config
 
 Millimetres = Annotated[float, Field(gt=0)]
 Window = tuple[float, Annotated[float, Field(gt=0)]]
@@ -129,3 +129,14 @@ class ExtractConfig(ExperimentConfig):
     def store_path(self) -> Path:
         """Folder of the slice store."""
         return self.extract.store_folder or self.slice_store
+
+
+def load_extract_config(path: Path, overrides: Sequence[str]) -> ExtractConfig:
+    """Read a configuration; overrides without a top-level table mean [extract], as in encoder=resnet50.
+
+    Raises:
+        ConfigError: the file or an override does not fit.
+    """
+    tables = set(ExtractConfig.model_fields)
+    full = [o if o.partition(".")[0].partition("=")[0] in tables else f"extract.{o}" for o in overrides]
+    return load_config(path, ExtractConfig, overrides=full)

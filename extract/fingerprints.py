@@ -61,21 +61,21 @@ def fingerprint(plan: RegionPlan, hashes: FileHashes) -> Fingerprint | ScanError
     return Fingerprint(image, sha256_of_json([masks, plan.z_range_mm]))
 
 
-def shared_images(images: Mapping[tuple[str, str], str]) -> Mapping[tuple[str, str], str]:
-    """Find images that stand under more than one patient.
+def shared_images(images: Mapping[tuple[str, str], str]) -> Mapping[tuple[str, str], tuple[str, str]]:
+    """Find images that stand under more than one patient or phase.
 
     Args:
         images: (patient_id, phase) -> hash.
 
     Returns:
-        (patient_id, phase) -> another patient with the same image.
+        (patient_id, phase) -> another (patient_id, phase) with the same image, of another patient if there is one.
     """
-    owners: dict[str, list[str]] = {}
-    for (patient_id, _), digest in images.items():
-        owners.setdefault(digest, []).append(patient_id)
+    owners: dict[str, list[tuple[str, str]]] = {}
+    for key, digest in images.items():
+        owners.setdefault(digest, []).append(key)
     found = {}
-    for (patient_id, phase), digest in images.items():
-        others = [other for other in owners[digest] if other != patient_id]
+    for key, digest in images.items():
+        others = [other for other in owners[digest] if other != key]
         if others:
-            found[patient_id, phase] = others[0]
+            found[key] = next((other for other in others if other[0] != key[0]), others[0])
     return found

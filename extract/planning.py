@@ -88,8 +88,8 @@ def _without_shared(
     scans = {(p.patient_id, phase): scan for p in patients for phase, scan in p.scans.items()}
     for (patient_id, phase), other in shared_images(images).items():
         message = (
-            f"{scans[patient_id, phase].image}: expected an image of this patient alone, found the same image under "
-            f"patient {other}; correct the cohort table, or set [extract] shared_images = 'allow'"
+            f"{scans[patient_id, phase].image}: expected an image of this scan alone, found the same image under "
+            f"patient {other[0]}, phase {other[1]}; correct the cohort table, or set [extract] shared_images = 'allow'"
         )
         kept[patient_id][phase] = ImageError(message, patient_id=patient_id, phase=phase)
     return dict(kept)

@@ -16,7 +16,7 @@ class RunProgress:
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("patients"),
+            TextColumn("{task.fields[unit]}"),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
             console=console,
@@ -34,9 +34,9 @@ class RunProgress:
     ) -> None:
         self._bar.stop()
 
-    def start_reading(self, n_patients: int) -> None:
-        """Begin to count patients whose files are being hashed."""
-        self._reading = self._bar.add_task("reading", total=n_patients, rate="")
+    def start_reading(self, total: int, unit: str = "patients") -> None:
+        """Begin to count patients, or scans, whose files are being read."""
+        self._reading = self._bar.add_task("reading", total=total, rate="", unit=unit)
 
     def has_read(self, patient_id: str) -> None:
         """Count a patient whose files are hashed."""
@@ -47,7 +47,7 @@ class RunProgress:
         """Begin to count embedded patients, beside those that were done before."""
         if self._reading is not None:
             self._bar.update(self._reading, rate=f"{n_done} done before" if n_done else "")
-        self._embedding = self._bar.add_task("embedding", total=n_patients, rate="")
+        self._embedding = self._bar.add_task("embedding", total=n_patients, rate="", unit="patients")
 
     def has_embedded(self, n_slices: int) -> None:
         """Count a patient whose bag is written, or who fell out."""

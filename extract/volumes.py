@@ -21,6 +21,8 @@ from pipeline.errors import PhasemilError
 
 AIR_HU = -1024
 """What padding (-2048, -3024) and the outside of an image become."""
+PADDING_HU = -1500
+"""No tissue and no air is below; scanners write such values outside of their field of view."""
 GRID_TOLERANCE = 0.1
 """Grids are the same when no corner lies further apart than this share of the smallest voxel side."""
 
@@ -116,7 +118,19 @@ class VolumeFile:
         Raises:
             VolumeError: the file is truncated or damaged, or a voxel is not finite.
         """
-        stored = self.read(start, stop)
+        return self.to_hu(self.read(start, stop))
+
+    def lowest_hu(self, stored: NDArray[Any]) -> float:
+        """Return the lowest of stored voxels in HU, padding included."""
+        ends = (float(stored.min()), float(stored.max()))
+        return min(end * self.slope + self.intercept for end in ends)
+
+    def to_hu(self, stored: NDArray[Any]) -> NDArray[np.int16]:
+        """Turn stored numbers into int16 HU; padding below air becomes air.
+
+        Raises:
+            VolumeError: a voxel is not finite.
+        """
         if stored.dtype.kind == "f" and not np.isfinite(stored).all():
             raise VolumeError(
                 f"{self.path}: expected finite voxels, found {self._count_odd(stored)} NaN or infinite"

@@ -1,0 +1,146 @@
+"""The command `extract.py check`: read everything, embed nothing, write cohort_check.csv."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from rich.console import Console
+from rich.table import Table
+
+from extract.checks import (
+    ERROR,
+    WARNING,
+    ScanReport,
+    check_identifiers,
+    compare_scans,
+    examine_scan,
+    files_of_others,
+)
+from extract.config import ExtractConfig
+from extract.fingerprints import FileHashes
+from extract.planning import NO_SCAN, lacking
+from extract.progress import RunProgress
+from extract.regions import RegionPlan, plan_region, read_ranges
+from pipeline.cohort import Cohort, Patient, read_cohort
+from pipeline.tables import write_table
+
+_FACTS = (
+    "shape",
+    "spacing_mm",
+    "thickness_mm",
+    "orientation",
+    "n_slices",
+    "n_tumour_slices",
+    "n_chosen",
+    "tumour_volume_ml",
+    "mask_source",
+    "hu_p1",
+    "hu_p50",
+    "hu_p99",
+    "geometry_ok",
+    "phase_plausible",
+    "image_sha256",
+    "duplicate_of",
+)
+COLUMNS = ("patient_id", "phase", "file", "status", "reason", *_FACTS, "label")
+TABLE = "cohort_check.csv"
+
+
+def check_cohort(config: ExtractConfig, console: Console) -> list[ScanReport]:
+    """Check every row of the cohort, write the table and print the summary.
+
+    Raises:
+        PhasemilError: the cohort table or the configuration cannot be used at all.
+    """
+    cohort = read_cohort(config.cohort)
+    reports = compare_scans(_examined(config, cohort, console), config.extract)
+    reports = _with_names(reports, cohort) + [
+        ScanReport(e.patient_id, e.phase, "", ((ERROR, e.reason),)) for e in cohort.exclusions
+    ]
+    labels = {patient.patient_id: patient.label or "" for patient in cohort.patients}
+    path = config.output / TABLE
+    write_table(path, COLUMNS, (_row(report, labels) for report in reports))
+    _print_summary(config, cohort, reports, console)
+    console.print(f"wrote {path}", soft_wrap=True, highlight=False)
+    return reports
+
+
+def has_errors(reports: Iterable[ScanReport]) -> bool:
+    """Whether a scan cannot be used; warnings are no errors."""
+    return any(report.status == ERROR for report in reports)
+
+
+def _examined(config: ExtractConfig, cohort: Cohort, console: Console) -> list[ScanReport]:
+    section = config.extract
+    ranges = read_ranges(section.slices.z_ranges)
+    hashes = FileHashes(config.store_path.with_name("fingerprints.json"))
+    plans: list[RegionPlan] = [
+        plan_region(patient, phase, section.slices, section.masks, ranges)
+        for patient in cohort.patients
+        for phase in patient.scans
+    ]
+    reports = []
+    with RunProgress(console) as progress, ThreadPoolExecutor(section.workers) as pool:
+        progress.start_reading(len(plans), "scans")
+        for report in pool.map(lambda plan: examine_scan(plan, section, hashes), plans):
+            progress.has_read(report.patient_id)
+            reports.append(report)
+    hashes.save()
+    return reports
+
+
+def _with_names(reports: Sequence[ScanReport], cohort: Cohort) -> list[ScanReport]:
+    names, strangers = check_identifiers(cohort.patients), files_of_others(cohort)
+    found = []
+    for report in reports:
+        reasons = (names.get(report.patient_id), strangers.get((report.patient_id, report.phase)))
+        found.append(report.but(*((WARNING, reason) for reason in reasons if reason)))
+    return found
+
+
+def _row(report: ScanReport, labels: Mapping[str, str]) -> Mapping[str, object]:
+    return {
+        "patient_id": report.patient_id,
+        "phase": report.phase,
+        "file": report.file,
+        "status": report.status,
+        "reason": report.reason,
+        **{name: report.facts.get(name) for name in _FACTS},
+        "label": labels.get(report.patient_id, ""),
+    }
+
+
+def _print_summary(
+    config: ExtractConfig, cohort: Cohort, reports: Sequence[ScanReport], console: Console
+) -> None:
+    usable = {(r.patient_id, r.phase) for r in reports if r.status != ERROR}
+    phases = config.cohort.phases
+    table = Table(title=f"{config.name}: usable patients by class and phase")
+    for heading in ("class", "patients", *phases, f"kept ({_policy(config)})"):
+        table.add_column(heading, justify="left" if heading == "class" else "right")
+    for label in (*config.cohort.classes, None):
+        members = [p for p in cohort.patients if p.label == label]
+        if members or label:
+            counts = [sum((p.patient_id, phase) in usable for p in members) for phase in phases]
+            kept = sum(_is_kept(p, usable, config) for p in members)
+            table.add_row(label or "no label", *map(str, (len(members), *counts, kept)))
+    console.print(table)
+    for report in reports:
+        if report.status != "ok":
+            line = f"{report.status}: patient {report.patient_id}, phase {report.phase}: {report.reason}"
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+    found = Counter(report.status for report in reports)
+    console.print(
+        ", ".join(f"{found[status]} {status}" for status in ("ok", WARNING, ERROR)), highlight=False
+    )
+
+
+def _policy(config: ExtractConfig) -> str:
+    policy = config.extract.missing_phases
+    return policy if isinstance(policy, str) else f"require {', '.join(policy.require)}"
+
+
+def _is_kept(patient: Patient, usable: set[tuple[str, str]], config: ExtractConfig) -> bool:
+    present = [phase for phase in config.cohort.phases if (patient.patient_id, phase) in usable]
+    missing = {phase: NO_SCAN for phase in config.cohort.phases if phase not in present}
+    return bool(present) and not lacking(config.cohort.phases, missing, config.extract.missing_phases)
