@@ -2,9 +2,12 @@
 
     python benchmarks/probe_encoders.py       (writes results/reference/encoder_probes.csv and ..._scores.csv)
 
+Scores of the same weights in an earlier ..._scores.csv are taken from it, unless --fresh is given.
+
 Every probe is a logistic regression on standardised frozen features, its C chosen by cross-validation inside the
 training part. All encoders see the same pixels at the same size. "way" is (embedded - random) / (ImageNet - random),
-where random is the mean of the untrained networks of the embedded architecture.
+where random is the mean of the untrained networks of the embedded architecture; it is empty where ImageNet itself is
+not above every untrained network, for then there is no way to go.
 
     organs_blocks     which of 13 organs a crop of 96 mm shows, one real CT (TotalSegmentator's example, 3 mm):
                       trained on two blocks of 10 slices and tested on the third, each in turn (balanced accuracy)
@@ -22,23 +25,34 @@ import argparse
 import tempfile
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from probe_tasks import PHASES, SHARED, Task, digit_task, organ_tasks, phantom_task, photograph_task
+from probe_tasks import SHARED, Task, digit_task, organ_tasks, photograph_task
+from rich.console import Console
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegressionCV
 from sklearn.metrics import recall_score, roc_auc_score
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import RepeatedStratifiedKFold, StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch.nn.functional import interpolate
 
+from extract.config import ExtractConfig
 from extract.encoders import Encoder, load_encoder
-from pipeline.tables import write_table
+from extract.phantom.cohort import write_cohort
+from extract.phantom.config import PhantomSection
+from extract.run import run_extraction
+from pipeline.bags import Bag, read_bag
+from pipeline.cohort import read_cohort
+from pipeline.config import CohortSection
+from pipeline.tables import read_table, write_table
 
+PROBES = ("organs_blocks", "organs_scans", "photographs", "digits", "phantom", "phantom_phases")
+SCORE_COLUMNS = ("encoder", "architecture", "probe", "size_px", "score", "weights_sha256")
 CS = tuple(10.0**k for k in range(-5, 1))
 
 
@@ -70,26 +84,65 @@ def accuracy(task: Task, features: np.ndarray) -> float:
     return float(np.mean(scores))
 
 
-def phantom_scores(task: Task, features: np.ndarray) -> dict[str, float]:
-    patient, phase = task.bags
-    exact = features.astype(np.float64)
-    over_all = np.stack([exact[patient == k].mean(0) for k in range(len(task.labels))])
-    by_phase = np.full((len(task.labels), len(PHASES), features.shape[1]), np.nan)
-    for k, p in {*zip(patient.tolist(), phase.tolist(), strict=True)}:
-        by_phase[k, p] = exact[(patient == k) & (phase == p)].mean(0)
+@dataclass(frozen=True)
+class Phantom:
+    """The phantom's cohort, embedded by stage 1 itself; its slice store spares every later encoder the decoding."""
+
+    folder: Path
+    preset: str
+    labels: np.ndarray
+    splits: Sequence[tuple[np.ndarray, np.ndarray]]
+
+    def bags(self, name: str, architecture: str, weights: str, size: int) -> list[Bag]:
+        config = ExtractConfig.model_validate({
+            "name": self.preset,
+            "output": self.folder / f"{name.replace(':', '_')}_{size}",
+            "cohort": {"table": self.folder / "cohort.csv"},
+            "extract": {
+                "encoder": architecture, "weights": weights, "store_folder": self.folder / "slices.zarr",
+                "input": {"size_px": size},
+            },
+        })  # fmt: skip
+        run_extraction(config, Console(quiet=True))
+        return [read_bag(path) for path in sorted(config.bags_folder.glob("*.h5"))]
+
+
+def write_phantom(folder: Path, preset: str) -> Phantom:
+    """Draw the cohort, or leave alone what lies there already."""
+    write_cohort(PhantomSection(preset=preset, seed=1, jobs=1), folder / "cohort.csv")
+    people = sorted(
+        read_cohort(CohortSection(table=folder / "cohort.csv")).patients, key=lambda p: p.patient_id
+    )
+    classes = sorted({str(person.label) for person in people})
+    labels = np.array([classes.index(str(person.label)) for person in people])
+    folds = RepeatedStratifiedKFold(n_splits=5, n_repeats=4, random_state=0)
+    return Phantom(folder, preset, labels, list(folds.split(labels, labels)))
+
+
+def phantom_scores(phantom: Phantom, bags: Sequence[Bag]) -> dict[str, float]:
+    over_all, by_phase = [], []
+    for bag in bags:
+        exact = bag.features.astype(np.float64)
+        means = np.full((len(bag.header.phase_names), exact.shape[1]), np.nan)
+        for phase in np.unique(bag.phase):
+            means[phase] = exact[bag.phase == phase].mean(0)
+        over_all.append(exact.mean(0))
+        by_phase.append(means.ravel())
     return {
-        "phantom": macro_auc(task, over_all),
-        "phantom_phases": macro_auc(task, by_phase.reshape(len(task.labels), -1)),
+        "phantom": macro_auc(phantom, np.stack(over_all)),
+        "phantom_phases": macro_auc(phantom, np.stack(by_phase)),
     }
 
 
-def macro_auc(task: Task, vectors: np.ndarray) -> float:
+def macro_auc(phantom: Phantom, vectors: np.ndarray) -> float:
     """Return the mean over all folds of the one-against-rest AUC; missing phases become the training mean."""
     scores = []
-    for train, test in task.splits:
+    for train, test in phantom.splits:
         filled = np.where(np.isnan(vectors), np.nanmean(vectors[train], axis=0), vectors)
-        model = fitted(filled[train], task.labels[train])
-        scores.append(roc_auc_score(task.labels[test], model.predict_proba(filled[test]), multi_class="ovr"))
+        model = fitted(filled[train], phantom.labels[train])
+        scores.append(
+            roc_auc_score(phantom.labels[test], model.predict_proba(filled[test]), multi_class="ovr")
+        )
     return float(np.mean(scores))
 
 
@@ -97,22 +150,20 @@ def embedded(encoder: Encoder, images: np.ndarray, size: int) -> np.ndarray:
     parts = []
     for start in range(0, len(images), 256):
         part = torch.from_numpy(images[start : start + 256])[:, None]
-        part = part.float() / 255 if part.dtype == torch.uint8 else part
         if part.shape[-1] != size:
             part = interpolate(part, size=(size, size), mode="bilinear", antialias=True)
         parts.append(encoder.embed(part.clamp(0, 1).expand(-1, 3, -1, -1)).numpy())
     return np.concatenate(parts)
 
 
-def all_scores(tasks: Sequence[Task], encoder: Encoder, size: int) -> dict[str, float]:
-    scores = {}
-    for task in tasks:
-        features = embedded(encoder, task.images, size)
-        if task.bags is None:
-            scores[task.name] = accuracy(task, features)
-        else:
-            scores |= phantom_scores(task, features)
-    return scores
+def earlier_rows(path: Path) -> dict[tuple[str, ...], dict[str, object]]:
+    """Read the scores of an earlier run, by weights, probe and size."""
+    rows = read_table(path) if path.exists() else []
+    return {key_of(row): {**row, "score": float(row["score"])} for row in rows}
+
+
+def key_of(row: Mapping[str, object]) -> tuple[str, ...]:
+    return str(row["weights_sha256"]), str(row["probe"]), str(row["size_px"])
 
 
 def summary(scores: dict[str, dict[str, float]], size: int) -> list[dict[str, object]]:
@@ -121,10 +172,11 @@ def summary(scores: dict[str, dict[str, float]], size: int) -> list[dict[str, ob
     for probe, own in scores["embedded"].items():
         goal = scores["imagenet"][probe]
         untrained = np.array([values[probe] for name, values in scores.items() if name.startswith("random:")])
+        way = (own - untrained.mean()) / (goal - untrained.mean()) if goal > untrained.max() else None
         rows.append({
             "probe": probe, "size_px": size, "embedded": own, "random_mean": untrained.mean(),
             "random_sd": untrained.std(ddof=1), "random_best": untrained.max(), "imagenet": goal,
-            "way": (own - untrained.mean()) / (goal - untrained.mean()),
+            "way": way,
             "above_every_random": "yes" if own > untrained.max() else "no",
         })  # fmt: skip
     return rows
@@ -142,6 +194,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument(
         "--phantom-folder", type=Path, default=Path(tempfile.gettempdir()) / "phasemil-probes"
     )
+    parser.add_argument("--fresh", action="store_true", help="take no score from an earlier table")
     parser.add_argument("--out", type=Path, default=here / "results" / "reference")
     return parser.parse_args()
 
@@ -149,32 +202,40 @@ def parsed() -> argparse.Namespace:
 def main() -> None:
     chosen = parsed()
     tasks = [*organ_tasks(), photograph_task(), digit_task()]
+    phantom = None
     if chosen.phantom != "none":
-        tasks.append(phantom_task(chosen.phantom_folder / chosen.phantom, chosen.phantom, seed=1))
-    encoders = {
-        "embedded": (chosen.architecture, chosen.weights),
-        "imagenet": ("squeezenet1_0", chosen.imagenet),
-    }
+        phantom = write_phantom(chosen.phantom_folder / chosen.phantom, chosen.phantom)
+    encoders = {"imagenet": ("squeezenet1_0", chosen.imagenet)}
     encoders |= {f"random:{k}": (chosen.architecture, f"random:{k}") for k in range(chosen.seeds)}
-    scores = {}
+    encoders["embedded"] = (chosen.architecture, chosen.weights)
+    path = chosen.out / "encoder_probes_scores.csv"
+    earlier = {} if chosen.fresh else earlier_rows(path)
+    scores, flat = {}, []
     for name, (architecture, weights) in encoders.items():
         began = time.monotonic()
-        scores[name] = all_scores(tasks, load_encoder(architecture, weights), chosen.size)
+        encoder = load_encoder(architecture, weights)
+        row = {"encoder": name, "architecture": architecture, "size_px": chosen.size,
+               "weights_sha256": encoder.weights_sha256}  # fmt: skip
+        found = {p: earlier[k]["score"] for p in PROBES if (k := key_of({**row, "probe": p})) in earlier}
+        for task in tasks:
+            if task.name not in found:
+                found[task.name] = accuracy(task, embedded(encoder, task.images, chosen.size))
+        if phantom is not None and "phantom" not in found:
+            found |= phantom_scores(phantom, phantom.bags(name, architecture, weights, chosen.size))
+        scores[name] = {probe: found[probe] for probe in PROBES if probe in found}
         shown = "  ".join(f"{probe} {value:.3f}" for probe, value in scores[name].items())
         print(f"{name:10} {shown}  ({time.monotonic() - began:.0f} s)", flush=True)
+        flat += [{**row, "probe": probe, "score": score} for probe, score in scores[name].items()]
+        done = {key_of(row) for row in flat}
+        write_table(path, SCORE_COLUMNS, flat + [row for key, row in earlier.items() if key not in done])
+    write_table(path, SCORE_COLUMNS, flat)
     rows = summary(scores, chosen.size)
     write_table(chosen.out / "encoder_probes.csv", tuple(rows[0]), rows)
-    flat = [
-        {"encoder": name, "probe": probe, "size_px": chosen.size, "score": score}
-        for name, values in scores.items()
-        for probe, score in values.items()
-    ]
-    write_table(chosen.out / "encoder_probes_scores.csv", tuple(flat[0]), flat)
+    ways = [float(row["way"]) for row in rows if row["way"] is not None]
     for row in rows:
-        print(
-            f"{row['probe']:15} {row['way']:6.2f} of the way, above every random one: {row['above_every_random']}"
-        )
-    print(f"mean way {np.mean([row['way'] for row in rows]):.2f}")
+        way = "no way to go" if row["way"] is None else f"{row['way']:.2f} of the way"
+        print(f"{row['probe']:15} {way}, above every random one: {row['above_every_random']}")
+    print(f"mean way {np.mean(ways):.2f} over {len(ways)} probes")
 
 
 if __name__ == "__main__":

@@ -9,20 +9,11 @@ import nibabel
 import numpy as np
 import pydicom
 import skimage
-import torch
 from skimage import io as image_io
 from skimage.color import rgb2gray
 from skimage.transform import resize
 from sklearn.datasets import load_digits
-from sklearn.model_selection import RepeatedStratifiedKFold, StratifiedShuffleSplit
-
-from extract.config import InputSection
-from extract.inputs import make_images
-from extract.phantom.cohort import write_cohort
-from extract.phantom.config import PhantomSection
-from extract.prepare import Fingerprint, prepare_scan
-from pipeline.cohort import read_cohort
-from pipeline.config import CohortSection
+from sklearn.model_selection import StratifiedShuffleSplit
 
 WINDOW = (40.0, 400.0)
 PHOTOGRAPHS = ("brick", "grass", "gravel", "camera", "coins", "moon", "page", "text", "clock_motion", "cell",
@@ -30,9 +21,6 @@ PHOTOGRAPHS = ("brick", "grass", "gravel", "camera", "coins", "moon", "page", "t
 PATCH = 64
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 SHARED = SHARED if SHARED.exists() else Path("/work/shared/data")
-
-
-PHASES = ("NC", "AP", "PVP", "DP")
 
 
 @dataclass(frozen=True)
@@ -43,7 +31,6 @@ class Task:
     images: np.ndarray
     labels: np.ndarray
     splits: Sequence[tuple[np.ndarray, np.ndarray]]
-    bags: np.ndarray | None = None
 
 
 def windowed(hu: np.ndarray) -> np.ndarray:
@@ -160,23 +147,3 @@ def digit_task() -> Task:
     splits = StratifiedShuffleSplit(10, train_size=100, test_size=1000, random_state=0)
     parts = list(splits.split(digits.target, digits.target))
     return Task("digits", (digits.images / 16).astype(np.float32), digits.target, parts)
-
-
-def phantom_task(folder: Path, preset: str, seed: int) -> Task:
-    """Draw the cohort (or read what lies there) and cut its slices as stage 1 does by default."""
-    write_cohort(PhantomSection(preset=preset, seed=seed), folder / "cohort.csv")
-    cohort = read_cohort(CohortSection(table=folder / "cohort.csv"))
-    images, patient, phase = [], [], []
-    settings = InputSection(size_px=224)
-    for number, person in enumerate(cohort.patients):
-        for name, scan in person.scans.items():
-            cut = prepare_scan(scan, Fingerprint("", ""), max(settings.scales_mm.values()))
-            made = make_images(cut, settings, torch.device("cpu"))[:, 0]
-            images.append((made * 255).round().byte().numpy())
-            patient += [number] * len(made)
-            phase += [PHASES.index(name)] * len(made)
-    classes = sorted({person.label for person in cohort.patients})
-    labels = np.array([classes.index(person.label) for person in cohort.patients])
-    folds = RepeatedStratifiedKFold(n_splits=5, n_repeats=4, random_state=0)
-    splits = list(folds.split(labels, labels))
-    return Task("phantom", np.concatenate(images), labels, splits, np.array([patient, phase]))
