@@ -76,6 +76,7 @@ _ROWS = (
     ),
     Architecture("inception_v3", 2048, "fc", {}, {"aux_logits": False, "init_weights": False}),
     Architecture("squeezenet1_0", 512, "classifier", pooled_by_head=True),
+    Architecture("squeezenet1_1", 512, "classifier", pooled_by_head=True),
     Architecture("mobilenet_v3_small", 576, "classifier"),
     Architecture("mobilenet_v3_large", 960, "classifier"),
     _efficientnet("efficientnet_b0", 1280),

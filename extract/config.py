@@ -78,7 +78,7 @@ class Required(Section):
 class ExtractSection(Section):
     """[extract]: which encoder embeds which slices, and on what."""
 
-    encoder: str = "resnet18"
+    encoder: str = "squeezenet1_1"
     """A name of the table; `extract.py encoders` lists them."""
     weights: str = "embedded"
     """`embedded`, a torchvision name, a .pth, .pt or .safetensors file, or `random:<seed>` for tests."""

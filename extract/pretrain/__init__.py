@@ -1,0 +1,1 @@
+"""Pretraining of an encoder without data: images drawn by formula, and a network trained to understand them."""
