@@ -7,12 +7,11 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from aggregate.tables.entries import HIGH, ID, LABEL, LOW, MODEL, N, TableEntry, interval
+from aggregate.tables.entries import HIGH, ID, LABEL, LOW, MODEL, WEIGHTS, N, TableEntry, interval
 from aggregate.tables.explanation_catalogue import EXPLANATIONS
 
 COLUMNS = "columns.csv"
 COLUMNS_COLUMNS = ("file", "column", "meaning", "unit")
-WEIGHTS = "weights"
 
 _REPEAT = "Repeat of the cross-validation, from 0"
 _FOLD = "Fold within the repeat, from 0"
@@ -110,9 +109,9 @@ CATALOGUE = (
             "n_positive": (_POSITIVE, "patients"),
             "sd_over_repeats": ("Standard deviation over the repeats: noise of the splits, no confidence interval", "metric"),
         },
-        notes="Intervals speak of the patients, for fitted models: 2,000 stratified resamples of the patients give the "
+        notes="Intervals speak of the patients, for fitted models: stratified resamples of the patients (2,000 by default) give the "
         "standard error, Student's t the length, on the logit scale for proportions and AUC, the log scale for losses. "
-        "PPV, NPV, accuracy and kappa hold at the class mix of this cohort. A macro AUC above 0.95 on real data is a "
+        "How often they hold the truth is measured in reference/coverage.csv. PPV, NPV, accuracy and kappa hold at the class mix of this cohort. A macro AUC above 0.95 on real data is a "
         "reason to look for leakage.",
     ),
     TableEntry(
@@ -239,6 +238,29 @@ CATALOGUE = (
             "n_positive": (_POSITIVE, "patients"),
         },
         notes="A model that is no better than a confounder may have learnt the confounder.",
+    ),
+    TableEntry(
+        "null.csv",
+        "model x permutation",
+        {
+            "model": (MODEL, ""),
+            "permutation": ("Permutation of the labels, from 1", ""),
+            "auc": ("Macro AUC of the whole run on the permuted labels, averaged over the repeats", "0 to 1"),
+        },
+        notes="Written by `aggregate.py run --null N`: an honest pipeline comes out at 0.5 on labels without meaning.",
+    ),
+    TableEntry(
+        "null_summary.csv",
+        "model",
+        {
+            "model": (MODEL, ""),
+            "n_permutations": ("How often the labels were permuted", "permutations"),
+            "mean_auc": ("Mean macro AUC over the permutations", "0 to 1"),
+            "standard_error": ("Of the mean; empty after a single permutation", "0 to 1"),
+            "observed_auc": ("Macro AUC on the true labels", "0 to 1"),
+            "p_value": ("(1 + permutations that reach the observed AUC) / (1 + permutations)", ""),
+            "n": (N, "patients"),
+        },
     ),
     *EXPLANATIONS,
     TableEntry(

@@ -1,15 +1,17 @@
 """cohort.csv: who the numbers rest on; written, and read back when tables are rebuilt."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from aggregate.cohort_facts import CohortFacts, PatientFacts
+from aggregate.tables.entries import WEIGHTS
 from pipeline.errors import ResultsError
 from pipeline.tables import TableStyle, read_table
 
 COHORT = "cohort.csv"
 SLICES_PREFIX = "slices_"
+COVARIATE_PREFIX = "covariate_"
 _BEFORE = ("patient_id", "label", "centre", "phases_present", "phases_missing")
 _AFTER = ("tumour_volume_ml", "slice_thickness_mm")
 
@@ -17,11 +19,21 @@ _AFTER = ("tumour_volume_ml", "slice_thickness_mm")
 def cohort_columns(cohort: CohortFacts) -> list[str]:
     """Return the columns of cohort.csv: slices per phase and covariates have one each."""
     slices = [f"{SLICES_PREFIX}{phase}" for phase in cohort.phase_names]
-    return [*_BEFORE, *slices, *_AFTER, *cohort.covariate_names]
+    return [*_BEFORE, *slices, *_AFTER, *covariate_columns(cohort.covariate_names)]
+
+
+def covariate_columns(names: Sequence[str]) -> list[str]:
+    """Return the columns of the covariates: their names, marked where the table has such a column itself."""
+    return [f"{COVARIATE_PREFIX}{name}" if _is_taken(name) else name for name in names]
+
+
+def _is_taken(name: str) -> bool:
+    return name in (*_BEFORE, *_AFTER, WEIGHTS) or name.startswith((SLICES_PREFIX, COVARIATE_PREFIX))
 
 
 def cohort_rows(cohort: CohortFacts) -> Iterator[Mapping[str, Any]]:
     """Yield the rows of cohort.csv."""
+    covariates = dict(zip(covariate_columns(cohort.covariate_names), cohort.covariate_names, strict=True))
     for patient in cohort.patients:
         yield {
             "patient_id": patient.patient_id,
@@ -35,7 +47,7 @@ def cohort_rows(cohort: CohortFacts) -> Iterator[Mapping[str, Any]]:
             },
             "tumour_volume_ml": patient.tumour_volume_ml,
             "slice_thickness_mm": patient.slice_thickness_mm,
-            **{name: patient.covariates.get(name, "") for name in cohort.covariate_names},
+            **{column: patient.covariates.get(name, "") for column, name in covariates.items()},
         }
 
 
@@ -63,7 +75,11 @@ def _patient(row: Mapping[str, str], style: TableStyle) -> PatientFacts:
         tumour_volume_ml=_number(row["tumour_volume_ml"], style),
         slice_thickness_mm=_number(row["slice_thickness_mm"], style),
         slices_per_phase={name.removeprefix(SLICES_PREFIX): count for name, count in slices.items()},
-        covariates={name: cell for name, cell in row.items() if name not in known and name not in slices},
+        covariates={
+            name.removeprefix(COVARIATE_PREFIX): cell
+            for name, cell in row.items()
+            if name not in known and name not in slices
+        },
     )
 
 

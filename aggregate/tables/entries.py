@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+WEIGHTS = "weights"
+"""The column at the end of every row."""
+
 ID = "Patient identifier, as in the cohort table"
 LABEL = "Reference class of the patient"
 MODEL = "Name of the model, as in the configuration; baselines have built-in names"

@@ -14,7 +14,7 @@ from aggregate.statistics.decisions import TuneFold
 from aggregate.statistics.resamples import draw_resamples
 from aggregate.tables.calibration import CALIBRATION, CALIBRATION_COLUMNS, calibration_rows
 from aggregate.tables.catalogue import CATALOGUE, COLUMNS, COLUMNS_COLUMNS, catalogue_rows
-from aggregate.tables.cohort import COHORT, cohort_columns, cohort_rows, read_cohort_facts
+from aggregate.tables.cohort import COHORT, cohort_columns, cohort_rows, covariate_columns, read_cohort_facts
 from aggregate.tables.comparisons import COMPARISONS, COMPARISONS_COLUMNS, comparison_rows
 from aggregate.tables.confounders import CONFOUNDERS, CONFOUNDERS_COLUMNS, confounder_rows
 from aggregate.tables.decisions import (
@@ -95,7 +95,11 @@ def write_columns(
 ) -> None:
     """Write columns.csv: every file and column of the folder, explained."""
     style = replace(style or TableStyle(), stamp={})
-    names = {"class": classes, "phase": cohort.phase_names, "covariate": cohort.covariate_names}
+    names = {
+        "class": classes,
+        "phase": cohort.phase_names,
+        "covariate": covariate_columns(cohort.covariate_names),
+    }
     files = [entry.file for entry in CATALOGUE if (folder / entry.file).exists() and entry.file != COLUMNS]
     headers = {file: read_columns(folder / file, style=style) for file in files} | {COLUMNS: COLUMNS_COLUMNS}
     write_table(folder / COLUMNS, COLUMNS_COLUMNS, catalogue_rows(headers, names), style=style)
