@@ -38,6 +38,7 @@ def run_and_report(config: AggregateConfig, *, n_null: int, console: Console) ->
     write_tables(config.output, run.predictions, _facts(run), settings, style, tuning=tuning)
     if n_null:
         write_null(config.output, run.predictions, run_null(config, n_null), style)
+        write_columns(config.output, run.study.classes, _facts(run), style)
     if config.aggregate.explain:
         _explain(run, console, retrain=config.aggregate.retrain_phases)
     write_report(config.output)

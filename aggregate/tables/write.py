@@ -39,6 +39,8 @@ from aggregate.tables.tuning import read_tuning, write_tuning
 from aggregate.tables.workbook import SUFFIX, write_workbook
 from pipeline.tables import TableStyle, read_columns, write_table
 
+LATER = (COLUMNS, "checklist.csv")
+"""Tables of fixed columns that are written when columns.csv is, or after."""
 TWINS = (COHORT, PERFORMANCE, COMPARISONS, CONFUSION, SUBGROUPS, CONFOUNDERS)
 """Tables that clinicians open and that therefore also exist as .xlsx."""
 
@@ -93,15 +95,23 @@ def rebuild_tables(folder: Path, settings: StatisticsSection, style: TableStyle 
 def write_columns(
     folder: Path, classes: Sequence[str], cohort: CohortFacts, style: TableStyle | None = None
 ) -> None:
-    """Write columns.csv: every file and column of the folder, explained."""
+    """Write columns.csv: every file and column of the folder, explained.
+
+    The report quotes columns.csv and writes the checklist, so that these two are described before they exist.
+    """
     style = replace(style or TableStyle(), stamp={})
     names = {
         "class": classes,
         "phase": cohort.phase_names,
         "covariate": covariate_columns(cohort.covariate_names),
     }
-    files = [entry.file for entry in CATALOGUE if (folder / entry.file).exists() and entry.file != COLUMNS]
-    headers = {file: read_columns(folder / file, style=style) for file in files} | {COLUMNS: COLUMNS_COLUMNS}
+    headers = {
+        entry.file: list(entry.columns)
+        if entry.file in LATER
+        else read_columns(folder / entry.file, style=style)
+        for entry in CATALOGUE
+        if entry.file in LATER or (folder / entry.file).exists()
+    }
     write_table(folder / COLUMNS, COLUMNS_COLUMNS, catalogue_rows(headers, names), style=style)
 
 

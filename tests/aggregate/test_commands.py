@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from aggregate.commands import application, main
 from pipeline.bags import RANDOM_BANNER
-from pipeline.tables import read_table
+from pipeline.tables import read_columns, read_table
 
 TOML = """
 [aggregate]
@@ -57,6 +57,12 @@ def test_every_row_of_every_table_says_random_weights(finished):
     for path in tables:
         assert all(row["weights"].startswith(RANDOM_BANNER) for row in read_table(path)), path
     assert RANDOM_BANNER in finished[1]
+
+
+def test_every_column_of_every_table_is_explained(finished):
+    explained = {(row["file"], row["column"]) for row in read_table(finished[0] / "columns.csv")}
+    found = {(path.name, name) for path in finished[0].glob("*.csv") for name in read_columns(path)}
+    assert found == explained
 
 
 def test_every_figure_has_its_n(finished):

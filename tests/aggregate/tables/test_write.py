@@ -54,7 +54,8 @@ def test_no_cell_is_nan_and_whoever_is_not_estimable_says_why(folder):
 def test_every_column_is_explained_in_order(folder):
     found = [(row["file"], row["column"]) for row in read_table(folder / "columns.csv")]
     files = [entry.file for entry in CATALOGUE if (folder / entry.file).exists()]
-    assert found == [(file, column) for file in files for column in read_columns(folder / file)]
+    written = [pair for pair in found if pair[0] != "checklist.csv"]  # the report writes it later
+    assert written == [(file, column) for file in files for column in read_columns(folder / file)]
     assert {row["meaning"] for row in read_table(folder / "columns.csv")}.isdisjoint({""})
 
 
