@@ -76,6 +76,28 @@ def encoders(
         verify_file(verify, console)
 
 
+@application.command()
+def overlay(
+    config: ConfigArgument,
+    patient: Annotated[list[str] | None, typer.Option(help="Only this patient; may be repeated.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Whose attention; the first of the table if left out.")
+    ] = None,
+) -> None:
+    """Write the attention that stage 2 found as NIfTI overlays on the grid of the scans."""
+    from extract.config import load_extract_config  # noqa: PLC0415
+    from extract.overlays import write_overlays  # noqa: PLC0415
+
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    settings = load_extract_config(config, ())
+    written = write_overlays(settings, model=model, patients=patient or ())
+    console.print(f"{len(written.paths)} overlays written: {settings.output / 'overlays'}")
+    for fault in written.faults:
+        console.print(fault, markup=False)
+    if written.faults:
+        raise typer.Exit(2)
+
+
 def main() -> None:
     """Run the command line of stage 1."""
     run_application(application)

@@ -26,7 +26,7 @@ PADDING_HU = -1500
 GRID_TOLERANCE = 0.1
 """Grids are the same when no corner lies further apart than this share of the smallest voxel side."""
 
-_DISPLAY = nib.orientations.axcodes2ornt(("S", "P", "L"))
+DISPLAY = nib.orientations.axcodes2ornt(("S", "P", "L"))
 _BLOCK_BYTES = 1 << 20
 _AT_MOST_BYTES = 1 << 22
 
@@ -180,7 +180,7 @@ def open_volume(path: Path, overrides: HeaderOverrides | None = None) -> VolumeF
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise VolumeError(f"{path}: expected an invertible affine, found {affine[:3].round(3).tolist()}")
     orientation = nib.io_orientation(affine)
-    to_display = nib.orientations.ornt_transform(orientation, _DISPLAY)
+    to_display = nib.orientations.ornt_transform(orientation, DISPLAY)
     display_shape = np.empty(3, dtype=int)
     display_shape[to_display[:, 0].astype(int)] = shape
     display_affine = affine @ nib.orientations.inv_ornt_aff(to_display, shape)
