@@ -123,7 +123,7 @@ def _save(path: Path, overlay: NDArray[np.float32], image: VolumeFile) -> None:
     """Write a volume in display order with the axes and the affine that the file of the scan has."""
     back = nib.orientations.ornt_transform(DISPLAY, nib.orientations.axcodes2ornt(image.stored_codes))
     stored = nib.apply_orientation(overlay, back)
-    volume = nib.Nifti1Image(stored, nib.Nifti1Image.load(image.path).affine)
+    volume = nib.Nifti1Image(stored, nib.Nifti1Image.from_filename(image.path).affine)
     volume.header["descrip"] = b"attention relative to equal weights"
     volume.header["cal_max"] = float(overlay.max())
     with written_whole(path) as sibling:
