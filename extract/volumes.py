@@ -4,8 +4,6 @@ Display order is (z, row, column): z from inferior to superior, rows from anteri
 patient's right to left. Voxel grids carry an affine from these indices to RAS+ millimetres.
 """
 
-import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
+from extract.inflate import GzipDamage, inflate
 from pipeline.cohort import HeaderOverrides
 from pipeline.errors import PhasemilError
 
@@ -27,8 +26,6 @@ GRID_TOLERANCE = 0.1
 """Grids are the same when no corner lies further apart than this share of the smallest voxel side."""
 
 DISPLAY = nib.orientations.axcodes2ornt(("S", "P", "L"))
-_BLOCK_BYTES = 1 << 20
-_AT_MOST_BYTES = 1 << 22
 
 
 class VolumeError(PhasemilError, ValueError):
@@ -202,7 +199,7 @@ def _load(path: Path) -> tuple[nib.Nifti1Image, nib.arrayproxy.ArrayProxy]:
         image = nib.load(path)
     except FileNotFoundError:
         raise VolumeError(f"{path}: no such file") from None
-    except (ImageFileError, HeaderDataError, OSError, EOFError, zlib.error, ValueError) as error:
+    except (ImageFileError, HeaderDataError, OSError, EOFError, GzipDamage, ValueError) as error:
         raise VolumeError(f"{path}: expected a NIfTI file, found: {str(error).splitlines()[0]}") from error
     if not isinstance(image, nib.Nifti1Image) or not isinstance(image.dataobj, nib.arrayproxy.ArrayProxy):
         raise VolumeError(f"{path}: expected a NIfTI file (.nii, .nii.gz), found {type(image).__name__}")
@@ -230,49 +227,7 @@ def _read_plain(path: Path, skip: int, wanted: int, whole: int) -> NDArray[np.ui
 
 
 def _inflate(path: Path, skip: int, wanted: int, whole: int) -> NDArray[np.uint8]:
-    """Inflate the bytes skip to skip + wanted of a gzip file; `whole` bytes must be in it."""
-    buffer = np.empty(wanted, dtype=np.uint8)
-    position = 0
     try:
-        for piece in _inflated(path):
-            end = position + len(piece)
-            low, high = max(position, skip), min(end, skip + wanted)
-            if low < high:
-                buffer[low - skip : high - skip] = np.frombuffer(piece, np.uint8)[
-                    low - position : high - position
-                ]
-            position = end
-            if position >= skip + wanted and _recorded_length(path) == whole % (1 << 32):
-                return buffer
-    except zlib.error as error:
-        raise VolumeError(f"{path}: damaged gzip file: {error}") from error
-    except EOFError:
-        position = min(position, whole - 1)
-    if position < whole:
-        raise VolumeError(
-            f"{path}: truncated: expected {whole} bytes after inflating, found {position} at most"
-        )
-    return buffer
-
-
-def _inflated(path: Path) -> Iterator[bytes]:
-    """Yield the contents of a gzip file of one or several members, zeros after the last allowed."""
-    decompressor, ended = zlib.decompressobj(wbits=31), False
-    with path.open("rb") as stream:
-        while block := stream.read(_BLOCK_BYTES):
-            while block:
-                yield decompressor.decompress(block, _AT_MOST_BYTES)
-                ended = decompressor.eof
-                block = decompressor.unconsumed_tail
-                if ended:
-                    block = decompressor.unused_data.lstrip(b"\0")
-                    decompressor = zlib.decompressobj(wbits=31)
-    if not ended:
-        raise EOFError
-
-
-def _recorded_length(path: Path) -> int:
-    """Return the length that the last 4 bytes of a gzip file record, modulo 2**32; garbage where it is cut off."""
-    with path.open("rb") as stream:
-        stream.seek(-4, 2)
-        return int.from_bytes(stream.read(4), "little")
+        return inflate(path, skip, wanted, whole)
+    except ValueError as error:
+        raise VolumeError(str(error)) from error
