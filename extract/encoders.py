@@ -80,8 +80,9 @@ class Encoder:
         """Embed images.
 
         Args:
-            images: float (n, 3, height, width), n at least 1, in [0, 1], black to white; the weights' own
-                value range, mean, std and channel order are applied here.
+            images: float (n, 3, height, width), n at least 1, in [0, 1], black to white; or (n, 1, height,
+                width) for three equal channels. The weights' own value range, mean, std and channel order are
+                applied here.
 
         Returns:
             float32 (n, dim) on the encoder's device, the same bytes for an image whatever it comes with.

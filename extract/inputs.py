@@ -39,7 +39,8 @@ def make_images(slices: PhaseSlices, section: InputSection, device: torch.device
         device: where the tensors are made.
 
     Returns:
-        float32 (scales * n, 3, size_px, size_px) in [0, 1], scale after scale.
+        float32 (scales * n, channels, size_px, size_px) in [0, 1], scale after scale; one channel where all three
+        are the same, else three.
     """
     planes, masks, middles = _planes(slices, section), slices.masks, slices.middle
     if middles is None:
@@ -55,7 +56,7 @@ def make_images(slices: PhaseSlices, section: InputSection, device: torch.device
         for start in range(0, len(slices), _CROPS_AT_ONCE):
             part = slice(start, start + _CROPS_AT_ONCE)
             images.append(_shown(cut[part], None if inside is None else inside[part], section))
-    return torch.cat(images).expand(-1, 3, -1, -1)
+    return torch.cat(images)
 
 
 def _planes(slices: PhaseSlices, section: InputSection) -> list[NDArray[np.int16]]:
@@ -79,9 +80,11 @@ def _shown(planes: Tensor, inside: Tensor | None, section: InputSection) -> Tens
     hu = planes.float()
     if inside is not None and section.outside_mask_hu is not None:
         hu = torch.where(inside, hu, torch.tensor(section.outside_mask_hu, device=hu.device))
-    shown = torch.cat(
-        [((hu - (level - width / 2)) / width).clamp_(0, 1) for level, width in section.windows], dim=1
-    )
+    shown = torch.cat([_windowed(hu, level, width) for level, width in section.windows], dim=1)
     size = (section.size_px, section.size_px)
     resized: Tensor = functional.interpolate(shown, size, mode="bilinear", antialias=True).clamp_(0, 1)
     return resized
+
+
+def _windowed(hu: Tensor, level: float, width: float) -> Tensor:
+    return hu.sub(level - width / 2).div_(width).clamp_(0, 1)

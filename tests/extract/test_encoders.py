@@ -55,6 +55,11 @@ def test_an_image_has_the_same_bytes_whatever_it_comes_with(small, images):
     assert torch.equal(together, many[-5:])
 
 
+def test_one_channel_stands_for_three_equal_ones(small, images):
+    grey = images[:, :1]
+    assert torch.equal(small.embed(grey), small.embed(grey.expand(-1, 3, -1, -1)))
+
+
 def test_a_mid_layer_is_the_mean_over_its_map(images):
     encoder = load_encoder("resnet18", "random:0", layer="layer3", precision="float32", device="cpu")
     network = ARCHITECTURES["resnet18"].build()
