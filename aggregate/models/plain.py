@@ -14,6 +14,7 @@ from aggregate.models.mlp import MLP
 from aggregate.models.phase_attention import PhaseAttention
 from aggregate.models.simple_pooling import EmbeddingPooling, InstancePooling
 from aggregate.models.smooth_attention import SmoothAttention
+from aggregate.models.torchmil_adapter import TorchMIL
 from aggregate.models.transmil import TransMIL
 
 PLAIN_MODELS: Mapping[str, type[BagEstimator]] = {
@@ -28,6 +29,7 @@ PLAIN_MODELS: Mapping[str, type[BagEstimator]] = {
         CLAM,
         DSMIL,
         TransMIL,
+        TorchMIL,
         MeanPooling,
         XGBoost,
         RandomForest,
