@@ -98,6 +98,23 @@ def overlay(
         raise typer.Exit(2)
 
 
+@application.command()
+def saliency(
+    config: ConfigArgument,
+    patient: Annotated[list[str] | None, typer.Option(help="Only this patient; may be repeated.")] = None,
+) -> None:
+    """Draw where on the slices with most attention the encoder looks, for the report of stage 2."""
+    from extract.config import load_extract_config  # noqa: PLC0415
+    from extract.saliency import draw_saliency  # noqa: PLC0415
+
+    settings = load_extract_config(config, ())
+    paths = draw_saliency(settings, patient or ())
+    Console(stderr=True, soft_wrap=True, highlight=False).print(
+        f"{len(paths)} pictures written: {settings.output / 'figures'}; `aggregate.py report {settings.output}` "
+        "shows them"
+    )
+
+
 def main() -> None:
     """Run the command line of stage 1."""
     run_application(application)

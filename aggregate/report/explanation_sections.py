@@ -199,7 +199,8 @@ def prototypes_section(folder: ResultsFolder) -> Section:
 
 def montage_section(folder: ResultsFolder) -> Section:
     """Return the montages that `explain` drew."""
-    paths = sorted((folder.path / "figures").glob("montage_*.svg"))
+    drawn = folder.path / "figures"
+    paths = sorted(drawn.glob("montage_*.svg")) + sorted(drawn.glob("saliency_*.svg"))
     elements: list[Element] = [_montage(path) for path in paths]
     why = "they are drawn from the slice store, which is not there or was not read"
     return Section(
