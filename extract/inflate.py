@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 try:
     from isal import isal_zlib as engine
 except ImportError:  # an extra; zlib does the same, slower
-    engine = zlib  # type: ignore[misc]
+    engine = zlib
 
 GzipDamage: type[Exception] = zlib.error
 """What nibabel lets through when the start of a file is damaged."""
