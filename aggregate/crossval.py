@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from aggregate.cache import Fit, FitCache, fit_key
+from aggregate.chosen_bags import ChosenBags
 from aggregate.folds import Fold
 from aggregate.models.base import BagClassifier, FitsFolds
 from aggregate.models.registry import build_model
 from aggregate.predictions import Predictions
 from aggregate.splits import fold_of_test
 from aggregate.statistics.decisions import TuneFold
-from aggregate.study import Study
+from aggregate.study import Study, bag_sizes
 from pipeline.bags import Bag
 from pipeline.provenance import canonical_json
 
@@ -65,7 +66,8 @@ def cross_validate(
 
     Models that can train all folds at once do so in this process; the fits of all others run side by side.
     """
-    tasks = {spec.name: _tasks(study, folds, spec, seed) for spec in specs}
+    contents = _contents(study)
+    tasks = {spec.name: _tasks(study, folds, spec, seed, contents) for spec in specs}
     fits: dict[str, Fit] = {}
     open_tasks: dict[str, list[FitTask]] = {spec.name: [] for spec in specs}
     for task in (task for name in tasks for task in tasks[name]):
@@ -103,7 +105,7 @@ def predictions_of(study: Study, result: OutOfFold) -> Predictions:
         labels=study.labels[tested],
         fold=fold[:, tested],
         probabilities=probabilities,
-        n_slices=np.array([len(study.bags[int(i)]) for i in tested], dtype=np.intp),
+        n_slices=bag_sizes(study.bags)[tested],
         phases=tuple("+".join(header.phases_present) for header in headers),
     )
 
@@ -111,12 +113,13 @@ def predictions_of(study: Study, result: OutOfFold) -> Predictions:
 def tuning_of(study: Study, result: OutOfFold) -> Mapping[str, list[TuneFold]]:
     """Gather what each model says of the tune patients of each fold; thresholds are chosen on it."""
     repeats = sorted({fold.repeat for fold in result.folds})
+    patient_ids = study.patient_ids
     return {
         name: [
             TuneFold(
                 repeat=repeats.index(fold.repeat),
                 fold=fold.fold,
-                patient_ids=tuple(study.patient_ids[i] for i in fold.tune),
+                patient_ids=tuple(patient_ids[i] for i in fold.tune),
                 labels=study.labels[fold.tune],
                 probabilities=fit.tune,
             )
@@ -126,11 +129,17 @@ def tuning_of(study: Study, result: OutOfFold) -> Mapping[str, list[TuneFold]]:
     }
 
 
-def _tasks(study: Study, folds: Sequence[Fold], spec: ModelSpec, seed: int) -> list[FitTask]:
-    contents = [
+def _contents(study: Study) -> list[str]:
+    """Name what each patient brings into a fit."""
+    return [
         f"{patient.patient_id} {header.content_key} {study.view} {canonical_json(dict(patient.covariates))}"
         for patient, header in zip(study.patients, study.headers, strict=True)
     ]
+
+
+def _tasks(
+    study: Study, folds: Sequence[Fold], spec: ModelSpec, seed: int, contents: Sequence[str]
+) -> list[FitTask]:
     tasks = []
     for fold in folds:
         # The seed hangs on names, not on positions, so adding a model leaves the others' fits as they are.
@@ -179,8 +188,8 @@ def _fit_one(
     model = _build(task)
     # The products are small: a second BLAS thread costs more than it computes.
     with threadpool_limits(limits=1, user_api="blas"):
-        tune = (_pick(bags, fold.tune), labels[fold.tune]) if len(fold.tune) else None
-        model.fit(_pick(bags, fold.train), labels[fold.train], tune=tune)
+        tune = (ChosenBags(bags, fold.tune), labels[fold.tune]) if len(fold.tune) else None
+        model.fit(ChosenBags(bags, fold.train), labels[fold.train], tune=tune)
         return task, _keep(model, bags, n_classes, task, cache)
 
 
@@ -190,8 +199,8 @@ def _build(task: FitTask) -> BagClassifier:
 
 def _keep(model: BagClassifier, bags: Sequence[Bag], n_classes: int, task: FitTask, cache: FitCache) -> Fit:
     fit = Fit(
-        test=_probabilities(model, _pick(bags, task.fold.test), n_classes),
-        tune=_probabilities(model, _pick(bags, task.fold.tune), n_classes),
+        test=_probabilities(model, ChosenBags(bags, task.fold.test), n_classes),
+        tune=_probabilities(model, ChosenBags(bags, task.fold.tune), n_classes),
     )
     cache.write(task.key, fit, model)
     return fit
@@ -203,7 +212,3 @@ def _probabilities(model: BagClassifier, bags: Sequence[Bag], n_classes: int) ->
     if len(bags):
         result[:, model.classes_] = model.predict_proba(bags)
     return result
-
-
-def _pick(bags: Sequence[Bag], indices: NDArray[np.intp]) -> list[Bag]:
-    return [bags[int(i)] for i in indices]

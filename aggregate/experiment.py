@@ -86,9 +86,8 @@ def _remove_older_results(folder: Path) -> None:
     shutil.rmtree(folder / FIGURES, ignore_errors=True)
 
 
-def run_null(config: AggregateConfig, n_permutations: int) -> list[Predictions]:
+def run_null(config: AggregateConfig, study: Study, n_permutations: int) -> list[Predictions]:
     """Repeat the whole experiment on permuted labels; every honest model comes out at an AUC of 0.5."""
-    study = load_study(config)
     rng = np.random.default_rng([config.aggregate.seed, 0x4E55])
     specs = with_baselines(config.aggregate, study)
     predictions = []

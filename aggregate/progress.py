@@ -24,6 +24,7 @@ class LiveTable:
         self._n_classes = n_classes
         self._n_fits = n_fits
         self._done: Mapping[str, list[tuple[FitTask, Fit]]] = {name: [] for name in models}
+        self._aucs: dict[str, float | None] = {}
         self._started = time.monotonic()
         self._fresh = 0
         self._live = Live(console=Console(stderr=True), refresh_per_second=4, transient=False)
@@ -41,12 +42,14 @@ class LiveTable:
         self._done[task.spec.name].append((task, fit))
         self._fresh += not from_cache
         if self._live.is_started:
+            done = self._done[task.spec.name]
+            self._aucs[task.spec.name] = macro_auc_so_far(done, self._labels, self._n_classes)
             self._live.update(self._render())
 
     def _render(self) -> Table:
         table = Table("model", "fits", "AUC so far", title=self._time_left())
         for name, done in self._done.items():
-            auc = macro_auc_so_far(done, self._labels, self._n_classes)
+            auc = self._aucs.get(name)
             table.add_row(name, f"{len(done)}/{self._n_fits}", "" if auc is None else f"{auc:.3f}")
         return table
 

@@ -35,12 +35,13 @@ def run_and_report(config: AggregateConfig, *, n_null: int, console: Console) ->
     style = table_style(config, run.study.recipe)
     tuning = tuning_of(run.study, run.result)
     settings = config.aggregate.statistics
-    write_tables(config.output, run.predictions, _facts(run), settings, style, tuning=tuning)
+    facts = _facts(run)
+    write_tables(config.output, run.predictions, facts, settings, style, tuning=tuning)
     if n_null:
-        write_null(config.output, run.predictions, run_null(config, n_null), style)
-        write_columns(config.output, run.study.classes, _facts(run), style)
+        write_null(config.output, run.predictions, run_null(config, run.study, n_null), style)
+        write_columns(config.output, run.study.classes, facts, style)
     if config.aggregate.explain:
-        _explain(run, console, retrain=config.aggregate.retrain_phases)
+        _explain(run, facts, console, retrain=config.aggregate.retrain_phases)
     write_report(config.output)
     print_summary(config.output, config.cohort.classes, console, style)
 
@@ -65,7 +66,7 @@ def explain_folder(folder: Path, *, retrain: bool, console: Console) -> None:
         ResultsError: the folder is not that of a finished run.
     """
     run = reopen(config_of_run(folder))
-    _explain(run, console, retrain=retrain)
+    _explain(run, _facts(run), console, retrain=retrain)
     path = write_report(run.config.output)
     console.print(f"Report: {path}", soft_wrap=True, highlight=False)
 
@@ -79,14 +80,15 @@ def report_of(folder: Path, *, console: Console) -> None:
     console.print(f"Report: {write_report(config_of_run(folder).output)}", soft_wrap=True, highlight=False)
 
 
-def _explain(run: Run, console: Console, *, retrain: bool) -> None:
+def _explain(run: Run, facts: CohortFacts, console: Console, *, retrain: bool) -> None:
     style = table_style(run.config, run.study.recipe)
     for remark in explain_run(run, style, retrain=retrain):
         console.print(remark, soft_wrap=True, highlight=False)
-    write_columns(run.config.output, run.study.classes, _facts(run), style)
+    write_columns(run.config.output, run.study.classes, facts, style)
 
 
 def _facts(run: Run) -> CohortFacts:
+    """Describe every patient; each bag is read once."""
     study = run.study
     pairs = zip(study.bags, study.patients, strict=True)
     return CohortFacts(tuple(describe_patient(bag, patient) for bag, patient in pairs))

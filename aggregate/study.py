@@ -16,17 +16,26 @@ from pipeline.config import ExperimentConfig
 from pipeline.errors import BagError, CohortError
 from pipeline.tables import read_table
 
-_BAGS_IN_MEMORY = 4096
+_FEATURE_BYTES_KEPT = 2**29
+"""Half a gigabyte in each worker process: 120 patients of 100 slices and 2,048 features five times over."""
 
 
 class BagFolder(Sequence[Bag]):
-    """The bags of some patients in a folder, read when first asked for and kept while memory is bounded."""
+    """The bags of some patients in a folder, read when asked for, and kept while there is room for them.
 
-    def __init__(self, folder: Path, patient_ids: Sequence[str], *, kept: int = _BAGS_IN_MEMORY) -> None:
+    A bag that was kept is not given up for a later one: models go through all bags again and again, and when
+    the least recently used one always goes, each is gone by the time it is asked for.
+    """
+
+    def __init__(
+        self, folder: Path, patient_ids: Sequence[str], *, bytes_kept: int = _FEATURE_BYTES_KEPT
+    ) -> None:
         self.folder = folder
         self.patient_ids = tuple(patient_ids)
-        self.kept = kept
-        self._read = lru_cache(maxsize=kept)(lambda patient_id: read_bag(bag_path(folder, patient_id)))
+        self.bytes_kept = bytes_kept
+        self._room = bytes_kept
+        self._bags: dict[str, Bag] = {}
+        self._sizes: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self.patient_ids)
@@ -38,17 +47,38 @@ class BagFolder(Sequence[Bag]):
     def __getitem__(self, index: int | slice) -> "Bag | BagFolder":
         """Return one bag, or the folder of a slice of patients."""
         if isinstance(index, slice):
-            return BagFolder(self.folder, self.patient_ids[index], kept=self.kept)
-        return self._read(self.patient_ids[index])
+            return BagFolder(self.folder, self.patient_ids[index], bytes_kept=self.bytes_kept)
+        patient_id = self.patient_ids[index]
+        return self._bags[patient_id] if patient_id in self._bags else self._read(patient_id)
+
+    def sizes(self) -> NDArray[np.intp]:
+        """Return the instances of each bag (n,); a bag that was read before is not read again."""
+        sizes = (self._sizes.get(name) or len(self._read(name)) for name in self.patient_ids)
+        return np.fromiter(sizes, dtype=np.intp, count=len(self))
+
+    def _read(self, patient_id: str) -> Bag:
+        bag = read_bag(bag_path(self.folder, patient_id))
+        self._sizes[patient_id] = len(bag)
+        if bag.features.nbytes <= self._room:
+            self._bags[patient_id] = bag
+            self._room -= bag.features.nbytes
+        return bag
 
     def __reduce__(self) -> tuple[object, ...]:
         """Travel to a worker as paths; the worker reads the bags itself."""
-        return _open_folder, (self.folder, self.patient_ids, self.kept)
+        return _open_folder, (self.folder, self.patient_ids, self.bytes_kept)
 
 
 @lru_cache(maxsize=2)
-def _open_folder(folder: Path, patient_ids: tuple[str, ...], kept: int) -> BagFolder:
-    return BagFolder(folder, patient_ids, kept=kept)
+def _open_folder(folder: Path, patient_ids: tuple[str, ...], bytes_kept: int) -> BagFolder:
+    return BagFolder(folder, patient_ids, bytes_kept=bytes_kept)
+
+
+def bag_sizes(bags: Sequence[Bag]) -> NDArray[np.intp]:
+    """Return the instances of each bag (n,)."""
+    return (
+        bags.sizes() if isinstance(bags, BagFolder) else np.array([len(bag) for bag in bags], dtype=np.intp)
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,8 +157,9 @@ def _exclusions(config: ExperimentConfig, cohort: Cohort, paths: Mapping[str, Pa
     of_extract = [Exclusion(**row) for row in read_table(table)] if table.exists() else []
     known = {(e.patient_id, e.phase, e.reason) for e in of_extract}
     found = of_extract + [e for e in cohort.exclusions if (e.patient_id, e.phase, e.reason) not in known]
+    excluded = {e.patient_id for e in found if not e.phase}
     for patient in cohort.patients:
-        named = any(e.patient_id == patient.patient_id and not e.phase for e in found)
+        named = patient.patient_id in excluded
         if patient.patient_id not in paths and not named:
             found.append(
                 Exclusion(patient.patient_id, "", "aggregate", "no bag: stage 1 wrote none for this patient")

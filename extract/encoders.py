@@ -118,7 +118,11 @@ class Encoder:
             inputs = torch.cat([inputs, inputs.new_zeros(self.rows - real, *inputs.shape[1:])])
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         dtype = PRECISIONS[self.precision]
-        with torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32):
+        # Without these a CUDA device may choose another kernel, or round float32 to 10 bits.
+        exact = torch.backends.cudnn.flags(
+            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+        )
+        with exact, torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32):
             features = self.network(inputs)
         kept: Tensor = features[:real].float()
         return kept if kept.ndim == 2 else kept.mean((2, 3))

@@ -86,9 +86,7 @@ class SinglePhase(BagLogistic):
 
     def vectors(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
         """Return the mean over the slices of the phase (bags, d)."""
-        only = [bag.in_phases([self.phase]).features for bag in bags]
-        missing = np.full(bags[0].features.shape[1], np.nan)
-        return np.stack([f.mean(axis=0, dtype=np.float64) if len(f) else missing for f in only])
+        return np.stack([_mean_of_phase(bag, self.phase) for bag in bags])
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -129,6 +127,15 @@ class Covariates(BagLogistic):
 
     def _cells(self, bag: Bag) -> Mapping[str, str]:
         return self.covariates.get(bag.patient_id, {})
+
+
+def _mean_of_phase(bag: Bag, phase: str) -> NDArray[np.float64]:
+    """Return the mean over the slices of a phase (d,), NaN where there is none."""
+    features = bag.in_phases([phase]).features  # (n, d)
+    if not len(features):
+        return np.full(features.shape[1], np.nan)
+    mean: NDArray[np.float64] = features.mean(axis=0, dtype=np.float64)
+    return mean
 
 
 def _volumes_mm3(bag: Bag) -> list[float]:

@@ -106,7 +106,9 @@ class MILEstimator(BagEstimator):
             for (chosen,) in chunks_of_bags([np.arange(len(bags))]):
                 packed = self.pack(bags[i] for i in chosen)
                 batch = draw_batch(packed, [np.arange(len(chosen))], self.scaling_)
-                results.append((compute(batch), replace(batch, features=batch.features[:, :0])))
+                # A view would keep the features of every bag in memory.
+                nothing = batch.features[:, :0].clone()
+                results.append((compute(batch), replace(batch, features=nothing)))
         return results
 
     def learned_arrays(self) -> Arrays:

@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from tempfile import TemporaryFile
+from typing import IO
 
 import numpy as np
 import torch
@@ -9,6 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.bags import Bag
+
+_FEATURE_BYTES_IN_MEMORY = 2**30
+"""One gigabyte: 120 patients of 100 slices and 2,048 features ten times over. A laptop of 8 GB has it twice, which
+laying bags together takes for a moment; what is more goes into a temporary file, of which the system keeps in
+memory what there is room for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,8 +125,9 @@ def masked_softmax(scores: Tensor, is_real: Tensor) -> Tensor:
 
 
 def pack(bags: Iterable[Bag], *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> PackedBags:
-    """Lay bags end to end, reading each of them once."""
-    features, phases, steps, sizes, n_phases = [], [], [], [0], 0
+    """Lay bags end to end, reading each of them once; features beyond a budget of bytes lie on disk."""
+    features = _Rows(dtype)
+    phases, steps, sizes, n_phases = [], [], [0], 0
     for bag in bags:
         features.append(bag.features)
         phases.append(bag.phase)
@@ -127,13 +136,49 @@ def pack(bags: Iterable[Bag], *, dtype: torch.dtype = torch.float32, device: str
         n_phases = len(bag.header.phase_names)
     below, above = torch.from_numpy(np.concatenate(steps, axis=1)).to(device)
     return PackedBags(
-        features=torch.from_numpy(np.concatenate(features)).to(device, dtype),
+        features=features.together().to(device),
         phase=torch.from_numpy(np.concatenate(phases).astype(np.int64)).to(device),
         to_below=below,
         to_above=above,
         start=np.cumsum(sizes).astype(np.intp),
         n_phases=n_phases,
     )
+
+
+class _Rows:
+    """Rows that grow in memory and, once they are more than the budget, in a temporary file."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self._dtype = dtype
+        self._pieces: list[NDArray[np.float32]] = []
+        self._bytes = 0
+        self._width = 0
+        self._file: IO[bytes] | None = None
+
+    def append(self, rows: NDArray[np.float32]) -> None:
+        """Add rows (n, d)."""
+        self._width = rows.shape[1]
+        self._pieces.append(rows)
+        self._bytes += rows.nbytes
+        if self._bytes > _FEATURE_BYTES_IN_MEMORY:
+            self._to_file()
+
+    def together(self) -> Tensor:
+        """Return all rows (rows, d), in memory or mapped from the file."""
+        if self._file is None:
+            return torch.from_numpy(np.concatenate(self._pieces)).to(self._dtype)
+        self._file.flush()
+        # The file has lost its name already: its space is given back with the last tensor that is mapped from it.
+        mapped = np.memmap(self._file, dtype=np.uint8, mode="r+")
+        self._file.close()
+        return torch.from_numpy(mapped).view(self._dtype).view(-1, self._width)
+
+    def _to_file(self) -> None:
+        # Closed by `together`: the mapping outlives it.
+        self._file = self._file or TemporaryFile()  # noqa: SIM115
+        for piece in self._pieces:
+            self._file.write(torch.tensor(piece, dtype=self._dtype).view(torch.uint8).numpy().data)
+        self._pieces.clear()
 
 
 def _steps_to_neighbours(bag: Bag) -> NDArray[np.int64]:
@@ -163,8 +208,12 @@ def scaling_of(packed: PackedBags, train: Sequence[NDArray[np.intp]]) -> Scaling
 
 def _sums_per_bag(packed: PackedBags) -> tuple[Tensor, Tensor]:
     """Return the sums of the features and of their squares over each bag, float64 (bags, d)."""
-    pieces = [packed.features[a:b].double() for a, b in zip(packed.start, packed.start[1:], strict=False)]
-    return torch.stack([p.sum(dim=0) for p in pieces]), torch.stack([(p * p).sum(dim=0) for p in pieces])
+    sums, squares = [], []
+    for begin, end in pairwise(packed.start):
+        exact = packed.features[begin:end].double()  # one bag at a time: all of them may not fit into memory
+        sums.append(exact.sum(dim=0))
+        squares.append((exact * exact).sum(dim=0))
+    return torch.stack(sums), torch.stack(squares)
 
 
 def draw_batch(packed: PackedBags, bags: Sequence[NDArray[np.intp]], scaling: Scaling) -> Batch:

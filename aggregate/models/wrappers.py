@@ -14,6 +14,7 @@ from scipy.optimize import minimize_scalar
 from sklearn.base import clone
 from sklearn.model_selection import StratifiedKFold
 
+from aggregate.chosen_bags import ChosenBags
 from aggregate.models import building
 from aggregate.models.base import (
     Arrays,
@@ -120,8 +121,8 @@ class Grid(Wrapper):
         splitter = StratifiedKFold(n_folds, shuffle=True, random_state=seed_of(self.random_state))
         total = 0.0
         for train, held_out in splitter.split(np.zeros(len(labels)), labels):
-            model = clone(self.new_inner(choice)).fit([bags[i] for i in train], labels[train])
-            total += len(held_out) * log_loss(model, [bags[i] for i in held_out], labels[held_out])
+            model = clone(self.new_inner(choice)).fit(ChosenBags(bags, train), labels[train])
+            total += len(held_out) * log_loss(model, ChosenBags(bags, held_out), labels[held_out])
         return total / len(labels)
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from aggregate.run import load_aggregate_config
-from aggregate.study import load_study
+from aggregate.study import BagFolder, bag_sizes, load_study
 from pipeline.bags import read_bag, write_bag
 from pipeline.errors import BagError, CohortError, ConfigError
 
@@ -73,3 +73,41 @@ def test_an_override_reaches_a_model(experiment_folder):
 def test_an_unknown_key_names_the_nearest(experiment_folder):
     with pytest.raises(ConfigError, match=r"unknown key 'aggregate.splits.fold'; nearest valid key: 'folds'"):
         load_aggregate_config(experiment_folder(MODEL), ["splits.fold=3"])
+
+
+@pytest.fixture
+def folder(bags_and_labels, tmp_path):
+    """The first six bags on disk."""
+    for bag in bags_and_labels[0][:6]:
+        write_bag(tmp_path, bag)
+    return tmp_path
+
+
+NAMES = [f"p{i:03}" for i in range(6)]
+
+
+def test_the_room_for_bags_changes_nothing_that_is_read(folder, bags_and_labels):
+    for room in (0, 1000, 10**9):
+        bags = BagFolder(folder, NAMES, bytes_kept=room)
+        for _ in range(2):
+            for bag, written in zip(bags, bags_and_labels[0], strict=False):
+                assert (bag.features == written.features).all()
+
+
+def test_bags_are_kept_while_there_is_room_and_the_others_read_again(folder, bags_and_labels):
+    first, second = (bag.features.nbytes for bag in bags_and_labels[0][:2])
+    bags = BagFolder(folder, NAMES, bytes_kept=first + second)
+    assert len(list(bags)) == 6
+    for path in folder.glob("*.h5"):
+        path.unlink()
+    assert [bags[i].patient_id for i in (0, 1)] == ["p000", "p001"]
+    with pytest.raises(BagError, match="no such bag"):
+        bags[2]
+
+
+def test_the_size_of_a_bag_that_was_read_needs_no_second_reading(folder, bags_and_labels):
+    bags = BagFolder(folder, NAMES, bytes_kept=0)
+    assert bag_sizes(bags).tolist() == [len(bag) for bag in bags_and_labels[0][:6]]
+    for path in folder.glob("*.h5"):
+        path.unlink()
+    assert bag_sizes(bags).tolist() == bag_sizes(bags_and_labels[0][:6]).tolist()
