@@ -69,6 +69,11 @@ def own_bytes():
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
 
 
+def peak_bytes():
+    """Return the peak of all resident memory, with what is mapped from files: libraries and packed features."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
 def write_bags(folder, n_patients, n_features):
     """Write bags of 20 to 60 slices; return the bytes of their features."""
     rng = np.random.default_rng(0)
@@ -135,19 +140,18 @@ def main():
         total = timed(
             "write the bags", lambda: write_bags(Path(name), arguments.patients, arguments.features)
         )
-        before = own_bytes()
+        before, peak_before = own_bytes(), peak_bytes()
         sampler = OwnMemory()
         sampler.start()
         study = timed("read the headers", lambda: open_study(Path(name)))
         cross_validate_and_describe(study, arguments.folds, Path(name) / "cache")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(
         f"{arguments.patients} bags hold {total / MIB:.0f} MiB of features; budgets {arguments.budget_mib} MiB"
     )
     print(
-        f"memory before the bags were opened {before / MIB:.0f} MiB, its own at the peak {sampler.peak / MIB:.0f} MiB"
+        f"own memory {before / MIB:.0f} MiB before the bags were opened, {sampler.peak / MIB:.0f} MiB at the peak"
     )
-    print(f"peak of getrusage, with what is mapped from files {peak / MIB:.0f} MiB")
+    print(f"getrusage's peak {peak_before / MIB:.0f} MiB before, {peak_bytes() / MIB:.0f} MiB at the end")
 
 
 def cross_validate_and_describe(study, n_folds, cache):

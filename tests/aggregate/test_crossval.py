@@ -9,6 +9,7 @@ from sklearn.metrics import roc_auc_score
 from aggregate.cache import FitCache
 from aggregate.crossval import ModelSpec, cross_validate, predictions_of, tuning_of
 from aggregate.experiment import choose_folds
+from aggregate.models.registry import load_model
 from aggregate.run import load_aggregate_config
 from aggregate.study import Study, load_study
 
@@ -114,6 +115,48 @@ def test_test_labels_never_reach_a_fit(study, config, tmp_path):
         for name, labels in (("true", study.labels), ("flipped", flipped))
     ]  # fmt: skip
     assert np.array_equal(fits[0].test, fits[1].test)
+
+
+GRID = ModelSpec("grid", "grid", {"model": "mean_pooling", "grid": {"strengths": [[1e-3], [1.0]]}})
+CALIBRATED = ModelSpec("calibrated", "calibrated", {"model": "xgboost", "parameters": {"rounds": 20}})
+CALIBRATED_GRID = ModelSpec("both", "calibrated", {"model": "grid", "parameters": GRID.parameters})
+
+
+def fit_of(study, fold, spec, folder):
+    """Return the one fit, and what the saved model learned beside its predictions."""
+    cache = FitCache(folder)
+    result = cross_validate(study, [fold], [spec], cache=cache, seed=1, jobs=1, watcher=Counter())
+    model = load_model(cache.model_folder(result.tasks[spec.name][0].key))
+    return result.fits[spec.name][0], {k: v.tolist() for k, v in model.learned_arrays().items()}
+
+
+def with_other(study, patients, rng):
+    """Return the study with other labels and other features for some patients."""
+    labels = study.labels.copy()
+    labels[patients] = (labels[patients] + 1) % 3
+    bags = list(study.bags)
+    for i in patients:
+        noise = rng.normal(scale=50, size=bags[i].features.shape).astype(np.float32)
+        bags[i] = replace(bags[i], features=bags[i].features + noise)
+    return replace(study, labels=labels, bags=bags)
+
+
+@pytest.mark.parametrize("spec", [GRID, CALIBRATED, CALIBRATED_GRID], ids=lambda spec: spec.name)
+def test_grids_and_calibration_see_train_and_tune_only(study, config, tmp_path, rng, spec):
+    fold = choose_folds(config, study)[0]
+    fit, learned = fit_of(study, fold, spec, tmp_path / "a")
+    other_test, same = fit_of(with_other(study, fold.test, rng), fold, spec, tmp_path / "b")
+    assert same == learned
+    assert np.array_equal(other_test.tune, fit.tune)
+    assert not np.allclose(other_test.test, fit.test)  # other bags are tested
+
+
+@pytest.mark.parametrize("spec", [CALIBRATED, CALIBRATED_GRID], ids=lambda spec: spec.name)
+def test_calibration_listens_to_the_tuning_patients(study, config, tmp_path, rng, spec):
+    fold = choose_folds(config, study)[0]
+    _, learned = fit_of(study, fold, spec, tmp_path / "a")
+    _, other = fit_of(with_other(study, fold.tune, rng), fold, spec, tmp_path / "b")
+    assert other["temperature"] != learned["temperature"]
 
 
 def test_the_number_of_processes_changes_nothing(study, config, tmp_path):
