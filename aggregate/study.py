@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from aggregate.splits import Roster
 from pipeline.bags import Bag, BagHeader, Recipe, bag_path, check_one_recipe, list_bags, read_bag, read_header
-from pipeline.cohort import Cohort, Exclusion, Patient, read_cohort
+from pipeline.cohort import STAGES, Cohort, Exclusion, Patient, read_cohort
 from pipeline.config import ExperimentConfig
 from pipeline.errors import BagError, CohortError
 from pipeline.tables import read_table
@@ -152,11 +152,13 @@ def load_study(config: ExperimentConfig) -> Study:
 
 
 def _exclusions(config: ExperimentConfig, cohort: Cohort, paths: Mapping[str, Path]) -> list[Exclusion]:
-    """Collect who is left out; the cohort's own faults stand in stage 1's table when that has run."""
+    """Collect who is left out: by the cohort table as it is now, by stage 1 for its scans, or here.
+
+    Stage 1's own copy of the table's faults is not read: labels may have been mended since.
+    """
     table = config.bags_folder / "excluded.csv"
     of_extract = [Exclusion(**row) for row in read_table(table)] if table.exists() else []
-    known = {(e.patient_id, e.phase, e.reason) for e in of_extract}
-    found = of_extract + [e for e in cohort.exclusions if (e.patient_id, e.phase, e.reason) not in known]
+    found = [*cohort.exclusions, *(e for e in of_extract if e.stage not in STAGES)]
     excluded = {e.patient_id for e in found if not e.phase}
     for patient in cohort.patients:
         named = patient.patient_id in excluded
@@ -166,8 +168,9 @@ def _exclusions(config: ExperimentConfig, cohort: Cohort, paths: Mapping[str, Pa
             )
         elif patient.label is None and not named:
             found.append(Exclusion(patient.patient_id, "", "aggregate", "no label in the cohort table"))
-    for stranger in sorted(set(paths) - {patient.patient_id for patient in cohort.patients}):
-        found.append(Exclusion(stranger, "", "aggregate", "a bag without a row in the cohort table"))
+    strangers = sorted(set(paths) - {patient.patient_id for patient in cohort.patients})
+    reason = "a bag without a row in the cohort table"
+    found.extend(Exclusion(stranger, "", "aggregate", reason) for stranger in strangers)
     return found
 
 

@@ -20,7 +20,6 @@ PHOTOGRAPHS = ("brick", "grass", "gravel", "camera", "coins", "moon", "page", "t
                "chelsea", "coffee", "astronaut", "ihc", "hubble_deep_field", "retina", "rocket", "motorcycle_left")  # fmt: skip
 PATCH = 64
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
-SHARED = SHARED if SHARED.exists() else Path("/work/shared/data")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -23,6 +24,11 @@ from pipeline.provenance import sha256_of_file
 EMBEDDED = "embedded"
 EMBEDDED_FOLDER = Path(__file__).parent / "weights"
 FILE_SUFFIXES = (".pth", ".pt", ".safetensors")
+_DAMAGED = (
+    pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError,
+    AttributeError, TypeError, OverflowError, MemoryError, struct.error,
+)  # fmt: skip
+"""What readers raise on bytes that are no tensors; unpickling rubbish raises nearly anything."""
 
 _OLD_DENSENET_KEY = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.((?:[12])\..*)$")
 _WRAPPERS = ("module.", "model.", "_orig_mod.")
@@ -138,8 +144,10 @@ def read_state(path: Path) -> Mapping[str, Tensor]:
         raise WeightsNotFoundError(f"{path}: no such weight file; put it there or correct [extract] weights")
     try:
         loaded = load_file(path) if path.suffix == ".safetensors" else _unpickled(path)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, SafetensorError, OSError) as error:
-        raise WeightsError(f"{path}: not a file of tensors: {str(error).splitlines()[0]}") from error
+    except _DAMAGED as error:
+        raise WeightsError(
+            f"{path}: not a file of tensors, or damaged; expected a state_dict written by torch.save or safetensors"
+        ) from error
     if isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):
         loaded = loaded["state_dict"]
     if not isinstance(loaded, Mapping) or not all(isinstance(v, Tensor) for v in loaded.values()):
@@ -212,8 +220,12 @@ def _from_torchvision(architecture: Architecture, weights: str) -> Checkpoint:
         )
     entry = family[name]
     path = Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
+    if path.exists():
+        _check_hash_in_name(path)
     try:
         state = entry.get_state_dict(progress=False, check_hash=True, map_location="cpu", weights_only=True)
+    except RuntimeError as error:
+        raise WeightsError(f"weights {weights} of {architecture.name} from {entry.url}: {error}") from error
     except (URLError, OSError) as error:
         raise WeightsNotFoundError(
             f"weights {weights} of {architecture.name} are not on this machine and {entry.url} cannot be "
@@ -225,6 +237,17 @@ def _from_torchvision(architecture: Architecture, weights: str) -> Checkpoint:
     )
     renamed = {torchvision_key(description, key): value for key, value in state.items()}
     return Checkpoint(name, sha256_of_file(path), description, renamed)
+
+
+def _check_hash_in_name(path: Path) -> None:
+    """Refuse a cached file that does not have the hash in its name; torchvision checks downloads only."""
+    expected = path.stem.rpartition("-")[2]
+    found = sha256_of_file(path)
+    if not found.startswith(expected):
+        raise WeightsError(
+            f"{path}: damaged: expected a SHA-256 that begins with {expected}, found {found[:12]}; delete the file or "
+            "put the right one there"
+        )
 
 
 def _some(keys: list[str], limit: int = 8) -> str:

@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from extract.phantom.commands import phantom
+from pipeline.cohort import STAGES
 from pipeline.commands import run_application
 
 application = typer.Typer(
@@ -41,6 +42,10 @@ def run(config: ConfigArgument, overrides: OverridesArgument = None) -> None:
         soft_wrap=True,
         highlight=False,
     )
+    for fault in (e for e in result.exclusions if e.stage in STAGES):
+        who = f"patient {fault.patient_id}" + (f", phase {fault.phase}" if fault.phase else "")
+        line = f"{who}: {settings.cohort.table}: {fault.reason}"
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
     if result.exclusions:
         table = settings.bags_folder / "excluded.csv"
         console.print(f"{len(result.exclusions)} exclusions with their reasons: {table}", soft_wrap=True)

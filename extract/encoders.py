@@ -187,6 +187,8 @@ def choose_device(device: str) -> torch.device:
         place = torch.device(device)
     except RuntimeError as error:
         raise ConfigError(f"device {device!r}: expected 'auto', 'cpu' or 'cuda'") from error
+    if place.type not in _ROWS:
+        raise ConfigError(f"device {device!r}: expected 'auto', 'cpu' or 'cuda'")
     if place.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(
             f"device {device!r}: this machine has no CUDA device that torch {torch.__version__} sees"

@@ -134,13 +134,19 @@ def _reach(box: _Box, to_image: NDArray[np.float64]) -> tuple[NDArray[np.intp], 
 
 
 def _outside_message(mask: VolumeFile, grid: Grid) -> str:
-    def span(z: NDArray[np.float32]) -> str:
-        return f"z {z.min():.0f} to {z.max():.0f} mm"
-
     return (
-        f"{mask.path}: the mask lies outside of the image: expected it within {span(grid.z_mm())}, found a mask "
-        f"volume at {span(mask.grid.z_mm())}"
+        f"{mask.path}: the mask lies outside of the image: expected it within {_extent(grid)}, found a mask "
+        f"volume at {_extent(mask.grid)}"
     )
+
+
+def _extent(grid: Grid) -> str:
+    """Say between which voxel centres a grid reaches, in patient coordinates (RAS+)."""
+    ends = np.array([[z, r, c, 1] for z in (0, 1) for r in (0, 1) for c in (0, 1)], dtype=float)
+    ends[:, :3] *= np.array(grid.shape) - 1
+    places = (grid.affine @ ends.T)[:3]
+    axes = zip("xyz", places.min(axis=1), places.max(axis=1), strict=True)
+    return ", ".join(f"{axis} {low:.0f} to {high:.0f} mm" for axis, low, high in axes)
 
 
 def areas_mm2(lesions: Lesions, spacing_mm: Sequence[float]) -> NDArray[np.float32]:

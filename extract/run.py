@@ -184,9 +184,15 @@ class _Run:
     def _is_done(self, job: Job) -> bool:
         path = bag_path(self.config.bags_folder, job.patient.patient_id)
         try:
-            return path.exists() and read_header(path).content_key == job.content_key and bool(read_bag(path))
+            header = read_bag(path).header if path.exists() else None
         except BagError:
             return False
+        # The key says nothing of the phase names, which the index of a phase counts in.
+        return (
+            header is not None
+            and header.content_key == job.content_key
+            and header.phase_names == self.config.cohort.phases
+        )
 
     def _skip(self, patient: Patient) -> None:
         """Count a patient as done, and repeat what its bag says about phases that could not be used."""

@@ -19,7 +19,8 @@ The root MUST have the attributes format = "phasemil-bag", format_version = 1, p
 phases_present, scale_names (arrays of text), phases_missing (JSON, phase -> reason), encoder, layer,
 weights_name, weights_sha256, preprocessing (JSON), preprocessing_sha256, sources (JSON per phase), precision,
 software (JSON), content_key, created_utc and complete = True, and, so that STAMP reads the file,
-feat_type = "tile", extractor, unit = "um", tile_size_um, tile_size_px. It MUST NOT have stamp_version.
+feat_type = "tile", extractor, unit = "um", tile_size_um, tile_size_px. It MUST NOT have stamp_version. A bag of an
+untrained encoder MUST also have the attribute warning = "RANDOM WEIGHTS".
 
 A bag MUST NOT hold a label: relabelling never needs a new extraction. A reader MUST refuse a file whose format
 or version it does not know, and MAY ignore attributes and datasets it does not know.
@@ -215,7 +216,7 @@ def read_header(path: Path) -> BagHeader:
         BagError: the file is missing or unreadable, or of another format or version.
     """
     with _open(path) as file:
-        return _header(file.attrs)
+        return _header(file.attrs, path)
 
 
 def check_one_recipe(headers: Iterable[BagHeader]) -> Recipe:
@@ -300,6 +301,7 @@ def _attributes(header: BagHeader) -> Mapping[str, Any]:
         "tile_size_px": header.tile_size_px,
         "created_utc": utc_now(),
         "complete": True,
+        **({"warning": RANDOM_BANNER} if recipe.has_random_weights else {}),
     }
 
 
@@ -326,10 +328,17 @@ def _read(path: Path) -> Bag:
             arrays = {name: file[name][()] for name in ("features", *_COLUMNS)}
         except (KeyError, OSError) as error:
             raise BagError(f"{path}: {error}") from error
-        return Bag(header=_header(file.attrs), **arrays)
+        return Bag(header=_header(file.attrs, path), **arrays)
 
 
-def _header(attributes: Mapping[str, Any]) -> BagHeader:
+def _header(attributes: Mapping[str, Any], path: Path) -> BagHeader:
+    try:
+        return _understood(attributes)
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise BagError(f"{path}: an attribute of the bag is missing or damaged: {error}") from error
+
+
+def _understood(attributes: Mapping[str, Any]) -> BagHeader:
     recipe_names = ("encoder", "layer", "weights_name", "weights_sha256", "precision")
     sources = json.loads(attributes["sources"])
     return BagHeader(

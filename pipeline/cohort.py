@@ -11,6 +11,7 @@ import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 
 from pipeline.config import CohortSection
@@ -19,6 +20,9 @@ from pipeline.errors import CohortError
 REQUIRED = ("patient_id", "phase", "image", "mask", "label")
 OVERRIDES = ("spacing_x", "spacing_y", "spacing_z", "flip_z", "hu_slope", "hu_intercept")
 OPTIONAL = ("centre", "lesion_id", "liver_mask", *OVERRIDES)
+
+STAGES = ("cohort", "label")
+"""The `stage` of an exclusion by the table itself: a row that cannot be used, or a label nobody knows."""
 
 PHASE_ALIASES = {
     "NC": ("nc", "dry", "plain", "native", "precontrast", "pre", "c-pre", "p", "0000", "non-contrast"),
@@ -73,6 +77,9 @@ class Patient:
     """A class of the configuration, or None where the cell is empty or unknown."""
     centre: str | None = None
     covariates: Mapping[str, str] = field(default_factory=dict)
+    """Every further column; empty where the rows say nothing, or not the same."""
+    contradictions: Mapping[str, str] = field(default_factory=dict)
+    """Further columns in which the rows disagree, as columns of single scans may, and how."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +133,11 @@ def read_cohort(section: CohortSection) -> Cohort:
         phase = phases[row["phase"].lower()]
         grouped.setdefault(row["patient_id"], {}).setdefault(phase, []).append(row)
     patients = [_patient(section, labels, by_phase, exclusions) for by_phase in grouped.values()]
-    return Cohort(tuple(p for p in patients if p.scans), tuple(exclusions))
+    kept = tuple(patient for patient in patients if patient.scans)
+    named = {patient.patient_id for patient in kept} | {e.patient_id for e in exclusions if not e.phase}
+    lost = dict.fromkeys(row["patient_id"] for row in rows if row["patient_id"] not in named)
+    reason = "no row of this patient can be used"
+    return Cohort(kept, (*exclusions, *(Exclusion(patient_id, "", "cohort", reason) for patient_id in lost)))
 
 
 def _read_rows(table: Path) -> list[_Row]:
@@ -136,6 +147,8 @@ def _read_rows(table: Path) -> list[_Row]:
         raise CohortError(
             f"{table}: no such cohort table; the configuration names it under [cohort] table"
         ) from None
+    except OSError as error:
+        raise CohortError(f"{table}: expected a CSV table, found: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise CohortError(f"{table}: expected UTF-8 text: {error}") from error
     delimiter = ";" if text.partition("\n")[0].count(";") > text.partition("\n")[0].count(",") else ","
@@ -197,16 +210,21 @@ def _patient(
             exclusions.append(Exclusion(patient_id, phase, "cohort", problem))
         elif phase_rows:
             scans[phase] = _scan(section.table.parent, phase, phase_rows)
+    centre, problem = _unanimous(rows, "centre")
+    if problem:
+        exclusions.append(Exclusion(patient_id, "", "cohort", problem))
+        scans = {}
     label, problem = _label(rows, labels)
     if problem:
         exclusions.append(Exclusion(patient_id, "", "label", problem))
-    known = (*REQUIRED, *OPTIONAL)
+    said = {name: _unanimous(rows, name) for name in first.cells if name not in (*REQUIRED, *OPTIONAL)}
     return Patient(
         patient_id=patient_id,
         scans=scans,
         label=label,
-        centre=first["centre"] or None,
-        covariates={k: v for k, v in first.cells.items() if k not in known},
+        centre=centre or None,
+        covariates={name: value for name, (value, _) in said.items()},
+        contradictions={name: problem for name, (_, problem) in said.items() if problem},
     )
 
 
@@ -220,6 +238,15 @@ def _ambiguity(rows: Sequence[_Row]) -> str | None:
             "different lesion_id"
         )
     return None
+
+
+def _unanimous(rows: Sequence[_Row], column: str) -> tuple[str, str | None]:
+    """Return what the rows of one patient say in a column (empty cells say nothing), and how they disagree."""
+    found = {row[column]: row.line for row in reversed(rows) if row[column]}
+    if len(found) < 2:
+        return next(iter(found), ""), None
+    said = ", ".join(f"{value!r} (line {line})" for value, line in sorted(found.items()))
+    return "", f"column {column!r} says {said} of one patient; expected one value"
 
 
 def _label(rows: Sequence[_Row], labels: Mapping[str, str]) -> tuple[str | None, str | None]:
@@ -255,9 +282,14 @@ def _scan(folder: Path, phase: str, rows: Sequence[_Row]) -> Scan:
 def _overrides(row: _Row) -> HeaderOverrides:
     def number(column: str) -> float | None:
         try:
-            return float(row[column]) if row[column] else None
+            value = float(row[column]) if row[column] else None
         except ValueError:
             raise ValueError(f"{column} {row[column]!r} is not a number") from None
+        if value is not None and not (isfinite(value) and (value > 0 or column == "hu_intercept")):
+            raise ValueError(
+                f"{column} {row[column]!r}; expected a finite number, above 0 but for hu_intercept"
+            )
+        return value
 
     slope, intercept = number("hu_slope"), number("hu_intercept")
     flip = row["flip_z"].lower()

@@ -167,7 +167,8 @@ def encode_labels(labels: Labels) -> tuple[Labels, NDArray[np.intp]]:
     classes, codes = np.unique(np.asarray(labels), return_inverse=True)
     if len(classes) < 2:
         raise FoldError(
-            f"expected at least two classes among the training patients, found {classes.tolist()}"
+            "expected at least two classes among the training patients, "
+            f"found {len(classes)} class: {classes.tolist()}"
         )
     return classes, codes.astype(np.intp)
 

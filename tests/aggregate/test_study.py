@@ -39,6 +39,16 @@ def test_a_bag_nobody_names_is_reported(experiment_folder, tmp_path):
     ]
 
 
+def test_a_label_mended_after_stage_1_is_no_exclusion_any_more(experiment_folder, tmp_path):
+    config = load_aggregate_config(experiment_folder(MODEL), ())
+    (tmp_path / "out" / "bags" / "excluded.csv").write_text(
+        "patient_id,phase,stage,reason\np003,,label,unknown label 'HC'\np004,NC,extract,truncated\n"
+    )
+    study = load_study(config)
+    assert "p003" in study.patient_ids
+    assert [(e.patient_id, e.phase) for e in study.exclusions] == [("p004", "NC")]
+
+
 def test_bags_of_two_recipes_are_refused(experiment_folder, tmp_path):
     config = load_aggregate_config(experiment_folder(MODEL), ())
     bag = read_bag(tmp_path / "out" / "bags" / "p003.h5")

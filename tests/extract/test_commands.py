@@ -59,7 +59,10 @@ def far_mask(folder: Path) -> str:
 MASK_FAULTS = {
     "missing": (lambda folder: "nowhere.nii.gz", "nowhere.nii.gz: expected a mask file, found: No such file"),
     "empty": (empty_mask, "empty.nii.gz: expected a mask with at least one voxel, found an empty one"),
-    "outside": (far_mask, "far.nii.gz: the mask lies outside of the image: expected it within z 0 to 33 mm"),
+    "outside": (
+        far_mask,
+        "far.nii.gz: the mask lies outside of the image: expected it within x -39 to 0 mm, y -35 to 0 mm, z 0 to 33 mm",
+    ),
     "no cell": (lambda folder: "", "line 3 of the cohort table has no mask"),
 }
 
@@ -98,9 +101,12 @@ def test_an_unknown_phase_and_label_and_a_duplicate_are_recorded(playground, com
     playground.add("p3", "lunch")
     playground.add("p4", "AP")
     playground.add("p4", "art")
-    code, _ = command("run", playground.configure())
+    code, printed = command("run", playground.configure())
     reasons = playground.excluded()
     assert code == 2
+    for who in ("patient p2", "patient p3, phase lunch", "patient p4, phase AP"):
+        (line,) = (line for line in printed.splitlines() if line.startswith(f"{who}: "))
+        assert "cohort.csv" in line
     assert "unknown label 'cancer'" in reasons["p2", ""]
     assert "unknown phase 'lunch'" in reasons["p3", "lunch"]
     assert "name the same patient and phase" in reasons["p4", "AP"]

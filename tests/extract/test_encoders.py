@@ -136,3 +136,27 @@ def test_random_weights_follow_from_their_seed_and_leave_torchs_own_seed_alone()
     a, b, c = (find_checkpoint(ARCHITECTURES["squeezenet1_0"], f"random:{s}").sha256 for s in (1, 1, 2))
     assert a == b != c
     assert torch.equal(torch.rand(1), expected)
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
+@pytest.mark.parametrize("content", [b"", b"not tensors", bytes(range(256)) * 20])
+def test_a_damaged_file_is_one_line_that_names_it(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(WeightsError, match=rf"{name}: not a file of tensors, or damaged") as refused:
+        load_encoder("resnet18", str(tmp_path / name))
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_a_damaged_download_in_torchvisions_cache_is_refused_by_its_hash(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    cached = tmp_path / "hub" / "checkpoints" / "squeezenet1_1-b8a52dc0.pth"
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(b"half a file")
+    with pytest.raises(WeightsError, match="damaged: expected a SHA-256 that begins with b8a52dc0"):
+        load_encoder("squeezenet1_1", "IMAGENET1K_V1")
+
+
+@pytest.mark.parametrize("device", ["mps", "meta", "gpu"])
+def test_a_device_that_is_none_of_ours_is_refused(device):
+    with pytest.raises(ConfigError, match="expected 'auto', 'cpu' or 'cuda'"):
+        load_encoder("resnet18", "random:0", device=device)

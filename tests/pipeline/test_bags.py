@@ -104,3 +104,36 @@ def test_a_file_of_each_released_version_is_read_for_ever(folder):
     np.testing.assert_array_equal(bag.features, np.arange(12, dtype=np.float32).reshape(4, 3) / 8)
     assert bag.slice_index.tolist() == [4, 5, 2, 3]
     assert bag.phase.tolist() == [1, 1, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("sources", None), ("phases_missing", "{"), ("tile_size_px", "x")]
+)
+def test_a_missing_or_damaged_attribute_is_one_error_that_names_the_file(tmp_path, bag, name, value):
+    path = write_bag(tmp_path, bag)
+    with h5py.File(path, "r+") as file:
+        del file.attrs[name]
+        if value is not None:
+            file.attrs[name] = value
+    with pytest.raises(BagError, match=rf"{path.name}: an attribute of the bag is missing or damaged"):
+        read_bag(path)
+
+
+def test_a_crash_while_writing_leaves_the_older_bag(tmp_path, bag, monkeypatch):
+    def crash(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    path = write_bag(tmp_path, bag)
+    before = path.read_bytes()
+    monkeypatch.setattr("pipeline.bags._attributes", crash)
+    with pytest.raises(KeyboardInterrupt):
+        write_bag(tmp_path, bag)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("weights", "warning"), [("random:0", "RANDOM WEIGHTS"), ("w.pth", None)])
+def test_a_bag_of_an_untrained_encoder_says_so(tmp_path, bag, weights, warning):
+    recipe = replace(bag.header.recipe, weights_name=weights)
+    with h5py.File(write_bag(tmp_path, replace(bag, header=replace(bag.header, recipe=recipe)))) as file:
+        assert file.attrs.get("warning") == warning

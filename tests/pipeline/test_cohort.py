@@ -61,6 +61,12 @@ def test_a_duplicate_patient_and_phase_is_excluded_with_both_lines(tmp_path):
     assert "lines 2, 3 name the same patient and phase" in found.exclusions[0].reason
 
 
+def test_a_patient_without_a_usable_row_is_excluded_whole(tmp_path):
+    found = cohort(tmp_path, "p,AP,a,m,HCC", "q,T2,b,m,HCC", "r,AP,c,m,HCC", "r,AP,d,m,HCC")
+    assert [patient.patient_id for patient in found.patients] == ["p"]
+    assert {e.patient_id for e in found.exclusions if not e.phase} == {"q", "r"}
+
+
 def test_one_mask_per_lesion_is_no_duplicate(tmp_path):
     header = "patient_id,phase,image,mask,label,lesion_id"
     found = cohort(tmp_path, "p,AP,a,m1,HCC,1", "p,AP,a,m2,HCC,2", header=header)
@@ -102,3 +108,38 @@ def test_a_table_that_cannot_be_used_is_an_error(tmp_path, text, message):
 def test_a_missing_table_says_where_it_was_expected(tmp_path):
     with pytest.raises(CohortError, match="no such cohort table"):
         read_cohort(CohortSection(table=tmp_path / "nowhere.csv"))
+
+
+@pytest.mark.parametrize(
+    "cell", ["spacing_x,0", "spacing_z,-3", "hu_slope,nan", "hu_slope,0", "hu_intercept,inf", "spacing_y,x"]
+)
+def test_an_override_that_no_header_could_hold_is_recorded(tmp_path, cell):
+    column, value = cell.split(",")
+    found = cohort(tmp_path, f"p,AP,a,m,HCC,{value}", header=f"patient_id,phase,image,mask,label,{column}")
+    assert column in found.exclusions[0].reason
+    assert not found.patients
+
+
+def test_a_folder_in_the_place_of_the_table_is_named(tmp_path):
+    with pytest.raises(CohortError, match="expected a CSV table, found: Is a directory"):
+        read_cohort(CohortSection(table=tmp_path))
+
+
+def test_a_column_that_says_two_things_of_a_patient_is_empty_and_told(tmp_path):
+    header = "patient_id,phase,image,mask,label,age"
+    (patient,) = cohort(tmp_path, "p,AP,a,m,HCC,50", "p,DP,b,m,HCC,60", header=header).patients
+    assert patient.covariates == {"age": ""}
+    assert "'50' (line 2), '60' (line 3)" in patient.contradictions["age"]
+
+
+def test_a_patient_of_two_centres_is_excluded_by_name(tmp_path):
+    header = "patient_id,phase,image,mask,label,centre"
+    found = cohort(tmp_path, "p,AP,a,m,HCC,A", "p,DP,b,m,HCC,B", header=header)
+    assert found.patients == ()
+    assert "column 'centre' says 'A' (line 2), 'B' (line 3)" in found.exclusions[0].reason
+
+
+def test_an_empty_cell_contradicts_nothing(tmp_path):
+    header = "patient_id,phase,image,mask,label,centre,age"
+    (patient,) = cohort(tmp_path, "p,AP,a,m,HCC,,", "p,DP,b,m,HCC,B,60", header=header).patients
+    assert (patient.centre, patient.covariates["age"]) == ("B", "60")
