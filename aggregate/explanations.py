@@ -31,7 +31,7 @@ def explain_run(run: Run, style: TableStyle, *, retrain: bool) -> list[str]:
         remarks.append(
             "no model of this run weighs slices: attention, phases and slice votes are not written"
         )
-    store = SliceStore(run.config.slice_store)
+    store = SliceStore(run.config.store_path)
     lacking = [name for name in run.study.patient_ids if store.key_of(name) is None]
     if lacking:
         remarks.append(

@@ -96,10 +96,11 @@ class Phantom:
     def bags(self, name: str, architecture: str, weights: str, size: int) -> list[Bag]:
         config = ExtractConfig.model_validate({
             "name": self.preset,
+            "slice_store": self.folder / "slices.zarr",
             "output": self.folder / f"{name.replace(':', '_')}_{size}",
             "cohort": {"table": self.folder / "cohort.csv"},
             "extract": {
-                "encoder": architecture, "weights": weights, "store_folder": self.folder / "slices.zarr",
+                "encoder": architecture, "weights": weights,
                 "input": {"size_px": size},
             },
         })  # fmt: skip

@@ -100,8 +100,6 @@ class ExtractSection(Section):
     """The same image under two patients is a mix-up, and a leak between the folds of stage 2."""
     store: bool = True
     """Keep the prepared slices in `slices.zarr`, from which another encoder or window starts."""
-    store_folder: ConfigPath | None = None
-    """Where the slice store lies, to share it between experiments; in the output folder by default."""
     slices: SlicesSection = SlicesSection()
     masks: MasksSection = MasksSection()
     input: InputSection = InputSection()
@@ -124,11 +122,6 @@ class ExtractConfig(ExperimentConfig):
     """What stage 1 reads of a configuration."""
 
     extract: ExtractSection = ExtractSection()
-
-    @property
-    def store_path(self) -> Path:
-        """Folder of the slice store."""
-        return self.extract.store_folder or self.slice_store
 
 
 def load_extract_config(path: Path, overrides: Sequence[str]) -> ExtractConfig:

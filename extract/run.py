@@ -23,6 +23,7 @@ from extract.selftest import check_precision
 from pipeline.bags import RANDOM_BANNER, Bag, Recipe, bag_path, read_bag, read_header, write_bag
 from pipeline.cohort import Exclusion, Patient, read_cohort
 from pipeline.errors import BagError, ScanError, StoreError
+from pipeline.files import sweep_partials
 from pipeline.slices import PhaseSlices
 from pipeline.store import SliceStore, StoredPatient
 from pipeline.tables import write_table
@@ -64,6 +65,8 @@ def run_extraction(config: ExtractConfig, console: Console) -> RunResult:
         PhasemilError: the cohort table, the configuration or the weights cannot be used at all.
     """
     cohort = read_cohort(config.cohort)
+    for folder in (config.output, config.bags_folder, config.store_path.parent, config.store_path):
+        sweep_partials(folder)
     section = config.extract
     encoder = load_encoder(
         section.encoder,

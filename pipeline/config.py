@@ -52,6 +52,8 @@ class ExperimentConfig(Section):
     """Name of the experiment, printed in every report."""
     output: ConfigPath
     """Folder that receives the bags, the slice store and the result tables."""
+    slice_store: ConfigPath | None = None
+    """Where the slice store lies, to share it between experiments; `slices.zarr` in `output` by default."""
     cohort: CohortSection
     phantom: Any = None
     """Read by stage 1: the synthetic cohort to write."""
@@ -66,9 +68,9 @@ class ExperimentConfig(Section):
         return self.output / "bags"
 
     @property
-    def slice_store(self) -> Path:
+    def store_path(self) -> Path:
         """Folder of the Zarr slice store."""
-        return self.output / "slices.zarr"
+        return self.slice_store or self.output / "slices.zarr"
 
 
 Config = TypeVar("Config", bound=BaseModel)

@@ -1,10 +1,17 @@
 """Files that are whole or absent."""
 
+import hashlib
 import os
+import platform
+import re
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
+_LEFTOVER = re.compile(rf"\.{_HOST}-(\d+)-[0-9a-f]{{8}}\.partial$")
 
 
 @contextmanager
@@ -15,7 +22,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     raises; a killed process leaves at most a `.partial` file, never a half-written `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    sibling = path.with_name(f"{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.partial")
+    sibling = partial_of(path)
     try:
         yield sibling
         _flush_to_disk(sibling)
@@ -23,6 +30,38 @@ def written_whole(path: Path) -> Iterator[Path]:
         _flush_to_disk(path.parent)
     finally:
         sibling.unlink(missing_ok=True)
+
+
+def partial_of(path: Path) -> Path:
+    """Return a unique name beside `path` that says which machine and process writes it."""
+    return path.with_name(f"{path.name}.{_HOST}-{os.getpid()}-{uuid.uuid4().hex[:8]}.partial")
+
+
+def sweep_partials(folder: Path) -> list[Path]:
+    """Remove what killed processes of this machine left in a folder; return what was removed.
+
+    What a living process writes, or another machine that shares the folder, stays.
+    """
+    left = [path for path in folder.glob("*.partial") if _is_abandoned(path)]
+    for path in left:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    return left
+
+
+def _is_abandoned(path: Path) -> bool:
+    found = _LEFTOVER.search(path.name)
+    if not found or os.name != "posix":  # elsewhere, asking for a process may end it
+        return False
+    try:
+        os.kill(int(found[1]), 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:
+        return False  # it lives, and is another user's
+    return False
 
 
 def _flush_to_disk(path: Path) -> None:

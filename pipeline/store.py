@@ -12,7 +12,6 @@ deleted at any time; stage 1 rebuilds it from the scans.
 
 import json
 import shutil
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +24,7 @@ from zarr.codecs import ZstdCodec
 
 from pipeline.bags import Source
 from pipeline.errors import StoreError
-from pipeline.files import written_whole
+from pipeline.files import partial_of, written_whole
 from pipeline.slices import PhaseSlices
 
 FORMAT = "phasemil-slices"
@@ -100,7 +99,7 @@ class SliceStore:
     def write(self, patient_id: str, patient: StoredPatient) -> None:
         """Store one patient, in the place of what was stored before."""
         self._make_root()
-        partial = self.folder.with_name(f"{self.folder.name}.{uuid.uuid4().hex[:12]}.partial")
+        partial = partial_of(self.folder)
         try:
             for phase in patient.phases:
                 _write_images(partial / phase.phase, phase)

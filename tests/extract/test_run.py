@@ -1,6 +1,8 @@
 """Laws of a run: policies, the slice store, what is done stays done."""
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,7 +10,9 @@ import pytest
 from extract.encoders import load_encoder
 from extract.selftest import TOLERANCE, check_precision
 from pipeline.bags import read_bag
+from pipeline.config import ExperimentConfig, load_config
 from pipeline.errors import WeightsError
+from pipeline.files import partial_of
 from pipeline.store import SliceStore
 from tests.extract.conftest import draw_scan, save
 
@@ -65,7 +69,7 @@ def destroy_scans(playground) -> None:
 def test_a_second_encoder_reads_no_nifti(playground, command):
     two_phases(playground)
     config = playground.configure()
-    shared = f"store_folder={playground.folder / 'slices.zarr'}"
+    shared = f"slice_store={playground.folder / 'slices.zarr'}"
     command("run", config, "encoder=resnet18", f"output={playground.folder / 'fresh'}", "store=false")
     command("run", config, shared)
     destroy_scans(playground)
@@ -207,3 +211,27 @@ def test_run_warns_of_identifiers_and_files_in_the_words_of_check(playground, co
     assert warnings[0] == warnings[1]
     assert len(warnings[0]) == 3
     assert "warning: patient P1, phase PVP: P10_x.nii.gz bears the identifier of patient P10" in str(warnings)
+
+
+def test_a_run_sweeps_what_killed_runs_left_beside_bags_and_store(playground, command):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    config = playground.configure()
+    out, left = playground.folder / "out", []
+    for path in (out / "bags" / "p.h5", out / "slices.zarr", out / "slices.zarr" / "zarr.json"):
+        name = partial_of(path).name.replace(f"-{os.getpid()}-", f"-{dead.pid}-")
+        left.append(path.with_name(name))
+        left[-1].parent.mkdir(parents=True, exist_ok=True)
+        left[-1].touch()
+    playground.add("p")
+    playground.configure()
+    assert command("run", config)[0] == 0
+    assert not [path for path in left if path.exists()]
+
+
+def test_stage_2_finds_a_store_that_was_moved(playground):
+    playground.add("p")
+    config = load_config(playground.configure(), ExperimentConfig, overrides=["slice_store=shared/s.zarr"])
+    assert config.store_path == playground.folder / "shared" / "s.zarr"
+    default = load_config(playground.configure(), ExperimentConfig)
+    assert default.store_path == playground.folder / "out" / "slices.zarr"
