@@ -1,6 +1,6 @@
 """Kill stage 1 at random instants and prove that nothing but the patient in flight is lost.
 
-usage: python benchmarks/stage1_kills.py [--kills 20] [--seed 0]
+usage: python benchmarks/stage1_kills.py [--kills 20] [--seed 0] [--table results/reference/stage1_kills.csv]
 
 A small phantom cohort is embedded once without interruption. Then the same run is started in another folder and
 killed at a random instant (SIGKILL and SIGINT in turn), again and again, each time going on where the last left off;
@@ -28,6 +28,7 @@ from extract.phantom.config import PhantomSection
 from extract.run import run_extraction
 from pipeline.bags import list_bags, read_bag, read_header
 from pipeline.store import SliceStore
+from pipeline.tables import write_table
 
 CONFIG = """
 name = "kills"
@@ -93,10 +94,13 @@ def assert_same(a: Path, b: Path) -> None:
             raise SystemExit(f"patient {patient_id}: the bytes differ")
 
 
-def kill_again_and_again(config: Path, output: Path, *, kills: int, seconds: float, seed: int) -> None:
+Kill = dict[str, object]
+
+
+def kill_again_and_again(config: Path, output: Path, *, kills: int, seconds: float, seed: int) -> list[Kill]:
     rng = random.Random(seed)
-    done = 0
-    while done < kills:
+    table: list[Kill] = []
+    while len(table) < kills:
         child = start(config, output)
         delay = rng.uniform(0, seconds)
         child.join(delay)
@@ -104,21 +108,24 @@ def kill_again_and_again(config: Path, output: Path, *, kills: int, seconds: flo
             finish(child)
             shutil.rmtree(output)
             continue
-        sent = signal.SIGINT if done % 2 else signal.SIGKILL
+        sent = signal.SIGINT if len(table) % 2 else signal.SIGKILL
         os.kill(child.pid, sent)
         child.join()
-        done += 1
         partial = len(list(output.rglob("*.partial")))
-        print(
-            f"kill {done:2} by {sent.name} after {delay:5.2f} s: {assert_readable(output)} bags, all readable; "
-            f"{partial} partial files left"
-        )
+        n_bags = assert_readable(output)
+        table.append(
+            {"kill": len(table) + 1, "signal": sent.name, "after_s": f"{delay:.2f}", "bags_all_readable": n_bags,
+             "partial_files_left": partial}
+        )  # fmt: skip
+        print(", ".join(f"{name} {value}" for name, value in table[-1].items()), flush=True)
+    return table
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--table", type=Path, help="write the kills as CSV")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -134,7 +141,7 @@ def main() -> None:
         finish(start(config, folder / "whole"))
         seconds = time.perf_counter() - begun
         print(f"uninterrupted: {assert_readable(folder / 'whole')} bags in {seconds:.1f} s")
-        kill_again_and_again(
+        table = kill_again_and_again(
             config, folder / "killed", kills=options.kills, seconds=seconds, seed=options.seed
         )
         finish(start(config, folder / "killed"))
@@ -145,6 +152,10 @@ def main() -> None:
             finish(child)
         assert_same(folder / "whole", folder / "together")
         print("two runs at once over one folder: byte-identical too")
+        left = len(list(folder.rglob("*.partial")))
+        print(f"partial files after all: {left}")
+    if options.table:
+        write_table(options.table, tuple(table[0]), table)
 
 
 if __name__ == "__main__":

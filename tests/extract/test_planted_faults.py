@@ -1,0 +1,20 @@
+"""The phantom with planted faults; the table is `python benchmarks/planted_faults.py`."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_every_planted_fault_is_found_and_named_as_the_committed_table_says(tmp_path):
+    words = [sys.executable, "benchmarks/planted_faults.py", "--table", str(tmp_path / "faults.csv")]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    tables = []
+    for path in (tmp_path / "faults.csv", ROOT / "results/reference/planted_faults.csv"):
+        with path.open(newline="") as stream:
+            tables.append([tuple(row.values())[:5] for row in csv.DictReader(stream)])
+    assert tables[0] == tables[1]
+    assert len(tables[0]) == 13
