@@ -38,14 +38,10 @@ def check_no_label_among_covariates(
 
     Raises:
         LeakError: the column is named.
-        CohortError: the cohort table has no such column.
+        CohortError: the cohort table has no such column, or says two things of one patient.
     """
     for column in covariates:
-        if not any(column in patient.covariates for patient in patients):
-            raise CohortError(
-                f"covariate {column!r} is no column of the cohort table; see [aggregate] covariates"
-            )
-        values = [patient.covariates.get(column, "") for patient in patients]
+        values = _values_of(column, patients)
         classes_of: Mapping[str, set[int]] = {value: set() for value in values}
         for value, label in zip(values, labels, strict=True):
             classes_of[value].add(int(label))
@@ -56,6 +52,17 @@ def check_no_label_among_covariates(
                 f"covariate {column!r} tells the label of every patient (values such as {sorted(classes_of)[0]!r}); "
                 "take it out of [aggregate] covariates"
             )
+
+
+def _values_of(column: str, patients: Sequence[Patient]) -> list[str]:
+    if not any(column in patient.covariates for patient in patients):
+        raise CohortError(
+            f"covariate {column!r} is no column of the cohort table; see [aggregate] covariates"
+        )
+    for patient in patients:
+        if column in patient.contradictions:
+            raise CohortError(f"patient {patient.patient_id}: {patient.contradictions[column]}")
+    return [patient.covariates.get(column, "") for patient in patients]
 
 
 def _are_label_words(values: Mapping[str, object]) -> bool:

@@ -26,7 +26,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -188,7 +188,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--architecture", default="squeezenet1_1")
     parser.add_argument("--weights", default="embedded", help="weights to be judged, as in [extract] weights")
     parser.add_argument("--imagenet", default=str(SHARED.parent / "weights" / "squeezenet1_0_imagenet.pth"))
-    parser.add_argument("--size", type=int, default=224, help="side of the images in pixels")
+    parser.add_argument(
+        "--size", type=int, nargs="+", default=[224, 112], help="sides of the images in pixels"
+    )
     parser.add_argument("--seeds", type=int, default=5, help="untrained networks")
     parser.add_argument("--phantom", default="study", help="preset, or none")
     parser.add_argument(
@@ -199,43 +201,74 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@dataclass(eq=False)
+class Scores:
+    """The table of scores, written after every encoder; what an earlier run measured is not measured again."""
+
+    path: Path
+    earlier: dict[tuple[str, ...], dict[str, object]]
+    rows: list[dict[str, object]] = field(default_factory=list)
+
+    def known(self, row: Mapping[str, object]) -> dict[str, float]:
+        keys = {probe: key_of({**row, "probe": probe}) for probe in PROBES}
+        return {probe: self.earlier[key]["score"] for probe, key in keys.items() if key in self.earlier}
+
+    def add(self, row: Mapping[str, object], scores: Mapping[str, float]) -> None:
+        self.rows += [{**row, "probe": probe, "score": score} for probe, score in scores.items()]
+        done = {key_of(row) for row in self.rows}
+        kept = [row for key, row in self.earlier.items() if key not in done]
+        write_table(self.path, SCORE_COLUMNS, self.rows + kept)
+
+    def close(self) -> None:
+        write_table(self.path, SCORE_COLUMNS, self.rows)
+
+
+def measure(
+    tasks: Sequence[Task], phantom: Phantom | None, chosen: argparse.Namespace, size: int, table: Scores
+) -> list:
+    """Score every encoder at one size and return the rows of the summary."""
+    encoders = {"imagenet": ("squeezenet1_0", chosen.imagenet)}
+    encoders |= {f"random:{k}": (chosen.architecture, f"random:{k}") for k in range(chosen.seeds)}
+    encoders["embedded"] = (chosen.architecture, chosen.weights)
+    scores = {}
+    for name, (architecture, weights) in encoders.items():
+        began = time.monotonic()
+        encoder = load_encoder(architecture, weights)
+        row = {
+            "encoder": name,
+            "architecture": architecture,
+            "size_px": size,
+            "weights_sha256": encoder.weights_sha256,
+        }
+        found = table.known(row)
+        for task in tasks:
+            if task.name not in found:
+                found[task.name] = accuracy(task, embedded(encoder, task.images, size))
+        if phantom is not None and "phantom" not in found:
+            found |= phantom_scores(phantom, phantom.bags(name, architecture, weights, size))
+        scores[name] = {probe: found[probe] for probe in PROBES if probe in found}
+        shown = "  ".join(f"{probe} {value:.3f}" for probe, value in scores[name].items())
+        print(f"{size} {name:10} {shown}  ({time.monotonic() - began:.0f} s)", flush=True)
+        table.add(row, scores[name])
+    return summary(scores, size)
+
+
 def main() -> None:
     chosen = parsed()
     tasks = [*organ_tasks(), photograph_task(), digit_task()]
     phantom = None
     if chosen.phantom != "none":
         phantom = write_phantom(chosen.phantom_folder / chosen.phantom, chosen.phantom)
-    encoders = {"imagenet": ("squeezenet1_0", chosen.imagenet)}
-    encoders |= {f"random:{k}": (chosen.architecture, f"random:{k}") for k in range(chosen.seeds)}
-    encoders["embedded"] = (chosen.architecture, chosen.weights)
     path = chosen.out / "encoder_probes_scores.csv"
-    earlier = {} if chosen.fresh else earlier_rows(path)
-    scores, flat = {}, []
-    for name, (architecture, weights) in encoders.items():
-        began = time.monotonic()
-        encoder = load_encoder(architecture, weights)
-        row = {"encoder": name, "architecture": architecture, "size_px": chosen.size,
-               "weights_sha256": encoder.weights_sha256}  # fmt: skip
-        found = {p: earlier[k]["score"] for p in PROBES if (k := key_of({**row, "probe": p})) in earlier}
-        for task in tasks:
-            if task.name not in found:
-                found[task.name] = accuracy(task, embedded(encoder, task.images, chosen.size))
-        if phantom is not None and "phantom" not in found:
-            found |= phantom_scores(phantom, phantom.bags(name, architecture, weights, chosen.size))
-        scores[name] = {probe: found[probe] for probe in PROBES if probe in found}
-        shown = "  ".join(f"{probe} {value:.3f}" for probe, value in scores[name].items())
-        print(f"{name:10} {shown}  ({time.monotonic() - began:.0f} s)", flush=True)
-        flat += [{**row, "probe": probe, "score": score} for probe, score in scores[name].items()]
-        done = {key_of(row) for row in flat}
-        write_table(path, SCORE_COLUMNS, flat + [row for key, row in earlier.items() if key not in done])
-    write_table(path, SCORE_COLUMNS, flat)
-    rows = summary(scores, chosen.size)
+    table = Scores(path, {} if chosen.fresh else earlier_rows(path))
+    rows = [row for size in chosen.size for row in measure(tasks, phantom, chosen, size, table)]
+    table.close()
     write_table(chosen.out / "encoder_probes.csv", tuple(rows[0]), rows)
-    ways = [float(row["way"]) for row in rows if row["way"] is not None]
     for row in rows:
         way = "no way to go" if row["way"] is None else f"{row['way']:.2f} of the way"
-        print(f"{row['probe']:15} {way}, above every random one: {row['above_every_random']}")
-    print(f"mean way {np.mean(ways):.2f} over {len(ways)} probes")
+        print(
+            f"{row['size_px']} {row['probe']:15} {way}, above every random one: {row['above_every_random']}"
+        )
 
 
 if __name__ == "__main__":

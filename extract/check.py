@@ -11,10 +11,10 @@ from extract.checks import (
     ERROR,
     WARNING,
     ScanReport,
-    check_identifiers,
     compare_scans,
+    describe_scan,
+    doubtful_scans,
     examine_scan,
-    files_of_others,
 )
 from extract.config import ExtractConfig
 from extract.fingerprints import FileHashes
@@ -90,12 +90,11 @@ def _examined(config: ExtractConfig, cohort: Cohort, console: Console) -> list[S
 
 
 def _with_names(reports: Sequence[ScanReport], cohort: Cohort) -> list[ScanReport]:
-    names, strangers = check_identifiers(cohort.patients), files_of_others(cohort)
-    found = []
-    for report in reports:
-        reasons = (names.get(report.patient_id), strangers.get((report.patient_id, report.phase)))
-        found.append(report.but(*((WARNING, reason) for reason in reasons if reason)))
-    return found
+    doubts = doubtful_scans(cohort)
+    return [
+        report.but(*((WARNING, reason) for reason in doubts.get((report.patient_id, report.phase), ())))
+        for report in reports
+    ]
 
 
 def _row(report: ScanReport, labels: Mapping[str, str]) -> Mapping[str, object]:
@@ -127,7 +126,7 @@ def _print_summary(
     console.print(table)
     for report in reports:
         if report.status != "ok":
-            line = f"{report.status}: patient {report.patient_id}, phase {report.phase}: {report.reason}"
+            line = describe_scan(report.status, report.patient_id, report.phase, report.reason)
             console.print(line, markup=False, highlight=False, soft_wrap=True)
     found = Counter(report.status for report in reports)
     console.print(

@@ -1,6 +1,5 @@
 """What can be wrong with a scan or a cohort, found before anything is embedded."""
 
-import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extract.config import ExtractSection
+from extract.duplicates import describe_shared, shared_pixels, slice_digests
 from extract.fingerprints import FileHashes, fingerprint
 from extract.masks import Lesions, areas_mm2
 from extract.phases import Enhancement, enhancement, implausible_order
@@ -38,7 +38,7 @@ class ScanReport:
         problems: (status, reason), worst first by status.
         facts: the other columns, as far as they could be found.
         enhancement: mean HU of the lesion-free liver, for the order of phases.
-        pixels: hash of the voxels in HU.
+        pixels: hashes of the slices in HU.
     """
 
     patient_id: str
@@ -47,7 +47,7 @@ class ScanReport:
     problems: tuple[tuple[str, str], ...] = ()
     facts: Mapping[str, object] = field(default_factory=dict)
     enhancement: Enhancement | None = None
-    pixels: str = ""
+    pixels: tuple[str, ...] = ()
 
     @property
     def status(self) -> str:
@@ -93,14 +93,14 @@ def examine_scan(plan: RegionPlan, section: ExtractSection, hashes: FileHashes) 
 
 def compare_scans(reports: Sequence[ScanReport], section: ExtractSection) -> list[ScanReport]:
     """Add what only a look across scans shows: shared pixels, and phases in an implausible order."""
-    owners: dict[str, list[ScanReport]] = {}
-    for report in reports:
-        if report.pixels:
-            owners.setdefault(report.pixels, []).append(report)
+    shared = shared_pixels({(r.patient_id, r.phase): r.pixels for r in reports})
     orders = implausible_order(
         {(r.patient_id, r.phase): r.enhancement for r in reports if r.enhancement is not None}
     )
-    return [_compared(report, owners.get(report.pixels, []), orders, section) for report in reports]
+    return [
+        _compared(report, shared.get((report.patient_id, report.phase)), orders, section)
+        for report in reports
+    ]
 
 
 def check_identifiers(patients: Iterable[Patient]) -> Mapping[str, str]:
@@ -137,6 +137,25 @@ def files_of_others(cohort: Cohort) -> Mapping[tuple[str, str], str]:
     return found
 
 
+def doubtful_scans(cohort: Cohort) -> Mapping[tuple[str, str], tuple[str, ...]]:
+    """Find what the cohort table alone shows: (patient_id, phase) -> what is doubtful, of identifiers and files."""
+    names, strangers = check_identifiers(cohort.patients), files_of_others(cohort)
+    found = {
+        (patient.patient_id, phase): (
+            names.get(patient.patient_id),
+            strangers.get((patient.patient_id, phase)),
+        )
+        for patient in cohort.patients
+        for phase in patient.scans
+    }
+    return {key: tuple(filter(None, reasons)) for key, reasons in found.items() if any(reasons)}
+
+
+def describe_scan(status: str, patient_id: str, phase: str, reason: str) -> str:
+    """Return the line that `check` and `run` print about a scan."""
+    return f"{status}: patient {patient_id}, phase {phase}: {reason}"
+
+
 def _identifiers_in(name: str, ids: set[str]) -> set[str]:
     """Return the identifiers that stand in a file name between separators, so that P1 is not found in P10."""
     stem = name.partition(".nii")[0]
@@ -160,7 +179,7 @@ def _header_facts(image: VolumeFile, prints: Fingerprint) -> Mapping[str, object
 def _with_voxels(report: ScanReport, hu: NDArray[np.int16], lowest: float) -> ScanReport:
     every = max(1, hu.size // 2_000_000)
     low, middle, high = np.percentile(hu.reshape(-1)[::every], (1, 50, 99)).tolist()
-    report = replace(report, pixels=hashlib.sha256(hu.tobytes()).hexdigest())
+    report = replace(report, pixels=slice_digests(hu))
     report = report.but(hu_p1=low, hu_p50=middle, hu_p99=high)
     if lowest <= PADDING_HU:
         report = report.but((WARNING, f"padding of {lowest:.0f} HU is taken as air"))
@@ -207,21 +226,15 @@ def _region_facts(region: Lesions, image: VolumeFile, section: ExtractSection) -
 
 def _compared(
     report: ScanReport,
-    same: Sequence[ScanReport],
+    other: tuple[str, str] | None,
     orders: Mapping[tuple[str, str], str],
     section: ExtractSection,
 ) -> ScanReport:
-    others = [o for o in same if o is not report]
-    strangers = [o for o in others if o.patient_id != report.patient_id]
-    if strangers:
+    key = (report.patient_id, report.phase)
+    if other:
         status = WARNING if section.shared_images == "allow" else ERROR
-        first = strangers[0]
-        reason = f"the same pixels stand under patient {first.patient_id}, phase {first.phase}"
-        report = report.but((status, reason), duplicate_of=f"{first.patient_id} {first.phase}")
-    elif others:
-        reason = f"the same pixels stand under phase {others[0].phase} of this patient"
-        report = report.but((ERROR, reason), duplicate_of=f"{report.patient_id} {others[0].phase}")
-    order = orders.get((report.patient_id, report.phase))
+        report = report.but((status, describe_shared(key, other)), duplicate_of=" ".join(other))
+    order = orders.get(key)
     if report.enhancement is not None:
         report = report.but(phase_plausible=order is None)
     return report.but((WARNING, order)) if order else report

@@ -1,7 +1,6 @@
 """Content hashes of the files behind a cohort, remembered by size and time of change."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 from extract.prepare import Fingerprint
@@ -59,23 +58,3 @@ def fingerprint(plan: RegionPlan, hashes: FileHashes) -> Fingerprint | ScanError
     if len(masks) == 1:
         return Fingerprint(image, masks[0][1])
     return Fingerprint(image, sha256_of_json([masks, plan.z_range_mm]))
-
-
-def shared_images(images: Mapping[tuple[str, str], str]) -> Mapping[tuple[str, str], tuple[str, str]]:
-    """Find images that stand under more than one patient or phase.
-
-    Args:
-        images: (patient_id, phase) -> hash.
-
-    Returns:
-        (patient_id, phase) -> another (patient_id, phase) with the same image, of another patient if there is one.
-    """
-    owners: dict[str, list[tuple[str, str]]] = {}
-    for key, digest in images.items():
-        owners.setdefault(digest, []).append(key)
-    found = {}
-    for key, digest in images.items():
-        others = [other for other in owners[digest] if other != key]
-        if others:
-            found[key] = next((other for other in others if other[0] != key[0]), others[0])
-    return found

@@ -5,7 +5,8 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from extract.config import ExtractSection, Required
-from extract.fingerprints import FileHashes, fingerprint, shared_images
+from extract.duplicates import Key, PixelMemory, describe_shared, shared_pixels
+from extract.fingerprints import FileHashes, fingerprint
 from extract.prepare import Fingerprint, Preparation
 from extract.regions import RegionPlan, plan_region, read_ranges
 from pipeline.bags import Recipe
@@ -37,10 +38,20 @@ class Job:
     content_key: str
 
 
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """What earlier runs and this one know of the files: their hashes, and those of the slices decoded."""
+
+    hashes: FileHashes
+    pixels: PixelMemory
+
+
 def plan_jobs(
-    patients: Sequence[Patient], section: ExtractSection, recipe: Recipe, hashes: FileHashes, pool: Executor
+    patients: Sequence[Patient], section: ExtractSection, recipe: Recipe, memory: Memory, pool: Executor
 ) -> Iterable[Job]:
     """Hash the files of every patient in threads and plan its job; yields in order.
+
+    A scan whose pixels are known to stand elsewhere too is a fault, unless the configuration allows it.
 
     Raises:
         CohortError: the table of z ranges cannot be used.
@@ -55,11 +66,11 @@ def plan_jobs(
     }
 
     def hashed(patient: Patient) -> Mapping[str, Fingerprint | ScanError]:
-        return {phase: fingerprint(plan, hashes) for phase, plan in plans[patient.patient_id].items()}
+        return {phase: fingerprint(plan, memory.hashes) for phase, plan in plans[patient.patient_id].items()}
 
     found = {p.patient_id: f for p, f in zip(patients, pool.map(hashed, patients), strict=True)}
     if section.shared_images == "refuse":
-        found = _without_shared(found, patients)
+        found = _without_shared(found, memory.pixels)
     settings = Preparation.of(section)
     for patient in patients:
         yield _job(patient, plans[patient.patient_id], found[patient.patient_id], settings, recipe)
@@ -75,23 +86,30 @@ def lacking(names: Iterable[str], missing: Mapping[str, str], policy: str | Requ
     return None
 
 
+def shared_scans(jobs: Iterable[Job], pixels: PixelMemory) -> Mapping[Key, Key]:
+    """Find the scans of jobs that have pixels in common, as far as their slices have been decoded."""
+    return shared_pixels(
+        {
+            (job.patient.patient_id, phase): pixels.of(found.image)
+            for job in jobs
+            for phase, found in job.fingerprints.items()
+        }
+    )
+
+
 def _without_shared(
-    found: Mapping[str, Mapping[str, Fingerprint | ScanError]], patients: Iterable[Patient]
+    found: Mapping[str, Mapping[str, Fingerprint | ScanError]], pixels: PixelMemory
 ) -> dict[str, Mapping[str, Fingerprint | ScanError]]:
-    images = {
-        (patient_id, phase): f.image
+    digests = {
+        (patient_id, phase): pixels.of(f.image)
         for patient_id, phases in found.items()
         for phase, f in phases.items()
         if isinstance(f, Fingerprint)
     }
-    kept: dict[str, dict[str, Fingerprint | ScanError]] = {key: dict(value) for key, value in found.items()}
-    scans = {(p.patient_id, phase): scan for p in patients for phase, scan in p.scans.items()}
-    for (patient_id, phase), other in shared_images(images).items():
-        message = (
-            f"{scans[patient_id, phase].image}: expected an image of this scan alone, found the same image under "
-            f"patient {other[0]}, phase {other[1]}; correct the cohort table, or set [extract] shared_images = 'allow'"
-        )
-        kept[patient_id][phase] = ImageError(message, patient_id=patient_id, phase=phase)
+    kept = {patient_id: dict(phases) for patient_id, phases in found.items()}
+    for (patient_id, phase), other in shared_pixels(digests).items():
+        reason = describe_shared((patient_id, phase), other)
+        kept[patient_id][phase] = ImageError(reason, patient_id=patient_id, phase=phase)
     return dict(kept)
 
 

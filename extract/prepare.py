@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from extract.config import ExtractSection, MasksSection, SlicesSection
 from extract.crops import cut_squares, middle_of, size_px
+from extract.duplicates import PixelMemory
 from extract.masks import Lesions, areas_mm2
 from extract.regions import RegionPlan, read_region
 from extract.slice_policy import choose_slices
@@ -83,8 +84,10 @@ class _Read:
         return numbers
 
 
-def prepare_scan(plan: RegionPlan, fingerprint: Fingerprint, settings: Preparation) -> PhaseSlices:
-    """Read a scan and cut out the chosen slices.
+def prepare_scan(
+    plan: RegionPlan, fingerprint: Fingerprint, settings: Preparation, pixels: PixelMemory | None = None
+) -> PhaseSlices:
+    """Read a scan and cut out the chosen slices; `pixels` takes the hashes of the slices that were decoded.
 
     Raises:
         ImageError: the image is missing, damaged, not in HU, or of implausible spacing.
@@ -108,6 +111,8 @@ def prepare_scan(plan: RegionPlan, fingerprint: Fingerprint, settings: Preparati
         check_hounsfield(image.path, planes_hu)
     except VolumeError as error:
         raise ImageError(str(error), **who) from error
+    if pixels is not None:
+        pixels.remember(fingerprint.image, planes_hu)
     return _cut(_Read(plan, fingerprint, image, region, chosen, first, planes_hu), settings, step)
 
 

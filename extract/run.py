@@ -1,20 +1,22 @@
 """The run of stage 1: plan, skip what is done, prepare ahead, embed, write bags."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 
 from rich.console import Console
 
 from extract.bagging import make_bag
+from extract.checks import WARNING, describe_scan, doubtful_scans
 from extract.config import ExtractConfig
+from extract.duplicates import PixelMemory, describe_shared
 from extract.embed import PreparedPatient, embed_patients
 from extract.encoders import Encoder, load_encoder
 from extract.fingerprints import FileHashes
 from extract.inputs import preprocessing
-from extract.planning import NO_SCAN, Job, lacking, plan_jobs
+from extract.planning import NO_SCAN, Job, Memory, lacking, plan_jobs, shared_scans
 from extract.prepare import Preparation, prepare_scan
 from extract.progress import RunProgress
 from extract.selftest import check_precision
@@ -49,6 +51,11 @@ class RunResult:
     exclusions: list[Exclusion] = field(default_factory=list)
     n_faults: int = 0
 
+    def forget(self, patient_ids: Container[str]) -> None:
+        """Count patients as not done, because they are planned again."""
+        self.written = [p for p in self.written if p not in patient_ids]
+        self.skipped = [p for p in self.skipped if p not in patient_ids]
+
 
 def run_extraction(config: ExtractConfig, console: Console) -> RunResult:
     """Embed the cohort of a configuration into bags; faults of single scans are recorded and the rest goes on.
@@ -72,9 +79,14 @@ def run_extraction(config: ExtractConfig, console: Console) -> RunResult:
         console.print(f"[bold red]{RANDOM_BANNER}[/]: the features of {recipe.weights_name} mean nothing")
     result = RunResult(exclusions=list(cohort.exclusions), n_faults=len(cohort.exclusions))
     with RunProgress(console) as progress, ThreadPoolExecutor(section.workers) as pool:
+        for (patient_id, phase), reasons in doubtful_scans(cohort).items():
+            progress.say(describe_scan(WARNING, patient_id, phase, "; ".join(reasons)))
         run = _Run(config, encoder, recipe, result, progress, pool)
         try:
             run.embed(run.plan(cohort.patients))
+            late = run.patients_sharing_pixels()
+            if late:  # Decoding has shown it after their bags were written.
+                run.embed(run.plan(cohort.patients, only=late))
         finally:
             # After Ctrl-C nobody waits for scans that are not needed any more.
             pool.shutdown(wait=False, cancel_futures=True)
@@ -92,17 +104,28 @@ class _Run:
     result: RunResult
     progress: RunProgress
     pool: ThreadPoolExecutor
+    planned: dict[str, Job] = field(default_factory=dict)
+
+    @cached_property
+    def memory(self) -> Memory:
+        """Hashes of files and of decoded slices, which lie beside the store."""
+        store = self.config.store_path
+        return Memory(
+            FileHashes(store.with_name("fingerprints.json")), PixelMemory(store.with_name("slice_hashes.txt"))
+        )
 
     @property
     def store(self) -> SliceStore:
         return SliceStore(self.config.store_path)
 
-    def plan(self, patients: tuple[Patient, ...]) -> list[Job]:
-        """Hash every file and return the jobs that are not done yet."""
-        self.progress.start_reading(len(patients))
-        hashes = FileHashes(self.config.store_path.with_name("fingerprints.json"))
+    def plan(self, patients: tuple[Patient, ...], only: frozenset[str] | None = None) -> list[Job]:
+        """Hash every file and return the jobs that are not done yet, of some patients or of all."""
+        self.progress.start_reading(len(patients if only is None else only))
         waiting = []
-        for job in plan_jobs(patients, self.config.extract, self.recipe, hashes, self.pool):
+        for job in plan_jobs(patients, self.config.extract, self.recipe, self.memory, self.pool):
+            if only is not None and job.patient.patient_id not in only:
+                continue
+            self.planned[job.patient.patient_id] = job
             self.progress.has_read(job.patient.patient_id)
             for fault in job.faults.values():
                 self._exclude(fault)
@@ -112,8 +135,19 @@ class _Run:
                 self._skip(job.patient)
             else:
                 waiting.append(job)
-        hashes.save()
+        self.memory.hashes.save()
         return waiting
+
+    def patients_sharing_pixels(self) -> frozenset[str]:
+        """Return whose plan must change now that slices are decoded; where sharing is allowed, warn of it."""
+        shared = shared_scans(self.planned.values(), self.memory.pixels)
+        if self.config.extract.shared_images == "refuse":
+            late = frozenset(patient_id for patient_id, _ in shared)
+            self.result.forget(late)
+            return late
+        for key, other in shared.items():
+            self.progress.say(describe_scan(WARNING, *key, describe_shared(key, other)))
+        return frozenset()
 
     def embed(self, jobs: list[Job]) -> None:
         """Prepare patients ahead in threads, embed them in batches, and write in a thread."""
@@ -129,13 +163,17 @@ class _Run:
 
     def _exclude(self, fault: ScanError) -> None:
         """Record the fault of one scan and say it in one line."""
-        self.result.exclusions.append(Exclusion(fault.patient_id, fault.phase, STAGE, fault.reason))
-        self.result.n_faults += 1
-        self.progress.say(str(fault))
+        exclusion = Exclusion(fault.patient_id, fault.phase, STAGE, fault.reason)
+        if exclusion not in self.result.exclusions:  # A patient that is planned again repeats its faults.
+            self.result.exclusions.append(exclusion)
+            self.result.n_faults += 1
+            self.progress.say(str(fault))
 
     def _exclude_patient(self, patient: Patient, reason: str = "no phase could be used") -> None:
         """Record that a patient is left out; a bag of an earlier run is set aside, lest stage 2 takes it."""
-        self.result.exclusions.append(Exclusion(patient.patient_id, "", STAGE, reason))
+        exclusion = Exclusion(patient.patient_id, "", STAGE, reason)
+        if exclusion not in self.result.exclusions:
+            self.result.exclusions.append(exclusion)
         stale = bag_path(self.config.bags_folder, patient.patient_id)
         if stale.exists():
             stale.replace(stale.with_name(f"{stale.name}.stale"))
@@ -146,9 +184,15 @@ class _Run:
     def _is_done(self, job: Job) -> bool:
         path = bag_path(self.config.bags_folder, job.patient.patient_id)
         try:
-            return path.exists() and read_header(path).content_key == job.content_key and bool(read_bag(path))
+            header = read_bag(path).header if path.exists() else None
         except BagError:
             return False
+        # The key says nothing of the phase names, which the index of a phase counts in.
+        return (
+            header is not None
+            and header.content_key == job.content_key
+            and header.phase_names == self.config.cohort.phases
+        )
 
     def _skip(self, patient: Patient) -> None:
         """Count a patient as done, and repeat what its bag says about phases that could not be used."""
@@ -193,7 +237,7 @@ class _Run:
     def _from_scan(self, job: Job, phase: str) -> PhaseSlices | ScanError:
         settings = Preparation.of(self.config.extract)
         try:
-            return prepare_scan(job.plans[phase], job.fingerprints[phase], settings)
+            return prepare_scan(job.plans[phase], job.fingerprints[phase], settings, self.memory.pixels)
         except ScanError as fault:
             return fault
 

@@ -77,6 +77,9 @@ class Patient:
     """A class of the configuration, or None where the cell is empty or unknown."""
     centre: str | None = None
     covariates: Mapping[str, str] = field(default_factory=dict)
+    """Every further column; empty where the rows say nothing, or not the same."""
+    contradictions: Mapping[str, str] = field(default_factory=dict)
+    """Further columns in which the rows disagree, as columns of single scans may, and how."""
 
 
 @dataclass(frozen=True)
@@ -207,16 +210,21 @@ def _patient(
             exclusions.append(Exclusion(patient_id, phase, "cohort", problem))
         elif phase_rows:
             scans[phase] = _scan(section.table.parent, phase, phase_rows)
+    centre, problem = _unanimous(rows, "centre")
+    if problem:
+        exclusions.append(Exclusion(patient_id, "", "cohort", problem))
+        scans = {}
     label, problem = _label(rows, labels)
     if problem:
         exclusions.append(Exclusion(patient_id, "", "label", problem))
-    known = (*REQUIRED, *OPTIONAL)
+    said = {name: _unanimous(rows, name) for name in first.cells if name not in (*REQUIRED, *OPTIONAL)}
     return Patient(
         patient_id=patient_id,
         scans=scans,
         label=label,
-        centre=first["centre"] or None,
-        covariates={k: v for k, v in first.cells.items() if k not in known},
+        centre=centre or None,
+        covariates={name: value for name, (value, _) in said.items()},
+        contradictions={name: problem for name, (_, problem) in said.items() if problem},
     )
 
 
@@ -230,6 +238,15 @@ def _ambiguity(rows: Sequence[_Row]) -> str | None:
             "different lesion_id"
         )
     return None
+
+
+def _unanimous(rows: Sequence[_Row], column: str) -> tuple[str, str | None]:
+    """Return what the rows of one patient say in a column (empty cells say nothing), and how they disagree."""
+    found = {row[column]: row.line for row in reversed(rows) if row[column]}
+    if len(found) < 2:
+        return next(iter(found), ""), None
+    said = ", ".join(f"{value!r} (line {line})" for value, line in sorted(found.items()))
+    return "", f"column {column!r} says {said} of one patient; expected one value"
 
 
 def _label(rows: Sequence[_Row], labels: Mapping[str, str]) -> tuple[str | None, str | None]:

@@ -126,7 +126,7 @@ def cohort_section(folder: ResultsFolder) -> Section:
 def _flow(folder: ResultsFolder, n: int) -> Note:
     excluded = folder.rows("excluded.csv")
     whole = {row["patient_id"] for row in excluded if not row["phase"]}
-    phases = sum(bool(row["phase"]) for row in excluded)
+    phases = sum(bool(row["phase"]) and row["patient_id"] not in whole for row in excluded)
     return Note(
         f"{n} patients analysed; {len(whole)} patients and {phases} single phases of others left out "
         "(excluded.csv)."

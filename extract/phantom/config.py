@@ -20,6 +20,10 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
+MISSING: Mapping[PhaseName, float] = {"NC": 0.25, "AP": 0.04, "PVP": 0.03, "DP": 0.12}
+"""Share of patients without a phase, where the configuration does not say."""
+
+
 class PhantomSection(Section):
     """[phantom]: a preset, and whatever of it is to be changed. Every key but `jobs` changes the bytes."""
 
@@ -33,12 +37,7 @@ class PhantomSection(Section):
     """Pixels along each side of a slice; the field of view (330 to 430 mm) does not change with it."""
     thickness_mm: tuple[float, ...] = Field((5.0,), min_length=1)
     """Slice thicknesses, one drawn per phase; slices touch."""
-    missing: Mapping[PhaseName, float] = {
-        "NC": 0.25,
-        "AP": 0.04,
-        "PVP": 0.03,
-        "DP": 0.12,
-    }
+    missing: Mapping[PhaseName, float] = MISSING
     """Share of patients without that phase; by guideline the non-contrast phase is optional."""
     masks: Literal["every phase", "one phase"] = "every phase"
     """Whether each phase has a tumour mask, or one phase of each patient (as in WAW-TACE)."""
@@ -64,8 +63,9 @@ class PhantomSection(Section):
         highest = 1.0 if info.field_name == "missing" else float("inf")
         if any(not 0 <= value <= highest for value in values.values()) or not values:
             raise ValueError(f"expected numbers from 0 to {highest:g}")
-        order = PHASES if info.field_name == "missing" else CLASSES
-        return {name: values.get(name, type(next(iter(values.values())))(0)) for name in order}
+        if info.field_name == "missing":
+            return {name: values.get(name, MISSING[name]) for name in PHASES}
+        return {name: values.get(name, 0) for name in CLASSES}
 
     @field_validator("thickness_mm")
     @classmethod

@@ -10,7 +10,7 @@ from extract.phantom.subjects import ScanPlan, Subject
 from pipeline.tables import write_table
 
 COHORT_COLUMNS = ("patient_id", "phase", "image", "mask", "label", "centre", "liver_mask", "age", "sex")
-_SCAN_FIELDS = ("spacing_mm", "thickness_mm", "n_slices", "noise_hu", "kernel_mm")
+_SCAN_FIELDS = ("spacing_mm", "thickness_mm", "n_slices", "noise_hu", "kernel_mm", "has_mask")
 
 
 def image_path(subject: Subject, plan: ScanPlan) -> str:
@@ -70,6 +70,8 @@ def _truth_row(subject: Subject, section: PhantomSection) -> Mapping[str, Any]:
     for i, phase in enumerate(facts.PHASES):
         row |= {f"{name}_hu_{phase}": values[i] for name, values in subject.hu.items()}
         row |= {f"{name}_{phase}": getattr(scans.get(phase), name, None) for name in _SCAN_FIELDS}
+        signs = scans[phase].orientation if phase in scans else (None, None)
+        row |= {f"stored_{axis}_sign_{phase}": sign for axis, sign in zip("xy", signs, strict=True)}
         shift = scans[phase].shift_mm if phase in scans else (None, None, None)
         row |= {f"shift_{axis}_mm_{phase}": value for axis, value in zip("xyz", shift, strict=True)}
     return row

@@ -1,4 +1,4 @@
-"""Images drawn by formula: eight families of procedural images, each with any number of seeded members.
+"""Images drawn by formula: nine families of procedural images, each with any number of seeded members.
 
 No photograph, no scan and nothing of this project's phantom goes into them. The phantom is the test of the
 encoder that is trained here, not its teacher: this package neither imports it nor imitates its tumours, and the

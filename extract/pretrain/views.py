@@ -52,7 +52,7 @@ def draw_views(fields: Tensor, size: int, chance: torch.Generator, *, mixed: flo
     contrast = (canvas.uniform(low=math.log(0.05), high=math.log(0.4))).exp()
     brightness = canvas.uniform(low=0.2, high=0.8)
     noise = canvas.uniform(low=math.log(0.02), high=math.log(0.8)).exp()
-    grey = column(brightness) + column(contrast) * (grey + column(noise) * _grain(canvas))
+    grey = column(brightness) + column(contrast) * _coarsened(grey + column(noise) * _grain(canvas), canvas)
     images = _coloured(grey, canvas).clamp(0, 1)
     factors = torch.stack(
         [
@@ -90,6 +90,14 @@ def _turned_and_zoomed(fields: Tensor, canvas: Canvas) -> tuple[Tensor, Tensor, 
     )
     turned = functional.grid_sample(fields[:, None], grid, padding_mode="reflection", align_corners=False)
     return turned[:, 0], zoom, turn
+
+
+def _coarsened(images: Tensor, canvas: Canvas) -> Tensor:
+    """Show four in ten images as if few pixels had been enlarged, as the crop of a small lesion is."""
+    side = max(4, round(canvas.size / float(1.5 + 4 * canvas.uniform()[0])))
+    few = functional.interpolate(images[:, None], (side, side), mode="bilinear", antialias=True)
+    enlarged = functional.interpolate(few, images.shape[1:], mode="bilinear", align_corners=False)[:, 0]
+    return torch.where(column(canvas.uniform()) < 0.4, enlarged, images)
 
 
 def _smoothed(images: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import pytest
 from aggregate.leaks import check_no_label_among_covariates, check_no_shared_images
 from pipeline.bags import BagHeader, Recipe, Source
 from pipeline.cohort import Patient
-from pipeline.errors import LeakError
+from pipeline.errors import CohortError, LeakError
 
 LABELS = np.array([0, 1, 2] * 10)
 
@@ -39,3 +39,9 @@ def test_a_covariate_that_is_the_label_aborts(values):
 @pytest.mark.parametrize("values", [["F", "M"] * 15, range(30), [""] * 30])
 def test_an_ordinary_covariate_passes(values):
     check_no_label_among_covariates(["x"], patients(values), LABELS)
+
+
+def test_a_covariate_that_contradicts_itself_is_named_with_its_patient():
+    torn = Patient("p7", {}, None, covariates={"x": ""}, contradictions={"x": "column 'x' says 1 and 2"})
+    with pytest.raises(CohortError, match="patient p7: column 'x' says 1 and 2"):
+        check_no_label_among_covariates(["x"], [*patients(range(29)), torn], LABELS)

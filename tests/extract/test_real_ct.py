@@ -15,7 +15,9 @@ WEIGHTS = ROOT.parent / "shared" / "weights" / "squeezenet1_0_imagenet.pth"
 CONFIG = ROOT / "configs" / "real_ct.toml"
 TABLE = ROOT / "configs" / "real_ct.csv"
 
-pytestmark = pytest.mark.skipif(not DATA.exists(), reason=f"no real CT at {DATA}")
+pytestmark = pytest.mark.skipif(
+    not (DATA.exists() and WEIGHTS.exists()), reason=f"no real CT at {DATA}, or no weights at {WEIGHTS}"
+)
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from extract.selftest import TOLERANCE, check_precision
 from pipeline.bags import read_bag
 from pipeline.errors import WeightsError
 from pipeline.store import SliceStore
+from tests.extract.conftest import draw_scan, save
 
 
 def two_phases(playground) -> None:
@@ -116,7 +117,7 @@ def test_the_same_image_under_two_patients_is_refused_unless_allowed(playground,
     config = playground.configure()
     code, printed = command("run", config)
     assert code == 2
-    assert "found the same image under patient q" in printed
+    assert "the same pixels stand under patient q, phase PVP" in printed
     assert [path.stem for path in playground.bags.glob("*.h5")] == ["r"]
     assert command("run", config, "shared_images=allow")[0] == 0
 
@@ -148,3 +149,61 @@ def test_bfloat16_features_lie_within_the_tolerance_of_float32(playground, comma
     apart = np.linalg.norm(exact - rounded, axis=1) / np.linalg.norm(exact, axis=1)
     assert apart.max() < TOLERANCE["bfloat16"]
     assert not np.array_equal(exact, rounded)
+
+
+def twins(playground) -> None:
+    """p and q share the pixels of PVP in files of other compression and with other masks; p has an AP of its own."""
+    image, mask = draw_scan(5)
+    save(playground.folder / "p.nii", image)
+    save(playground.folder / "q.nii.gz", image)
+    less = mask.copy()
+    less[:, :, 6:] = 0
+    playground.add("p", "AP")
+    playground.add("p", image="p.nii")
+    playground.add("q", image="q.nii.gz", mask=save(playground.folder / "less.nii.gz", less).name)
+    playground.add("r")
+
+
+def test_the_same_pixels_in_another_compression_are_refused_as_soon_as_they_are_decoded(playground, command):
+    twins(playground)
+    config = playground.configure()
+    for _ in range(2):  # the second run knows before it decodes
+        code, printed = command("run", config)
+        assert code == 2
+        assert "patient q, phase PVP: the same pixels stand under patient p, phase PVP" in printed
+        assert set(playground.excluded()) == {("p", "PVP"), ("q", "PVP"), ("q", "")}
+        assert [path.stem for path in sorted(playground.bags.glob("*.h5"))] == ["p", "r"]
+        assert playground.bag("p").header.phases_present == ("AP",)
+
+
+def test_a_twin_that_comes_later_takes_back_the_bag_that_is_there(playground, command):
+    twins(playground)
+    playground.rows, later = playground.rows[:2], playground.rows[2:]
+    command("run", playground.configure())
+    assert playground.bag("p").header.phases_present == ("AP", "PVP")
+    playground.rows += later
+    assert command("run", playground.configure())[0] == 2
+    assert playground.bag("p").header.phases_present == ("AP",)
+
+
+def test_the_same_pixels_are_a_warning_where_they_are_allowed(playground, command):
+    twins(playground)
+    code, printed = command("run", playground.configure(), "shared_images=allow")
+    assert code == 0
+    assert "warning: patient q, phase PVP: the same pixels stand under patient p" in printed
+    assert len(list(playground.bags.glob("*.h5"))) == 3
+
+
+def test_run_warns_of_identifiers_and_files_in_the_words_of_check(playground, command):
+    playground.add("P1", image=save(playground.folder / "P10_x.nii.gz", draw_scan(1)[0]).name)
+    playground.add("P10")
+    playground.add("P01")
+    playground.add("MRN_20190301")
+    config = playground.configure()
+    warnings = [
+        {line for line in command(word, config)[1].splitlines() if line.startswith("warning: ")}
+        for word in ("check", "run")
+    ]
+    assert warnings[0] == warnings[1]
+    assert len(warnings[0]) == 3
+    assert "warning: patient P1, phase PVP: P10_x.nii.gz bears the identifier of patient P10" in str(warnings)

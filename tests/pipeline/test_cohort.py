@@ -123,3 +123,23 @@ def test_an_override_that_no_header_could_hold_is_recorded(tmp_path, cell):
 def test_a_folder_in_the_place_of_the_table_is_named(tmp_path):
     with pytest.raises(CohortError, match="expected a CSV table, found: Is a directory"):
         read_cohort(CohortSection(table=tmp_path))
+
+
+def test_a_column_that_says_two_things_of_a_patient_is_empty_and_told(tmp_path):
+    header = "patient_id,phase,image,mask,label,age"
+    (patient,) = cohort(tmp_path, "p,AP,a,m,HCC,50", "p,DP,b,m,HCC,60", header=header).patients
+    assert patient.covariates == {"age": ""}
+    assert "'50' (line 2), '60' (line 3)" in patient.contradictions["age"]
+
+
+def test_a_patient_of_two_centres_is_excluded_by_name(tmp_path):
+    header = "patient_id,phase,image,mask,label,centre"
+    found = cohort(tmp_path, "p,AP,a,m,HCC,A", "p,DP,b,m,HCC,B", header=header)
+    assert found.patients == ()
+    assert "column 'centre' says 'A' (line 2), 'B' (line 3)" in found.exclusions[0].reason
+
+
+def test_an_empty_cell_contradicts_nothing(tmp_path):
+    header = "patient_id,phase,image,mask,label,centre,age"
+    (patient,) = cohort(tmp_path, "p,AP,a,m,HCC,,", "p,DP,b,m,HCC,B,60", header=header).patients
+    assert (patient.centre, patient.covariates["age"]) == ("B", "60")

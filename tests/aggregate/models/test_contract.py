@@ -138,13 +138,6 @@ def test_instance_evidence_has_a_row_per_slice(fitted, cohort):
         assert evidence.shape == (len(bag), 3)
 
 
-def test_test_patients_do_not_reach_the_training(fitted, cohort):
-    """Bags that are neither in train nor in tune have no way in; the tuning labels have one, early stopping."""
-    bags, labels = cohort
-    again = clone(fitted).fit(bags[:24], labels[:24], tune=(bags[24:30], labels[24:30]))
-    np.testing.assert_array_equal(again.predict_proba(bags[30:]), fitted.predict_proba(bags[30:]))
-
-
 def test_one_class_is_an_error(kind, cohort):
     if kind == "majority":
         pytest.skip("one class is enough to count")
