@@ -13,6 +13,9 @@ from torch import Tensor
 
 from pipeline.bags import Bag
 
+_ROWS_MULTIPLE = {torch.bfloat16: 128}
+"""Batches are filled up to a multiple of this: oneDNN compiles a bfloat16 product anew for every new shape."""
+
 _FEATURE_BYTES_IN_MEMORY = 2**30
 """One gigabyte: 120 patients of 100 slices and 2,048 features ten times over. A laptop of 8 GB has it twice, which
 laying bags together takes for a moment; what is more goes into a temporary file, of which the system keeps in
@@ -237,7 +240,9 @@ def _rows_and_membership(
     packed: PackedBags, bags: Sequence[NDArray[np.intp]]
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Return the packed row of each slice (fits, slices) and which bag it is in (fits, bags, slices)."""
-    n_slices = max(int(packed.sizes[chosen].sum()) for chosen in bags)
+    longest = max(int(packed.sizes[chosen].sum()) for chosen in bags)
+    multiple = _ROWS_MULTIPLE.get(packed.features.dtype, 1)
+    n_slices = -(-longest // multiple) * multiple
     rows = np.zeros((len(bags), n_slices), dtype=np.int64)
     in_bag = np.zeros((len(bags), max(map(len, bags)), n_slices), dtype=np.bool_)
     for fit, chosen in enumerate(bags):

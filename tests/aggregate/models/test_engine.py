@@ -11,7 +11,7 @@ from aggregate.models import engine
 from aggregate.models.attention_mil import AttentionMIL
 from aggregate.models.engine import Job, class_weights_of
 from aggregate.models.mil import MILEstimator
-from aggregate.models.packing import masked_softmax, pack, scaling_of
+from aggregate.models.packing import draw_batch, masked_softmax, pack, scaling_of
 from aggregate.models.registry import MODELS, build_model
 
 
@@ -141,3 +141,12 @@ def test_every_network_gives_the_same_in_a_stack(cohort, kind):
     together = model.fit_folds(bags, labels, [fold, *others], seeds=[7, 8, 9])[0]
     model.fit(taken(bags, fold.train), labels[fold.train], tune=(taken(bags, fold.tune), labels[fold.tune]))
     np.testing.assert_allclose(together.predict_proba(bags), model.predict_proba(bags), atol=1e-4)
+
+
+def test_a_bfloat16_batch_has_few_possible_lengths_and_its_filling_belongs_to_no_bag(cohort):
+    bags, _ = cohort
+    packed = pack(bags, dtype=torch.bfloat16)
+    chosen = [np.arange(5), np.arange(5, 12)]
+    batch = draw_batch(packed, chosen, scaling_of(packed, chosen))
+    assert batch.features.shape[1] % 128 == 0
+    assert batch.in_bag.sum(dim=(1, 2)).tolist() == [packed.sizes[c].sum() for c in chosen]
