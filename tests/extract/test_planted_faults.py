@@ -1,6 +1,7 @@
 """The phantom with planted faults; the table is `python benchmarks/planted_faults.py`."""
 
 import csv
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_every_planted_fault_is_found_and_named_as_the_committed_table_says(tmp_path):
     words = [sys.executable, "benchmarks/planted_faults.py", "--table", str(tmp_path / "faults.csv")]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     tables = []
     for path in (tmp_path / "faults.csv", ROOT / "results/reference/planted_faults.csv"):
