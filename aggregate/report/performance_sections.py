@@ -237,6 +237,7 @@ def comparisons_section(folder: ResultsFolder) -> Section:
     elements: list[Element] = [absent("Comparisons", "comparisons.csv is missing or holds no macro AUC")]
     if rows:
         elements = [_comparisons(folder, rows)]
+    elements += _permutations(folder)
     return Section(
         "comparisons",
         "Are the differences real?",
@@ -244,6 +245,34 @@ def comparisons_section(folder: ResultsFolder) -> Section:
         "shown.",
         elements,
     )
+
+
+def _permutations(folder: ResultsFolder) -> list[Element]:
+    """Return the permutation control where `run --null` wrote it: models first, as they are ranked."""
+    rows = {row["model"]: row for row in folder.rows("null_summary.csv")}
+    if not rows:
+        return []
+    cells = []
+    for model in models_of(folder, "null_summary.csv"):
+        row = rows[model]
+        observed, mean, error = (
+            folder.number(row[name]) for name in ("observed_auc", "mean_auc", "standard_error")
+        )
+        p = folder.number(row["p_value"])
+        cells.append(
+            [model, row["n"], interval(observed, None, None), interval(mean, None, None, 3),
+             "" if error is None else f"{error:.3f}", row["n_permutations"], "" if p is None else f"{p:.3f}"]
+        )  # fmt: skip
+    return [
+        Table(
+            ("model", "n", "macro AUC", "mean AUC on shuffled labels", "standard error", "permutations", "p"),
+            cells,
+            "Permutation control: the same pipeline on labels without meaning, where an honest one comes out at "
+            "0.5. p is (1 + permutations that reach the observed AUC) / (1 + permutations), not adjusted for the number of models; "
+            "each permutation stands in null.csv.",
+            "null_summary.csv",
+        )
+    ]
 
 
 def _comparisons(folder: ResultsFolder, rows: Sequence[dict[str, str]]) -> Table:

@@ -48,3 +48,13 @@ def test_a_label_that_the_number_of_slices_tells_is_said(write_results, low, n_w
            "ci_low": low, "ci_high": 0.77}  # fmt: skip
     found = cautions(folder_with(write_results, "confounders.csv", [row]))
     assert len([text for text in found if text.startswith("Bag size predicts the label")]) == n_warnings
+
+
+def test_every_model_whose_attention_is_unstable_is_named(write_results):
+    rows = [
+        {"model": model, "measure": "rank_stability", "estimate": value}
+        for model, value in (("attention", 0.35), ("other", -0.06), ("control: uniform", None))
+    ]
+    (found,) = cautions(folder_with(write_results, "explanation_checks.csv", rows))
+    assert found.startswith("The attention of model other ranks slices differently")
+    assert "\N{MINUS SIGN}0.06" in found

@@ -9,7 +9,7 @@ import pytest
 
 from aggregate.report.page import SECTIONS, write_report
 from pipeline.errors import ResultsError
-from pipeline.tables import TableStyle, read_table
+from pipeline.tables import TableStyle, read_table, write_table
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -128,6 +128,17 @@ def test_the_checklists_are_written_too(write_results):
 def test_a_folder_that_no_run_wrote_is_refused(tmp_path):
     with pytest.raises(ResultsError, match=r"run\.json: expected the record of a run"):
         write_report(tmp_path)
+
+
+def test_the_permutation_control_is_shown_where_it_was_run_and_only_there(write_results):
+    folder = write_results()
+    assert "Permutation control" not in write_report(folder).read_text(encoding="utf-8")
+    row = {"model": "attention", "n_permutations": 19, "mean_auc": 0.498, "standard_error": 0.012,
+           "observed_auc": 0.71, "p_value": 0.05, "n": 30}  # fmt: skip
+    write_table(folder / "null_summary.csv", tuple(row), [row])
+    text = write_report(folder).read_text(encoding="utf-8")
+    assert "Permutation control" in text
+    assert re.search(r"0\.71</td>\s*<td[^>]*>0\.498</td>\s*<td[^>]*>0\.012</td>\s*<td[^>]*>19</td>", text)
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
