@@ -176,9 +176,9 @@ def _fit_all(
 def _fit_together(
     study: Study, model: FitsFolds, tasks: Sequence[FitTask], cache: FitCache
 ) -> Iterator[tuple[FitTask, Fit]]:
-    fitted = model.fit_folds(study.bags, study.labels, [t.fold for t in tasks], [t.seed for t in tasks])
-    for task, one in zip(tasks, fitted, strict=True):
-        yield task, _keep(one, study.bags, len(study.classes), task, cache)
+    folds, seeds = [task.fold for task in tasks], [task.seed for task in tasks]
+    for number, fitted in model.fit_folds(study.bags, study.labels, folds, seeds):
+        yield tasks[number], _keep(fitted, study.bags, len(study.classes), tasks[number], cache)
 
 
 def _fit_one(

@@ -167,10 +167,8 @@ def engine(precision):
             hidden=HIDDEN, gate=GATE, epochs=EPOCHS, learning_rate=2e-3, weight_decay=WEIGHT_DECAY,
             bags_per_step=16, dropout=0.0, class_weight="none", precision=precision,
         )  # fmt: skip
-        fitted = model.fit_folds(bags, labels, folds, range(len(folds)))
-        return [
-            one.predict_proba([bags[i] for i in fold.test]) for one, fold in zip(fitted, folds, strict=True)
-        ]
+        fitted = dict(model.fit_folds(bags, labels, folds, range(len(folds))))
+        return [fitted[k].predict_proba([bags[i] for i in fold.test]) for k, fold in enumerate(folds)]
 
     return run
 

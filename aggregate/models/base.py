@@ -2,7 +2,7 @@
 
 import json
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, cast, runtime_checkable
@@ -47,8 +47,11 @@ class FitsFolds(Protocol):
 
     def fit_folds(
         self, bags: Sequence[Bag], labels: Labels, folds: Sequence[Fold], seeds: Sequence[int]
-    ) -> list[BagClassifier]:
-        """Return one fitted clone per fold, equal to fitting each alone with `random_state` = its seed."""
+    ) -> Iterator[tuple[int, BagClassifier]]:
+        """Yield the number of each fold with a fitted clone, as they are done.
+
+        Each is equal to what fitting it alone with `random_state` = its seed gives.
+        """
         ...
 
 

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 from aggregate.models.engine import Parameters
-from aggregate.models.packing import Batch, affine
+from aggregate.models.packing import Batch
+from aggregate.models.gated_score import GatedScore
+from aggregate.models.products import affine
 
 
 def initial_affine(name: str, n_in: int, n_out: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -37,9 +39,9 @@ def embed(parameters: Parameters, batch: Batch) -> Tensor:
 
 def gated_scores(parameters: Parameters, name: str, embedded: Tensor) -> Tensor:
     """Return (tanh(h V + c) * sigmoid(h U + e)) w of each row (fits, rows)."""
-    gate = apply_affine(parameters, f"{name}.gate", embedded).float()
-    signal, door = gate.chunk(2, dim=2)  # (fits, rows, gate) each
-    return ((signal.tanh() * door.sigmoid()) @ parameters[f"{name}.score"]).squeeze(2)
+    gate = apply_affine(parameters, f"{name}.gate", embedded)
+    scores: Tensor = GatedScore.apply(gate, parameters[f"{name}.score"])
+    return scores
 
 
 def weighted_mean(weights: Tensor, embedded: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """What the classifiers that learn from instances share: one network, trained by the engine."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import Literal, Self
 
@@ -57,20 +57,19 @@ class MILEstimator(BagEstimator):
             [np.asarray(labels), np.asarray(tune_labels, dtype=np.asarray(labels).dtype)]
         )
         roles = np.split(np.arange(len(everyone)), [len(labels)])
-        (fitted,) = self._fit_roles(packed, everyone, [(roles[0], roles[1])], [seed_of(self.random_state)])
+        ((_, *fitted),) = self._fit_roles(packed, everyone, [(roles[0], roles[1])], [seed_of(self.random_state)])
         self._take(*fitted)
         return self
 
     def fit_folds(
         self, bags: Sequence[Bag], labels: Labels, folds: Sequence[Fold], seeds: Sequence[int]
-    ) -> list[Self]:
-        """Return one fitted clone per fold, all trained as one computation."""
+    ) -> Iterator[tuple[int, Self]]:
+        """Yield the number of each fold with a fitted clone, trained many at a time."""
         roles = [(fold.train, fold.tune) for fold in folds]
-        models = [clone(self).set_params(random_state=seed) for seed in seeds]
-        results = self._fit_roles(self.pack(bags), np.asarray(labels), roles, seeds)
-        for model, result in zip(models, results, strict=True):
-            model._take(*result)
-        return models
+        for number, *fitted in self._fit_roles(self.pack(bags), np.asarray(labels), roles, seeds):
+            model = clone(self).set_params(random_state=seeds[number])
+            model._take(*fitted)
+            yield number, model
 
     def predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
         """Return class probabilities (bags, classes)."""
@@ -84,8 +83,8 @@ class MILEstimator(BagEstimator):
         """Cut what `compute` returns per instance, (1, slices, width), into one array per bag (n, width)."""
         return [
             values[0, is_real].double().cpu().numpy()
-            for values, batch in self._forward(bags, compute)
-            for is_real in batch.in_bag[0]
+            for values, in_bag in self._forward(bags, compute)
+            for is_real in in_bag[0]
         ]
 
     def per_instance_weights(
@@ -94,22 +93,20 @@ class MILEstimator(BagEstimator):
         """Cut the weights that `compute` returns, (1, bags, slices), into one array per bag (n,)."""
         return [
             row[is_real].double().cpu().numpy()
-            for weights, batch in self._forward(bags, compute)
-            for row, is_real in zip(weights[0], batch.in_bag[0], strict=True)
+            for weights, in_bag in self._forward(bags, compute)
+            for row, is_real in zip(weights[0], in_bag[0], strict=True)
         ]
 
-    def _forward(self, bags: Sequence[Bag], compute: Callable[[Batch], Tensor]) -> list[tuple[Tensor, Batch]]:
-        """Return what `compute` makes of the bags, in order, a few at a time; never all bags at once."""
+    def _forward(
+        self, bags: Sequence[Bag], compute: Callable[[Batch], Tensor]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield what `compute` makes of a few bags at a time, and which slices are in which of them."""
         self.check_fitted()
-        results = []
         with torch.inference_mode():
             for (chosen,) in chunks_of_bags([np.arange(len(bags))]):
                 packed = self.pack(bags[i] for i in chosen)
                 batch = draw_batch(packed, [np.arange(len(chosen))], self.scaling_)
-                # A view would keep the features of every bag in memory.
-                nothing = batch.features[:, :0].clone()
-                results.append((compute(batch), replace(batch, features=nothing)))
-        return results
+                yield compute(batch), batch.in_bag
 
     def learned_arrays(self) -> Arrays:
         """Return parameters and scaling."""
@@ -142,7 +139,7 @@ class MILEstimator(BagEstimator):
         labels: Labels,
         roles: Sequence[tuple[NDArray[np.intp], NDArray[np.intp]]],
         seeds: Sequence[int],
-    ) -> list[tuple[Labels, Fitted]]:
+    ) -> Iterator[tuple[int, Labels, Fitted]]:
         jobs, all_classes = [], []
         for (train, tune), seed in zip(roles, seeds, strict=True):
             classes, train_codes = encode_labels(labels[train])
@@ -150,8 +147,8 @@ class MILEstimator(BagEstimator):
             codes[train], codes[tune] = train_codes, codes_among(classes, labels[tune])
             jobs.append(Job(train, tune, codes, len(classes), seed, self.class_weight == "balanced"))
             all_classes.append(classes)
-        fits = train_jobs(self.network(), self._training(), packed, jobs)
-        return list(zip(all_classes, fits, strict=True))
+        for number, fitted in train_jobs(self.network(), self._training(), packed, jobs):
+            yield number, all_classes[number], fitted
 
     def _take(self, classes: Labels, fitted: Fitted) -> None:
         self.classes_ = classes

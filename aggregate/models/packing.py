@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from tempfile import TemporaryFile
 from typing import IO
@@ -11,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from aggregate.models.products import affine
 from pipeline.bags import Bag
 
-_ROWS_MULTIPLE = {torch.bfloat16: 128}
-"""Batches are filled up to a multiple of this: oneDNN compiles a bfloat16 product anew for every new shape."""
+_ROWS_MULTIPLE = 128
+"""Long batches are filled up to a multiple of this: oneDNN compiles a product anew for every new shape."""
 
 _FEATURE_BYTES_IN_MEMORY = 2**30
 """One gigabyte: 120 patients of 100 slices and 2,048 features ten times over. A laptop of 8 GB has it twice, which
@@ -47,10 +49,20 @@ class PackedBags:
         """Length d of a feature vector."""
         return self.features.shape[1]
 
-    @property
+    @cached_property
     def sizes(self) -> NDArray[np.intp]:
         """Instances of each bag (bags,)."""
         return np.diff(self.start)
+
+    @cached_property
+    def sums(self) -> tuple[Tensor, Tensor]:
+        """Sums of the features and of their squares over each bag, float64 (bags, d)."""
+        sums, squares = [], []
+        for begin, end in pairwise(self.start):
+            exact = self.features[begin:end].double()  # one bag at a time: all of them may not fit into memory
+            sums.append(exact.sum(dim=0))
+            squares.append((exact * exact).sum(dim=0))
+        return torch.stack(sums), torch.stack(squares)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,9 +89,8 @@ class Batch:
     Attributes:
         features: (fits, slices, d), not standardised; rows past the last real one belong to no bag.
         in_bag: bool (fits, bags, slices), True where the slice is real and belongs to the bag.
-        phase: int64 (fits, slices).
-        to_below: int64 (fits, slices), steps to the next slice below in the same phase and scale, 0 for none.
-        to_above: int64 (fits, slices), the same upwards.
+        rows: int64 (fits, slices), where each slice lies in `source`.
+        source: the bags that the batch was drawn from.
         scaling: of each fit.
         dropout: share of an embedding that `drop` sets to zero.
         generators: one per fit while training, none otherwise.
@@ -87,12 +98,26 @@ class Batch:
 
     features: Tensor
     in_bag: Tensor
-    phase: Tensor
-    to_below: Tensor
-    to_above: Tensor
+    rows: Tensor
+    source: PackedBags
     scaling: Scaling
     dropout: float = 0.0
     generators: Sequence[np.random.Generator] = ()
+
+    @cached_property
+    def phase(self) -> Tensor:
+        """Index of each slice's phase, int64 (fits, slices)."""
+        return self.source.phase[self.rows]
+
+    @cached_property
+    def to_below(self) -> Tensor:
+        """Steps to the next slice below in the same phase and scale, 0 for none, int64 (fits, slices)."""
+        return self.source.to_below[self.rows] * self.in_bag.any(dim=1)
+
+    @cached_property
+    def to_above(self) -> Tensor:
+        """Steps to the next slice above in the same phase and scale, 0 for none, int64 (fits, slices)."""
+        return self.source.to_above[self.rows] * self.in_bag.any(dim=1)
 
     def project(self, weight: Tensor, bias: Tensor) -> Tensor:
         """Return the standardised features times weight (fits, d, out) plus bias (fits, out).
@@ -113,11 +138,6 @@ class Batch:
         for fit, generator in enumerate(self.generators):
             keep[fit, : real[fit]] = generator.random((real[fit], keep.shape[2])) >= self.dropout
         return embeddings * torch.from_numpy(keep).to(embeddings) / (1 - self.dropout)
-
-
-def affine(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return inputs (fits, rows, in) @ weight (fits, in, out) + bias (fits, 1, out), in the inputs' precision."""
-    return torch.baddbmm(bias.to(inputs.dtype), inputs, weight.to(inputs.dtype))
 
 
 def masked_softmax(scores: Tensor, is_real: Tensor) -> Tensor:
@@ -196,7 +216,7 @@ def _steps_to_neighbours(bag: Bag) -> NDArray[np.int64]:
 
 def scaling_of(packed: PackedBags, train: Sequence[NDArray[np.intp]]) -> Scaling:
     """Return the mean and standard deviation over the instances of each fit's training bags, and no others."""
-    sums, squares = _sums_per_bag(packed)
+    sums, squares = packed.sums
     means, stds = [], []
     for bags in train:
         n = packed.sizes[bags].sum()
@@ -209,46 +229,35 @@ def scaling_of(packed: PackedBags, train: Sequence[NDArray[np.intp]]) -> Scaling
     return Scaling(torch.stack(means).float(), torch.stack(stds).float())
 
 
-def _sums_per_bag(packed: PackedBags) -> tuple[Tensor, Tensor]:
-    """Return the sums of the features and of their squares over each bag, float64 (bags, d)."""
-    sums, squares = [], []
-    for begin, end in pairwise(packed.start):
-        exact = packed.features[begin:end].double()  # one bag at a time: all of them may not fit into memory
-        sums.append(exact.sum(dim=0))
-        squares.append((exact * exact).sum(dim=0))
-    return torch.stack(sums), torch.stack(squares)
-
-
 def draw_batch(packed: PackedBags, bags: Sequence[NDArray[np.intp]], scaling: Scaling) -> Batch:
     """Gather the instances of the bags that each fit has chosen."""
     device = packed.features.device
-    rows, in_bag = _rows_and_membership(packed, bags)
-    index = torch.from_numpy(rows).to(device)  # (fits, slices)
-    features = packed.features.index_select(0, index.flatten()).unflatten(0, index.shape)
-    is_real = torch.from_numpy(in_bag.any(axis=1)).to(device)  # (fits, slices); the rest has no neighbours
+    rows, bag_of_row = (torch.from_numpy(a).to(device) for a in _rows_and_bags(packed, bags))
+    features = packed.features.index_select(0, rows.flatten()).unflatten(0, rows.shape)
+    places = torch.arange(max(map(len, bags)), device=device)
     return Batch(
         features=features,  # (fits, slices, d)
-        in_bag=torch.from_numpy(in_bag).to(device),
-        phase=packed.phase[index],
-        to_below=packed.to_below[index] * is_real,
-        to_above=packed.to_above[index] * is_real,
+        in_bag=bag_of_row.unsqueeze(1) == places.unsqueeze(1),  # (fits, bags, slices)
+        rows=rows,
+        source=packed,
         scaling=scaling,
     )
 
 
-def _rows_and_membership(
+def _rows_and_bags(
     packed: PackedBags, bags: Sequence[NDArray[np.intp]]
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the packed row of each slice (fits, slices) and which bag it is in (fits, bags, slices)."""
-    longest = max(int(packed.sizes[chosen].sum()) for chosen in bags)
-    multiple = _ROWS_MULTIPLE.get(packed.features.dtype, 1)
-    n_slices = -(-longest // multiple) * multiple
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the packed row of each slice and the place of its bag, -1 for none, each (fits, slices)."""
+    n_slices = max(int(packed.sizes[chosen].sum()) for chosen in bags)
+    if n_slices > 4 * _ROWS_MULTIPLE or packed.features.dtype == torch.bfloat16:
+        n_slices = -(-n_slices // _ROWS_MULTIPLE) * _ROWS_MULTIPLE
     rows = np.zeros((len(bags), n_slices), dtype=np.int64)
-    in_bag = np.zeros((len(bags), max(map(len, bags)), n_slices), dtype=np.bool_)
+    bag_of_row = np.full((len(bags), n_slices), -1)
     for fit, chosen in enumerate(bags):
-        end = 0
-        for place, bag in enumerate(chosen):
-            begin, end = end, end + packed.sizes[bag]
-            rows[fit, begin:end] = np.arange(packed.start[bag], packed.start[bag + 1])
-            in_bag[fit, place, begin:end] = True
-    return rows, in_bag
+        sizes = packed.sizes[chosen]
+        end = int(sizes.sum())
+        # The k-th bag's rows are consecutive: each row is its place in the batch plus a step of its bag.
+        steps = packed.start[chosen] - (sizes.cumsum() - sizes)
+        rows[fit, :end] = np.arange(end) + np.repeat(steps, sizes)
+        bag_of_row[fit, :end] = np.repeat(np.arange(len(chosen)), sizes)
+    return rows, bag_of_row
