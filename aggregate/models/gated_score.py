@@ -14,7 +14,7 @@ class GatedScore(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, gate: Tensor, weight: Tensor) -> Tensor:
+    def forward(ctx: Any, gate: Tensor, weight: Tensor) -> Tensor:  # noqa: ANN401 - PyTorch gives its type no attributes
         """Return the scores (fits, rows)."""
         activated = gate.to(weight.dtype, copy=True)
         signal, door = activated.chunk(2, dim=2)
@@ -29,7 +29,7 @@ class GatedScore(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ANN401
         """Return the gradients of the gate and of the weight."""
         activated, product, weight = ctx.saved_tensors
         gradient = gradients[0].unsqueeze(2)  # (fits, rows, 1)

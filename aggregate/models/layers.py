@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from aggregate.models.engine import Parameters
-from aggregate.models.packing import Batch
 from aggregate.models.gated_score import GatedScore
+from aggregate.models.packing import Batch
 from aggregate.models.products import affine
 
 

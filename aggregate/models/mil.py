@@ -57,7 +57,9 @@ class MILEstimator(BagEstimator):
             [np.asarray(labels), np.asarray(tune_labels, dtype=np.asarray(labels).dtype)]
         )
         roles = np.split(np.arange(len(everyone)), [len(labels)])
-        ((_, *fitted),) = self._fit_roles(packed, everyone, [(roles[0], roles[1])], [seed_of(self.random_state)])
+        ((_, *fitted),) = self._fit_roles(
+            packed, everyone, [(roles[0], roles[1])], [seed_of(self.random_state)]
+        )
         self._take(*fitted)
         return self
 

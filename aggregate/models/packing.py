@@ -59,7 +59,9 @@ class PackedBags:
         """Sums of the features and of their squares over each bag, float64 (bags, d)."""
         sums, squares = [], []
         for begin, end in pairwise(self.start):
-            exact = self.features[begin:end].double()  # one bag at a time: all of them may not fit into memory
+            exact = self.features[
+                begin:end
+            ].double()  # one bag at a time: all of them may not fit into memory
             sums.append(exact.sum(dim=0))
             squares.append((exact * exact).sum(dim=0))
         return torch.stack(sums), torch.stack(squares)

@@ -40,12 +40,12 @@ class _OneDNNAffine(torch.autograd.Function):
     """`affine` and its gradients, one fit after the other."""
 
     @staticmethod
-    def forward(ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:  # noqa: ANN401 - PyTorch gives its type no attributes
         ctx.save_for_backward(inputs, weight)
         return torch.stack([_linear(x, w.t()) for x, w in zip(inputs, weight, strict=True)]).add_(bias)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor]:  # noqa: ANN401
         inputs, weight = ctx.saved_tensors
         (gradient,) = gradients
         of_inputs = of_weight = None
