@@ -200,6 +200,20 @@ EXPLANATIONS = (
         },
     ),
     TableEntry(
+        "chosen_patients.csv",
+        "patient whose pictures the report shows",
+        {
+            "model": ("The explained model", ""),
+            "number": ("Number of the picture montage_<number>_<patient>.svg", ""),
+            "patient_id": (ID, ""),
+            "label": (LABEL, ""),
+            "predicted": ("Class with the highest mean out-of-fold probability", ""),
+            "probability": ("Of the predicted class, mean over the repeats", "0 to 1"),
+            "why": ("Surest right prediction or surest mistake of the reference class", ""),
+        },
+        notes="Sure is the probability of the reference class: highest among the right, lowest among the mistaken.",
+    ),
+    TableEntry(
         "typical_slices.csv",
         "model x class x rank",
         {

@@ -95,9 +95,20 @@ def _halves(name: str, values: Sequence[float | None]) -> list[Subgroup]:
     numbers = np.array([np.nan if value is None else value for value in values], dtype=float)
     if not np.isfinite(numbers).any():
         return []
-    median = float(np.nanmedian(numbers))
-    halves = {f"up to {median:g}": numbers <= median, f"above {median:g}": numbers > median}
+    limit = _readable_median(numbers)
+    text = np.format_float_positional(limit, trim="-")
+    halves = {f"up to {text}": numbers <= limit, f"above {text}": numbers > limit}
     return [Subgroup(name, level, members) for level, members in halves.items() if members.any()]
+
+
+def _readable_median(numbers: NDArray[np.float64]) -> float:
+    """Return the median in as few digits, three or more, as leave everybody in the same half."""
+    median = np.nanmedian(numbers)
+    for digits in range(3, 17):
+        rounded = float(f"{median:.{digits}g}")
+        if np.array_equal(numbers <= rounded, numbers <= median):
+            return rounded
+    return float(median)
 
 
 def subgroup_rows(
@@ -115,10 +126,9 @@ def subgroup_rows(
             measured = _measures(labels, probabilities[:, group.members], of_group, predictions.classes)
             for (name, metric), found in measured.items():
                 sizes = group_sizes(labels, predictions.classes, name)
-                if len(labels) < settings.subgroup_minimum:
-                    estimate = _hidden(settings)
-                else:
-                    estimate = estimate_of(found, metric, sizes, settings.confidence)
+                estimate = _too_small(len(labels), min(sizes), settings) or estimate_of(
+                    found, metric, sizes, settings.confidence
+                )
                 yield {
                     "model": model,
                     "subgroup": group.name,
@@ -131,8 +141,13 @@ def subgroup_rows(
                 }
 
 
-def _hidden(settings: StatisticsSection) -> Estimate:
-    return without_estimate(f"fewer than {settings.subgroup_minimum} patients")
+def _too_small(n: int, smallest: int, settings: StatisticsSection) -> Estimate | None:
+    """Return why a subgroup gets no estimate: an interval from 0.01 to 0.99 looks like a finding and is none."""
+    if n < settings.subgroup_minimum:
+        return without_estimate(f"fewer than {settings.subgroup_minimum} patients")
+    if smallest < settings.subgroup_class_minimum:
+        return without_estimate(f"fewer than {settings.subgroup_class_minimum} patients of a class")
+    return None
 
 
 def _measures(
