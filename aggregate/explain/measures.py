@@ -55,8 +55,6 @@ class SliceMeasures:
     """Greatest diameter (maximum Feret diameter) of the largest connected part."""
     circularity: float
     """4 pi area / perimeter^2 of the largest connected part; 1 for a disc, less for a lobulated outline."""
-    perimeter_mm: float
-    """Length of the outline of all tumour of the slice (Crofton's formula)."""
 
 
 MEASURES = tuple(field.name for field in fields(SliceMeasures))
@@ -100,7 +98,6 @@ def measure_slice(crop_hu: NDArray[np.int16], mask: Pixels, spacing_mm: tuple[fl
         heterogeneity_hu=float(np.sqrt(max(0.0, _spread(crop_hu, mask) ** 2 - _spread(crop_hu, ring) ** 2))),
         diameter_mm=diameter,
         circularity=circularity,
-        perimeter_mm=_perimeter(mask, spacing_mm),
     )
 
 

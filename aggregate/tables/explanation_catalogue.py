@@ -24,7 +24,7 @@ _SIGNS: Mapping[str, tuple[str, str]] = {
     "heterogeneity_hu": ("Robust spread of the lesion beyond that of the parenchyma, median of the enhanced phases", "HU"),
     "diameter_mm": ("Greatest in-plane diameter, median of the phases", "mm"),
     "volume_ml": ("Tumour volume from areas and slice spacing, median of the phases", "ml"),
-    "sphericity": ("1 for a ball, less for a lobulated or long lesion, median of the phases", "0 to 1"),
+    "sphericity": ("1 for a ball, less for a lobulated or long lesion, of the largest part, median of the phases; empty under 3 slices", "0 to 1"),
 }  # fmt: skip
 _MEASURES: Mapping[str, tuple[str, str]] = {
     "lesion_hu": ("Median of the tumour", "HU"),
@@ -36,7 +36,6 @@ _MEASURES: Mapping[str, tuple[str, str]] = {
     "heterogeneity_hu": ("Robust spread of the lesion beyond that of the parenchyma", "HU"),
     "diameter_mm": ("Greatest diameter of the largest part", "mm"),
     "circularity": ("4 pi area / perimeter^2 of the largest part", "0 to 1"),
-    "perimeter_mm": ("Length of the outline of all tumour of the slice", "mm"),
 }
 _CHECKS = (
     "effective_slices: exp(entropy) of the weights; effective_share: the same as a share of the slices; rank_stability: "

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -97,6 +98,18 @@ def test_another_window_starts_from_the_store_but_another_crop_does_not(playgrou
     command("run", config, "input.scales_mm={ wide = 30 }")
     assert store.key_of("p") != key
     assert store.read_phases("p")[0].crops_hu.shape == (5, 30, 30)
+
+
+def test_the_store_says_where_each_crop_lies_in_the_scan(playground, command):
+    playground.add("p")
+    command("run", playground.configure(), "input.scales_mm={ tight = 12 }")
+    (slices,) = SliceStore(playground.folder / "out" / "slices.zarr").read_phases("p")
+    scan = np.asarray(
+        nib.load(playground.folder / "p_PVP.nii.gz").dataobj
+    ).T  # LPS as stored: (z, rows, columns)
+    assert len(slices) == 5
+    for crop, z, (row, column) in zip(slices.crops_hu, slices.slice_index, slices.corner, strict=True):
+        np.testing.assert_array_equal(crop, scan[z, row : row + len(crop), column : column + crop.shape[1]])
 
 
 def test_a_store_that_was_damaged_is_made_anew(playground, command):

@@ -89,6 +89,7 @@ def draw_ball(phase: str, rim: int, core: int, *, radius: float = 20.0, stretch:
         tumour_area_mm2=area.astype(np.float32),
         lesion=np.ones(len(z), dtype=np.int16),
         source=Source("x.nii.gz", "a", "b", "drawn", (SPACING, SPACING, THICKNESS), 40),
+        corner=np.zeros((len(z), 2), dtype=np.int32),
     )
 
 

@@ -70,7 +70,6 @@ def test_a_disc_is_round_and_as_wide_as_it_is(radius):
     found = measure_slice(painted((mask, 100)), mask, SPACING)
     assert found.circularity > 0.93
     assert found.diameter_mm == pytest.approx(2 * radius, abs=2 * SPACING[0])
-    assert found.perimeter_mm == pytest.approx(2 * np.pi * radius, rel=0.04)
 
 
 def test_a_lobulated_outline_is_less_round():
