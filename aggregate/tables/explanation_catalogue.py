@@ -21,7 +21,7 @@ _SIGNS: Mapping[str, tuple[str, str]] = {
     "rim_delayed_hu": ("Rim minus core, delayed phase", "HU"),
     "progressive_enhancement_hu": ("Core minus parenchyma, delayed less arterial phase", "HU"),
     "capsule_hu": ("3 mm around the lesion minus the brighter of its rim and the parenchyma, best later phase", "HU"),
-    "heterogeneity_hu": ("Robust spread of the lesion beyond that of the parenchyma, median of the enhanced phases", "HU"),
+    "heterogeneity_hu": ("Robust spread of the lesion, smoothed over 2 mm, about its profile from edge to core, median of the enhanced phases", "HU"),
     "diameter_mm": ("Greatest in-plane diameter, median of the phases", "mm"),
     "volume_ml": ("Tumour volume from areas and slice spacing, median of the phases", "ml"),
     "sphericity": ("1 for a ball, less for a lobulated or long lesion, of the largest part, median of the phases; empty under 3 slices", "0 to 1"),
@@ -33,7 +33,10 @@ _MEASURES: Mapping[str, tuple[str, str]] = {
     "core_contrast_hu": ("Inner half of the depth of the lesion minus parenchyma", "HU"),
     "rim_minus_core_hu": ("Outer 35 % of the depth of the lesion minus its core", "HU"),
     "border_hu": ("3 mm around the lesion minus the brighter of its rim and the parenchyma", "HU"),
-    "heterogeneity_hu": ("Robust spread of the lesion beyond that of the parenchyma", "HU"),
+    "heterogeneity_hu": (
+        "Robust spread of the lesion, smoothed over 2 mm, about its profile from edge to core",
+        "HU",
+    ),
     "diameter_mm": ("Greatest diameter of the largest part", "mm"),
     "circularity": ("4 pi area / perimeter^2 of the largest part", "0 to 1"),
 }
