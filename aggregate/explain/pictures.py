@@ -70,6 +70,16 @@ def _montage(bag: Bag, weights: NDArray[np.float64], phases: Sequence[PhaseSlice
     canvas = Canvas(figsize=(WIDTH_IN, max(1, len(shown)) * (side + 0.22)), layout="constrained")
     axes = canvas.subplots(max(1, len(shown)), columns, squeeze=False)
     highest = float(weights.max())
+    for column, heading in ((0, "most weight"), (TOP, "least weight")):
+        axes[0, column].annotate(
+            heading,
+            (0, 1),
+            (0, 20),
+            "axes fraction",
+            textcoords="offset points",
+            fontsize=10,
+            fontweight="bold",
+        )
     for row, slices in zip(axes, shown, strict=False):
         of_slice = _weight_per_slice(bag, weights, order[slices.phase], slices)
         for panel, i in zip(row, _extremes(of_slice), strict=True):

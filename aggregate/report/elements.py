@@ -17,6 +17,8 @@ class Figure:
     svg: str
     caption: str
 
+    title: str = ""
+    """What stands above it, where the section's own title does not say it."""
     is_drawn: bool = True
     """Whether the report draws it; otherwise it lies in figures/ already."""
     kind: Literal["figure"] = "figure"

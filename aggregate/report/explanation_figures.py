@@ -5,7 +5,17 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from aggregate.report.drawing import COLOURS, DIVERGING, GREY, HATCHES, MARKERS, forest, panels, to_svg
+from aggregate.report.drawing import (
+    COLOURS,
+    DIVERGING,
+    GREY,
+    HATCHES,
+    MARKERS,
+    forest,
+    legend_below,
+    panels,
+    to_svg,
+)
 from aggregate.report.elements import Figure
 from aggregate.report.folder import ResultsFolder, Row, distinct
 
@@ -76,7 +86,7 @@ def phase_value(folder: ResultsFolder, models: Sequence[str]) -> Figure:
         panel.set_title(model)
     axes[0].set_ylabel("AUC above chance due to phase")
     if methods:
-        axes[-1].legend(loc="upper right", fontsize=8)
+        legend_below(canvas, axes[0])
     return Figure(
         "phase_value",
         to_svg(canvas, "phase_value"),
@@ -111,8 +121,7 @@ def slice_votes(folder: ResultsFolder, model: str) -> Figure:
         panel.set(title=f"reference {name} (n = {len(patients)})", xticks=[], xlabel="patients", ylim=(0, 1))
         panel.margins(x=0.01)
     axes[0].set_ylabel("share of slices")
-    handles, labels = axes[0].get_legend_handles_labels()
-    canvas.legend(handles, labels, loc="outside lower center", ncols=len(classes), fontsize=8)
+    legend_below(canvas, axes[0])
     return Figure(
         "slice_votes",
         to_svg(canvas, "slice_votes"),
@@ -204,15 +213,15 @@ def concept_probes(folder: ResultsFolder) -> Figure:
     labels = [SIGN_TITLES.get(row["concept"], row["concept"]) for row in rows]
     forest(panel, labels, estimates, reference=0.0)  # type: ignore[arg-type]
     for column, marker, name in (
-        ("spearman_shuffled", "x", "shuffled sign"),
-        ("spearman_size", "|", "number of slices"),
+        ("spearman_shuffled", "x", "control: shuffled sign"),
+        ("spearman_size", "|", "control: number of slices"),
     ):
         values = [(row, folder.number(r[column])) for row, r in enumerate(rows)]
         known = [(y, x) for y, x in values if x is not None]
         panel.plot([x for _, x in known], [y for y, _ in known], marker, color=GREY, label=name)
     panel.set_xlabel("Spearman, probe against measurement, 95 % CI")
     if rows:
-        panel.legend(title="controls", fontsize=8, title_fontsize=8, loc="best")
+        legend_below(canvas, panel)
     return Figure(
         "concept_probes",
         to_svg(canvas, "concept_probes"),
@@ -243,8 +252,7 @@ def clusters(folder: ResultsFolder) -> Figure:
         panel.set_xticks(range(len(names) + 1), [*(f"cluster {name}" for name in names), "all slices"])
         panel.set_title(f"{number} clusters")
     axes[0].set_ylabel("share of slices")
-    handles, labels = axes[0].get_legend_handles_labels()
-    canvas.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8)
+    legend_below(canvas, axes[0])
     return Figure(
         "clusters",
         to_svg(canvas, "clusters"),

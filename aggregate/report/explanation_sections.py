@@ -6,7 +6,7 @@ from pathlib import Path
 
 from aggregate.report import explanation_figures as figures
 from aggregate.report.drawing import for_page
-from aggregate.report.elements import Element, Figure, Note, Section, Table, absent, cell, interval, reasons
+from aggregate.report.elements import Element, Figure, Note, Section, Table, absent, cell, interval
 from aggregate.report.folder import ResultsFolder
 from aggregate.report.performance_sections import models_of
 
@@ -20,6 +20,10 @@ CHECK_TITLES = {
 }
 TYPICAL_SHOWN = 3
 """Slices per class in the table of typical slices."""
+NO_RETRAINING = (
+    "Only by masking: what the phases contain when a model is trained anew without them was not computed, since it takes "
+    "15 trainings for four phases; `aggregate.py explain --retrain` on this folder adds it."
+)
 NO_SALIENCY = (
     "Maps of where the encoder looks on a slice (occlusion, with a network of random weights as control) were not "
     "drawn: where the scans' slices and the encoder's weights are at hand, install the extra with `pip install "
@@ -36,14 +40,15 @@ def attention_section(folder: ResultsFolder) -> Section:
         cells = []
         for measure, title in CHECK_TITLES.items():
             of_measure = {row["model"]: row for row in rows if row["measure"] == measure}
-            cells.append([title, *(cell(folder, of_measure.get(model)) for model in models)])
+            known = {m: r for m, r in of_measure.items() if folder.number(r["estimate"]) is not None}
+            cells.append([title, *(cell(folder, known.get(model)) for model in models)])
         elements = [
             Table(
                 ("figure, mean over patients", *models),
                 cells,
                 "Attention of out-of-fold models and of two rules that never saw an image. Agreements are Spearman "
-                "correlations within a patient. A model tells more than a rule only where its figures differ."
-                + reasons(row for row in rows if row["measure"] in CHECK_TITLES),
+                "correlations within a patient. A model tells more than a rule only where its figures differ. A dash: one "
+                "repeat has no stability, and equal weights rank no slice.",
                 "explanation_checks.csv",
             ),
             Note(
@@ -84,6 +89,8 @@ def phases_section(folder: ResultsFolder) -> Section:
                 "phase_value.csv",
             ),
         ]  # fmt: skip
+        if not folder.rows("phase_value.csv", method="retraining"):
+            elements.append(Note(NO_RETRAINING))
     return Section(
         "phases",
         "What is each phase worth?",
@@ -203,7 +210,8 @@ def _neighbours(folder: ResultsFolder, model: str) -> list[Element]:
     found: dict[str, list[str]] = {}
     for row in folder.rows("prototypes.csv", model=model):
         likeness = folder.number(row["similarity"])
-        text = f"{row['neighbour_label']} ({row['neighbour_id']}, {interval(likeness, None, None)})"
+        place = f"({row['neighbour_id']},\N{NO-BREAK SPACE}{interval(likeness, None, None)})"
+        text = f"{row['neighbour_label']} {place}"
         found.setdefault(row["patient_id"], []).append(text)
     chosen = [r for r in folder.rows("chosen_patients.csv", model=model) if r["patient_id"] in found]
     if not chosen:
@@ -262,5 +270,5 @@ def montage_section(folder: ResultsFolder) -> Section:
 def _montage(path: Path) -> Figure:
     svg = path.read_text(encoding="utf-8")
     title = re.search(r"<title>(.*?)</title>", svg)
-    caption = unescape(title.group(1)) if title else path.stem
-    return Figure(path.stem, for_page(svg, path.stem), caption, is_drawn=False)
+    who, _, what = (unescape(title.group(1)) if title else path.stem).partition("; ")
+    return Figure(path.stem, for_page(svg, path.stem), what, title=who, is_drawn=False)

@@ -96,6 +96,11 @@ class ResultsFolder:
         return rows[0]["model"] if rows else None
 
 
+def is_true(cell: str) -> bool:
+    """Say whether a cell means yes, also after a spreadsheet has saved it."""
+    return cell.lower() in ("true", "yes", "1")
+
+
 def distinct(rows: Sequence[Row], column: str) -> list[str]:
     """Return the values of a column in the order of their first row."""
     return list(dict.fromkeys(row[column] for row in rows))

@@ -6,7 +6,7 @@ from statistics import median
 from typing import Any
 
 from aggregate.report.elements import Element, Note, Section, Table, absent, interval
-from aggregate.report.folder import ResultsFolder, distinct
+from aggregate.report.folder import ResultsFolder, distinct, is_true
 
 _MOST_EXCLUSIONS = 25
 _MOST_LEVELS = 6
@@ -45,7 +45,7 @@ def _auc(folder: ResultsFolder, row: dict[str, str]) -> str:
 
 def _primary(folder: ResultsFolder) -> list[Element]:
     for row in folder.rows("comparisons.csv"):
-        if row["primary"].lower() in ("true", "yes", "1"):
+        if is_true(row["primary"]):
             value, low, high = (folder.number(row[name]) for name in ("difference", "ci_low", "ci_high"))
             p = folder.number(row["p_value"])
             text = f"Primary comparison, declared beforehand: {row['model_a']} minus {row['model_b']}, "
@@ -193,7 +193,7 @@ def _covariate(
     if not everyone:
         return []
     numbers = [folder.number(cell) for cell in everyone]
-    title = column.replace("_", " ")
+    title = _titled(column)
     if all(n is not None for n in numbers) and len(set(numbers)) > _MOST_LEVELS:
         return [[title, *(_range(folder, [row[column] for row in group]) for _, group in groups)]]
     levels = Counter(everyone)
@@ -203,6 +203,12 @@ def _covariate(
         [f"{title}: {_level(folder, level)}", *(str(sum(r[column] == level for r in g)) for _, g in groups)]
         for level in sorted(levels)
     ]
+
+
+def _titled(column: str) -> str:
+    """Return the name of a column in words, its unit in brackets."""
+    name, _, unit = column.rpartition("_")
+    return f"{_words(name)} ({unit})" if unit in (*_UNITS, "ml") else _words(column)
 
 
 def _level(folder: ResultsFolder, cell: str) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from aggregate.predictions import Predictions
 from aggregate.report import performance_figures as figures
 from aggregate.report.elements import Element, Section, Table, absent, cell, interval, reasons
-from aggregate.report.folder import ResultsFolder, distinct
+from aggregate.report.folder import ResultsFolder, distinct, is_true
 
 _MOST_COMPARISONS = 12
 _MOST_MISTAKES = 30
@@ -151,8 +151,8 @@ def _mistakes(predictions: Predictions, model: str) -> Table:
             "slices",
         ),
         cells,
-        f"{len(surest)} of {len(always)} patients are mistaken in every repeat by {model}; the surest mistakes "
-        "first.",
+        f"{len(surest)} of {len(always)} patients are mistaken in every repeat by {model}; the surest mistakes first"
+        + (f", {_MOST_MISTAKES} of them shown." if len(surest) > _MOST_MISTAKES else "."),
         "predictions.csv",
     )
 
@@ -275,7 +275,7 @@ def _comparisons(folder: ResultsFolder, rows: Sequence[dict[str, str]]) -> Table
     ordered = sorted(
         rows,
         key=lambda r: (
-            r["primary"].lower() not in ("true", "yes", "1"),
+            not is_true(r["primary"]),
             -len({r["model_a"], r["model_b"]} & configured),
         ),
     )
@@ -286,14 +286,15 @@ def _comparisons(folder: ResultsFolder, rows: Sequence[dict[str, str]]) -> Table
         cells.append(
             [f"{row['model_a']} − {row['model_b']}", row["test"], interval(value, low, high, 3),
              "" if p is None else f"{p:.3f}", "" if adjusted is None else f"{adjusted:.3f}",
-             row["n_comparisons"], "yes" if row["primary"].lower() in ("true", "yes", "1") else ""]
+             row["n_comparisons"]]
         )  # fmt: skip
     more = f" {len(cells)} of {len(rows)} rows; all stand in the table." if len(rows) > len(cells) else ""
     return Table(
-        ("models", "test", "difference in macro AUC", "p", "adjusted p", "comparisons made", "primary"),
+        ("models", "test", "difference in macro AUC", "p", "adjusted p", "comparisons made"),
         cells,
-        f"Differences in macro AUC.{more}",
+        f"Differences in macro AUC; the primary comparison, if one was declared, is printed in bold.{more}",
         "comparisons.csv",
+        frozenset(i for i, row in enumerate(ordered) if is_true(row["primary"])),
     )
 
 

@@ -56,8 +56,8 @@ def subgroups_of(cohort: CohortFacts, settings: StatisticsSection) -> list[Subgr
     """
     patients = cohort.patients
     groups = _levels("centre", [p.centre or "" for p in patients])
-    groups += _halves("tumour volume (ml)", [p.tumour_volume_ml for p in patients])
-    groups += _halves("slice thickness (mm)", [p.slice_thickness_mm for p in patients])
+    groups += _by_number("tumour volume (ml)", [p.tumour_volume_ml for p in patients])
+    groups += _by_number("slice thickness (mm)", [p.slice_thickness_mm for p in patients])
     groups += _levels("phases", ["incomplete" if p.phases_missing else "complete" for p in patients])
     for phase in cohort.phase_names:
         groups += _levels("missing phase", [phase if phase in p.phases_missing else "" for p in patients])
@@ -68,15 +68,14 @@ def subgroups_of(cohort: CohortFacts, settings: StatisticsSection) -> list[Subgr
                 f"aggregate.statistics.subgroup_covariates names {name!r}; covariates of the cohort table: {known}"
             )
         groups += _by_covariate(name, [p.covariates.get(name, "") for p in patients])
-    return groups
+    # A group of everybody is no subgroup.
+    return [group for group in groups if not group.members.all()]
 
 
 def _by_covariate(name: str, values: Sequence[str]) -> list[Subgroup]:
     numbers = [_number(value) for value in values]
     is_numeric = all(number is not None for number, value in zip(numbers, values, strict=True) if value)
-    if is_numeric and len(set(values)) > _MOST_LEVELS:
-        return _halves(name, numbers)
-    return _levels(name, values)
+    return _by_number(name, numbers) if is_numeric else _levels(name, values)
 
 
 def _number(text: str) -> float | None:
@@ -91,10 +90,12 @@ def _levels(name: str, values: Sequence[str]) -> list[Subgroup]:
     return [Subgroup(name, level, of_patients == level) for level in sorted(set(values) - {""})]
 
 
-def _halves(name: str, values: Sequence[float | None]) -> list[Subgroup]:
+def _by_number(name: str, values: Sequence[float | None]) -> list[Subgroup]:
+    """Split by each value, or at the median where there are many."""
     numbers = np.array([np.nan if value is None else value for value in values], dtype=float)
-    if not np.isfinite(numbers).any():
-        return []
+    known = np.unique(numbers[np.isfinite(numbers)])
+    if len(known) <= _MOST_LEVELS:
+        return [Subgroup(name, f"{value:g}", numbers == value) for value in known]
     limit = _readable_median(numbers)
     text = np.format_float_positional(limit, trim="-")
     halves = {f"up to {text}": numbers <= limit, f"above {text}": numbers > limit}

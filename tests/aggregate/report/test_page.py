@@ -158,7 +158,7 @@ def test_the_nearest_training_patients_of_the_chosen_ones_are_shown(write_result
     for row in chosen:
         first = nearest[row["patient_id"]]
         likeness = f"{float(first['similarity']):.2f}".replace("-", "\N{MINUS SIGN}")
-        shown = f"{first['neighbour_label']} ({first['neighbour_id']}, {likeness})"
+        shown = f"{first['neighbour_label']} ({first['neighbour_id']},\N{NO-BREAK SPACE}{likeness})"
         assert re.search(rf"{row['patient_id']}</td>.*{re.escape(shown)}", text)
 
 
