@@ -199,7 +199,7 @@ def _typical(folder: ResultsFolder, model: str) -> Table:
     return Table(
         ("class", "rank", "patient", "reference", "phase", "slice number"),
         cells,
-        "The most typical slices of each class, one per patient; numbers as in a viewer. A reference other than "
+        "The most typical slices of each class, one per patient; slices counted from 1, inferior to superior. A reference other than "
         "the class is a mistake worth looking at.",
         "typical_slices.csv",
     )
@@ -262,7 +262,7 @@ def montage_section(folder: ResultsFolder) -> Section:
         "Pictures of chosen patients",
         "The surest right and the surest mistaken patient of each class. Per phase, the three slices with most weight "
         "and the two with least (right), with the contour that was used, all pictures of a patient at one scale; the blue bar is the weight as a share of the "
-        "patient's largest. Slice numbers are those of a viewer, from 1, inferior to superior.",
+        "patient's largest. Slices are counted from 1, inferior to superior; a viewer that counts in the order of a file stored head first counts from the other end.",
         elements or [absent("Pictures", why)],
     )
 

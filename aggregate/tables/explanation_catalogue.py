@@ -6,7 +6,7 @@ from aggregate.tables.entries import HIGH, ID, LABEL, LOW, MODEL, N, TableEntry,
 
 _MODEL = "Name of the model; `control: ...` is a rule that never saw an image"
 _PHASE = "Contrast phase"
-_SLICE = "Slice number as in a viewer, from 1, inferior to superior"
+_SLICE = "Slice number from 1, inferior to superior, however the file is stored"
 _RHO = "-1 to 1"
 _SIGNS: Mapping[str, tuple[str, str]] = {
     "arterial_hyperenhancement_hu": ("Lesion minus parenchyma, arterial phase", "HU"),
