@@ -118,17 +118,16 @@ def train_jobs(
     Yields the number of each job with its fit, a stack at a time as it is done. On a CPU the stacks train side by
     side, each on one thread.
     """
-    is_on_cpu = packed.features.device.type == "cpu"
-    n_threads = torch.get_num_threads() if is_on_cpu else 1
-    stacks = list(_stacks_of(network, training, packed, jobs, at_least=n_threads))
+    n_threads = torch.get_num_threads()
+    n_jobs = n_threads if packed.features.device.type == "cpu" else 1
+    stacks = list(_stacks_of(network, training, packed, jobs, at_least=n_jobs))
     work = (delayed(_train_alone)(network, training, packed, [jobs[n] for n in stack]) for stack in stacks)
-    results = Parallel(n_jobs=n_threads, backend="threading", return_as="generator")(work)
+    results = Parallel(n_jobs=n_jobs, backend="threading", return_as="generator")(work)
     try:
         for stack, fits in zip(stacks, results, strict=True):
             yield from zip(stack, fits, strict=True)
     finally:
-        # What a thread sets is what the threads after it begin with.
-        torch.set_num_threads(n_threads) if is_on_cpu else None
+        torch.set_num_threads(n_threads)  # what a thread sets is what the threads after it begin with
 
 
 def _train_alone(

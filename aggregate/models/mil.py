@@ -17,6 +17,7 @@ from aggregate.models.base import Arrays, BagEstimator, Labels, Tune, codes_amon
 from aggregate.models.engine import Fitted, Job, Network, Training, chunks_of_bags, train_jobs
 from aggregate.models.packing import Batch, PackedBags, Scaling, draw_batch, pack
 from aggregate.models.parameters import ClassWeight, Count, NotNegative, Positive, ShareBelowOne
+from aggregate.models.threads import one_thread
 from pipeline.bags import Bag
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -104,11 +105,12 @@ class MILEstimator(BagEstimator):
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield what `compute` makes of a few bags at a time, and which slices are in which of them."""
         self.check_fitted()
-        with torch.inference_mode():
-            for (chosen,) in chunks_of_bags([np.arange(len(bags))]):
+        for (chosen,) in chunks_of_bags([np.arange(len(bags))]):
+            with torch.inference_mode(), one_thread():
                 packed = self.pack(bags[i] for i in chosen)
                 batch = draw_batch(packed, [np.arange(len(chosen))], self.scaling_)
-                yield compute(batch), batch.in_bag
+                values = compute(batch)
+            yield values, batch.in_bag
 
     def learned_arrays(self) -> Arrays:
         """Return parameters and scaling."""
