@@ -7,6 +7,7 @@ from typing import Any
 from safetensors.torch import save_file
 
 from extract.pretrain.descriptors import GROUPS
+from extract.pretrain.objective import GROUP_WEIGHTS
 from extract.pretrain.settings import PretrainConfig
 from extract.pretrain.train import CURVE, Run, views_per_image
 from extract.pretrain.views import FACTORS, MEAN, STD
@@ -53,7 +54,7 @@ def describe(config: PretrainConfig, run: Run) -> dict[str, Any]:
             "name the formula": config.objective.formula,
             "know the instance again (InfoNCE)": config.objective.instance,
         },
-        "descriptors": dict(GROUPS),
+        "descriptors": {name: {"numbers": n, "weight": GROUP_WEIGHTS[name]} for name, n in GROUPS.items()},
         "factors": list(FACTORS),
         "trained_at_px": [config.views.first_size, config.views.size],
         "training": {

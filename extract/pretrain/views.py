@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from extract.pretrain.canvas import Canvas, column
+from extract.pretrain.canvas import Canvas, column, standardised
 
 FACTORS = (
     "log zoom", "turn", "brightness", "log contrast", "log noise over contrast", "blur", "log enlargement",
@@ -73,7 +73,7 @@ def _draw_together(images: Tensor, size: int, chance: torch.Generator, mixed: fl
     grey, zoom, turn = _turned_and_zoomed(_reduced(images, 2 * canvas.size), canvas)
     own = _own_part(canvas, mixed)
     partner = torch.arange(canvas.n, device=images.device).roll(1)
-    grey = torch.lerp(grey[partner], grey, own)
+    grey = _met(grey, grey[partner], own, canvas)
     blur = canvas.uniform() * (canvas.uniform() < 0.5)
     grey = torch.lerp(grey, _smoothed(grey), column(blur))
     contrast = canvas.uniform(low=math.log(0.05), high=math.log(0.6)).exp()
@@ -120,7 +120,18 @@ def _own_part(canvas: Canvas, mixed: float) -> Tensor:
         canvas.normal(1, 5, 5), size=(canvas.size, canvas.size), mode="bicubic", align_corners=True
     )
     border = torch.where(canvas.uniform() < mixed, canvas.uniform(low=-0.6, high=0.6), -9.0)
-    return torch.sigmoid((smooth[:, 0] - column(border)) * 10)
+    sharpness = canvas.uniform(low=1.5, high=4.0).exp()
+    return torch.sigmoid((smooth[:, 0] - column(border)) * column(sharpness))
+
+
+def _met(grey: Tensor, other: Tensor, own: Tensor, canvas: Canvas) -> Tensor:
+    """Let two images meet, each with a level and a contrast of its own, as two materials do."""
+    level = column(1.5 * canvas.normal())
+    grey, other = (
+        image * column(canvas.uniform(low=-1.5, high=0.5).exp()) + half * level
+        for image, half in ((grey, 1), (other, -1))
+    )
+    return standardised(torch.lerp(other, grey, own))
 
 
 def _turned_and_zoomed(images: Tensor, canvas: Canvas) -> tuple[Tensor, Tensor, Tensor]:
@@ -145,7 +156,9 @@ def _smoothed(images: Tensor) -> Tensor:
     kernel = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0], device=images.device) / 16
     # Zeros beyond the border would draw a frame that no real image has.
     images = functional.pad(images[:, None], (2, 2, 2, 2), mode="replicate")
-    return functional.conv2d(functional.conv2d(images, kernel.view(1, 1, 1, 5)), kernel.view(1, 1, 5, 1))[:, 0]
+    return functional.conv2d(functional.conv2d(images, kernel.view(1, 1, 1, 5)), kernel.view(1, 1, 5, 1))[
+        :, 0
+    ]
 
 
 def _grain(canvas: Canvas) -> Tensor:

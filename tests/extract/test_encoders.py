@@ -126,11 +126,15 @@ def test_a_file_that_its_card_does_not_describe_is_refused_with_both_hashes(resn
     path.with_suffix(".json").write_text(card_text(WeightsDescription("resnet18"), sha256=found))
     assert load_encoder("resnet18", str(path)).weights_sha256 == found
     path.with_suffix(".json").write_text(card_text(WeightsDescription("resnet18"), sha256="0" * 64))
-    with pytest.raises(WeightsError, match=f"{path.name}: damaged, .*expected SHA-256 0{{64}}, found {found}"):
+    with pytest.raises(
+        WeightsError, match=f"{path.name}: damaged, .*expected SHA-256 0{{64}}, found {found}"
+    ):
         load_encoder("resnet18", str(path))
 
 
-@pytest.mark.parametrize("card", ["[]", "{", '{"architecture": "resnet18", "sha256": 1}', '{"licence": "MIT"}'])
+@pytest.mark.parametrize(
+    "card", ["[]", "{", '{"architecture": "resnet18", "sha256": 1}', '{"licence": "MIT"}']
+)
 def test_a_card_that_is_none_is_refused_by_its_name(resnet_file, card):
     path = resnet_file()
     path.with_suffix(".json").write_text(card)
