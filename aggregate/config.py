@@ -73,8 +73,20 @@ class AggregateSection(Section):
     """Processes for models that are fitted one by one; -1 takes every core."""
     explain: bool = True
     """Whether `run` also writes the explanations."""
+    explained_model: str | None = None
+    """The model that pictures, slice votes and overlays show, chosen before its results are seen; None takes the
+    first model of the configuration that weighs slices."""
     retrain_phases: bool = False
     """Whether these include the worth of each phase by training anew on every subset of the phases (slow)."""
+
+    @model_validator(mode="after")
+    def _explained_model_is_there(self) -> Self:
+        if self.explained_model is not None and self.explained_model not in self.model:
+            raise ValueError(
+                f"explained_model = {self.explained_model!r} is no model of this configuration; expected one of "
+                f"{', '.join(self.model)}"
+            )
+        return self
 
 
 class AggregateConfig(ExperimentConfig):

@@ -22,11 +22,11 @@ from aggregate.report.page import FIGURES, REPORT
 from aggregate.splits import leave_one_centre_out, read_splits, repeated_folds, write_splits
 from aggregate.study import Study, load_study
 from aggregate.tables.catalogue import CATALOGUE
-from aggregate.tables.workbook import SUFFIX
+from aggregate.tables.twins import SUFFIX, write_with_twin
 from pipeline.bags import RANDOM_BANNER, Recipe
 from pipeline.files import written_whole
 from pipeline.provenance import sha256_of_file, sha256_of_json, software_versions, utc_now
-from pipeline.tables import TableStyle, write_table
+from pipeline.tables import TableStyle
 
 EXCLUDED_COLUMNS = ("patient_id", "phase", "stage", "reason")
 
@@ -59,7 +59,9 @@ def run_experiment(config: AggregateConfig) -> Run:
     config.output.mkdir(parents=True, exist_ok=True)
     _remove_older_results(config.output)
     write_splits(config.output / "splits.csv", folds, study.patient_ids, style)
-    write_table(config.output / "excluded.csv", EXCLUDED_COLUMNS, map(vars, study.exclusions), style=style)
+    write_with_twin(
+        config.output / "excluded.csv", EXCLUDED_COLUMNS, map(vars, study.exclusions), style=style
+    )
     specs = with_baselines(config.aggregate, study)
     result = cross_validate_all(config, study, folds, specs)
     run = Run(config, study, tuple(specs), result, predictions_of(study, result), time.monotonic() - started)
@@ -159,6 +161,6 @@ def _write_provenance(run: Run) -> None:
 
 
 def write_json(path: Path, record: object) -> None:
-    """Write a record as indented JSON, whole or not at all."""
+    """Write a record as indented JSON, whole or not at all; tables keep the order of the configuration."""
     with written_whole(path) as sibling:
-        sibling.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        sibling.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from aggregate.cache import FitCache
+from aggregate.config import AggregateSection
 from aggregate.crossval import OutOfFold
 from aggregate.experiment import Run, cross_validate_all
-from aggregate.explain.inputs import ExplainableModel, OutOfFoldModels
+from aggregate.explain.inputs import ExplainableModel, LabelledBags, OutOfFoldModels
 from aggregate.explain.phase_value import Evaluate
 from aggregate.explain.resampling import resampling_of
 from aggregate.explain.writing import Aids, Retrain, Sink, explain
@@ -17,7 +18,7 @@ from aggregate.models.registry import load_model, model_class
 from aggregate.phase_views import retrained_probabilities
 from aggregate.splits import fold_of_test
 from aggregate.study import Study
-from pipeline.errors import ResultsError
+from pipeline.errors import ConfigError, ResultsError
 from pipeline.store import SliceStore
 from pipeline.tables import TableStyle
 
@@ -26,7 +27,12 @@ def explain_run(run: Run, style: TableStyle, *, retrain: bool) -> list[str]:
     """Write what explains a run, tables and pictures; return remarks on what could not be explained, and why."""
     settings = run.config.aggregate.statistics
     remarks = []
-    inputs = out_of_fold_models(run.study, run.result, FitCache(run.config.cache_folder))
+    inputs = out_of_fold_models(
+        run.study,
+        run.result,
+        FitCache(run.config.cache_folder),
+        first=run.config.aggregate.explained_model,
+    )
     if not inputs.models:
         remarks.append(
             "no model of this run weighs slices: attention, phases and slice votes are not written"
@@ -50,18 +56,42 @@ def explain_run(run: Run, style: TableStyle, *, retrain: bool) -> list[str]:
     return remarks
 
 
-def out_of_fold_models(study: Study, result: OutOfFold, cache: FitCache) -> OutOfFoldModels:
-    """Load the fitted models that can be explained: those that weigh slices and let each slice speak.
+def check_explained_model(section: AggregateSection) -> None:
+    """Refuse an explained_model that cannot be explained, before anything is trained.
+
+    Raises:
+        ConfigError: it is of a kind that weighs no slices.
+    """
+    name = section.explained_model
+    if name is not None and not _is_explainable(section.model[name].kind):
+        able = [other for other, model in section.model.items() if _is_explainable(model.kind)]
+        raise ConfigError(
+            f"aggregate.explained_model = {name!r} is of kind {section.model[name].kind}, which weighs no slices; "
+            f"models of this configuration that do: {', '.join(able) or 'none'}"
+        )
+
+
+def out_of_fold_models(
+    study: Study, result: OutOfFold, cache: FitCache, *, first: str | None = None
+) -> OutOfFoldModels:
+    """Load the fitted models that can be explained, in the order of the configuration but for `first`.
 
     Raises:
         ResultsError: a fit of the cache lacks its model.
     """
     models = {}
-    for name, tasks in result.tasks.items():
-        kind = model_class(tasks[0].spec.kind)
-        if hasattr(kind, "attention") and hasattr(kind, "instance_evidence"):
+    for name in sorted(result.tasks, key=lambda name: name != first):
+        tasks = result.tasks[name]
+        if _is_explainable(tasks[0].spec.kind):
             models[name] = [(task.fold, _load(cache, task.key, name)) for task in tasks]
-    return OutOfFoldModels(models, study.bags, study.labels, study.classes)
+    cohort = LabelledBags(study.bags, study.patient_ids, study.labels, study.classes)
+    return OutOfFoldModels(models, cohort)
+
+
+def _is_explainable(kind: str) -> bool:
+    """Say whether a kind of model weighs slices and lets each slice speak."""
+    model = model_class(kind)
+    return hasattr(model, "attention") and hasattr(model, "instance_evidence")
 
 
 def _load(cache: FitCache, key: str, name: str) -> ExplainableModel:

@@ -8,6 +8,7 @@ import numpy as np
 
 from aggregate.predictions import Predictions
 from aggregate.statistics.measures import macro_auc
+from aggregate.tables.twins import write_with_twin
 from pipeline.tables import TableStyle, write_table
 
 COLUMNS = ("model", "permutation", "auc")
@@ -24,7 +25,7 @@ def write_null(
     """
     found = {model: [macro_auc_of(p, model) for p in permuted] for model in observed.models}
     write_table(folder / "null.csv", COLUMNS, _rows(found), style=style)
-    write_table(folder / "null_summary.csv", SUMMARY_COLUMNS, _summary(observed, found), style=style)
+    write_with_twin(folder / "null_summary.csv", SUMMARY_COLUMNS, _summary(observed, found), style=style)
 
 
 def macro_auc_of(predictions: Predictions, model: str) -> float:

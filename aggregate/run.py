@@ -9,7 +9,7 @@ from aggregate.cohort_facts import CohortFacts, describe_patient
 from aggregate.config import AggregateConfig
 from aggregate.crossval import tuning_of
 from aggregate.experiment import Run, reopen, run_experiment, run_null, style_with_weights, table_style
-from aggregate.explanations import explain_run
+from aggregate.explanations import check_explained_model, explain_run
 from aggregate.finished import config_of_run, weights_of_run
 from aggregate.null import write_null
 from aggregate.report.page import write_report
@@ -31,6 +31,7 @@ def load_aggregate_config(path: Path, overrides: Sequence[str]) -> AggregateConf
 
 def run_and_report(config: AggregateConfig, *, n_null: int, console: Console) -> None:
     """Run the experiment, write every table, and print the performance and where the tables lie."""
+    check_explained_model(config.aggregate)
     run = run_experiment(config)
     style = table_style(config, run.study.recipe)
     tuning = tuning_of(run.study, run.result)

@@ -20,9 +20,15 @@ def middle_of(region: NDArray[np.bool_]) -> NDArray[np.intp]:
     return middle
 
 
+def corners_of(middles: NDArray[np.integer], size: tuple[int, ...]) -> NDArray[np.int32]:
+    """Return row and column of the plane at which the rectangles of `size` around `middles` (n, 2) begin, (n, 2)."""
+    corners: NDArray[np.int32] = (middles - np.array(size) // 2).astype(np.int32)
+    return corners
+
+
 def copy_square(plane: NDArray[np.generic], middle: NDArray[np.integer], out: NDArray[np.generic]) -> None:
     """Fill `out` with the rectangle of its size around `middle`; what lies outside of the plane stays."""
-    corner = middle - np.array(out.shape) // 2
+    (corner,) = corners_of(middle[None], out.shape)
     low = np.maximum(corner, 0)
     high = np.minimum(corner + out.shape, plane.shape)
     if (low < high).all():

@@ -120,10 +120,17 @@ def _write(path: Path, plan: RegionPlan, of_slice: Mapping[int, float], masks: M
 
 
 def _save(path: Path, overlay: NDArray[np.float32], image: VolumeFile) -> None:
-    """Write a volume in display order with the axes and the affine that the file of the scan has."""
+    """Write a volume in display order with the axes and the geometry that the file of the scan has.
+
+    Readers differ in which of the two affines of a NIfTI file they trust: both are the scan's, with their codes.
+    """
     back = nib.orientations.ornt_transform(DISPLAY, nib.orientations.axcodes2ornt(image.stored_codes))
     stored = nib.apply_orientation(overlay, back)
-    volume = nib.Nifti1Image(stored, nib.Nifti1Image.from_filename(image.path).affine)
+    scan = nib.Nifti1Image.from_filename(image.path)
+    volume = nib.Nifti1Image(stored, scan.affine)
+    volume.set_sform(*scan.get_sform(coded=True))
+    volume.set_qform(*scan.get_qform(coded=True))
+    volume.header.set_xyzt_units(*scan.header.get_xyzt_units())
     volume.header["descrip"] = b"attention relative to equal weights"
     volume.header["cal_max"] = float(overlay.max())
     with written_whole(path) as sibling:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extract.config import ExtractSection, MasksSection, SlicesSection
-from extract.crops import cut_squares, middle_of, size_px
+from extract.crops import corners_of, cut_squares, middle_of, size_px
 from extract.duplicates import PixelMemory
 from extract.masks import Lesions, areas_mm2
 from extract.regions import RegionPlan, read_region
@@ -200,5 +200,6 @@ def _cut(read: _Read, settings: Preparation, step: int) -> PhaseSlices:
             n_slices=image.grid.shape[0],
         ),
         middle=middles.astype(np.int32) if whole else None,
+        corner=corners_of(around, size),
         neighbours=np.stack([squares(below), squares(above)], axis=1) if step else None,
     )

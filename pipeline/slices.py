@@ -25,6 +25,8 @@ class PhaseSlices:
         source: the files behind the phase.
         middle: int32 (n, 2), row and column of the crops around which smaller squares are cut; None for the
             middle of the crop.
+        corner: int32 (n, 2), row and column of the image at which each crop begins, below zero where it reaches
+            out; None in a store of a release that did not keep it.
         neighbours: int16 (n, 2, height, width), the same square below and above, for 2.5D; None without.
     """
 
@@ -38,6 +40,7 @@ class PhaseSlices:
     lesion: NDArray[np.int16]
     source: Source
     middle: NDArray[np.int32] | None = None
+    corner: NDArray[np.int32] | None = None
     neighbours: NDArray[np.int16] | None = None
 
     def __len__(self) -> int:

@@ -35,6 +35,7 @@ _COLUMNS = {
     "tumour_area_mm2": np.float32,
     "lesion": np.int16,
 }
+_PLACES = ("middle", "corner")
 _IMAGES = ("crops_hu", "masks", "neighbours")
 
 
@@ -149,7 +150,9 @@ def _put_in_place(partial: Path, final: Path) -> None:
 
 def _about(phase: PhaseSlices) -> Mapping[str, Any]:
     columns: dict[str, Any] = {name: getattr(phase, name).tolist() for name in _COLUMNS}
-    columns["middle"] = None if phase.middle is None else phase.middle.tolist()
+    for name in _PLACES:
+        place = getattr(phase, name)
+        columns[name] = None if place is None else place.tolist()
     return {"columns": columns, "spacing_mm": list(phase.spacing_mm), "source": vars(phase.source)}
 
 
@@ -171,17 +174,22 @@ def _write_images(folder: Path, phase: PhaseSlices) -> None:
 def _phase(folder: Path, name: str, about: Mapping[str, Any]) -> PhaseSlices:
     images = {n: _images(folder / n) for n in _IMAGES if n != "neighbours" or (folder / n).exists()}
     columns = {n: np.array(about["columns"][n], dtype=dtype) for n, dtype in _COLUMNS.items()}
-    middle = about["columns"]["middle"]
     row, column = about["spacing_mm"]
     source = about["source"]
     return PhaseSlices(
         phase=name,
         spacing_mm=(row, column),
         source=Source(**{**source, "spacing_mm": tuple(source["spacing_mm"])}),
-        middle=None if middle is None else np.array(middle, dtype=np.int32),
+        middle=_places(about["columns"]["middle"]),
+        # A store of an earlier release lacks the corners.
+        corner=_places(about["columns"].get("corner")),
         **images,
         **columns,
     )
+
+
+def _places(found: Sequence[Sequence[int]] | None) -> NDArray[np.int32] | None:
+    return None if found is None else np.array(found, dtype=np.int32)
 
 
 def _images(folder: Path) -> NDArray[Any]:

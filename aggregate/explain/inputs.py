@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from aggregate.chosen_bags import ChosenBags
 from aggregate.folds import Fold
 from pipeline.bags import Bag
 from pipeline.errors import ResultsError
@@ -32,27 +33,61 @@ class ExplainableModel(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class OutOfFoldModels:
-    """Fitted models with the fold each was trained in; a patient is explained by models that did not see it.
+class LabelledBags:
+    """The patients of a study in one order.
 
     Attributes:
-        models: model name -> one (fold, fitted model) per repeat and fold.
-        bags: n patients in the order to which the indices of the folds refer.
+        bags: n patients; one may be read from its file each time it is asked for.
+        patient_ids: their identifiers, known without reading a bag.
         labels: intp (n,), index into classes.
         classes: class names.
 
     Raises:
-        ResultsError: labels and bags differ in length, or a patient is tested twice within a repeat.
+        ResultsError: bags, identifiers and labels differ in number.
     """
 
-    models: Mapping[str, Sequence[tuple[Fold, ExplainableModel]]]
     bags: Sequence[Bag]
+    patient_ids: tuple[str, ...]
     labels: NDArray[np.intp]
     classes: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if len(self.bags) != len(self.labels):
-            raise ResultsError(f"expected one label per bag, found {len(self.labels)} for {len(self.bags)}")
+        if not len(self.bags) == len(self.patient_ids) == len(self.labels):
+            raise ResultsError(
+                f"expected one identifier and one label per bag, found {len(self.patient_ids)} and "
+                f"{len(self.labels)} for {len(self.bags)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def label(self, patient: int) -> str:
+        """Return the name of a patient's class."""
+        return self.classes[int(self.labels[patient])]
+
+    def index_of(self, patient_ids: Sequence[str]) -> list[int]:
+        """Return where patients stand in the order."""
+        index = {patient_id: i for i, patient_id in enumerate(self.patient_ids)}
+        return [index[patient_id] for patient_id in patient_ids]
+
+
+@dataclass(frozen=True, eq=False)
+class OutOfFoldModels:
+    """Fitted models with the fold each was trained in; a patient is explained by models that did not see it.
+
+    Attributes:
+        models: model name -> one (fold, fitted model) per repeat and fold; the first is the one whose pictures
+            and votes the report shows.
+        cohort: the patients to whom the indices of the folds refer.
+
+    Raises:
+        ResultsError: a patient is tested twice within a repeat.
+    """
+
+    models: Mapping[str, Sequence[tuple[Fold, ExplainableModel]]]
+    cohort: LabelledBags
+
+    def __post_init__(self) -> None:
         for name in self.models:
             for repeat in self.repeats(name):
                 self._check_repeat(name, repeat)
@@ -61,7 +96,7 @@ class OutOfFoldModels:
         tests = [fold.test for fold, _ in self.models[name] if fold.repeat == repeat]
         patients, times = np.unique(np.concatenate(tests), return_counts=True)
         if (times > 1).any():
-            twice = self.bags[int(patients[times > 1][0])].patient_id
+            twice = self.cohort.patient_ids[int(patients[times > 1][0])]
             raise ResultsError(
                 f"model {name}, repeat {repeat}: expected every patient tested once, found {twice} tested twice"
             )
@@ -69,16 +104,16 @@ class OutOfFoldModels:
     @property
     def phase_names(self) -> tuple[str, ...]:
         """Phase names in the order of the configuration."""
-        return self.bags[0].header.phase_names
+        return self.cohort.bags[0].header.phase_names
 
     def repeats(self, name: str) -> tuple[int, ...]:
         """Return the numbers of the repeats that a model has."""
         return tuple(sorted({fold.repeat for fold, _ in self.models[name]}))
 
-    def tested(self, name: str) -> Iterator[tuple[Fold, ExplainableModel, list[Bag]]]:
+    def tested(self, name: str) -> Iterator[tuple[Fold, ExplainableModel, Sequence[Bag]]]:
         """Yield each fold of a model with the bags of its test patients, in the order of `fold.test`."""
         for fold, model in self.models[name]:
-            yield fold, model, [self.bags[int(i)] for i in fold.test]
+            yield fold, model, ChosenBags(self.cohort.bags, fold.test)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +141,7 @@ def attention_of(inputs: OutOfFoldModels, name: str) -> PerInstance:
 
 def evidence_of(inputs: OutOfFoldModels, name: str) -> PerInstance:
     """Ask likewise for the evidence of each instance, (repeats, n, classes)."""
-    n_classes = len(inputs.classes)
+    n_classes = len(inputs.cohort.classes)
 
     def ask(model: ExplainableModel, bags: Sequence[Bag]) -> list[NDArray[np.float64]]:
         return [in_all_classes(v, model, n_classes, absent=-np.inf) for v in model.instance_evidence(bags)]

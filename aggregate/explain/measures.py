@@ -24,6 +24,10 @@ RIM_DEPTH = 0.35
 """The rim reaches from the edge to this fraction of the greatest depth of the lesion."""
 CORE_DEPTH = 0.5
 """The core begins at this fraction of the greatest depth of the lesion."""
+SMOOTHED_MM = 2.0
+"""Standard deviation of the smoothing before heterogeneity is measured: below a nodule, above the grain of noise."""
+PROFILE_BANDS = 5
+"""Bands of equal relative depth whose medians make the profile from edge to core."""
 MIN_PIXELS = 12
 """Fewer pixels than this give no robust median."""
 
@@ -50,13 +54,12 @@ class SliceMeasures:
     border_hu: float
     """BORDER_MM around the lesion minus the brighter of lesion and parenchyma: above zero for a bright capsule."""
     heterogeneity_hu: float
-    """Spread of the lesion beyond the spread of the parenchyma, sqrt(max(0, a^2 - b^2)) of robust deviations."""
+    """Robust spread of the lesion, smoothed over SMOOTHED_MM, about the median of its depth: nodules that differ from
+    one another (mosaic), apart from noise and from a rim or a core that differ as a whole."""
     diameter_mm: float
     """Greatest diameter (maximum Feret diameter) of the largest connected part."""
     circularity: float
     """4 pi area / perimeter^2 of the largest connected part; 1 for a disc, less for a lobulated outline."""
-    perimeter_mm: float
-    """Length of the outline of all tumour of the slice (Crofton's formula)."""
 
 
 MEASURES = tuple(field.name for field in fields(SliceMeasures))
@@ -97,10 +100,9 @@ def measure_slice(crop_hu: NDArray[np.int16], mask: Pixels, spacing_mm: tuple[fl
         core_contrast_hu=core_hu - parenchyma_hu,
         rim_minus_core_hu=rim_hu - core_hu,
         border_hu=_median(crop_hu, border) - max(rim_hu, parenchyma_hu),
-        heterogeneity_hu=float(np.sqrt(max(0.0, _spread(crop_hu, mask) ** 2 - _spread(crop_hu, ring) ** 2))),
+        heterogeneity_hu=_heterogeneity(crop_hu, mask, depth, spacing_mm),
         diameter_mm=diameter,
         circularity=circularity,
-        perimeter_mm=_perimeter(mask, spacing_mm),
     )
 
 
@@ -127,6 +129,21 @@ def _relative_depth(mask: Pixels, spacing_mm: tuple[float, float]) -> NDArray[np
     return relative
 
 
+def _heterogeneity(
+    crop_hu: NDArray[np.int16], mask: Pixels, depth: NDArray[np.float64], spacing_mm: tuple[float, float]
+) -> float:
+    """Return the spread of the smoothed lesion about its profile from edge to core; see SliceMeasures."""
+    sigma = [SMOOTHED_MM / spacing for spacing in spacing_mm]
+    weight = ndimage.gaussian_filter(mask.astype(np.float64), sigma)
+    # What lies outside of the lesion does not bleed in.
+    smooth = (
+        ndimage.gaussian_filter(np.where(mask, crop_hu, 0).astype(np.float64), sigma)[mask] / weight[mask]
+    )
+    band = np.minimum((depth[mask] * PROFILE_BANDS).astype(np.intp), PROFILE_BANDS - 1)
+    profile = ndimage.median(smooth, band, np.arange(PROFILE_BANDS))
+    return _spread(smooth - profile[band])
+
+
 def _outline(mask: Pixels, spacing_mm: tuple[float, float]) -> tuple[float, float]:
     """Return the greatest diameter and the circularity of the largest connected part."""
     parts = regionprops(label(mask), spacing=spacing_mm)
@@ -148,9 +165,9 @@ def _median(values: NDArray[Any], where: Pixels) -> float:
     return float(np.median(values[where])) if where.sum() >= MIN_PIXELS else float("nan")
 
 
-def _spread(values: NDArray[Any], where: Pixels) -> float:
+def _spread(values: NDArray[np.float64]) -> float:
     """Return the standard deviation that a normal distribution with this interquartile range would have."""
-    if where.sum() < MIN_PIXELS:
+    if len(values) < MIN_PIXELS:
         return float("nan")
-    low, high = np.percentile(values[where], (25, 75))
+    low, high = np.percentile(values, (25, 75))
     return float(high - low) / 1.349

@@ -102,13 +102,13 @@ def masked_evaluation(inputs: OutOfFoldModels, name: str, patients: Sequence[int
     """
     position = {patient: row for row, patient in enumerate(patients)}
     repeats = {repeat: row for row, repeat in enumerate(inputs.repeats(name))}
-    n_classes = len(inputs.classes)
+    n_classes = len(inputs.cohort.classes)
 
     def evaluate(phases: Subset) -> NDArray[np.float64]:
         result = np.full((len(repeats), len(patients), n_classes), np.nan)
         for fold, model, bags in inputs.tested(name):
             shown: list[Bag] = [bag.in_phases(sorted(phases)) for bag in bags]
-            known = np.bincount(inputs.labels[fold.train], minlength=n_classes) / len(fold.train)
+            known = np.bincount(inputs.cohort.labels[fold.train], minlength=n_classes) / len(fold.train)
             probabilities = np.tile(known, (len(bags), 1))
             seen = [i for i, bag in enumerate(shown) if len(bag)]
             if seen:

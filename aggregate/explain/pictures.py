@@ -1,8 +1,7 @@
 """Montages: what the slices look like that weigh most and least, per phase, with the contour that was used."""
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -11,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from numpy.typing import NDArray
 
-from aggregate.explain.inputs import OutOfFoldModels, attention_of
-from aggregate.predictions import Predictions
+from aggregate.explain.choices import Choice
+from aggregate.explain.inputs import PerInstance
 from aggregate.report.drawing import STYLE, WIDTH_IN, save_svg
 from pipeline.bags import Bag
 from pipeline.slices import PhaseSlices
@@ -34,59 +33,32 @@ ReadSlices = Callable[[str], Sequence[PhaseSlices]]
 """Patient identifier -> the slices of its phases, in HU."""
 
 
-@dataclass(frozen=True)
-class Choice:
-    """A patient worth looking at, and why."""
-
-    patient: int
-    why: str
-
-
-def choose_patients(predictions: Predictions, model: str, tested: Sequence[int]) -> list[Choice]:
-    """Choose the surest right patient of each class and the surest mistake of each class.
+def draw_pictures(
+    folder: Path,
+    bags: Sequence[Bag],
+    attention: PerInstance,
+    chosen: Mapping[int, Choice],
+    read_slices: ReadSlices,
+) -> None:
+    """Write montage_<number>_<patient>.svg for each chosen patient, numbered in their order.
 
     Args:
-        predictions: out of fold.
-        model: by whose mean probabilities to choose.
-        tested: index into the bags of each patient of the predictions.
+        folder: where to; montages of an earlier run go.
+        bags: of all patients.
+        attention: of the model that the pictures show.
+        chosen: patient, as index into the bags -> why it is shown.
+        read_slices: gives the HU crops of a patient.
     """
-    mean = predictions.probabilities[model].mean(axis=0)
-    called = mean.argmax(axis=1)
-    chosen = []
-    for k, name in enumerate(predictions.classes):
-        of_class = predictions.labels == k
-        right, wrong = np.flatnonzero(of_class & (called == k)), np.flatnonzero(of_class & (called != k))
-        if len(right):
-            i = right[mean[right, k].argmax()]
-            chosen.append(
-                Choice(tested[i], f"reference {name}, surest right prediction (p = {mean[i, k]:.2f})")
-            )
-        if len(wrong):
-            i = wrong[mean[wrong, k].argmin()]
-            mistaken = f"predicted {predictions.classes[called[i]]} (p = {mean[i, called[i]]:.2f})"
-            chosen.append(Choice(tested[i], f"reference {name}, surest mistake: {mistaken}"))
-    return chosen
-
-
-def draw_pictures(
-    folder: Path, inputs: OutOfFoldModels, predictions: Predictions, read_slices: ReadSlices
-) -> None:
-    """Write montage_<number>_<patient>.svg for chosen patients of the first model that weighs slices."""
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("montage_*.svg"):
         old.unlink()
-    index = {bag.patient_id: i for i, bag in enumerate(inputs.bags)}
-    tested = [index[patient_id] for patient_id in predictions.patient_ids]
-    for name in list(inputs.models)[:1]:
-        attention = attention_of(inputs, name)
-        chosen = [c for c in choose_patients(predictions, name, tested) if c.patient in attention.values]
-        for number, choice in enumerate(chosen, start=1):
-            bag = inputs.bags[choice.patient]
-            path = folder / f"montage_{number}_{re.sub(r'[^A-Za-z0-9_-]', '_', bag.patient_id)}.svg"
-            title = f"{bag.patient_id}: {choice.why}; weights of model {name}, out of fold"
-            with mpl.rc_context(STYLE):
-                canvas = _montage(bag, attention.mean(choice.patient), read_slices(bag.patient_id))
-                save_svg(canvas, path, title=title)
+    for number, (patient, choice) in enumerate(chosen.items(), start=1):
+        bag = bags[patient]
+        path = folder / f"montage_{number}_{re.sub(r'[^A-Za-z0-9_-]', '_', bag.patient_id)}.svg"
+        title = f"{bag.patient_id}: {choice.title}; weights of model {attention.model}, out of fold"
+        with mpl.rc_context(STYLE):
+            canvas = _montage(bag, attention.mean(patient), read_slices(bag.patient_id))
+            save_svg(canvas, path, title=title)
 
 
 def _montage(bag: Bag, weights: NDArray[np.float64], phases: Sequence[PhaseSlices]) -> Canvas:
@@ -98,6 +70,16 @@ def _montage(bag: Bag, weights: NDArray[np.float64], phases: Sequence[PhaseSlice
     canvas = Canvas(figsize=(WIDTH_IN, max(1, len(shown)) * (side + 0.22)), layout="constrained")
     axes = canvas.subplots(max(1, len(shown)), columns, squeeze=False)
     highest = float(weights.max())
+    for column, heading in ((0, "most weight"), (TOP, "least weight")):
+        axes[0, column].annotate(
+            heading,
+            (0, 1),
+            (0, 20),
+            "axes fraction",
+            textcoords="offset points",
+            fontsize=10,
+            fontweight="bold",
+        )
     for row, slices in zip(axes, shown, strict=False):
         of_slice = _weight_per_slice(bag, weights, order[slices.phase], slices)
         for panel, i in zip(row, _extremes(of_slice), strict=True):

@@ -11,7 +11,8 @@ from sklearn.metrics import adjusted_mutual_info_score
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from aggregate.explain.inputs import OutOfFoldModels, PerInstance
+from aggregate.chosen_bags import ChosenBags
+from aggregate.explain.inputs import LabelledBags, OutOfFoldModels, PerInstance
 from aggregate.explain.resampling import Resampling
 from pipeline.bags import Bag
 
@@ -38,17 +39,17 @@ def prototype_rows(inputs: OutOfFoldModels, name: str) -> Iterator[Mapping[str, 
     for fold, model, bags in inputs.tested(name):
         if fold.repeat != first:
             continue
-        known = [inputs.bags[int(i)] for i in fold.train]
+        known = ChosenBags(inputs.cohort.bags, fold.train)
         known_vectors = _embed(known, model.attention(known))
         vectors = _embed(bags, model.attention(bags))
         centre, scale = known_vectors.mean(axis=0), known_vectors.std(axis=0) + 1e-9
         similarity = _unit((vectors - centre) / scale) @ _unit((known_vectors - centre) / scale).T
         for patient, row in zip(fold.test, similarity, strict=True):
-            yield from _nearest(inputs, name, int(patient), fold.train, row)
+            yield from _nearest(inputs.cohort, name, int(patient), fold.train, row)
 
 
 def _nearest(
-    inputs: OutOfFoldModels,
+    cohort: LabelledBags,
     name: str,
     patient: int,
     training: NDArray[np.intp],
@@ -58,27 +59,26 @@ def _nearest(
         neighbour = int(training[j])
         yield {
             "model": name,
-            "patient_id": inputs.bags[patient].patient_id,
-            "label": inputs.classes[inputs.labels[patient]],
+            "patient_id": cohort.patient_ids[patient],
+            "label": cohort.label(patient),
             "rank": rank,
-            "neighbour_id": inputs.bags[neighbour].patient_id,
-            "neighbour_label": inputs.classes[inputs.labels[neighbour]],
+            "neighbour_id": cohort.patient_ids[neighbour],
+            "neighbour_label": cohort.label(neighbour),
             "similarity": float(similarity[j]),
         }
 
 
 def neighbour_checks(
-    rows: Sequence[Mapping[str, Any]], inputs: OutOfFoldModels, resampling: Resampling
+    rows: Sequence[Mapping[str, Any]], cohort: LabelledBags, resampling: Resampling
 ) -> Iterator[Mapping[str, Any]]:
     """Yield rows for explanation_checks.csv: share of neighbours with the patient's own label, and by chance."""
-    index = {bag.patient_id: i for i, bag in enumerate(inputs.bags)}
     agreement: dict[int, list[bool]] = {}
-    for row in rows:
-        agreement.setdefault(index[row["patient_id"]], []).append(row["label"] == row["neighbour_label"])
+    for patient, row in zip(cohort.index_of([row["patient_id"] for row in rows]), rows, strict=True):
+        agreement.setdefault(patient, []).append(row["label"] == row["neighbour_label"])
     patients = sorted(agreement)
     share = np.array([np.mean(agreement[i]) for i in patients])
-    counts = np.bincount(inputs.labels, minlength=len(inputs.classes))
-    chance = np.array([(counts[inputs.labels[i]] - 1) / (len(inputs.labels) - 1) for i in patients])
+    counts = np.bincount(cohort.labels, minlength=len(cohort.classes))
+    chance = np.array([(counts[cohort.labels[i]] - 1) / (len(cohort) - 1) for i in patients])
     if patients:
         model = rows[0]["model"]
         yield {"model": model, "measure": "neighbour_agreement", **resampling.mean(share, patients)}
@@ -99,15 +99,13 @@ def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     return unit
 
 
-def typical_rows(
-    evidence: PerInstance, bags: Sequence[Bag], labels: NDArray[np.intp], classes: Sequence[str]
-) -> Iterator[Mapping[str, Any]]:
+def typical_rows(evidence: PerInstance, cohort: LabelledBags) -> Iterator[Mapping[str, Any]]:
     """Yield the rows of typical_slices.csv: the slices with most evidence for a class over the other classes.
 
     One slice per patient and class, so that one large tumour does not fill the list; `label` says whether the
     patient has the class at all.
     """
-    for k, name in enumerate(classes):
+    for k, name in enumerate(cohort.classes):
         best = []
         for patient in evidence.values:
             values = evidence.mean(patient)
@@ -115,13 +113,13 @@ def typical_rows(
             best.append((float(margin.max()), patient, int(margin.argmax())))
         best.sort(key=lambda entry: (-entry[0], entry[1]))
         for rank, (margin_of, patient, i) in enumerate(best[:TYPICAL_PER_CLASS], start=1):
-            bag = bags[patient]
+            bag = cohort.bags[patient]
             yield {
                 "model": evidence.model,
                 "class": name,
                 "rank": rank,
                 "patient_id": bag.patient_id,
-                "label": classes[labels[patient]],
+                "label": cohort.label(patient),
                 "phase": bag.header.phase_names[bag.phase[i]],
                 "slice_number": int(bag.slice_index[i]) + 1,
                 "evidence": margin_of,
@@ -150,27 +148,24 @@ def cluster_slices(bags: Sequence[Bag], number: int, *, seed: int) -> list[NDArr
 
 
 def cluster_rows(
-    bags: Sequence[Bag],
-    clusters: Sequence[NDArray[np.intp]],
-    labels: NDArray[np.intp],
-    classes: Sequence[str],
-    number: int,
+    cohort: LabelledBags, clusters: Sequence[NDArray[np.intp]], number: int
 ) -> Iterator[Mapping[str, Any]]:
     """Yield the rows of clusters.csv: the mixture of classes in each cluster beside the mixture in all slices.
 
     Control: the mutual information of cluster and class when the labels of the patients are shuffled (mean of
     20); slices of one patient resemble each other, so it is above zero by chance.
     """
-    sizes = np.array([len(bag) for bag in bags])
-    flat, label = np.concatenate(clusters), np.repeat(labels, sizes)
+    sizes = np.array([len(cluster) for cluster in clusters])
+    flat, label = np.concatenate(clusters), np.repeat(cohort.labels, sizes)
     rng = np.random.default_rng(0)
     information = adjusted_mutual_info_score(label, flat)
     shuffled = [
-        adjusted_mutual_info_score(np.repeat(rng.permutation(labels), sizes), flat) for _ in range(_SHUFFLES)
+        adjusted_mutual_info_score(np.repeat(rng.permutation(cohort.labels), sizes), flat)
+        for _ in range(_SHUFFLES)
     ]
     for cluster in range(number):
         inside = flat == cluster
-        for k, name in enumerate(classes):
+        for k, name in enumerate(cohort.classes):
             yield {
                 "clusters": number,
                 "cluster": cluster + 1,
@@ -184,19 +179,15 @@ def cluster_rows(
 
 
 def cluster_patient_rows(
-    bags: Sequence[Bag],
-    clusters: Sequence[NDArray[np.intp]],
-    labels: NDArray[np.intp],
-    classes: Sequence[str],
-    number: int,
+    cohort: LabelledBags, clusters: Sequence[NDArray[np.intp]], number: int
 ) -> Iterator[Mapping[str, Any]]:
     """Yield the rows of cluster_shares.csv: the share of each cluster among the slices of each patient."""
-    for bag, cluster, label in zip(bags, clusters, labels, strict=True):
+    for patient, (patient_id, cluster) in enumerate(zip(cohort.patient_ids, clusters, strict=True)):
         for index in range(number):
             yield {
                 "clusters": number,
-                "patient_id": bag.patient_id,
-                "label": classes[label],
+                "patient_id": patient_id,
+                "label": cohort.label(patient),
                 "cluster": index + 1,
                 "share": float(np.mean(cluster == index)),
             }

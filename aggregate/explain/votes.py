@@ -4,14 +4,13 @@ For mixed tumours this is the reading that the biopsy work of this field publish
 the share of the tissue that looks like each (JHEP Rep 2024;6:101008, shares of clusters per slide).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregate.explain.inputs import PerInstance
-from pipeline.bags import Bag
+from aggregate.explain.inputs import LabelledBags, PerInstance
 
 VOTE_COLUMNS = ("model", "patient_id", "label", "class", "share", "weighted_share", "share_of_others",
                 "n_slices")  # fmt: skip
@@ -36,29 +35,25 @@ def vote_shares(
 
 
 def vote_rows(
-    evidence: PerInstance,
-    attention: PerInstance | None,
-    bags: Sequence[Bag],
-    labels: NDArray[np.intp],
-    classes: Sequence[str],
+    evidence: PerInstance, attention: PerInstance | None, cohort: LabelledBags
 ) -> Iterator[Mapping[str, Any]]:
     """Yield the rows of slice_votes.csv: one per patient and class.
 
     The control is `share_of_others`, the mean share among all other patients: what the class collects whoever
     is looked at.
     """
-    plain, weighted = vote_shares(evidence, attention, len(classes))
+    plain, weighted = vote_shares(evidence, attention, len(cohort.classes))
     n = len(plain)
     others = (plain.sum(axis=0) - plain) / (n - 1) if n > 1 else np.full_like(plain, np.nan)
-    for row, patient in enumerate(evidence.values):
-        for k, name in enumerate(classes):
+    for row, (patient, values) in enumerate(evidence.values.items()):
+        for k, name in enumerate(cohort.classes):
             yield {
                 "model": evidence.model,
-                "patient_id": bags[patient].patient_id,
-                "label": classes[labels[patient]],
+                "patient_id": cohort.patient_ids[patient],
+                "label": cohort.label(patient),
                 "class": name,
                 "share": float(plain[row, k]),
                 "weighted_share": float(weighted[row, k]),
                 "share_of_others": float(others[row, k]),
-                "n_slices": len(bags[patient]),
+                "n_slices": values.shape[1],
             }

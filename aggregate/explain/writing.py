@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from aggregate.chosen_bags import ChosenBags
 from aggregate.explain.associations import (
     PROBE_COLUMNS,
     SCORE_COLUMNS,
@@ -24,7 +25,8 @@ from aggregate.explain.attention import (
     controls,
     phase_share_rows,
 )
-from aggregate.explain.inputs import OutOfFoldModels, PerInstance, attention_of, evidence_of
+from aggregate.explain.choices import CHOICE_COLUMNS, choice_rows, choose_patients
+from aggregate.explain.inputs import LabelledBags, OutOfFoldModels, PerInstance, attention_of, evidence_of
 from aggregate.explain.measures import MEASURES
 from aggregate.explain.phase_value import (
     SUBSET_COLUMNS,
@@ -55,15 +57,13 @@ from aggregate.explain.signs import SIGNS, MeasuredPhase, PhaseRoles, measure_pa
 from aggregate.explain.votes import VOTE_COLUMNS, vote_rows
 from aggregate.folds import Fold
 from aggregate.predictions import Predictions
-from aggregate.tables.workbook import SUFFIX, write_workbook
-from pipeline.tables import TableStyle, write_table
+from aggregate.tables.twins import write_with_twin
+from pipeline.tables import TableStyle
 
 PHASES_COLUMNS = (*PHASE_SHARE_COLUMNS, "worth_by", "shapley", "shapley_low", "shapley_high", "auc_alone", "auc_alone_low",
                   "auc_alone_high", "auc_without", "auc_without_low", "auc_without_high")  # fmt: skip
 CONCEPT_COLUMNS = ("patient_id", "label", *SIGNS)
 CONCEPT_SLICE_COLUMNS = ("patient_id", "phase", "slice_number", *MEASURES)
-TWINS = ("explanation_checks.csv", "phases.csv", "slice_votes.csv", "concepts.csv", "concept_scores.csv")
-"""Tables that clinicians open and that therefore also exist as .xlsx."""
 MASKING, RETRAINING = "masking", "retraining"
 
 Retrain = Callable[[str], Evaluate]
@@ -80,10 +80,7 @@ class Sink:
 
     def write(self, name: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
         """Write one table, and its .xlsx twin if clinicians open it."""
-        kept = list(rows)
-        write_table(self.folder / name, columns, kept, style=self.style)
-        if name in TWINS:
-            write_workbook((self.folder / name).with_suffix(SUFFIX), columns, kept, style=self.style)
+        write_with_twin(self.folder / name, columns, rows, style=self.style)
 
 
 @dataclass(frozen=True)
@@ -118,12 +115,12 @@ def explain(
         seed: of the clustering.
     """
     aids = aids or Aids()
-    write_clusters(sink, inputs, seed=seed)
+    write_clusters(sink, inputs.cohort, seed=seed)
     if inputs.models:
         write_model_explanations(sink, inputs, resampling, retrain=aids.retrain)
+        write_choices(sink, inputs, predictions, aids.read_slices)
     if aids.read_slices is not None:
-        write_concepts(sink, inputs, predictions, resampling, aids.read_slices, roles=aids.roles)
-        draw_pictures(sink.folder / FIGURES, inputs, predictions, aids.read_slices)
+        write_concepts(sink, inputs.cohort, predictions, resampling, aids.read_slices, roles=aids.roles)
 
 
 def write_model_explanations(
@@ -138,26 +135,25 @@ def write_model_explanations(
         retrain: trains a model on fewer phases; None leaves the values by retraining out.
     """
     tables: dict[str, list[Row]] = {name: [] for name in _MODEL_TABLES}
+    cohort = inputs.cohort
     for name in inputs.models:
         attention, evidence = attention_of(inputs, name), evidence_of(inputs, name)
         _attention(tables, attention, inputs, resampling)
         values = _phase_values(name, attention, inputs, resampling, retrain)
         tables["phase_value.csv"] += [row for v in values for row in value_rows(v, resampling)]
         tables["phase_subsets.csv"] += [row for v in values for row in subset_rows(v, resampling)]
-        shares = phase_share_rows(attention, inputs.bags, resampling)
+        shares = phase_share_rows(attention, cohort.bags, resampling)
         tables["phases.csv"] += [{**row, **_worth(values[-1], row["phase"], resampling)} for row in shares]
-        tables["slice_votes.csv"] += vote_rows(
-            evidence, attention, inputs.bags, inputs.labels, inputs.classes
-        )
-        tables["typical_slices.csv"] += typical_rows(evidence, inputs.bags, inputs.labels, inputs.classes)
+        tables["slice_votes.csv"] += vote_rows(evidence, attention, cohort)
+        tables["typical_slices.csv"] += typical_rows(evidence, cohort)
         neighbours = list(prototype_rows(inputs, name))
         tables["prototypes.csv"] += neighbours
-        tables["explanation_checks.csv"] += neighbour_checks(neighbours, inputs, resampling)
-    for control in controls(inputs.bags, range(len(inputs.bags))):
-        tables["explanation_checks.csv"] += check_rows(control, inputs.bags, resampling)
+        tables["explanation_checks.csv"] += neighbour_checks(neighbours, cohort, resampling)
+    for control in controls(cohort.bags, range(len(cohort))):
+        tables["explanation_checks.csv"] += check_rows(control, cohort.bags, resampling)
         nothing = dict.fromkeys(PHASES_COLUMNS[len(PHASE_SHARE_COLUMNS) :])
         tables["phases.csv"] += [
-            {**row, **nothing} for row in phase_share_rows(control, inputs.bags, resampling)
+            {**row, **nothing} for row in phase_share_rows(control, cohort.bags, resampling)
         ]
     for file, columns in _MODEL_TABLES.items():
         sink.write(file, columns, tables[file])
@@ -178,8 +174,8 @@ _MODEL_TABLES: Mapping[str, Sequence[str]] = {
 def _attention(
     tables: Mapping[str, list[Row]], attention: PerInstance, inputs: OutOfFoldModels, resampling: Resampling
 ) -> None:
-    tables["attention.csv"] += attention_rows(attention, inputs.bags)
-    tables["explanation_checks.csv"] += check_rows(attention, inputs.bags, resampling)
+    tables["attention.csv"] += attention_rows(attention, inputs.cohort.bags)
+    tables["explanation_checks.csv"] += check_rows(attention, inputs.cohort.bags, resampling)
 
 
 def _phase_values(
@@ -190,9 +186,11 @@ def _phase_values(
     retrain: Retrain | None,
 ) -> list[PhaseValues]:
     patients = list(attention.values)
-    labels, weights = inputs.labels[patients], resampling.weights[patients]
+    labels, weights = inputs.cohort.labels[patients], resampling.weights[patients]
     phases = [
-        p for i, p in enumerate(inputs.phase_names) if any((bag.phase == i).any() for bag in inputs.bags)
+        p
+        for i, p in enumerate(inputs.phase_names)
+        if any((bag.phase == i).any() for bag in inputs.cohort.bags)
     ]
     ways = {MASKING: masked_evaluation(inputs, name, patients)}
     if retrain is not None:
@@ -211,21 +209,39 @@ def _worth(values: PhaseValues, phase: str, resampling: Resampling) -> Row:
     return found
 
 
-def write_clusters(sink: Sink, inputs: OutOfFoldModels, *, seed: int) -> None:
+def write_choices(
+    sink: Sink, inputs: OutOfFoldModels, predictions: Predictions, read_slices: ReadSlices | None = None
+) -> None:
+    """Write who is worth looking at by the first model, and their pictures where there are slices to draw."""
+    name = next(iter(inputs.models))
+    chosen = choose_patients(predictions, name)
+    sink.write("chosen_patients.csv", CHOICE_COLUMNS, choice_rows(name, chosen))
+    if read_slices is not None:
+        patients = inputs.cohort.index_of([choice.patient_id for choice in chosen])
+        draw_pictures(
+            sink.folder / FIGURES,
+            inputs.cohort.bags,
+            attention_of(inputs, name),
+            dict(zip(patients, chosen, strict=True)),
+            read_slices,
+        )
+
+
+def write_clusters(sink: Sink, cohort: LabelledBags, *, seed: int) -> None:
     """Write the view without labels: clusters of slices and the mixture of classes in each."""
     mixtures: list[Row] = []
     shares: list[Row] = []
     for number in CLUSTER_NUMBERS:
-        clusters = cluster_slices(inputs.bags, number, seed=seed)
-        mixtures += cluster_rows(inputs.bags, clusters, inputs.labels, inputs.classes, number)
-        shares += cluster_patient_rows(inputs.bags, clusters, inputs.labels, inputs.classes, number)
+        clusters = cluster_slices(cohort.bags, number, seed=seed)
+        mixtures += cluster_rows(cohort, clusters, number)
+        shares += cluster_patient_rows(cohort, clusters, number)
     sink.write("clusters.csv", CLUSTER_COLUMNS, mixtures)
     sink.write("cluster_shares.csv", CLUSTER_PATIENT_COLUMNS, shares)
 
 
 def write_concepts(
     sink: Sink,
-    inputs: OutOfFoldModels,
+    cohort: LabelledBags,
     predictions: Predictions,
     resampling: Resampling,
     read_slices: ReadSlices,
@@ -235,23 +251,22 @@ def write_concepts(
     """Measure every patient and relate the measurements to the scores of every model and to the features."""
     per_slice: list[Row] = []
     per_patient: list[Row] = []
-    for bag, label in zip(inputs.bags, inputs.labels, strict=True):
-        measured = measure_patient(read_slices(bag.patient_id))
-        per_slice += [row for phase in measured.values() for row in _slice_rows(bag.patient_id, phase)]
+    for patient, patient_id in enumerate(cohort.patient_ids):
+        measured = measure_patient(read_slices(patient_id))
+        per_slice += [row for phase in measured.values() for row in _slice_rows(patient_id, phase)]
         signs = asdict(signs_of(measured, roles))
-        per_patient.append({"patient_id": bag.patient_id, "label": inputs.classes[label], **signs})
+        per_patient.append({"patient_id": patient_id, "label": cohort.label(patient), **signs})
     sink.write("concept_slices.csv", CONCEPT_SLICE_COLUMNS, per_slice)
     sink.write("concepts.csv", CONCEPT_COLUMNS, per_patient)
     values = np.array([[row[name] for name in SIGNS] for row in per_patient], dtype=np.float64)
     # The tested patients, in the order of the predictions.
-    index = {bag.patient_id: i for i, bag in enumerate(inputs.bags)}
-    tested = [index[patient_id] for patient_id in predictions.patient_ids]
+    tested = cohort.index_of(predictions.patient_ids)
     concepts = Concepts(SIGNS, values[tested])
     resampled = Resampling(resampling.weights[tested], resampling.confidence)
     scores = {model: p.mean(axis=0) for model, p in predictions.probabilities.items()}
     rows = score_rows(scores, concepts, predictions.labels, predictions.classes, resampled)
     sink.write("concept_scores.csv", SCORE_COLUMNS, rows)
-    features = phase_means([inputs.bags[i] for i in tested])
+    features = phase_means(ChosenBags(cohort.bags, np.array(tested, dtype=np.intp)))
     size = predictions.n_slices.astype(np.float64)
     probes = probe_rows(features, size, concepts, _folds_of(predictions), resampled)
     sink.write("concept_probes.csv", PROBE_COLUMNS, probes)

@@ -60,6 +60,12 @@ def panels(
     return canvas, list(axes.ravel())
 
 
+def legend_below(canvas: Canvas, axes: Axes) -> None:
+    """Explain the lines of one panel under all panels, where the legend covers none of them."""
+    handles, labels = axes.get_legend_handles_labels()
+    canvas.legend(handles, labels, loc="outside lower center", ncols=min(6, max(1, len(labels))), fontsize=9)
+
+
 def to_svg(canvas: Canvas, name: str) -> str:
     """Return the drawing as an <svg> element whose identifiers no other drawing on the page shares."""
     stream = StringIO()

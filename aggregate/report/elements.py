@@ -1,8 +1,11 @@
 """What a page is made of."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from aggregate.report.folder import ResultsFolder
+from aggregate.statistics.intervals import NOT_ESTIMABLE
 
 
 @dataclass(frozen=True)
@@ -14,6 +17,8 @@ class Figure:
     svg: str
     caption: str
 
+    title: str = ""
+    """What stands above it, where the section's own title does not say it."""
     is_drawn: bool = True
     """Whether the report draws it; otherwise it lies in figures/ already."""
     kind: Literal["figure"] = "figure"
@@ -59,6 +64,10 @@ class Section:
     elements: Sequence[Element]
 
 
+NOTHING = "\N{EN DASH}"
+"""Stands in a cell that has nothing to say."""
+
+
 def absent(what: str, why: str) -> Note:
     """Say that a part is not there, and why."""
     return Note(f"{what}: not available, since {why}.")
@@ -71,6 +80,26 @@ def interval(value: float | None, low: float | None, high: float | None, digits:
     if low is None or high is None:
         return signed(value, digits)
     return f"{signed(value, digits)} [{signed(low, digits)},\N{NO-BREAK SPACE}{signed(high, digits)}]"
+
+
+def cell(
+    folder: ResultsFolder,
+    row: Mapping[str, str] | None,
+    columns: tuple[str, str, str] = ("estimate", "ci_low", "ci_high"),
+    *,
+    digits: int = 2,
+) -> str:
+    """Format the estimate of a row with its interval; a dash where there is no such row."""
+    if row is None:
+        return NOTHING
+    value, low, high = (folder.number(row[column]) for column in columns)
+    return interval(value, low, high, digits)
+
+
+def reasons(rows: Iterable[Mapping[str, str] | None]) -> str:
+    """Say, as the end of a caption, why some of the rows have no estimate or no interval; empty where all have."""
+    found = dict.fromkeys(row["ci_method"] for row in rows if row and NOT_ESTIMABLE in row["ci_method"])
+    return f" Where a number or an interval is missing: {'; '.join(found)}." if found else ""
 
 
 def signed(value: float, digits: int) -> str:

@@ -5,9 +5,19 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from aggregate.report.drawing import COLOURS, DIVERGING, GREY, HATCHES, MARKERS, forest, panels, to_svg
+from aggregate.report.drawing import (
+    COLOURS,
+    DIVERGING,
+    GREY,
+    HATCHES,
+    MARKERS,
+    forest,
+    legend_below,
+    panels,
+    to_svg,
+)
 from aggregate.report.elements import Figure
-from aggregate.report.folder import ResultsFolder, distinct
+from aggregate.report.folder import ResultsFolder, Row, distinct
 
 SIGN_TITLES: Mapping[str, str] = {
     "arterial_hyperenhancement_hu": "arterial hyperenhancement",
@@ -26,6 +36,8 @@ SIGN_TITLES: Mapping[str, str] = {
 }
 SHOWN_SIGNS = ("nonrim_hyperenhancement_hu", "washout_hu", "rim_arterial_hu", "progressive_enhancement_hu")
 SIGNIFICANT = 0.05
+MOST_MATRICES = 5
+"""More matrices than this in one row cannot be read."""
 
 
 def enrichment(folder: ResultsFolder, models: Sequence[str]) -> Figure:
@@ -74,7 +86,7 @@ def phase_value(folder: ResultsFolder, models: Sequence[str]) -> Figure:
         panel.set_title(model)
     axes[0].set_ylabel("AUC above chance due to phase")
     if methods:
-        axes[-1].legend(loc="upper right", fontsize=8)
+        legend_below(canvas, axes[0])
     return Figure(
         "phase_value",
         to_svg(canvas, "phase_value"),
@@ -109,8 +121,7 @@ def slice_votes(folder: ResultsFolder, model: str) -> Figure:
         panel.set(title=f"reference {name} (n = {len(patients)})", xticks=[], xlabel="patients", ylim=(0, 1))
         panel.margins(x=0.01)
     axes[0].set_ylabel("share of slices")
-    handles, labels = axes[0].get_legend_handles_labels()
-    canvas.legend(handles, labels, loc="outside lower center", ncols=len(classes), fontsize=8)
+    legend_below(canvas, axes[0])
     return Figure(
         "slice_votes",
         to_svg(canvas, "slice_votes"),
@@ -119,37 +130,48 @@ def slice_votes(folder: ResultsFolder, model: str) -> Figure:
     )
 
 
-def concept_scores(folder: ResultsFolder, model: str) -> Figure:
-    """Draw the correlation of the class scores with each sign beside that of the reference label."""
-    rows = folder.rows("concept_scores.csv", model=model)
+def concept_scores(folder: ResultsFolder, models: Sequence[str]) -> Figure:
+    """Draw the correlation of the class scores of every model with each sign beside that of the reference label."""
+    rows = folder.rows("concept_scores.csv")
     signs = distinct(rows, "concept")
-    canvas, axes = panels(2, height=0.9 + 0.3 * len(signs), sharey=True)
-    titles = (f"score of {model}", "reference label (a perfect model)")
-    for panel, column, title in zip(axes, ("spearman", "spearman_reference"), titles, strict=True):
-        table = np.full((len(signs), len(folder.classes)), np.nan)
-        for row in rows:
-            value = folder.number(row[column])
-            at = signs.index(row["concept"]), folder.classes.index(row["class"])
-            table[at] = np.nan if value is None else value
-            if value is not None:
-                p = folder.number(row["p_holm"]) if column == "spearman" else None
-                star = "*" if p is not None and p < SIGNIFICANT else ""
-                colour = "white" if abs(value) > 0.55 else "black"
-                text = f"{value:+.2f}{star}".replace("-", "\N{MINUS SIGN}")
-                panel.text(at[1], at[0], text, ha="center", va="center", color=colour, fontsize=8)
-        panel.imshow(table, cmap=DIVERGING, vmin=-0.8, vmax=0.8, aspect="auto")
-        panel.set_xticks(range(len(folder.classes)), folder.classes)
-        panel.set_yticks(range(len(signs)), [SIGN_TITLES.get(sign, sign) for sign in signs])
-        panel.set_title(title)
-        panel.tick_params(length=0)
-        panel.spines[:].set_visible(False)
+    shown = models[:MOST_MATRICES]
+    canvas, axes = panels(1 + len(shown), height=1.2 + 0.3 * len(signs), sharey=True)
+    _matrix(axes[0], folder, [row for row in rows if row["model"] == shown[0]], "spearman_reference")
+    axes[0].set_title("reference label\n(a perfect model)", fontsize=9)
+    for panel, model in zip(axes[1:], shown, strict=True):
+        _matrix(panel, folder, [row for row in rows if row["model"] == model], "spearman")
+        panel.set_title(f"score of\n{model}", fontsize=9)
+    axes[0].set_yticks(range(len(signs)), [SIGN_TITLES.get(sign, sign) for sign in signs])
+    more = f" The first {len(shown)} of {len(models)} models." if len(models) > len(shown) else ""
     return Figure(
         "concept_scores",
         to_svg(canvas, "concept_scores"),
-        "Spearman correlation over patients between the probability of a class and each measured sign (left; "
-        "* Holm-adjusted p below 0.05), beside that of the reference label itself (right). Where both agree the "
-        "model ranks patients as the sign would; where only the right is strong the model misses the sign.",
+        "Spearman correlation over patients between each measured sign and the reference label (left), and the "
+        "out-of-fold probability of each class by every model of the configuration (* Holm-adjusted p below "
+        "0.05). Where a model agrees with the reference it ranks patients as the sign would; where only the "
+        f"reference is strong it misses the sign.{more}",
     )
+
+
+def _matrix(panel: Axes, folder: ResultsFolder, rows: Sequence[Row], column: str) -> None:
+    """Draw signs x classes as coloured numbers."""
+    signs = distinct(rows, "concept")
+    table = np.full((len(signs), len(folder.classes)), np.nan)
+    for row in rows:
+        value = folder.number(row[column])
+        if value is None:
+            continue
+        at = signs.index(row["concept"]), folder.classes.index(row["class"])
+        table[at] = value
+        p = folder.number(row["p_holm"]) if column == "spearman" else None
+        star = "*" if p is not None and p < SIGNIFICANT else ""
+        colour = "white" if abs(value) > 0.55 else "black"
+        text = f"{value:.2f}{star}".replace("-", "\N{MINUS SIGN}").replace("0.", ".")
+        panel.text(at[1], at[0], text, ha="center", va="center", color=colour, fontsize=7.5)
+    panel.imshow(table, cmap=DIVERGING, vmin=-0.8, vmax=0.8, aspect="auto")
+    panel.set_xticks(range(len(folder.classes)), folder.classes, fontsize=7.5, rotation=40, ha="right")
+    panel.tick_params(length=0)
+    panel.spines[:].set_visible(False)
 
 
 def sign_distributions(folder: ResultsFolder) -> Figure:
@@ -191,15 +213,15 @@ def concept_probes(folder: ResultsFolder) -> Figure:
     labels = [SIGN_TITLES.get(row["concept"], row["concept"]) for row in rows]
     forest(panel, labels, estimates, reference=0.0)  # type: ignore[arg-type]
     for column, marker, name in (
-        ("spearman_shuffled", "x", "shuffled sign"),
-        ("spearman_size", "|", "number of slices"),
+        ("spearman_shuffled", "x", "control: shuffled sign"),
+        ("spearman_size", "|", "control: number of slices"),
     ):
         values = [(row, folder.number(r[column])) for row, r in enumerate(rows)]
         known = [(y, x) for y, x in values if x is not None]
         panel.plot([x for _, x in known], [y for y, _ in known], marker, color=GREY, label=name)
     panel.set_xlabel("Spearman, probe against measurement, 95 % CI")
     if rows:
-        panel.legend(title="controls", fontsize=8, title_fontsize=8, loc="best")
+        legend_below(canvas, panel)
     return Figure(
         "concept_probes",
         to_svg(canvas, "concept_probes"),
@@ -230,8 +252,7 @@ def clusters(folder: ResultsFolder) -> Figure:
         panel.set_xticks(range(len(names) + 1), [*(f"cluster {name}" for name in names), "all slices"])
         panel.set_title(f"{number} clusters")
     axes[0].set_ylabel("share of slices")
-    handles, labels = axes[0].get_legend_handles_labels()
-    canvas.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8)
+    legend_below(canvas, axes[0])
     return Figure(
         "clusters",
         to_svg(canvas, "clusters"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from aggregate.report import explanation_figures as figures
 from aggregate.report.drawing import for_page
-from aggregate.report.elements import Element, Figure, Note, Section, Table, absent, interval
+from aggregate.report.elements import Element, Figure, Note, Section, Table, absent, cell, interval
 from aggregate.report.folder import ResultsFolder
 from aggregate.report.performance_sections import models_of
 
@@ -17,9 +17,18 @@ CHECK_TITLES = {
     "rank_stability": "rank stability over repeats",
     "area_agreement": "agreement with tumour area",
     "centre_agreement": "agreement with centre-slice prior",
-    "neighbour_agreement": "neighbours of the same class",
-    "neighbour_agreement_by_chance": "the same by chance",
 }
+TYPICAL_SHOWN = 3
+"""Slices per class in the table of typical slices."""
+NO_RETRAINING = (
+    "Only by masking: what the phases contain when a model is trained anew without them was not computed, since it takes "
+    "15 trainings for four phases; `aggregate.py explain --retrain` on this folder adds it."
+)
+NO_SALIENCY = (
+    "Maps of where the encoder looks on a slice (occlusion, with a network of random weights as control) were not "
+    "drawn: where the scans' slices and the encoder's weights are at hand, install the extra with `pip install "
+    '".[saliency]"`, run `extract.py saliency CONFIG`, then `aggregate.py report` on this folder.'
+)
 
 
 def attention_section(folder: ResultsFolder) -> Section:
@@ -31,13 +40,15 @@ def attention_section(folder: ResultsFolder) -> Section:
         cells = []
         for measure, title in CHECK_TITLES.items():
             of_measure = {row["model"]: row for row in rows if row["measure"] == measure}
-            cells.append([title, *(_cell(folder, of_measure.get(model)) for model in models)])
+            known = {m: r for m, r in of_measure.items() if folder.number(r["estimate"]) is not None}
+            cells.append([title, *(cell(folder, known.get(model)) for model in models)])
         elements = [
             Table(
                 ("figure, mean over patients", *models),
                 cells,
                 "Attention of out-of-fold models and of two rules that never saw an image. Agreements are Spearman "
-                "correlations within a patient. A model tells more than a rule only where its figures differ.",
+                "correlations within a patient. A model tells more than a rule only where its figures differ. A dash: one "
+                "repeat has no stability, and equal weights rank no slice.",
                 "explanation_checks.csv",
             ),
             Note(
@@ -56,13 +67,6 @@ def attention_section(folder: ResultsFolder) -> Section:
     )
 
 
-def _cell(folder: ResultsFolder, row: dict[str, str] | None) -> str:
-    if row is None:
-        return "–"
-    value, low, high = (folder.number(row[name]) for name in ("estimate", "ci_low", "ci_high"))
-    return "–" if value is None else interval(value, low, high)
-
-
 def phases_section(folder: ResultsFolder) -> Section:
     """Return what each phase is worth."""
     elements: list[Element] = [absent("The value of the phases", NOT_EXPLAINED)]
@@ -73,17 +77,20 @@ def phases_section(folder: ResultsFolder) -> Section:
         cells = []
         for key in dict.fromkeys((row["model"], row["method"], row["phase"]) for row in rows):
             found = {r["measure"]: r for r in rows if (r["model"], r["method"], r["phase"]) == key}
-            cells.append([*key, *(_cell(folder, found.get(measure)) for measure in measures)])
+            cells.append([*key, *(cell(folder, found.get(measure)) for measure in measures)])
         elements = [
             figures.phase_value(folder, models),
             Table(
                 ("model", "method", "phase", "Shapley value", "AUC of this phase alone", "AUC without it",
                  "loss without it"),
                 cells,
-                "Macro AUC with phases shown or withheld. All 2^k subsets stand in phase_subsets.csv.",
+                "Macro AUC with phases shown or withheld, every model that weighs slices. All 2^k subsets stand in "
+                "phase_subsets.csv.",
                 "phase_value.csv",
             ),
         ]  # fmt: skip
+        if not folder.rows("phase_value.csv", method="retraining"):
+            elements.append(Note(NO_RETRAINING))
     return Section(
         "phases",
         "What is each phase worth?",
@@ -94,10 +101,10 @@ def phases_section(folder: ResultsFolder) -> Section:
 
 def votes_section(folder: ResultsFolder) -> Section:
     """Return the slice votes."""
-    model = folder.explained("slice_votes.csv")
+    model = folder.explained_model
     elements: list[Element] = [absent("Slice votes", NOT_EXPLAINED)]
     if model:
-        elements = [figures.slice_votes(folder, model), _vote_table(folder, model)]
+        elements = [_shown(folder, model), figures.slice_votes(folder, model), _vote_table(folder, model)]
     return Section(
         "votes",
         "Which class does each slice speak for?",
@@ -105,6 +112,15 @@ def votes_section(folder: ResultsFolder) -> Section:
         "label, is the finding.",
         elements,
     )
+
+
+def _shown(folder: ResultsFolder, model: str) -> Note:
+    """Say which model a section shows, and by which rule."""
+    declared = folder.settings("aggregate").get("explained_model")
+    rule = (
+        "as the configuration declares" if declared else "the first of the configuration that weighs slices"
+    )
+    return Note(f"Model shown: {model}, {rule}; the tables hold every model that weighs slices.")
 
 
 def _vote_table(folder: ResultsFolder, model: str) -> Table:
@@ -135,9 +151,9 @@ def concepts_section(folder: ResultsFolder) -> Section:
     elements: list[Element] = []
     if folder.rows("concepts.csv"):
         elements.append(figures.sign_distributions(folder))
-    model = folder.explained("concept_scores.csv")
-    if model:
-        elements.append(figures.concept_scores(folder, model))
+    models = [m for m in models_of(folder, "concept_scores.csv") if m in folder.models]
+    if models:
+        elements.append(figures.concept_scores(folder, models))
     if folder.rows("concept_probes.csv"):
         elements.append(figures.concept_probes(folder))
     if elements:
@@ -159,42 +175,76 @@ def concepts_section(folder: ResultsFolder) -> Section:
 
 
 def prototypes_section(folder: ResultsFolder) -> Section:
-    """Return typical slices and clusters without labels."""
+    """Return typical slices, nearest patients, and clusters without labels."""
     elements: list[Element] = []
-    model = folder.explained("typical_slices.csv")
+    model = folder.explained_model
     if model:
-        rows = [r for r in folder.rows("typical_slices.csv", model=model) if int(r["rank"]) <= 3]
-        cells = [
-            [r["class"], r["rank"], r["patient_id"], r["label"], r["phase"], r["slice_number"]] for r in rows
-        ]
-        elements.append(
-            Table(
-                ("class", "rank", "patient", "reference", "phase", "slice number"),
-                cells,
-                f"The most typical slices of each class for {model}, one per patient; numbers as in a viewer. A "
-                "reference other than the class is a mistake worth looking at.",
-                "typical_slices.csv",
-            )
-        )
+        elements = [_shown(folder, model), _typical(folder, model), *_neighbours(folder, model)]
     if folder.rows("clusters.csv"):
-        elements.append(figures.clusters(folder))
-        first = folder.rows("clusters.csv")[0]
-        found, chance = (
-            folder.number(first[c]) or 0.0
-            for c in ("adjusted_mutual_information", "mutual_information_shuffled")
-        )
-        elements.append(
-            Note(
-                f"With {first['clusters']} clusters the adjusted mutual information of cluster and class is "
-                f"{found:.3f}; with shuffled labels it is {chance:.3f}."
-            )
-        )
+        elements += _clusters(folder)
     return Section(
         "prototypes",
-        "Typical slices and clusters without labels",
-        "What the model takes for typical, and what groups the slices form when nobody names the classes.",
+        "Typical slices, similar patients, clusters",
+        "What the model takes for typical, whom it finds alike, and what groups the slices form when nobody names "
+        "the classes.",
         elements or [absent("Prototypes", NOT_EXPLAINED)],
     )
+
+
+def _typical(folder: ResultsFolder, model: str) -> Table:
+    rows = [r for r in folder.rows("typical_slices.csv", model=model) if int(r["rank"]) <= TYPICAL_SHOWN]
+    cells = [
+        [r["class"], r["rank"], r["patient_id"], r["label"], r["phase"], r["slice_number"]] for r in rows
+    ]
+    return Table(
+        ("class", "rank", "patient", "reference", "phase", "slice number"),
+        cells,
+        "The most typical slices of each class, one per patient; slices counted from 1, inferior to superior. A reference other than "
+        "the class is a mistake worth looking at.",
+        "typical_slices.csv",
+    )
+
+
+def _neighbours(folder: ResultsFolder, model: str) -> list[Element]:
+    """Return the training patients most like each chosen patient, and how often neighbours share the class."""
+    found: dict[str, list[str]] = {}
+    for row in folder.rows("prototypes.csv", model=model):
+        likeness = folder.number(row["similarity"])
+        place = f"({row['neighbour_id']},\N{NO-BREAK SPACE}{interval(likeness, None, None)})"
+        text = f"{row['neighbour_label']} {place}"
+        found.setdefault(row["patient_id"], []).append(text)
+    chosen = [r for r in folder.rows("chosen_patients.csv", model=model) if r["patient_id"] in found]
+    if not chosen:
+        return []
+    most = max(len(found[row["patient_id"]]) for row in chosen)
+    cells = [[row["patient_id"], row["label"], row["predicted"], *found[row["patient_id"]]] for row in chosen]
+    checks = {r["measure"]: r for r in folder.rows("explanation_checks.csv", model=model)}
+    share, chance = (cell(folder, checks.get(f"neighbour_agreement{end}")) for end in ("", "_by_chance"))
+    return [
+        Table(
+            ("patient", "reference", "predicted", "most similar", *(f"{i}." for i in range(2, most + 1))),
+            cells,
+            "The training patients most similar to each patient of the pictures below: class (patient, likeness), "
+            "likeness being the cosine of the attention-weighted mean features, 1 at most. "
+            f"Over all patients a share of {share} of the neighbours has the patient's own class; by chance it "
+            f"would be {chance}.",
+            "prototypes.csv",
+        )
+    ]
+
+
+def _clusters(folder: ResultsFolder) -> list[Element]:
+    first = folder.rows("clusters.csv")[0]
+    found, chance = (
+        folder.number(first[c]) or 0.0 for c in ("adjusted_mutual_information", "mutual_information_shuffled")
+    )
+    return [
+        figures.clusters(folder),
+        Note(
+            f"With {first['clusters']} clusters the adjusted mutual information of cluster and class is "
+            f"{found:.3f}; with shuffled labels it is {chance:.3f}."
+        ),
+    ]
 
 
 def montage_section(folder: ResultsFolder) -> Section:
@@ -202,13 +252,17 @@ def montage_section(folder: ResultsFolder) -> Section:
     drawn = folder.path / "figures"
     paths = sorted(drawn.glob("montage_*.svg")) + sorted(drawn.glob("saliency_*.svg"))
     elements: list[Element] = [_montage(path) for path in paths]
+    if elements and folder.explained_model:
+        elements.insert(0, _shown(folder, folder.explained_model))
+    if elements and not any(path.stem.startswith("saliency_") for path in paths):
+        elements.append(Note(NO_SALIENCY))
     why = "they are drawn from the slice store, which is not there or was not read"
     return Section(
         "montages",
         "Pictures of chosen patients",
         "The surest right and the surest mistaken patient of each class. Per phase, the three slices with most weight "
         "and the two with least (right), with the contour that was used, all pictures of a patient at one scale; the blue bar is the weight as a share of the "
-        "patient's largest. Slice numbers are those of a viewer, from 1, inferior to superior.",
+        "patient's largest. Slices are counted from 1, inferior to superior; a viewer that counts in the order of a file stored head first counts from the other end.",
         elements or [absent("Pictures", why)],
     )
 
@@ -216,5 +270,5 @@ def montage_section(folder: ResultsFolder) -> Section:
 def _montage(path: Path) -> Figure:
     svg = path.read_text(encoding="utf-8")
     title = re.search(r"<title>(.*?)</title>", svg)
-    caption = unescape(title.group(1)) if title else path.stem
-    return Figure(path.stem, for_page(svg, path.stem), caption, is_drawn=False)
+    who, _, what = (unescape(title.group(1)) if title else path.stem).partition("; ")
+    return Figure(path.stem, for_page(svg, path.stem), what, title=who, is_drawn=False)

@@ -89,10 +89,16 @@ class ResultsFolder:
             row["model"] for row in sorted(rows, key=lambda row: -(self.number(row["estimate"]) or 0.0))
         )
 
-    def explained(self, table: str) -> str | None:
-        """Return the best model that a table of explanations speaks of."""
-        present = {row["model"] for row in self.rows(table)}
-        return next((model for model in self.models if model in present), None)
+    @cached_property
+    def explained_model(self) -> str | None:
+        """The model that was chosen beforehand to be explained: the first of every table of explanations."""
+        rows = self.rows("slice_votes.csv")
+        return rows[0]["model"] if rows else None
+
+
+def is_true(cell: str) -> bool:
+    """Say whether a cell means yes, also after a spreadsheet has saved it."""
+    return cell.lower() in ("true", "yes", "1")
 
 
 def distinct(rows: Sequence[Row], column: str) -> list[str]:

@@ -1,16 +1,17 @@
 """What was run, and on whom."""
 
-import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
 from aggregate.report.elements import Element, Note, Section, Table, absent, interval
-from aggregate.report.folder import ResultsFolder, distinct
+from aggregate.report.folder import ResultsFolder, distinct, is_true
 
 _MOST_EXCLUSIONS = 25
 _MOST_LEVELS = 6
+_UNITS = {"mm": "mm", "mm2": "mm²", "px": "px", "hu": "HU"}
+_SETTINGS = {"windows": "windows (level, width in HU)"}
 
 
 def summary_section(folder: ResultsFolder) -> Section:
@@ -44,7 +45,7 @@ def _auc(folder: ResultsFolder, row: dict[str, str]) -> str:
 
 def _primary(folder: ResultsFolder) -> list[Element]:
     for row in folder.rows("comparisons.csv"):
-        if row["primary"].lower() in ("true", "yes", "1"):
+        if is_true(row["primary"]):
             value, low, high = (folder.number(row[name]) for name in ("difference", "ci_low", "ci_high"))
             p = folder.number(row["p_value"])
             text = f"Primary comparison, declared beforehand: {row['model_a']} minus {row['model_b']}, "
@@ -65,7 +66,7 @@ def run_section(folder: ResultsFolder) -> Section:
             "weights",
             f"{recipe.get('weights_name', '')} (SHA-256 {str(recipe.get('weights_sha256', ''))[:16]}…)",
         ],
-        ["preprocessing", _plain(recipe.get("preprocessing", {}))],
+        *([f"preprocessing: {name}", text] for name, text in _settings(recipe.get("preprocessing", {}))),
         ["precision", str(recipe.get("precision", ""))],
         ["seed", str(folder.settings("aggregate").get("seed", ""))],
         ["fits", str(sum(len(keys) for keys in run.get("fits", {}).values()))],
@@ -80,7 +81,7 @@ def run_section(folder: ResultsFolder) -> Section:
         [
             name,
             str(section.get("kind", "")),
-            _plain({k: v for k, v in section.items() if k != "kind"}) or "defaults",
+            described({k: v for k, v in section.items() if k != "kind"}) or "defaults",
         ]
         for name, section in folder.settings("aggregate", "model").items()
     ]
@@ -100,12 +101,34 @@ def moment(run: Mapping[str, Any]) -> str:
     return str(run.get("created_utc", "")).replace("T", " ").replace("+00:00", " UTC")
 
 
-def _plain(values: dict[str, Any]) -> str:
-    return ", ".join(f"{key} = {_short(value)}" for key, value in values.items())
+def described(value: object) -> str:
+    """Say a setting in words: {"size_px": 112, "margin": None} is "size: 112 px"; what is not set is left out."""
+    if isinstance(value, Mapping):
+        return "; ".join(f"{name}: {text}" for name, text in _settings(value))
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(f"({described(of)})" if isinstance(of, list) else described(of) for of in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _short(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+def _settings(values: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Yield (name, text) of what is set, the unit at the end of a key moved behind the number."""
+    for key, value in values.items():
+        if value in (None, [], {}):
+            continue
+        name, _, unit = key.rpartition("_")
+        if unit not in _UNITS:
+            yield _words(key), described(value)
+        elif isinstance(value, Mapping):  # such as scales_mm = {tight = 70.0}
+            yield (
+                _words(name),
+                ", ".join(f"{of} {described(n)}" for of, n in value.items()) + f" {_UNITS[unit]}",
+            )
+        else:
+            yield _words(name), f"{described(value)} {_UNITS[unit]}"
+
+
+def _words(key: str) -> str:
+    return _SETTINGS.get(key, key.replace("_", " "))
 
 
 def cohort_section(folder: ResultsFolder) -> Section:
@@ -170,7 +193,7 @@ def _covariate(
     if not everyone:
         return []
     numbers = [folder.number(cell) for cell in everyone]
-    title = column.replace("_", " ")
+    title = _titled(column)
     if all(n is not None for n in numbers) and len(set(numbers)) > _MOST_LEVELS:
         return [[title, *(_range(folder, [row[column] for row in group]) for _, group in groups)]]
     levels = Counter(everyone)
@@ -180,6 +203,12 @@ def _covariate(
         [f"{title}: {_level(folder, level)}", *(str(sum(r[column] == level for r in g)) for _, g in groups)]
         for level in sorted(levels)
     ]
+
+
+def _titled(column: str) -> str:
+    """Return the name of a column in words, its unit in brackets."""
+    name, _, unit = column.rpartition("_")
+    return f"{_words(name)} ({unit})" if unit in (*_UNITS, "ml") else _words(column)
 
 
 def _level(folder: ResultsFolder, cell: str) -> str:

@@ -16,8 +16,8 @@ from aggregate.report.drawing import STYLE
 from aggregate.report.elements import Figure, Note, Section
 from aggregate.report.folder import ResultsFolder
 from aggregate.tables.predictions import read_predictions
+from aggregate.tables.twins import write_with_twin
 from pipeline.files import written_whole
-from pipeline.tables import write_table
 
 REPORT = "report.html"
 FIGURES = "figures"
@@ -83,7 +83,7 @@ def _sections(folder: ResultsFolder) -> list[Section]:
     ]
     filled = {s.id: s.title for s in sections if any(not isinstance(e, Note) for e in s.elements)}
     rows = checklist_rows(filled)
-    write_table(folder.path / "checklist.csv", CHECKLIST_COLUMNS, rows, style=folder.style)
+    write_with_twin(folder.path / "checklist.csv", CHECKLIST_COLUMNS, rows, style=folder.style)
     return [*sections, checklist_section(rows, filled), overview.tables_section(folder)]
 
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from aggregate.predictions import Predictions
-from aggregate.report.drawing import COLOURS, GREY, LINES, MARKERS, forest, panels, to_svg
+from aggregate.report.drawing import COLOURS, GREY, LINES, MARKERS, forest, legend_below, panels, to_svg
 from aggregate.report.elements import Figure
 from aggregate.report.folder import ResultsFolder
 
@@ -39,7 +39,7 @@ def forest_of_auc(folder: ResultsFolder) -> Figure:
 
 def roc_curves(predictions: Predictions, models: Sequence[str]) -> Figure:
     """Draw ROC curves per class, averaged over the repeats at equal false-positive rates."""
-    canvas, axes = panels(len(predictions.classes), height=3.5, sharey=True)
+    canvas, axes = panels(len(predictions.classes), height=3.7, sharey=True)
     for k, (panel, name) in enumerate(zip(axes, predictions.classes, strict=True)):
         for i, model in enumerate(models[:MOST_MODELS]):
             curves = [_roc(p[:, k], predictions.labels == k) for p in predictions.probabilities[model]]
@@ -48,7 +48,7 @@ def roc_curves(predictions: Predictions, models: Sequence[str]) -> Figure:
         panel.set(title=f"{name} (n = {int(np.sum(predictions.labels == k))})", xlabel="1 - specificity")
         panel.set_aspect("equal")
     axes[0].set_ylabel("sensitivity")
-    axes[0].legend(loc="lower right", fontsize=8)
+    legend_below(canvas, axes[0])
     return Figure(
         "roc",
         to_svg(canvas, "roc"),
@@ -66,7 +66,7 @@ def _roc(scores: NDArray[np.float64], is_positive: NDArray[np.bool_]) -> NDArray
 
 def precision_recall(predictions: Predictions, models: Sequence[str]) -> Figure:
     """Draw precision-recall curves per class, averaged over the repeats at equal sensitivities."""
-    canvas, axes = panels(len(predictions.classes), height=3.4, sharey=True)
+    canvas, axes = panels(len(predictions.classes), height=3.6, sharey=True)
     for k, (panel, name) in enumerate(zip(axes, predictions.classes, strict=True)):
         is_positive = predictions.labels == k
         for i, model in enumerate(models[:MOST_MODELS]):
@@ -78,7 +78,7 @@ def precision_recall(predictions: Predictions, models: Sequence[str]) -> Figure:
         panel.axhline(is_positive.mean(), color=GREY, linewidth=0.8, linestyle=(0, (3, 3)))
         panel.set(title=name, xlabel="sensitivity (recall)", ylim=(0, 1.03), xlim=(0, 1))
     axes[0].set_ylabel("positive predictive value")
-    axes[0].legend(loc="lower left", fontsize=8)
+    legend_below(canvas, axes[0])
     return Figure(
         "precision_recall",
         to_svg(canvas, "precision_recall"),
@@ -89,7 +89,7 @@ def precision_recall(predictions: Predictions, models: Sequence[str]) -> Figure:
 
 def calibration(folder: ResultsFolder, models: Sequence[str]) -> Figure:
     """Draw the reliability points of each class with their intervals."""
-    canvas, axes = panels(len(folder.classes), height=3.5, sharey=True)
+    canvas, axes = panels(len(folder.classes), height=3.7, sharey=True)
     for panel, name in zip(axes, folder.classes, strict=True):
         panel.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=(0, (3, 3)))
         for i, model in enumerate(models[:2]):
@@ -110,7 +110,7 @@ def calibration(folder: ResultsFolder, models: Sequence[str]) -> Figure:
         panel.set(title=name, xlabel="predicted probability", xlim=(0, 1), ylim=(0, 1.02))
         panel.set_aspect("equal")
     axes[0].set_ylabel("observed share")
-    axes[0].legend(loc="upper left", fontsize=8)
+    legend_below(canvas, axes[0])
     return Figure(
         "calibration",
         to_svg(canvas, "calibration"),
@@ -154,7 +154,7 @@ def decision_curve(folder: ResultsFolder, models: Sequence[str]) -> Figure:
     """Draw net benefit over the threshold probability."""
     rows = folder.rows("decision_curve.csv")
     classes = [name for name in folder.classes if any(row["class"] == name for row in rows)]
-    canvas, axes = panels(len(classes), height=3.2)
+    canvas, axes = panels(len(classes), height=3.4)
     for panel, name in zip(axes, classes, strict=True):
         highest = 0.0
         for i, model in enumerate(models[:MOST_MODELS]):
@@ -168,7 +168,7 @@ def decision_curve(folder: ResultsFolder, models: Sequence[str]) -> Figure:
             title=f"act as for {name}", xlabel="threshold probability", ylim=(-0.1, highest * 1.15 + 0.02)
         )
     axes[0].set_ylabel("net benefit")
-    axes[-1].legend(loc="upper right", fontsize=8)
+    legend_below(canvas, axes[-1])
     return Figure(
         "decision_curve",
         to_svg(canvas, "decision_curve"),

@@ -6,8 +6,8 @@ import numpy as np
 
 from aggregate.predictions import Predictions
 from aggregate.report import performance_figures as figures
-from aggregate.report.elements import Element, Section, Table, absent, interval
-from aggregate.report.folder import ResultsFolder, distinct
+from aggregate.report.elements import Element, Section, Table, absent, cell, interval, reasons
+from aggregate.report.folder import ResultsFolder, distinct, is_true
 
 _MOST_COMPARISONS = 12
 _MOST_MISTAKES = 30
@@ -39,13 +39,6 @@ def performance_section(folder: ResultsFolder) -> Section:
     )
 
 
-def _cell(folder: ResultsFolder, row: dict[str, str] | None) -> str:
-    if row is None:
-        return ""
-    value, low, high = (folder.number(row[name]) for name in ("estimate", "ci_low", "ci_high"))
-    return interval(value, low, high)
-
-
 def _overall(folder: ResultsFolder) -> Table:
     shown = ("auc", "balanced_accuracy", "macro_f1", "kappa", "brier")
     rows = {(r["model"], r["metric"]): r for r in folder.rows("performance.csv", **{"class": "macro"})}
@@ -55,7 +48,7 @@ def _overall(folder: ResultsFolder) -> Table:
         auc = rows[model, "auc"]
         spread = folder.number(auc["sd_over_repeats"])
         cells.append(
-            [name, auc["n"], *(_cell(folder, rows.get((model, metric))) for metric in shown),
+            [name, auc["n"], *(cell(folder, rows.get((model, metric))) for metric in shown),
              "" if spread is None else f"{spread:.3f}"]
         )  # fmt: skip
     columns = (
@@ -71,7 +64,8 @@ def _overall(folder: ResultsFolder) -> Table:
     return Table(
         columns,
         cells,
-        "All models. The last column is how much the AUC moves when the patients are only dealt to other folds.",
+        "All models. The last column is how much the AUC moves when the patients are only dealt to other folds."
+        + reasons(row for (_, metric), row in rows.items() if metric in shown),
         "performance.csv",
         frozenset(range(len(folder.models))),
     )
@@ -83,12 +77,15 @@ def _per_class(folder: ResultsFolder, model: str) -> Table:
     for name in folder.classes:
         auc = rows.get((name, "auc"))
         n = f"{auc['n_positive']} / {auc['n']}" if auc else ""
-        cells.append([name, n, *(_cell(folder, rows.get((name, metric))) for metric in _METRICS)])
+        cells.append([name, n, *(cell(folder, rows.get((name, metric))) for metric in _METRICS)])
     return Table(
         ("class", "n of class / all", *_METRICS.values()),
         cells,
         f"Each class against the others, model {model}; the class with the highest probability is the prediction. "
-        "Predictive values hold for the class shares of this cohort only.",
+        "Predictive values hold for the class shares of this cohort only."
+        + reasons(
+            row for (name, metric), row in rows.items() if name in folder.classes and metric in _METRICS
+        ),
         "performance.csv",
     )
 
@@ -154,8 +151,8 @@ def _mistakes(predictions: Predictions, model: str) -> Table:
             "slices",
         ),
         cells,
-        f"{len(surest)} of {len(always)} patients are mistaken in every repeat by {model}; the surest mistakes "
-        "first.",
+        f"{len(surest)} of {len(always)} patients are mistaken in every repeat by {model}; the surest mistakes first"
+        + (f", {_MOST_MISTAKES} of them shown." if len(surest) > _MOST_MISTAKES else "."),
         "predictions.csv",
     )
 
@@ -180,7 +177,7 @@ def _calibration_table(folder: ResultsFolder) -> Table:
     for model in folder.models[:2]:
         rows = {(r["class"], r["measure"]): r for r in folder.rows("calibration.csv", model=model)}
         cells += [
-            [model, name, *(_cell(folder, rows.get((name, measure))) for measure in measures)]
+            [model, name, *(cell(folder, rows.get((name, measure))) for measure in measures)]
             for name in folder.classes
         ]
     return Table(
@@ -212,7 +209,10 @@ def _thresholds(folder: ResultsFolder) -> Table:
     for row in folder.rows("thresholds.csv", fold="all"):
         if row["model"] not in folder.models:
             continue
-        rates = [_rate(folder, row, name) for name in ("sensitivity", "specificity")]
+        rates = [
+            cell(folder, row, (name, f"{name}_ci_low", f"{name}_ci_high"))
+            for name in ("sensitivity", "specificity")
+        ]
         limit = folder.number(row["threshold"])
         shown = "not estimable" if limit is None else f"{limit:.2f}"
         cells.append(
@@ -224,11 +224,6 @@ def _thresholds(folder: ResultsFolder) -> Table:
         "Sensitivity and specificity on test patients at thresholds chosen on the tune patients of the same fold.",
         "thresholds.csv",
     )
-
-
-def _rate(folder: ResultsFolder, row: dict[str, str], name: str) -> str:
-    value, low, high = (folder.number(row[f"{name}{part}"]) for part in ("", "_ci_low", "_ci_high"))
-    return interval(value, low, high)
 
 
 def comparisons_section(folder: ResultsFolder) -> Section:
@@ -280,7 +275,7 @@ def _comparisons(folder: ResultsFolder, rows: Sequence[dict[str, str]]) -> Table
     ordered = sorted(
         rows,
         key=lambda r: (
-            r["primary"].lower() not in ("true", "yes", "1"),
+            not is_true(r["primary"]),
             -len({r["model_a"], r["model_b"]} & configured),
         ),
     )
@@ -291,14 +286,15 @@ def _comparisons(folder: ResultsFolder, rows: Sequence[dict[str, str]]) -> Table
         cells.append(
             [f"{row['model_a']} − {row['model_b']}", row["test"], interval(value, low, high, 3),
              "" if p is None else f"{p:.3f}", "" if adjusted is None else f"{adjusted:.3f}",
-             row["n_comparisons"], "yes" if row["primary"].lower() in ("true", "yes", "1") else ""]
+             row["n_comparisons"]]
         )  # fmt: skip
     more = f" {len(cells)} of {len(rows)} rows; all stand in the table." if len(rows) > len(cells) else ""
     return Table(
-        ("models", "test", "difference in macro AUC", "p", "adjusted p", "comparisons made", "primary"),
+        ("models", "test", "difference in macro AUC", "p", "adjusted p", "comparisons made"),
         cells,
-        f"Differences in macro AUC.{more}",
+        f"Differences in macro AUC; the primary comparison, if one was declared, is printed in bold.{more}",
         "comparisons.csv",
+        frozenset(i for i, row in enumerate(ordered) if is_true(row["primary"])),
     )
 
 
@@ -311,12 +307,12 @@ def subgroups_section(folder: ResultsFolder) -> Section:
         if folder.models and row["model"] == folder.models[0]
     ]
     if rows:
-        cells = [[r["subgroup"], r["level"], r["n"], _cell(folder, r)] for r in rows]
-        caption = f"Macro AUC of {folder.models[0]} in subgroups; small groups show their size only."
+        cells = [[r["subgroup"], r["level"], r["n"], cell(folder, r)] for r in rows]
+        caption = f"Macro AUC of {folder.models[0]} in subgroups.{reasons(rows)}"
         elements.append(Table(("subgroup", "level", "n", "macro AUC"), cells, caption, "subgroups.csv"))
     confounders = folder.rows("confounders.csv", metric="auc", **{"class": "macro"})
     if confounders:
-        cells = [[r["confounder"], r["n"], _cell(folder, r)] for r in confounders]
+        cells = [[r["confounder"], r["n"], cell(folder, r)] for r in confounders]
         caption = (
             "How well the label is told from a fact that is not the tumour's appearance (0.5 is chance)."
         )

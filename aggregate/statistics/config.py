@@ -42,5 +42,7 @@ class StatisticsSection(Section):
     """Classes whose treatment decision is drawn as net benefit; empty: every class."""
     subgroup_minimum: int = Field(10, ge=2)
     """A subgroup with fewer patients shows its size and no estimate."""
+    subgroup_class_minimum: int = Field(5, ge=2)
+    """Nor does a figure that rests on fewer patients of a class than this."""
     subgroup_covariates: tuple[str, ...] = ()
     """Columns of the cohort table by which subgroups are formed, beside centre, size, thickness and phases."""

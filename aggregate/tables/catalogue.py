@@ -11,6 +11,11 @@ from aggregate.tables.entries import HIGH, ID, LABEL, LOW, MODEL, WEIGHTS, N, Ta
 from aggregate.tables.explanation_catalogue import EXPLANATIONS
 
 COLUMNS = "columns.csv"
+WITHOUT_TWIN = frozenset({
+    "predictions.csv", "tune_predictions.csv", "splits.csv", "decision_curve.csv", "null.csv", "attention.csv",
+    "phase_subsets.csv", "concept_slices.csv", "cluster_shares.csv", COLUMNS,
+})  # fmt: skip
+"""Long tables for programs; every other one is for clinicians and also exists as .xlsx."""
 COLUMNS_COLUMNS = ("file", "column", "meaning", "unit")
 
 _REPEAT = "Repeat of the cross-validation, from 0"
@@ -27,7 +32,21 @@ _CONFOUNDER_METRICS = (
     "auc: of a logistic regression on the confounder alone, on the same folds as the models; auc_of_value: of the value "
     "itself, above 0.5 where the class has the larger values"
 )
-
+METRICS = {
+    "auc": "Area under the ROC curve: how often a patient of the class scores above another patient. 0.5 is chance.",
+    "average_precision": "Area under the precision-recall curve. Chance is the share of the class.",
+    "accuracy": "Share of patients whose most probable class is the reference.",
+    "balanced_accuracy": "Mean of the sensitivities. Chance is one over the number of classes.",
+    "macro_f1": "Mean over the classes of f1.",
+    "f1": "Harmonic mean of sensitivity and PPV.",
+    "kappa": "Cohen's kappa: agreement beyond that of chance. 0 is chance, 1 perfect.",
+    "log_loss": "Mean of -log of the probability of the reference class. 0 is perfect; ln 3 = 1.10 knows nothing of three.",
+    "brier": "Mean squared error of the probabilities: of one class 0 to 1, summed over the classes (macro) 0 to 2.",
+    "sensitivity": "Share of the patients of the class that are called so.",
+    "specificity": "Share of the other patients that are not called so.",
+    "ppv": "Share of those called so that are of the class, at this cohort's class mix.",
+    "npv": "Share of those not called so that are not of the class, at this cohort's class mix.",
+}
 
 CATALOGUE = (
     TableEntry(
@@ -103,7 +122,7 @@ CATALOGUE = (
         {
             "model": (MODEL, ""),
             "class": (f"{_CLASS}; `A vs B` compares two classes among their own patients", ""),
-            "metric": ("See the list of metrics", ""),
+            "metric": ("Name of the metric; each is explained below", ""),
             **interval("The metric of each repeat over all patients out of fold, averaged over the repeats", "metric"),
             "n": (N, "patients"),
             "n_positive": (_POSITIVE, "patients"),
@@ -113,6 +132,7 @@ CATALOGUE = (
         "standard error, Student's t the length, on the logit scale for proportions and AUC, the log scale for losses. "
         "How often they hold the truth is measured in reference/coverage.csv; those of average_precision are somewhat short. PPV, NPV, accuracy and kappa hold at the class mix of this cohort. A macro AUC above 0.95 on real data is a "
         "reason to look for leakage.",
+        words=("metric", METRICS),
     ),
     TableEntry(
         "comparisons.csv",
@@ -275,22 +295,6 @@ CATALOGUE = (
     ),
 )  # fmt: skip
 
-METRICS = {
-    "auc": "Area under the ROC curve: how often a patient of the class scores above another patient. 0.5 is chance.",
-    "average_precision": "Area under the precision-recall curve. Chance is the share of the class.",
-    "accuracy": "Share of patients whose most probable class is the reference.",
-    "balanced_accuracy": "Mean of the sensitivities. Chance is one over the number of classes.",
-    "macro_f1": "Mean over the classes of f1.",
-    "f1": "Harmonic mean of sensitivity and PPV.",
-    "kappa": "Cohen's kappa: agreement beyond that of chance. 0 is chance, 1 perfect.",
-    "log_loss": "Mean of -log of the probability of the reference class. 0 is perfect; ln 3 = 1.10 knows nothing of three.",
-    "brier": "Mean squared error of the probabilities: of one class 0 to 1, summed over the classes (macro) 0 to 2.",
-    "sensitivity": "Share of the patients of the class that are called so.",
-    "specificity": "Share of the other patients that are not called so.",
-    "ppv": "Share of those called so that are of the class, at this cohort's class mix.",
-    "npv": "Share of those not called so that are not of the class, at this cohort's class mix.",
-}
-
 
 def catalogue_rows(
     headers: Mapping[str, Sequence[str]], names: Mapping[str, Sequence[str]]
@@ -302,15 +306,18 @@ def catalogue_rows(
         names: what `class`, `phase` and `covariate` stand for.
     """
     for entry in CATALOGUE:
-        meanings = {
-            column: (meaning, unit)
-            for pattern, (meaning, unit) in entry.columns.items()
-            for column in expand(pattern, names)
-        }
-        meanings[WEIGHTS] = ("Weights of the encoder that the features rest on", "")
+        meanings = meanings_of(entry, names)
         for column in headers.get(entry.file, ()):
             meaning, unit = meanings[column]
             yield {"file": entry.file, "column": column, "meaning": meaning, "unit": unit}
+
+
+def meanings_of(entry: TableEntry, names: Mapping[str, Sequence[str]]) -> Mapping[str, tuple[str, str]]:
+    """Return column -> (meaning, unit) of a file, its patterns spelled out for what `names` holds."""
+    meanings = {
+        column: explained for pattern, explained in entry.columns.items() for column in expand(pattern, names)
+    }
+    return {**meanings, WEIGHTS: ("Weights of the encoder that the features rest on", "")}
 
 
 def expand(pattern: str, names: Mapping[str, Sequence[str]]) -> list[str]:
@@ -330,8 +337,8 @@ def results_readme() -> str:
         "each results folder holds the same as `columns.csv`, with its own classes, phases and covariates.",
         "",
         "Every table is UTF-8 text with a header line; `separator` and `decimal` in `[aggregate.tables]` suit other",
-        "spreadsheets. cohort, performance, comparisons, confusion, subgroups, confounders, explanation_checks, phases,",
-        "slice_votes, concepts and concept_scores also exist as `.xlsx`.",
+        "spreadsheets. Every table also exists as `.xlsx` with a second sheet that explains its columns, but for those that",
+        f"are long and for programs: {', '.join(sorted(name.removesuffix('.csv') for name in WITHOUT_TWIN))}.",
         "The last column, `weights`, names the encoder weights that the row rests on. A number that cannot be had is",
         "`not estimable`, with the reason in the same row. Text that a spreadsheet would run as a formula has a leading",
         "apostrophe.",
@@ -340,9 +347,9 @@ def results_readme() -> str:
         lines += ["", f"## {entry.file}", "", f"One row per {entry.one_row_per}.", *_wrapped(entry.notes), ""]
         lines += ["| column | meaning | unit |", "|---|---|---|"]
         lines += [f"| `{name}` | {meaning} | {unit} |" for name, (meaning, unit) in entry.columns.items()]
-        if entry.file == "performance.csv":
-            lines += ["", "| metric | meaning |", "|---|---|"]
-            lines += [f"| `{name}` | {meaning} |" for name, meaning in METRICS.items()]
+        if entry.words:
+            lines += ["", f"| {entry.words[0]} | meaning |", "|---|---|"]
+            lines += [f"| `{name}` | {meaning} |" for name, meaning in entry.words[1].items()]
     return "\n".join(lines) + "\n"
 
 

@@ -25,6 +25,8 @@ class TableEntry:
     """Column -> (meaning, unit)."""
     notes: str = ""
     """What a reader must know beside the columns."""
+    words: tuple[str, Mapping[str, str]] | None = None
+    """A column whose words need explaining, and word -> meaning."""
 
 
 def interval(estimate: str, unit: str, *, name: str = "estimate") -> Mapping[str, tuple[str, str]]:

@@ -6,7 +6,7 @@ from aggregate.tables.entries import HIGH, ID, LABEL, LOW, MODEL, N, TableEntry,
 
 _MODEL = "Name of the model; `control: ...` is a rule that never saw an image"
 _PHASE = "Contrast phase"
-_SLICE = "Slice number as in a viewer, from 1, inferior to superior"
+_SLICE = "Slice number from 1, inferior to superior, however the file is stored"
 _RHO = "-1 to 1"
 _SIGNS: Mapping[str, tuple[str, str]] = {
     "arterial_hyperenhancement_hu": ("Lesion minus parenchyma, arterial phase", "HU"),
@@ -21,10 +21,10 @@ _SIGNS: Mapping[str, tuple[str, str]] = {
     "rim_delayed_hu": ("Rim minus core, delayed phase", "HU"),
     "progressive_enhancement_hu": ("Core minus parenchyma, delayed less arterial phase", "HU"),
     "capsule_hu": ("3 mm around the lesion minus the brighter of its rim and the parenchyma, best later phase", "HU"),
-    "heterogeneity_hu": ("Robust spread of the lesion beyond that of the parenchyma, median of the enhanced phases", "HU"),
+    "heterogeneity_hu": ("Robust spread of the lesion, smoothed over 2 mm, about its profile from edge to core, median of the enhanced phases", "HU"),
     "diameter_mm": ("Greatest in-plane diameter, median of the phases", "mm"),
     "volume_ml": ("Tumour volume from areas and slice spacing, median of the phases", "ml"),
-    "sphericity": ("1 for a ball, less for a lobulated or long lesion, median of the phases", "0 to 1"),
+    "sphericity": ("1 for a ball, less for a lobulated or long lesion, of the largest part, median of the phases; empty under 3 slices", "0 to 1"),
 }  # fmt: skip
 _MEASURES: Mapping[str, tuple[str, str]] = {
     "lesion_hu": ("Median of the tumour", "HU"),
@@ -33,10 +33,12 @@ _MEASURES: Mapping[str, tuple[str, str]] = {
     "core_contrast_hu": ("Inner half of the depth of the lesion minus parenchyma", "HU"),
     "rim_minus_core_hu": ("Outer 35 % of the depth of the lesion minus its core", "HU"),
     "border_hu": ("3 mm around the lesion minus the brighter of its rim and the parenchyma", "HU"),
-    "heterogeneity_hu": ("Robust spread of the lesion beyond that of the parenchyma", "HU"),
+    "heterogeneity_hu": (
+        "Robust spread of the lesion, smoothed over 2 mm, about its profile from edge to core",
+        "HU",
+    ),
     "diameter_mm": ("Greatest diameter of the largest part", "mm"),
     "circularity": ("4 pi area / perimeter^2 of the largest part", "0 to 1"),
-    "perimeter_mm": ("Length of the outline of all tumour of the slice", "mm"),
 }
 _CHECKS = (
     "effective_slices: exp(entropy) of the weights; effective_share: the same as a share of the slices; rank_stability: "
@@ -198,6 +200,20 @@ EXPLANATIONS = (
             "neighbour_label": ("Its reference class", ""),
             "similarity": ("Cosine of the attention-weighted mean features, standardised on the training patients", _RHO),
         },
+    ),
+    TableEntry(
+        "chosen_patients.csv",
+        "patient whose pictures the report shows",
+        {
+            "model": ("The explained model", ""),
+            "number": ("Number of the picture montage_<number>_<patient>.svg", ""),
+            "patient_id": (ID, ""),
+            "label": (LABEL, ""),
+            "predicted": ("Class with the highest mean out-of-fold probability", ""),
+            "probability": ("Of the predicted class, mean over the repeats", "0 to 1"),
+            "why": ("Surest right prediction or surest mistake of the reference class", ""),
+        },
+        notes="Sure is the probability of the reference class: highest among the right, lowest among the mistaken.",
     ),
     TableEntry(
         "typical_slices.csv",

@@ -56,8 +56,8 @@ def subgroups_of(cohort: CohortFacts, settings: StatisticsSection) -> list[Subgr
     """
     patients = cohort.patients
     groups = _levels("centre", [p.centre or "" for p in patients])
-    groups += _halves("tumour volume (ml)", [p.tumour_volume_ml for p in patients])
-    groups += _halves("slice thickness (mm)", [p.slice_thickness_mm for p in patients])
+    groups += _by_number("tumour volume (ml)", [p.tumour_volume_ml for p in patients])
+    groups += _by_number("slice thickness (mm)", [p.slice_thickness_mm for p in patients])
     groups += _levels("phases", ["incomplete" if p.phases_missing else "complete" for p in patients])
     for phase in cohort.phase_names:
         groups += _levels("missing phase", [phase if phase in p.phases_missing else "" for p in patients])
@@ -68,15 +68,14 @@ def subgroups_of(cohort: CohortFacts, settings: StatisticsSection) -> list[Subgr
                 f"aggregate.statistics.subgroup_covariates names {name!r}; covariates of the cohort table: {known}"
             )
         groups += _by_covariate(name, [p.covariates.get(name, "") for p in patients])
-    return groups
+    # A group of everybody is no subgroup.
+    return [group for group in groups if not group.members.all()]
 
 
 def _by_covariate(name: str, values: Sequence[str]) -> list[Subgroup]:
     numbers = [_number(value) for value in values]
     is_numeric = all(number is not None for number, value in zip(numbers, values, strict=True) if value)
-    if is_numeric and len(set(values)) > _MOST_LEVELS:
-        return _halves(name, numbers)
-    return _levels(name, values)
+    return _by_number(name, numbers) if is_numeric else _levels(name, values)
 
 
 def _number(text: str) -> float | None:
@@ -91,13 +90,26 @@ def _levels(name: str, values: Sequence[str]) -> list[Subgroup]:
     return [Subgroup(name, level, of_patients == level) for level in sorted(set(values) - {""})]
 
 
-def _halves(name: str, values: Sequence[float | None]) -> list[Subgroup]:
+def _by_number(name: str, values: Sequence[float | None]) -> list[Subgroup]:
+    """Split by each value, or at the median where there are many."""
     numbers = np.array([np.nan if value is None else value for value in values], dtype=float)
-    if not np.isfinite(numbers).any():
-        return []
-    median = float(np.nanmedian(numbers))
-    halves = {f"up to {median:g}": numbers <= median, f"above {median:g}": numbers > median}
+    known = np.unique(numbers[np.isfinite(numbers)])
+    if len(known) <= _MOST_LEVELS:
+        return [Subgroup(name, f"{value:g}", numbers == value) for value in known]
+    limit = _readable_median(numbers)
+    text = np.format_float_positional(limit, trim="-")
+    halves = {f"up to {text}": numbers <= limit, f"above {text}": numbers > limit}
     return [Subgroup(name, level, members) for level, members in halves.items() if members.any()]
+
+
+def _readable_median(numbers: NDArray[np.float64]) -> float:
+    """Return the median in as few digits, three or more, as leave everybody in the same half."""
+    median = np.nanmedian(numbers)
+    for digits in range(3, 17):
+        rounded = float(f"{median:.{digits}g}")
+        if np.array_equal(numbers <= rounded, numbers <= median):
+            return rounded
+    return float(median)
 
 
 def subgroup_rows(
@@ -115,10 +127,9 @@ def subgroup_rows(
             measured = _measures(labels, probabilities[:, group.members], of_group, predictions.classes)
             for (name, metric), found in measured.items():
                 sizes = group_sizes(labels, predictions.classes, name)
-                if len(labels) < settings.subgroup_minimum:
-                    estimate = _hidden(settings)
-                else:
-                    estimate = estimate_of(found, metric, sizes, settings.confidence)
+                estimate = _too_small(len(labels), min(sizes), settings) or estimate_of(
+                    found, metric, sizes, settings.confidence
+                )
                 yield {
                     "model": model,
                     "subgroup": group.name,
@@ -131,8 +142,13 @@ def subgroup_rows(
                 }
 
 
-def _hidden(settings: StatisticsSection) -> Estimate:
-    return without_estimate(f"fewer than {settings.subgroup_minimum} patients")
+def _too_small(n: int, smallest: int, settings: StatisticsSection) -> Estimate | None:
+    """Return why a subgroup gets no estimate: an interval from 0.01 to 0.99 looks like a finding and is none."""
+    if n < settings.subgroup_minimum:
+        return without_estimate(f"fewer than {settings.subgroup_minimum} patients")
+    if smallest < settings.subgroup_class_minimum:
+        return without_estimate(f"fewer than {settings.subgroup_class_minimum} patients of a class")
+    return None
 
 
 def _measures(

@@ -15,23 +15,42 @@ from openpyxl.worksheet._write_only import WriteOnlyWorksheet
 from pipeline.files import written_whole
 from pipeline.tables import TableStyle
 
-SUFFIX = ".xlsx"
 _BOLD = Font(bold=True)
 _WIDEST = 40
+COLUMNS_SHEET = "columns"
 
 
 def write_workbook(
-    path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]], *, style: TableStyle | None = None
+    path: Path,
+    columns: Sequence[str],
+    rows: Iterable[Mapping[str, Any]],
+    explained: Sequence[tuple[str, str, str]],
+    *,
+    style: TableStyle | None = None,
 ) -> None:
-    """Write rows as a workbook of one sheet, whole or not at all, in the order given.
+    """Write rows as a workbook, whole or not at all, in the order given, and a sheet that explains the columns.
 
     Numbers keep their digits and are shown with three; text stays text, also where it looks like a formula.
+
+    Args:
+        path: of the workbook.
+        columns: in their order.
+        rows: column -> value.
+        explained: (column, meaning, unit), the rows of the second sheet.
+        style: its stamp ends every row.
     """
     stamp = (style or TableStyle()).stamp
     columns = [*columns, *stamp]
     table = [[{**row, **stamp}[column] for column in columns] for row in rows]
     book = Workbook(write_only=True)
-    sheet = book.create_sheet(path.stem[:31])
+    _add_sheet(book, path.stem[:31], columns, table)
+    _add_sheet(book, COLUMNS_SHEET, ("column", "meaning", "unit"), explained)
+    with written_whole(path) as sibling:
+        book.save(sibling)
+
+
+def _add_sheet(book: Workbook, name: str, columns: Sequence[str], table: Sequence[Sequence[object]]) -> None:
+    sheet = book.create_sheet(name)
     sheet.freeze_panes = "A2"
     sheet.auto_filter.ref = f"A1:{get_column_letter(len(columns))}{len(table) + 1}"
     for i, name in enumerate(columns):
@@ -40,8 +59,6 @@ def write_workbook(
     sheet.append([_cell(sheet, name, font=_BOLD) for name in columns])
     for row in table:
         sheet.append([_cell(sheet, value) for value in row])
-    with written_whole(path) as sibling:
-        book.save(sibling)
 
 
 def _cell(sheet: WriteOnlyWorksheet, value: object, *, font: Font | None = None) -> Cell | None:

@@ -36,13 +36,11 @@ from aggregate.tables.performance import (
 from aggregate.tables.predictions import read_predictions, write_predictions
 from aggregate.tables.subgroups import SUBGROUPS, SUBGROUPS_COLUMNS, subgroup_rows
 from aggregate.tables.tuning import read_tuning, write_tuning
-from aggregate.tables.workbook import SUFFIX, write_workbook
+from aggregate.tables.twins import Names, write_twin, write_with_twin
 from pipeline.tables import TableStyle, read_columns, write_table
 
 LATER = (COLUMNS, "checklist.csv")
 """Tables of fixed columns that are written when columns.csv is, or after."""
-TWINS = (COHORT, PERFORMANCE, COMPARISONS, CONFUSION, SUBGROUPS, CONFOUNDERS)
-"""Tables that clinicians open and that therefore also exist as .xlsx."""
 
 
 def write_tables(
@@ -87,8 +85,11 @@ def rebuild_tables(folder: Path, settings: StatisticsSection, style: TableStyle 
     # The products are small: a second thread costs more than it computes, 40 times so on a busy machine.
     with threadpool_limits(limits=1):
         for file, columns, rows in _derived(predictions, everybody, tuning, settings):
-            _write_with_twin(folder / file, columns, rows, style)
-    _write_twin(folder / COHORT, cohort_columns(everybody), list(cohort_rows(everybody)), style)
+            write_with_twin(folder / file, columns, rows, style=style)
+    names = _names(predictions.classes, everybody)
+    write_twin(
+        folder / COHORT, cohort_columns(everybody), list(cohort_rows(everybody)), style=style, names=names
+    )
     write_columns(folder, predictions.classes, everybody, style)
 
 
@@ -100,11 +101,6 @@ def write_columns(
     The report quotes columns.csv and writes the checklist, so that these two are described before they exist.
     """
     style = replace(style or TableStyle(), stamp={})
-    names = {
-        "class": classes,
-        "phase": cohort.phase_names,
-        "covariate": covariate_columns(cohort.covariate_names),
-    }
     headers = {
         entry.file: list(entry.columns)
         if entry.file in LATER
@@ -112,7 +108,17 @@ def write_columns(
         for entry in CATALOGUE
         if entry.file in LATER or (folder / entry.file).exists()
     }
-    write_table(folder / COLUMNS, COLUMNS_COLUMNS, catalogue_rows(headers, names), style=style)
+    write_table(
+        folder / COLUMNS, COLUMNS_COLUMNS, catalogue_rows(headers, _names(classes, cohort)), style=style
+    )
+
+
+def _names(classes: Sequence[str], cohort: CohortFacts) -> Names:
+    return {
+        "class": classes,
+        "phase": cohort.phase_names,
+        "covariate": covariate_columns(cohort.covariate_names),
+    }
 
 
 _Table = tuple[str, Sequence[str], Iterable[Mapping[str, Any]]]
@@ -136,18 +142,3 @@ def _derived(
         (SUBGROUPS, SUBGROUPS_COLUMNS, subgroup_rows(predictions, cohort, settings)),
         (CONFOUNDERS, CONFOUNDERS_COLUMNS, confounder_rows(predictions, cohort, settings)),
     ]
-
-
-def _write_with_twin(
-    path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]], style: TableStyle
-) -> None:
-    kept = list(rows)
-    write_table(path, columns, kept, style=style)
-    _write_twin(path, columns, kept, style)
-
-
-def _write_twin(
-    path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], style: TableStyle
-) -> None:
-    if path.name in TWINS:
-        write_workbook(path.with_suffix(SUFFIX), columns, rows, style=style)

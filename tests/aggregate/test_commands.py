@@ -5,9 +5,11 @@ import shutil
 import sys
 
 import pytest
+from openpyxl import load_workbook
 from typer.testing import CliRunner
 
 from aggregate.commands import application, main
+from aggregate.tables.catalogue import WITHOUT_TWIN
 from pipeline.bags import RANDOM_BANNER
 from pipeline.tables import read_columns, read_table
 
@@ -64,6 +66,39 @@ def test_every_column_of_every_table_is_explained(finished):
     explained = {(row["file"], row["column"]) for row in read_table(finished[0] / "columns.csv")}
     found = {(path.name, name) for path in finished[0].glob("*.csv") for name in read_columns(path)}
     assert found == explained
+
+
+def test_every_table_for_clinicians_has_a_twin_that_explains_its_columns(finished):
+    tables = {path.name for path in finished[0].glob("*.csv")}
+    twins = {path.stem + ".csv" for path in finished[0].glob("*.xlsx")}
+    assert twins == tables - WITHOUT_TWIN
+    assert {"phase_value.csv", "prototypes.csv", "chosen_patients.csv", "checklist.csv"} <= twins
+    for name in twins:
+        columns = load_workbook((finished[0] / name).with_suffix(".xlsx"))["columns"]
+        explained = [row[0] for row in columns.iter_rows(min_row=2, values_only=True)]
+        written = read_columns(finished[0] / name)
+        assert explained[: len(written)] == written
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        (
+            "mil",
+            "explained_model = 'mil' is no model of this configuration; expected one of attention, xgboost",
+        ),
+        (
+            "xgboost",
+            "aggregate.explained_model = 'xgboost' is of kind xgboost, which weighs no slices; models",
+        ),
+    ],
+)
+def test_a_model_that_cannot_be_explained_is_refused_before_training(
+    name, problem, experiment_folder, monkeypatch, capsys
+):
+    path = experiment_folder(TOML)
+    assert problem in complain(monkeypatch, capsys, "run", str(path), f'explained_model="{name}"')
+    assert not (path.parent / "out" / "splits.csv").exists()
 
 
 def test_every_figure_has_its_n(finished):

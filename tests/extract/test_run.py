@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -97,6 +98,32 @@ def test_another_window_starts_from_the_store_but_another_crop_does_not(playgrou
     command("run", config, "input.scales_mm={ wide = 30 }")
     assert store.key_of("p") != key
     assert store.read_phases("p")[0].crops_hu.shape == (5, 30, 30)
+
+
+def test_the_store_says_where_each_crop_lies_in_the_scan(playground, command):
+    playground.add("p")
+    command("run", playground.configure(), "input.scales_mm={ tight = 12 }")
+    (slices,) = SliceStore(playground.folder / "out" / "slices.zarr").read_phases("p")
+    scan = np.asarray(
+        nib.load(playground.folder / "p_PVP.nii.gz").dataobj
+    ).T  # LPS as stored: (z, rows, columns)
+    assert len(slices) == 5
+    for crop, z, (row, column) in zip(slices.crops_hu, slices.slice_index, slices.corner, strict=True):
+        np.testing.assert_array_equal(crop, scan[z, row : row + len(crop), column : column + crop.shape[1]])
+
+
+@pytest.mark.parametrize("codes", ["LPS", "RAS", "LPI", "SAR"])
+def test_slices_are_counted_from_the_feet_however_the_file_is_stored(playground, command, codes):
+    playground.add("p")
+    for name in ("p_PVP.nii.gz", "p_PVP_mask.nii.gz"):
+        volume = nib.load(playground.folder / name)  # LPS: the tumour on slices 4 to 8 of 12, 3 mm apart
+        to = nib.orientations.axcodes2ornt(codes)
+        turn = nib.orientations.ornt_transform(nib.orientations.io_orientation(volume.affine), to)
+        nib.save(volume.as_reoriented(turn), playground.folder / name)
+    command("run", playground.configure(), "encoder=resnet18")
+    (slices,) = SliceStore(playground.folder / "out" / "slices.zarr").read_phases("p")
+    assert slices.slice_index.tolist() == [4, 5, 6, 7, 8]
+    assert slices.z_mm.tolist() == [12, 15, 18, 21, 24]  # superior is up
 
 
 def test_a_store_that_was_damaged_is_made_anew(playground, command):

@@ -26,6 +26,7 @@ def draw(phase: str, n: int, *, neighbours: bool = False) -> PhaseSlices:
         lesion=np.ones(n, dtype=np.int16),
         source=Source("a.nii.gz", "i", "m", "drawn", (0.7, 0.71, 1.3), 90),
         middle=np.full((n, 2), 7, dtype=np.int32) if neighbours else None,
+        corner=np.arange(2 * n, dtype=np.int32).reshape(n, 2) - 3 if neighbours else None,
         neighbours=np.stack([crops, crops], axis=1) if neighbours else None,
     )
 

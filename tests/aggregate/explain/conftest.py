@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from aggregate.explain.inputs import OutOfFoldModels
+from aggregate.explain.inputs import LabelledBags, OutOfFoldModels
 from aggregate.explain.resampling import resampling_of
 from aggregate.folds import Fold
 from pipeline.bags import Source
@@ -54,12 +54,15 @@ def inputs(bags_and_labels) -> OutOfFoldModels:
     bags, labels = bags_and_labels
     folds = two_repeats(len(bags), np.random.default_rng(1))
     fitted = [(fold, ArterialModel()) for fold in folds]
-    return OutOfFoldModels({"attention": fitted}, bags, np.asarray(labels, dtype=np.intp), CLASSES)
+    cohort = LabelledBags(
+        bags, tuple(bag.patient_id for bag in bags), np.asarray(labels, dtype=np.intp), CLASSES
+    )
+    return OutOfFoldModels({"attention": fitted}, cohort)
 
 
 @pytest.fixture
 def resampling(inputs):
-    return resampling_of(inputs.labels, draws=200, seed=0)
+    return resampling_of(inputs.cohort.labels, draws=200, seed=0)
 
 
 SPACING, THICKNESS = 0.8, 4.0
@@ -86,6 +89,7 @@ def draw_ball(phase: str, rim: int, core: int, *, radius: float = 20.0, stretch:
         tumour_area_mm2=area.astype(np.float32),
         lesion=np.ones(len(z), dtype=np.int16),
         source=Source("x.nii.gz", "a", "b", "drawn", (SPACING, SPACING, THICKNESS), 40),
+        corner=np.zeros((len(z), 2), dtype=np.int32),
     )
 
 

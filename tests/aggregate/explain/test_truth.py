@@ -33,6 +33,7 @@ def read_phase(folder, phase, image, mask) -> PhaseSlices:
         tumour_area_mm2=(tumour[here].sum(axis=(1, 2)) * x * y).astype(np.float32),
         lesion=np.ones(len(here), dtype=np.int16),
         source=Source(image, "a", "b", "drawn", (x, y, z), len(hu)),
+        corner=np.zeros((len(here), 2), dtype=np.int32),
     )
 
 
@@ -88,7 +89,10 @@ def test_the_measured_diameter_is_the_drawn_one(phantom):
 def test_lobulated_tumours_are_less_spherical(phantom):
     measured = np.array([signs.sphericity for signs, _ in phantom.values()])
     lobulated = np.array([truth["lobulated"] == "1" for _, truth in phantom.values()])
-    assert np.median(measured[lobulated]) < np.median(measured[~lobulated])
+    known = np.isfinite(measured)  # a tumour on two thick slices has no surface
+    assert known.mean() > 0.9
+    assert roc_auc_score(~lobulated[known], measured[known]) > 0.95
+    assert len(set(measured[known])) == known.sum()
 
 
 def test_a_sign_does_not_separate_patients_by_chance(phantom):

@@ -26,7 +26,7 @@ def folder(inputs, resampling, tmp_path):
 
 def test_attention_has_a_row_per_model_patient_and_slice(folder, inputs):
     rows = read_table(folder / "attention.csv")
-    assert len(rows) == sum(len(bag) for bag in inputs.bags)
+    assert len(rows) == sum(len(bag) for bag in inputs.cohort.bags)
     totals = {}
     for row in rows:
         totals[row["patient_id"]] = totals.get(row["patient_id"], 0) + float(row["weight"])
@@ -59,17 +59,17 @@ def test_shapley_values_sum_to_what_the_model_gains_over_chance(folder):
 
 
 def test_clusters_cover_every_patient(inputs, tmp_path):
-    write_clusters(Sink(tmp_path), inputs, seed=0)
+    write_clusters(Sink(tmp_path), inputs.cohort, seed=0)
     rows = read_table(tmp_path / "cluster_shares.csv")
-    assert len(rows) == len(inputs.bags) * (2 + 3)
+    assert len(rows) == len(inputs.cohort.bags) * (2 + 3)
 
 
 def test_concepts_are_measured_scored_and_probed(inputs, resampling, tmp_path, rng, ball):
     probabilities = rng.dirichlet(np.ones(3), size=(2, 60))
     predictions = Predictions(
-        classes=inputs.classes,
-        patient_ids=tuple(bag.patient_id for bag in inputs.bags),
-        labels=inputs.labels,
+        classes=inputs.cohort.classes,
+        patient_ids=tuple(bag.patient_id for bag in inputs.cohort.bags),
+        labels=inputs.cohort.labels,
         fold=np.tile(np.arange(60) % 4, (2, 1)),
         probabilities={"attention": probabilities},
         n_slices=np.ones(60, dtype=np.intp),
@@ -80,7 +80,7 @@ def test_concepts_are_measured_scored_and_probed(inputs, resampling, tmp_path, r
         bright = 10 + int(patient_id[1:])
         return [ball("AP", bright, bright, radius=12), ball("DP", -bright, -bright, radius=12)]
 
-    write_concepts(Sink(tmp_path), inputs, predictions, resampling, read_slices)
+    write_concepts(Sink(tmp_path), inputs.cohort, predictions, resampling, read_slices)
     concepts = read_table(tmp_path / "concepts.csv")
     assert [float(row["washout_hu"]) for row in concepts[:3]] == [10, 11, 12]
     assert len(read_table(tmp_path / "concept_slices.csv")) == 60 * 12
@@ -89,7 +89,7 @@ def test_concepts_are_measured_scored_and_probed(inputs, resampling, tmp_path, r
 
 
 def test_every_column_of_every_table_is_explained(folder, inputs):
-    write_clusters(Sink(folder), inputs, seed=0)
+    write_clusters(Sink(folder), inputs.cohort, seed=0)
     explained = {entry.file: list(entry.columns) for entry in EXPLANATIONS}
     for path in folder.glob("*.csv"):
         assert read_columns(path) == explained[path.name]
@@ -100,4 +100,4 @@ def test_every_column_of_every_table_is_explained(folder, inputs):
 
 
 def test_clinicians_get_workbooks(folder):
-    assert {path.stem for path in folder.glob("*.xlsx")} == {"explanation_checks", "phases", "slice_votes"}
+    assert {"phase_value", "prototypes", "slice_votes"} <= {path.stem for path in folder.glob("*.xlsx")}

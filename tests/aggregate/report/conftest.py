@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from aggregate.explain.inputs import OutOfFoldModels
+from aggregate.explain.inputs import LabelledBags, OutOfFoldModels
 from aggregate.explain.resampling import resampling_of
-from aggregate.explain.writing import Sink, write_clusters, write_model_explanations
+from aggregate.explain.writing import Sink, write_choices, write_clusters, write_model_explanations
 from aggregate.folds import Fold
 from aggregate.predictions import Predictions
 from aggregate.splits import write_splits
@@ -108,9 +108,11 @@ def write_results(tmp_path, bags_and_labels):
         write_table(folder / "excluded.csv", tuple(excluded[0]), excluded, style=style)
         if explained:
             fitted = [(fold, Looker(np.arange(3))) for fold in folds]
-            inputs = OutOfFoldModels({"attention": fitted}, bags, predictions.labels, CLASSES)
+            cohort = LabelledBags(bags, predictions.patient_ids, predictions.labels, CLASSES)
+            inputs = OutOfFoldModels({"attention": fitted}, cohort)
             write_model_explanations(Sink(folder, style), inputs, resampling)
-            write_clusters(Sink(folder, style), inputs, seed=0)
+            write_choices(Sink(folder, style), inputs, predictions)
+            write_clusters(Sink(folder, style), cohort, seed=0)
         return folder
 
     return write

@@ -3,7 +3,9 @@
 import pytest
 
 from aggregate.report.drawing import COLOURS, HATCHES, panels, to_svg
-from aggregate.report.elements import interval, signed
+from aggregate.report.elements import NOTHING, cell, interval, reasons, signed
+from aggregate.report.folder import ResultsFolder
+from aggregate.report.overview_sections import described
 
 
 @pytest.mark.parametrize(
@@ -17,6 +19,39 @@ def test_an_interval_stays_on_one_line_and_a_missing_estimate_is_said():
     assert interval(0.8, 0.7, 0.9) == "0.80 [0.70,\N{NO-BREAK SPACE}0.90]"
     assert interval(0.8, None, None) == "0.80"
     assert interval(None, None, None) == "not estimable"
+
+
+def test_a_cell_reads_its_row_in_the_locale_of_the_folder(tmp_path):
+    tables = '{"separator": ";", "decimal": ","}'
+    (tmp_path / "run.json").write_text(f'{{"config": {{"aggregate": {{"tables": {tables}}}}}}}')
+    row = {"estimate": "0,8", "ci_low": "0,7", "ci_high": "0,9", "loss": "not estimable"}
+    folder = ResultsFolder(tmp_path)
+    assert cell(folder, row) == "0.80 [0.70,\N{NO-BREAK SPACE}0.90]"
+    assert cell(folder, row, ("loss", "loss", "loss")) == "not estimable"
+    assert cell(folder, None) == NOTHING
+
+
+def test_a_caption_says_each_reason_for_a_missing_number_once():
+    rows = [
+        {"ci_method": method}
+        for method in ("bootstrap error", "not estimable: 2 patients", "not estimable: 2 patients")
+    ]
+    assert reasons([*rows, None]) == " Where a number or an interval is missing: not estimable: 2 patients."
+    assert reasons(rows[:1]) == ""
+
+
+@pytest.mark.parametrize(
+    ("setting", "text"),
+    [
+        ({"size_px": 112, "margin_mm": None}, "size: 112 px"),
+        ({"scales_mm": {"tight": 70.0, "wide": 140.0}}, "scales: tight 70, wide 140 mm"),
+        ({"windows": [[40.0, 400.0]], "planes": 1}, "windows (level, width in HU): (40, 400); planes: 1"),
+        ({"propagate_from": [], "margin_mm": 0.0}, "margin: 0 mm"),
+        ("square around the lesion", "square around the lesion"),
+    ],
+)
+def test_a_setting_is_said_in_words(setting, text):
+    assert described(setting) == text
 
 
 def test_two_drawings_on_one_page_share_no_identifier():

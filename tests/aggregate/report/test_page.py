@@ -141,6 +141,35 @@ def test_the_permutation_control_is_shown_where_it_was_run_and_only_there(write_
     assert re.search(r"0\.71</td>\s*<td[^>]*>0\.498</td>\s*<td[^>]*>0\.012</td>\s*<td[^>]*>19</td>", text)
 
 
+def test_every_section_that_shows_one_model_names_it_and_the_rule(write_results):
+    text = write_report(write_results()).read_text(encoding="utf-8")
+    for section in ("votes", "prototypes"):
+        part = text[text.index(f'<section id="{section}"') :]
+        note = "Model shown: attention, the first of the configuration that weighs slices"
+        assert note in part[: part.index("</section>")]
+
+
+def test_the_nearest_training_patients_of_the_chosen_ones_are_shown(write_results):
+    folder = write_results()
+    text = write_report(folder).read_text(encoding="utf-8")
+    chosen = read_table(folder / "chosen_patients.csv")
+    nearest = {row["patient_id"]: row for row in read_table(folder / "prototypes.csv") if row["rank"] == "1"}
+    assert len(chosen) == 6
+    for row in chosen:
+        first = nearest[row["patient_id"]]
+        likeness = f"{float(first['similarity']):.2f}".replace("-", "\N{MINUS SIGN}")
+        shown = f"{first['neighbour_label']} ({first['neighbour_id']},\N{NO-BREAK SPACE}{likeness})"
+        assert re.search(rf"{row['patient_id']}</td>.*{re.escape(shown)}", text)
+
+
+def test_no_setting_is_shown_as_code(write_results):
+    text = write_report(write_results()).read_text(encoding="utf-8")
+    run = text[text.index('<section id="run"') : text.index('<section id="cohort"')]
+    assert re.search(r"preprocessing: crop</td><td[^>]*>96 mm</td>", run)
+    assert "{" not in run
+    assert "null" not in run
+
+
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
 @pytest.mark.parametrize("width", [800, 1280])
 def test_a_browser_shows_every_section_and_has_nothing_to_complain_of(write_results, tmp_path, width):

@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from aggregate.statistics.config import StatisticsSection
-from aggregate.tables.subgroups import SUBGROUPS_COLUMNS, subgroup_rows, subgroups_of
+from aggregate.tables.subgroups import SUBGROUPS_COLUMNS, _readable_median, subgroup_rows, subgroups_of
 from pipeline.errors import ConfigError
 
 
@@ -39,6 +39,21 @@ def test_a_small_subgroup_shows_its_size_only(predictions, cohort, settings):
     assert {row["n"] for row in rows} == {9}
     assert {row["estimate"] for row in rows} == {"not estimable"}
     assert {row["ci_method"] for row in rows} == {"not estimable: fewer than 10 patients"}
+
+
+def test_a_figure_that_rests_on_too_few_of_a_class_is_not_given(predictions, cohort, settings):
+    fewest = StatisticsSection(draws=settings.draws, subgroup_class_minimum=40)
+    rows = [r for r in subgroup_rows(predictions, cohort, fewest) if r["level"] == "Nord"]
+    assert {row["ci_method"] for row in rows} == {"not estimable: fewer than 40 patients of a class"}
+    assert {row["ci_high"] for row in rows} == {"not estimable"}
+
+
+@pytest.mark.parametrize(
+    ("values", "limit"),
+    [([31.0, 44.763512, 60.0], 44.8), ([44.70, 44.763512, 44.77], 44.764), ([50.0, 62.0, 71.0], 62)],
+)
+def test_a_cohort_is_halved_at_a_number_that_can_be_read(values, limit):
+    assert _readable_median(np.array(values)) == limit
 
 
 def test_an_unknown_covariate_is_refused_by_name(cohort):

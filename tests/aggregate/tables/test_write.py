@@ -5,8 +5,8 @@ import pytest
 from openpyxl import load_workbook
 
 from aggregate.cohort_facts import CohortFacts
-from aggregate.tables.catalogue import CATALOGUE
-from aggregate.tables.write import TWINS, rebuild_tables, write_tables
+from aggregate.tables.catalogue import CATALOGUE, METRICS, WITHOUT_TWIN
+from aggregate.tables.write import rebuild_tables, write_tables
 from pipeline.errors import ResultsError
 from pipeline.tables import TableStyle, read_columns, read_table
 
@@ -14,6 +14,7 @@ WRITTEN = {
     "predictions.csv", "cohort.csv", "tune_predictions.csv", "performance.csv", "comparisons.csv", "confusion.csv",
     "calibration.csv", "thresholds.csv", "decision_curve.csv", "subgroups.csv", "confounders.csv", "columns.csv",
 }  # fmt: skip
+TWINS = WRITTEN - WITHOUT_TWIN
 STAMPED = TableStyle(stamp={"weights": "resnet18 (imagenet)"})
 
 
@@ -72,6 +73,19 @@ def test_a_twin_holds_the_same_cells(folder):
         assert list(header) == list(rows[0])
         assert [[same_text(*pair) for pair in zip(cells, row.values(), strict=True)]
                 for cells, row in zip(body, rows, strict=True)] == [list(row.values()) for row in rows]  # fmt: skip
+
+
+def test_a_second_sheet_explains_every_column(folder):
+    for name in TWINS:
+        book = load_workbook((folder / name).with_suffix(".xlsx"))
+        assert book.sheetnames[1] == "columns"
+        header, *body = book["columns"].iter_rows(values_only=True)
+        assert header == ("column", "meaning", "unit")
+        explained = {row["column"]: row for row in read_table(folder / "columns.csv") if row["file"] == name}
+        expected = [(row["column"], row["meaning"], row["unit"]) for row in explained.values()]
+        if name == "performance.csv":
+            expected += [(f"metric = {metric}", meaning, "") for metric, meaning in METRICS.items()]
+        assert [(column, meaning, unit or "") for column, meaning, unit in body] == expected
 
 
 def same_text(value, text):
