@@ -16,7 +16,13 @@ from torch import Tensor, nn
 
 from extract.architectures import Architecture
 from extract.vision import torchvision_models
-from extract.weights_description import CARD_SUFFIX, WeightsDescription, radimagenet, read_card
+from extract.weights_description import (
+    CARD_SUFFIX,
+    WeightsDescription,
+    radimagenet,
+    read_card,
+    stated_sha256,
+)
 from pipeline.bags import RANDOM_PREFIX
 from pipeline.errors import WeightsError, WeightsNotFoundError
 from pipeline.provenance import sha256_of_file
@@ -138,10 +144,11 @@ def read_state(path: Path) -> Mapping[str, Tensor]:
 
     Raises:
         WeightsNotFoundError: there is no such file.
-        WeightsError: it is not a file of tensors.
+        WeightsError: it is not a file of tensors, or not the one that the card beside it describes.
     """
     if not path.is_file():
         raise WeightsNotFoundError(f"{path}: no such weight file; put it there or correct [extract] weights")
+    _check_hash_in_card(path)
     try:
         loaded = load_file(path) if path.suffix == ".safetensors" else _unpickled(path)
     except _DAMAGED as error:
@@ -237,6 +244,17 @@ def _from_torchvision(architecture: Architecture, weights: str) -> Checkpoint:
     )
     renamed = {torchvision_key(description, key): value for key, value in state.items()}
     return Checkpoint(name, sha256_of_file(path), description, renamed)
+
+
+def _check_hash_in_card(path: Path) -> None:
+    """Refuse a file that its card does not describe; a card without a SHA-256 describes any."""
+    card = path.with_suffix(CARD_SUFFIX)
+    expected = stated_sha256(card) if card.exists() else None
+    if expected is not None and (found := sha256_of_file(path)) != expected:
+        raise WeightsError(
+            f"{path}: damaged, or not the file that {card.name} describes: expected SHA-256 {expected}, found "
+            f"{found}; put the right file there, or its own card beside it"
+        )
 
 
 def _check_hash_in_name(path: Path) -> None:

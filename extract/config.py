@@ -7,11 +7,13 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from extract.architectures import PENULTIMATE
-from extract.checkpoints import FILE_SUFFIXES
+from extract.checkpoints import EMBEDDED, FILE_SUFFIXES
 from pipeline.config import ConfigPath, ExperimentConfig, Section, load_config
 
 Millimetres = Annotated[float, Field(gt=0)]
 Window = tuple[float, Annotated[float, Field(gt=0)]]
+EMBEDDED_SIZE_PX = 112
+"""Side of the images that the embedded encoder was trained on; its card says so too."""
 
 
 class SlicesSection(Section):
@@ -58,7 +60,7 @@ class InputSection(Section):
     outside_mask_hu: float | None = None
     """Set everything outside of the mask to this value; by default the surroundings are shown."""
     size_px: int = Field(224, ge=32, le=1024)
-    """Side of the image after resizing."""
+    """Side of the image after resizing; the embedded encoder's default is 112, what it was trained on."""
 
     @model_validator(mode="after")
     def _three_channels(self) -> Self:
@@ -80,7 +82,7 @@ class ExtractSection(Section):
 
     encoder: str = "squeezenet1_1"
     """A name of the table; `extract.py encoders` lists them."""
-    weights: str = "embedded"
+    weights: str = EMBEDDED
     """`embedded`, a torchvision name, a .pth, .pt or .safetensors file, or `random:<seed>` for tests."""
     layer: str = PENULTIMATE
     """The layer whose mean over the map is the feature."""
@@ -103,6 +105,16 @@ class ExtractSection(Section):
     slices: SlicesSection = SlicesSection()
     masks: MasksSection = MasksSection()
     input: InputSection = InputSection()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _embedded_weights_know_small_images(cls, values: object) -> object:
+        if not isinstance(values, dict) or values.get("weights", EMBEDDED) != EMBEDDED:
+            return values
+        given = values.get("input", {})
+        return (
+            {**values, "input": {"size_px": EMBEDDED_SIZE_PX, **given}} if isinstance(given, dict) else values
+        )
 
     @model_validator(mode="after")
     def _planes_are_prepared(self) -> Self:

@@ -67,16 +67,36 @@ def read_card(path: Path) -> WeightsDescription:
     Raises:
         WeightsError: the card is no JSON object, or lacks `architecture`.
     """
+    card = _values(path)
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
         known: dict[str, Any] = {
             f.name: _frozen(card[f.name]) for f in fields(WeightsDescription) if f.name in card
         }
         return WeightsDescription(**known)
-    except (ValueError, TypeError, AttributeError) as error:
-        if isinstance(error, WeightsError):
-            raise
+    except TypeError as error:
         raise WeightsError(f"{path}: not a weights card: {error}; expected at least architecture") from error
+
+
+def stated_sha256(path: Path) -> str | None:
+    """Return the SHA-256 that a card states of its weight file; None where it states none.
+
+    Raises:
+        WeightsError: the card is no JSON object, or what it states is no text.
+    """
+    stated = _values(path).get("sha256")
+    if stated is not None and not isinstance(stated, str):
+        raise WeightsError(f"{path}: expected sha256 as text, found {stated!r}")
+    return stated
+
+
+def _values(path: Path) -> Mapping[str, Any]:
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise WeightsError(f"{path}: not a weights card: {error}; expected at least architecture") from error
+    if not isinstance(card, dict):
+        raise WeightsError(f"{path}: not a weights card: expected a JSON object, found {type(card).__name__}")
+    return card
 
 
 def card_text(description: WeightsDescription, **more: object) -> str:

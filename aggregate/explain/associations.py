@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from aggregate.explain.resampling import Resampling
 from aggregate.folds import Fold
+from aggregate.tables.cells import p_value_cell
 from pipeline.bags import Bag
 
 FEWEST_PATIENTS = 8
@@ -72,7 +73,7 @@ def score_rows(
         if tested:
             adjusted = multipletests([row["p_value"] for row in tested], method="holm")[1]
             for row, p in zip(tested, adjusted, strict=True):
-                row["p_holm"] = float(p)
+                row |= {"p_value": p_value_cell(row["p_value"]), "p_holm": p_value_cell(float(p))}
         yield from rows
 
 

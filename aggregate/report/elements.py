@@ -64,6 +64,8 @@ class Section:
     elements: Sequence[Element]
 
 
+SMALLEST_SHOWN = 0.001
+"""No p-value is shown as zero."""
 NOTHING = "\N{EN DASH}"
 """Stands in a cell that has nothing to say."""
 
@@ -94,6 +96,14 @@ def cell(
         return NOTHING
     value, low, high = (folder.number(row[column]) for column in columns)
     return interval(value, low, high, digits)
+
+
+def p_text(folder: ResultsFolder, found: str) -> str:
+    """Format the cell of a p-value, which may read "<0.0001"; empty where there is none."""
+    p = folder.number(found)
+    if p is None:
+        return found if found.startswith("<") else ""
+    return f"{p:.3f}" if p >= SMALLEST_SHOWN else f"<{SMALLEST_SHOWN}"
 
 
 def reasons(rows: Iterable[Mapping[str, str] | None]) -> str:

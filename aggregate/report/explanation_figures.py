@@ -163,8 +163,8 @@ def _matrix(panel: Axes, folder: ResultsFolder, rows: Sequence[Row], column: str
             continue
         at = signs.index(row["concept"]), folder.classes.index(row["class"])
         table[at] = value
-        p = folder.number(row["p_holm"]) if column == "spearman" else None
-        star = "*" if p is not None and p < SIGNIFICANT else ""
+        p = folder.number(row["p_holm"].removeprefix("<"))
+        star = "*" if column == "spearman" and p is not None and p < SIGNIFICANT else ""
         colour = "white" if abs(value) > 0.55 else "black"
         text = f"{value:.2f}{star}".replace("-", "\N{MINUS SIGN}").replace("0.", ".")
         panel.text(at[1], at[0], text, ha="center", va="center", color=colour, fontsize=7.5)

@@ -262,7 +262,7 @@ def montage_section(folder: ResultsFolder) -> Section:
         "Pictures of chosen patients",
         "The surest right and the surest mistaken patient of each class. Per phase, the three slices with most weight "
         "and the two with least (right), with the contour that was used, all pictures of a patient at one scale; the blue bar is the weight as a share of the "
-        "patient's largest. Slices are counted from 1, inferior to superior; a viewer that counts in the order of a file stored head first counts from the other end.",
+        "patient's largest. A contour that ends at the edge of a picture goes on outside of the crop. Slices are counted from 1, inferior to superior; a viewer that counts in the order of a file stored head first counts from the other end.",
         elements or [absent("Pictures", why)],
     )
 

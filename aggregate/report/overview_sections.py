@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from aggregate.report.elements import Element, Note, Section, Table, absent, interval
+from aggregate.report.elements import Element, Note, Section, Table, absent, interval, p_text
 from aggregate.report.folder import ResultsFolder, distinct, is_true
 
 _MOST_EXCLUSIONS = 25
@@ -47,10 +47,10 @@ def _primary(folder: ResultsFolder) -> list[Element]:
     for row in folder.rows("comparisons.csv"):
         if is_true(row["primary"]):
             value, low, high = (folder.number(row[name]) for name in ("difference", "ci_low", "ci_high"))
-            p = folder.number(row["p_value"])
+            p = p_text(folder, row["p_value"])
             text = f"Primary comparison, declared beforehand: {row['model_a']} minus {row['model_b']}, "
             text += f"{row['metric']} {interval(value, low, high)}"
-            return [Note(text + (f", p = {p:.3f}." if p is not None else "."))]
+            return [Note(text + (f", p {p if p.startswith('<') else f'= {p}'}." if p else "."))]
     return [Note("No comparison was declared as primary beforehand: every comparison is exploratory.")]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from aggregate.predictions import Predictions
 from aggregate.report import performance_figures as figures
-from aggregate.report.elements import Element, Section, Table, absent, cell, interval, reasons
+from aggregate.report.elements import Element, Section, Table, absent, cell, interval, p_text, reasons
 from aggregate.report.folder import ResultsFolder, distinct, is_true
 
 _MOST_COMPARISONS = 12
@@ -282,10 +282,9 @@ def _comparisons(folder: ResultsFolder, rows: Sequence[dict[str, str]]) -> Table
     cells = []
     for row in ordered[:_MOST_COMPARISONS]:
         value, low, high = (folder.number(row[name]) for name in ("difference", "ci_low", "ci_high"))
-        p, adjusted = folder.number(row["p_value"]), folder.number(row["p_adjusted"])
         cells.append(
             [f"{row['model_a']} − {row['model_b']}", row["test"], interval(value, low, high, 3),
-             "" if p is None else f"{p:.3f}", "" if adjusted is None else f"{adjusted:.3f}",
+             p_text(folder, row["p_value"]), p_text(folder, row["p_adjusted"]),
              row["n_comparisons"]]
         )  # fmt: skip
     more = f" {len(cells)} of {len(rows)} rows; all stand in the table." if len(rows) > len(cells) else ""

@@ -6,13 +6,13 @@ from typing import Any
 
 from safetensors.torch import save_file
 
+from extract.pretrain.descriptors import GROUPS
+from extract.pretrain.objective import GROUP_WEIGHTS
 from extract.pretrain.settings import PretrainConfig
-from extract.pretrain.train import CURVE, Run
+from extract.pretrain.train import CURVE, Run, views_per_image
 from extract.pretrain.views import FACTORS, MEAN, STD
 from pipeline.files import written_whole
 from pipeline.provenance import sha256_of_file, software_versions, utc_now
-
-_CURVE_ROWS = 120
 
 
 def write_encoder(config: PretrainConfig, run: Run) -> Path:
@@ -33,7 +33,6 @@ def write_encoder(config: PretrainConfig, run: Run) -> Path:
 
 def describe(config: PretrainConfig, run: Run) -> dict[str, Any]:
     """Return what a user must know of the encoder, as plain JSON values."""
-    every = max(1, len(run.curve) // _CURVE_ROWS)
     device = next(run.learner.parameters()).device.type
     return {
         "name": config.name,
@@ -50,23 +49,29 @@ def describe(config: PretrainConfig, run: Run) -> dict[str, Any]:
         ),
         "formulas": dict(config.pool.formulas),
         "objective": {
-            "name the formula": config.objective.formula,
+            "tell the descriptors of the view before noise": config.objective.descriptors,
             "tell the factors of the view": config.objective.factors,
+            "name the formula": config.objective.formula,
             "know the instance again (InfoNCE)": config.objective.instance,
         },
+        "descriptors": {name: {"numbers": n, "weight": GROUP_WEIGHTS[name]} for name, n in GROUPS.items()},
         "factors": list(FACTORS),
-        "trained_at_px": [config.views.size, config.views.final_size],
+        "trained_at_px": [config.views.first_size, config.views.size],
         "training": {
             "device": device,
-            "minutes": round(run.seconds / 60, 1),
+            "cpu_minutes": round(run.cpu_seconds / 60, 1),
             "steps": run.step,
-            "views": run.views,
+            "views": run.step * config.batch * views_per_image(config.objective),
             "precision": "bfloat16 autocast",
             "optimiser": f"AdamW, learning rate {config.learning_rate}, weight decay {config.weight_decay}",
+            "schedule": (
+                f"a rise over 3 % of the steps, then half a cosine to 0; inputs of {config.views.size} px in the "
+                f"last {100 * config.views.final_share:g} % of the steps, of {config.views.first_size} px before"
+            ),
             "seed": config.seed,
             "software": dict(software_versions()),
             "finished_utc": utc_now(),
         },
         "stored_as": "float16",
-        "curve": {"columns": list(CURVE), "rows": [[round(v, 4) for v in row] for row in run.curve[::every]]},
+        "curve": {"columns": list(CURVE), "rows": [[round(v, 4) for v in row] for row in run.curve]},
     }

@@ -16,8 +16,8 @@ class PoolSettings(Section):
     """Images at any one time."""
     size: int = Field(128, ge=16)
     """Side of an image in pixels."""
-    redraw: bool = True
-    """Whether a second process redraws the pool without end while training runs."""
+    redraw_every: int = Field(1, ge=0)
+    """Steps after which 16 images are drawn anew, in turn; 0 leaves the pool as it is."""
     formulas: Mapping[str, int] = {
         "fractal": 70, "noise": 50, "gratings": 45, "sparse": 40, "mosaic": 45,
         "leaves": 45, "blobs": 55, "strokes": 25, "networks": 25,
@@ -28,12 +28,12 @@ class PoolSettings(Section):
 class ViewSettings(Section):
     """[views]: how an image of the pool becomes an input of the network."""
 
-    size: int = Field(64, ge=16)
-    """Side of an input in pixels."""
-    final_size: int = Field(96, ge=16)
-    """Side of an input in the last part of the training."""
-    final_share: float = Field(0.15, ge=0, le=1)
-    """Share of the training at the final size."""
+    size: int = Field(112, ge=16)
+    """Side of an input in pixels, at the end; the card says it, and it is the default side of stage 1's images."""
+    first_size: int = Field(80, ge=16)
+    """Side of an input until then; smaller is quicker."""
+    final_share: float = Field(0.5, ge=0, le=1)
+    """Share of the steps at `size`."""
     mixed: float = Field(0.2, ge=0, le=1)
     """Share of images of which a part is replaced by another formula's."""
 
@@ -41,10 +41,12 @@ class ViewSettings(Section):
 class ObjectiveSettings(Section):
     """[objective]: weights of the terms of the loss."""
 
+    descriptors: float = Field(1.0, ge=0)
+    """Squared error of the descriptors of the view before noise: thumbnail, edges, texture, histogram."""
+    factors: float = Field(0.5, ge=0)
+    """Squared error of the factors of the view: zoom, rotation, brightness, contrast, noise, blur, enlargement."""
     formula: float = Field(1.0, ge=0)
     """Cross-entropy of the formula that drew the image."""
-    factors: float = Field(0.5, ge=0)
-    """Squared error of the factors of the view: zoom, rotation, brightness, contrast, noise, blur."""
     instance: float = Field(0.0, ge=0)
     """InfoNCE: two views of one image against the views of all other images of the batch; 0 saves the second view."""
     temperature: float = Field(0.2, gt=0)
@@ -60,10 +62,8 @@ class PretrainConfig(Section):
     """Folder of the written files and of the checkpoint."""
     architecture: str
     """A name of the table of encoders, trained from scratch."""
-    minutes: float = Field(gt=0)
-    """Time to train, over all resumed runs together; the learning rate follows it."""
-    steps: int | None = Field(None, ge=1)
-    """Stop after this many steps, if that is sooner."""
+    steps: int = Field(ge=1)
+    """Steps to train, over all resumed runs together; learning rate and size of the inputs follow them."""
     batch: int = Field(64, ge=2)
     """Images per step; each gives one view, or two where the objective has the instance term."""
     learning_rate: float = Field(1.5e-3, gt=0)
@@ -76,8 +76,8 @@ class PretrainConfig(Section):
     """Of formulas, images, views and initial weights."""
     threads: int | None = Field(None, ge=1)
     """Threads of the training on a CPU; None takes what torch takes."""
-    checkpoint_minutes: float = Field(3.0, gt=0)
-    """Time between checkpoints."""
+    checkpoint_steps: int = Field(200, ge=1)
+    """Steps between checkpoints."""
     pool: PoolSettings
     views: ViewSettings = ViewSettings()
     objective: ObjectiveSettings = ObjectiveSettings()

@@ -1,9 +1,9 @@
-"""Train an architecture from scratch to name the formula behind an image, tell its factors and know it again."""
+"""Train an architecture from scratch on images drawn by formula; the schedule counts steps, not time."""
 
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,124 +11,18 @@ import numpy as np
 import torch
 from rich.progress import Progress
 from torch import Tensor, nn
-from torch.nn import functional
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from extract.architectures import find_architecture
 from extract.pretrain.formulas import formulas
+from extract.pretrain.objective import TERMS, Learner, losses
 from extract.pretrain.pool import Pool, from_grey
-from extract.pretrain.settings import ObjectiveSettings, PretrainConfig
-from extract.pretrain.views import FACTORS, Views, draw_views
+from extract.pretrain.settings import ObjectiveSettings, PretrainConfig, ViewSettings
+from extract.pretrain.trunk import folded
+from extract.pretrain.views import draw_views
 from pipeline.files import written_whole
 
-CURVE = ("minutes", "step", "views", "size", "loss", "formula", "factors", "instance", "accuracy")
-
-
-class NormedConv(nn.Module):
-    """A convolution and the batch norm that training adds behind it; both become one convolution when written."""
-
-    def __init__(self, convolution: nn.Conv2d) -> None:
-        super().__init__()
-        self.convolution = convolution
-        self.norm = nn.BatchNorm2d(convolution.out_channels)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Convolve, then normalise."""
-        normalised: Tensor = self.norm(self.convolution(images))
-        return normalised
-
-    def folded(self) -> nn.Conv2d:
-        """Return the convolution that does the same as both."""
-        return fuse_conv_bn_eval(self.convolution, self.norm)
-
-
-def trunk(architecture: str) -> tuple[nn.Module, int]:
-    """Build an untrained network of the table of encoders, with batch norms where it has none; count its features."""
-    row = find_architecture(architecture)
-    network = row.build()
-    if not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
-        _replace(network, nn.Conv2d, NormedConv)
-    return network, row.dim
-
-
-def folded(network: nn.Module) -> nn.Module:
-    """Return a copy in inference mode without the batch norms that training added."""
-    network = copy.deepcopy(network).eval()
-    _replace(network, NormedConv, NormedConv.folded)
-    return network
-
-
-def _replace(network: nn.Module, kind: type[nn.Module], by: Callable[..., nn.Module]) -> None:
-    for name, child in network.named_children():
-        if isinstance(child, kind):
-            setattr(network, name, by(child))
-        else:
-            _replace(child, kind, by)
-
-
-class Learner(nn.Module):
-    """A trunk with one head per term of the objective."""
-
-    def __init__(self, architecture: str, n_formulas: int) -> None:
-        super().__init__()
-        self.trunk, width = trunk(architecture)
-        self.formula = nn.Linear(width, n_formulas)
-        self.factors = nn.Linear(width, len(FACTORS))
-        self.instance = nn.Sequential(nn.Linear(width, 256), nn.ReLU(), nn.Linear(256, 64))
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return formula logits, factors and unit vectors that identify the instance."""
-        features = self.trunk(images)
-        return (
-            self.formula(features),
-            self.factors(features),
-            functional.normalize(self.instance(features).float()),
-        )
-
-
-def losses(
-    outputs: tuple[Tensor, Tensor, Tensor],
-    formula: Tensor,
-    views: Sequence[Views],
-    objective: ObjectiveSettings,
-) -> Mapping[str, Tensor]:
-    """Return the weighted sum `loss`, its terms, and the accuracy of the formula.
-
-    Args:
-        outputs: of the learner on the views of all images, first views before second ones.
-        formula: int64 (n,), the formula of each image.
-        views: one or two times n views.
-        objective: the weights.
-    """
-    logits, told, units = outputs
-    own = formula.repeat(len(views))
-    partner = torch.cat([formula[v.partner] for v in views])
-    fraction = torch.cat([v.own_share for v in views])
-    factors = torch.cat([v.factors for v in views])
-    logits = logits.float()
-    by_formula = (
-        fraction * functional.cross_entropy(logits, own, reduction="none", label_smoothing=0.05)
-        + (1 - fraction) * functional.cross_entropy(logits, partner, reduction="none", label_smoothing=0.05)
-    ).mean()
-    by_factors = functional.mse_loss(told.float(), factors)
-    by_instance = _known_again(units, objective.temperature) if objective.instance else torch.zeros(())
-    total = objective.formula * by_formula + objective.factors * by_factors + objective.instance * by_instance
-    accuracy = (logits.argmax(1) == own).float().mean()
-    return {
-        "loss": total,
-        "formula": by_formula,
-        "factors": by_factors,
-        "instance": by_instance,
-        "accuracy": accuracy,
-    }
-
-
-def _known_again(units: Tensor, temperature: float) -> Tensor:
-    """InfoNCE of first views followed by second views, as unit vectors."""
-    n = len(units) // 2
-    likeness = units @ units.T / temperature
-    likeness = likeness.masked_fill(torch.eye(2 * n, dtype=torch.bool, device=units.device), -math.inf)
-    return functional.cross_entropy(likeness, torch.arange(2 * n, device=units.device).roll(n))
+CURVE = ("step", "cpu_minutes", "size", *TERMS)
+"""Columns of the curve; the terms are means since the row before."""
+_CURVE_ROWS = 120
 
 
 @dataclass
@@ -139,8 +33,7 @@ class Run:
     averaged: dict[str, Tensor]
     optimiser: torch.optim.Optimizer
     step: int = 0
-    views: int = 0
-    seconds: float = 0.0
+    cpu_seconds: float = 0.0
     curve: list[list[float]] = field(default_factory=list)
 
     def average(self, memory: float) -> None:
@@ -162,8 +55,8 @@ class Run:
         """Write the checkpoint, whole or not at all."""
         state = {
             "learner": self.learner.state_dict(), "averaged": self.averaged,
-            "optimiser": self.optimiser.state_dict(), "step": self.step, "views": self.views,
-            "seconds": self.seconds, "curve": self.curve,
+            "optimiser": self.optimiser.state_dict(), "step": self.step, "cpu_seconds": self.cpu_seconds,
+            "curve": self.curve,
         }  # fmt: skip
         with written_whole(path) as sibling:
             torch.save(state, sibling)
@@ -174,8 +67,7 @@ class Run:
         self.learner.load_state_dict(state["learner"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.averaged = state["averaged"]
-        self.step, self.views, self.seconds = state["step"], state["views"], state["seconds"]
-        self.curve = state["curve"]
+        self.step, self.cpu_seconds, self.curve = state["step"], state["cpu_seconds"], state["curve"]
 
 
 def start(config: PretrainConfig, n_formulas: int, device: torch.device) -> Run:
@@ -213,14 +105,13 @@ def rate(config: PretrainConfig, done: float) -> float:
     return config.learning_rate * rise * (0.5 + 0.5 * math.cos(math.pi * min(1.0, done)))
 
 
-def share_done(config: PretrainConfig, run: Run) -> float:
-    """Return the share of the run that is over, by time or by steps, whichever is further."""
-    by_steps = 0.0 if config.steps is None else run.step / config.steps
-    return max(run.seconds / (60 * config.minutes), by_steps)
+def side(views: ViewSettings, done: float) -> int:
+    """Return the side of the inputs in pixels when the share `done` of the run is over."""
+    return views.size if done >= 1 - views.final_share else views.first_size
 
 
 def train(config: PretrainConfig, progress: Progress) -> Run:
-    """Train until the time or the steps are over; a second call goes on where the first was cut off."""
+    """Train until the steps are over; cut off and called again, it comes to the same end as if it had not been."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if config.threads is not None:
         torch.set_num_threads(config.threads)
@@ -228,74 +119,65 @@ def train(config: PretrainConfig, progress: Progress) -> Run:
     pool = Pool(
         config.pool.folder, members, images=config.pool.images, size=config.pool.size, seed=config.seed
     )
-    drawing = progress.add_task(
-        "drawing the pool", total=pool.blocks, completed=int((pool.rounds[:] > 0).sum())
-    )
-    for _ in pool.fill(device):
-        progress.advance(drawing)
     run = start(config, len(members), device)
-    if not config.pool.redraw:
-        _go_on(config, run, pool, progress)
-        return run
-    with pool.redrawn_meanwhile(device):
-        _go_on(config, run, pool, progress)
+    drawing = progress.add_task("drawing the pool", total=pool.blocks)
+    for _ in pool.bring_to(_redraws(config, run.step), device):
+        progress.advance(drawing)
+    bar = progress.add_task("training", total=config.steps, completed=run.step)
+    for row in _steps(config, run, pool, device):
+        told = f"training: loss {row[CURVE.index('loss')]:.3f}"
+        progress.update(bar, completed=run.step, description=told)
     return run
 
 
-def _go_on(config: PretrainConfig, run: Run, pool: Pool, progress: Progress) -> None:
-    bar = progress.add_task("training", total=1.0)
-    last_saved = last_noted = run.seconds
-    for done, row in _steps(config, run, pool):
-        progress.update(
-            bar, completed=done, description=f"training: loss {row[4]:.3f}, accuracy {row[8]:.3f}"
-        )
-        if run.seconds - last_noted > 10 or done >= 1:
-            run.curve.append(row)
-            last_noted = run.seconds
-        if run.seconds - last_saved > 60 * config.checkpoint_minutes or done >= 1:
-            run.save(checkpoint_path(config))
-            last_saved = run.seconds
+def _redraws(config: PretrainConfig, step: int) -> int:
+    return step // config.pool.redraw_every if config.pool.redraw_every else 0
 
 
-def _steps(config: PretrainConfig, run: Run, pool: Pool) -> Iterator[tuple[float, list[float]]]:
-    """Take one step after the other; yield the share done and a row of the curve."""
-    device = next(run.learner.parameters()).device
-    labels = torch.from_numpy(pool.labels).to(device)
-    picks = np.random.default_rng([config.seed, run.step])
-    chance = torch.Generator(device).manual_seed(config.seed + run.step)
+def _steps(config: PretrainConfig, run: Run, pool: Pool, device: torch.device) -> Iterator[list[float]]:
+    """Take one step after the other; yield the rows of the curve as they are completed."""
+    every = max(1, config.steps // _CURVE_ROWS)
     run.learner.train()
-    done = share_done(config, run)
-    while done < 1:
-        began = time.monotonic()
-        chosen = np.sort(picks.choice(len(pool.images), config.batch, replace=False))
-        fields = from_grey(torch.from_numpy(pool.images[chosen]).to(device))
-        final = done > 1 - config.views.final_share
-        size = config.views.final_size if final else config.views.size
-        for group in run.optimiser.param_groups:
-            group["lr"] = rate(config, done)
-        values = _step(config, run, (fields, labels[torch.from_numpy(chosen).to(device)]), size, chance)
+    recent: list[Tensor] = []
+    while run.step < config.steps:
+        # Time of the processor, so that a process that was stopped for a while does not count the pause.
+        began = time.process_time()
+        recent.append(_step(config, run, pool, device))
         run.step += 1
-        run.views += views_per_image(config.objective) * config.batch
         run.average(config.average)
-        run.seconds += time.monotonic() - began
-        done = share_done(config, run)
-        yield done, [run.seconds / 60, run.step, run.views, size, *values]
+        for _ in pool.bring_to(_redraws(config, run.step), device):
+            pass
+        run.cpu_seconds += time.process_time() - began
+        if run.step % every == 0 or run.step == config.steps:
+            means = torch.stack(recent).mean(0).tolist()
+            size = side(config.views, (run.step - 1) / config.steps)
+            run.curve.append([run.step, run.cpu_seconds / 60, size, *means])
+            recent.clear()
+            yield run.curve[-1]
+        if run.step % config.checkpoint_steps == 0 or run.step == config.steps:
+            run.save(checkpoint_path(config))
 
 
-def _step(
-    config: PretrainConfig, run: Run, images: tuple[Tensor, Tensor], size: int, chance: torch.Generator
-) -> list[float]:
-    fields, own = images
+def _step(config: PretrainConfig, run: Run, pool: Pool, device: torch.device) -> Tensor:
+    """Take one step, whose chance depends on its number alone; return the terms."""
+    done = run.step / config.steps
+    seed = np.random.SeedSequence([config.seed, run.step])
+    chosen = np.sort(np.random.default_rng(seed).choice(len(pool.images), config.batch, replace=False))
+    chance = torch.Generator(device).manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))
+    fields = from_grey(torch.from_numpy(pool.images[chosen]).to(device))
+    own = torch.from_numpy(pool.labels[chosen]).to(device)
     views = [
-        draw_views(fields, size, chance, mixed=config.views.mixed)
+        draw_views(fields, side(config.views, done), chance, mixed=config.views.mixed)
         for _ in range(views_per_image(config.objective))
     ]
     inputs = torch.cat([v.images for v in views]).contiguous(memory_format=torch.channels_last)
     with torch.autocast(inputs.device.type, dtype=torch.bfloat16):
-        outputs = run.learner(inputs)
-    terms = losses(outputs, own, views, config.objective)
+        told = run.learner(inputs)
+    terms = losses(told, own, views, config.objective)
+    for group in run.optimiser.param_groups:
+        group["lr"] = rate(config, done)
     run.optimiser.zero_grad(set_to_none=True)
     terms["loss"].backward()
     nn.utils.clip_grad_norm_(run.learner.parameters(), 5.0)
     run.optimiser.step()
-    return [terms[name].item() for name in CURVE[4:]]
+    return torch.stack([terms[name].detach() for name in TERMS])

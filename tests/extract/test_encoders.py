@@ -9,6 +9,7 @@ from extract.encoders import load_encoder
 from extract.vision import torchvision_models
 from extract.weights_description import WeightsDescription, card_text, radimagenet
 from pipeline.errors import ConfigError, WeightsError, WeightsNotFoundError
+from pipeline.provenance import sha256_of_file
 
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
@@ -117,6 +118,28 @@ def test_a_card_beside_the_file_decides_over_its_keys(resnet_file):
         card_text(WeightsDescription("resnet18", value_range=(-1.0, 1.0)), trained_on="phantoms")
     )
     assert load_encoder("resnet18", str(path)).description.value_range == (-1.0, 1.0)
+
+
+def test_a_file_that_its_card_does_not_describe_is_refused_with_both_hashes(resnet_file):
+    path = resnet_file()
+    found = sha256_of_file(path)
+    path.with_suffix(".json").write_text(card_text(WeightsDescription("resnet18"), sha256=found))
+    assert load_encoder("resnet18", str(path)).weights_sha256 == found
+    path.with_suffix(".json").write_text(card_text(WeightsDescription("resnet18"), sha256="0" * 64))
+    with pytest.raises(
+        WeightsError, match=f"{path.name}: damaged, .*expected SHA-256 0{{64}}, found {found}"
+    ):
+        load_encoder("resnet18", str(path))
+
+
+@pytest.mark.parametrize(
+    "card", ["[]", "{", '{"architecture": "resnet18", "sha256": 1}', '{"licence": "MIT"}']
+)
+def test_a_card_that_is_none_is_refused_by_its_name(resnet_file, card):
+    path = resnet_file()
+    path.with_suffix(".json").write_text(card)
+    with pytest.raises(WeightsError, match=path.with_suffix(".json").name):
+        load_encoder("resnet18", str(path))
 
 
 def test_the_normalisation_is_that_of_the_description(small):

@@ -3,7 +3,7 @@
 import pytest
 
 from aggregate.report.drawing import COLOURS, HATCHES, panels, to_svg
-from aggregate.report.elements import NOTHING, cell, interval, reasons, signed
+from aggregate.report.elements import NOTHING, cell, interval, p_text, reasons, signed
 from aggregate.report.folder import ResultsFolder
 from aggregate.report.overview_sections import described
 
@@ -29,6 +29,15 @@ def test_a_cell_reads_its_row_in_the_locale_of_the_folder(tmp_path):
     assert cell(folder, row) == "0.80 [0.70,\N{NO-BREAK SPACE}0.90]"
     assert cell(folder, row, ("loss", "loss", "loss")) == "not estimable"
     assert cell(folder, None) == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("found", "text"),
+    [("0.0312", "0.031"), ("0.0002", "<0.001"), ("<0.0001", "<0.0001"), ("not estimable", "")],
+)
+def test_the_smallest_p_value_is_shown_and_never_as_zero(tmp_path, found, text):
+    (tmp_path / "run.json").write_text("{}")
+    assert p_text(ResultsFolder(tmp_path), found) == text
 
 
 def test_a_caption_says_each_reason_for_a_missing_number_once():

@@ -24,6 +24,13 @@ def test_one_encoder_is_shipped():
     assert len(CARDS) == 1
 
 
+def test_images_have_the_size_that_the_embedded_encoder_was_trained_on_unless_told_otherwise():
+    assert ExtractSection().input.size_px == 112
+    assert ExtractSection(input={"scales_mm": {"wide": 200.0}}).input.size_px == 112
+    assert ExtractSection(input={"size_px": 224}).input.size_px == 224
+    assert ExtractSection(weights="IMAGENET1K_V1").input.size_px == 224
+
+
 @pytest.mark.parametrize("path", CARDS, ids=lambda path: path.stem)
 def test_the_card_fits_the_file(path):
     card = json.loads(path.read_text())

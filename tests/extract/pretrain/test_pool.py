@@ -13,29 +13,37 @@ def pool(folder, seed=1):
     )
 
 
-def test_a_filled_pool_is_not_drawn_again(tmp_path):
-    assert list(pool(tmp_path).fill(CPU)) == [0, 1, 2, 3]
-    assert list(pool(tmp_path).fill(CPU)) == []
+def test_a_pool_draws_only_what_differs(tmp_path):
+    assert list(pool(tmp_path).bring_to(0, CPU)) == [0, 1, 2, 3]
+    assert list(pool(tmp_path).bring_to(0, CPU)) == []
+    assert list(pool(tmp_path).bring_to(2, CPU)) == [0, 1]
+    assert list(pool(tmp_path).bring_to(5, CPU)) == [0, 2, 3]
 
 
 def test_labels_go_round_the_formulas(tmp_path):
     assert pool(tmp_path).labels.tolist() == [0] * BLOCK + [1] * BLOCK + [2] * BLOCK + [0] * BLOCK
 
 
-def test_equal_seeds_give_equal_pools_and_a_redrawn_block_differs(tmp_path):
+def test_equal_seeds_and_redraws_give_equal_pools_whatever_came_before(tmp_path):
     first, second = pool(tmp_path / "a"), pool(tmp_path / "b")
-    for one in (first, second):
-        list(one.fill(CPU))
+    for redraws in (0, 7, 3):
+        list(first.bring_to(redraws, CPU))
+    list(second.bring_to(3, CPU))
     assert np.array_equal(first.images, second.images)
-    before = first.images[:BLOCK].copy()
-    first.redraw(0, CPU)
-    assert not np.array_equal(first.images[:BLOCK], before)
-    assert np.array_equal(first.images[BLOCK:], second.images[BLOCK:])
+
+
+def test_a_redrawn_block_differs_and_no_other_does(tmp_path):
+    drawn = pool(tmp_path)
+    list(drawn.bring_to(0, CPU))
+    before = drawn.images[:].copy()
+    list(drawn.bring_to(1, CPU))
+    assert not np.array_equal(drawn.images[:BLOCK], before[:BLOCK])
+    assert np.array_equal(drawn.images[BLOCK:], before[BLOCK:])
 
 
 def test_pools_of_other_formulas_do_not_share_files(tmp_path):
-    list(pool(tmp_path, seed=1).fill(CPU))
-    assert len(list(pool(tmp_path, seed=2).fill(CPU))) == 4
+    list(pool(tmp_path, seed=1).bring_to(0, CPU))
+    assert len(list(pool(tmp_path, seed=2).bring_to(0, CPU))) == 4
 
 
 def test_grey_levels_keep_the_values():

@@ -1,5 +1,4 @@
 import json
-import math
 
 import pytest
 import torch
@@ -7,9 +6,9 @@ from rich.progress import Progress
 
 from extract.encoders import load_encoder
 from extract.pretrain.card import write_encoder
-from extract.pretrain.settings import ObjectiveSettings, PretrainConfig
-from extract.pretrain.train import checkpoint_path, folded, losses, rate, train, trunk
-from extract.pretrain.views import draw_views
+from extract.pretrain.settings import PretrainConfig, ViewSettings
+from extract.pretrain.train import Run, checkpoint_path, rate, side, train
+from extract.pretrain.trunk import folded, trunk
 from pipeline.errors import ConfigError
 from pipeline.provenance import sha256_of_file
 
@@ -17,9 +16,9 @@ from pipeline.provenance import sha256_of_file
 @pytest.fixture
 def config(tmp_path):
     return PretrainConfig(
-        name="toy", output=tmp_path, architecture="squeezenet1_1", minutes=5, steps=3, batch=8, threads=1,
-        pool={"folder": tmp_path / "pool", "images": 48, "size": 32, "formulas": {"noise": 3}, "redraw": False},
-        views={"size": 32, "final_size": 32},
+        name="toy", output=tmp_path, architecture="squeezenet1_1", steps=3, batch=8, threads=1, checkpoint_steps=2,
+        pool={"folder": tmp_path / "pool", "images": 48, "size": 32, "formulas": {"noise": 3}},
+        views={"size": 32, "first_size": 32},
     )  # fmt: skip
 
 
@@ -28,14 +27,36 @@ def trained(config):
         return train(config, progress)
 
 
-def test_training_goes_on_where_it_was_cut_off(config):
-    first = trained(config.model_copy(update={"steps": 2}))
-    assert (first.step, first.views) == (2, 16)
-    assert checkpoint_path(config).exists()
-    second = trained(config)
-    assert (second.step, second.views) == (3, 24)
-    assert second.seconds > first.seconds
-    assert len(second.curve) == len(first.curve) + 1
+def test_a_training_that_was_cut_off_comes_to_the_same_end(config, tmp_path, monkeypatch):
+    """Cut off in the third step, after a checkpoint at the second and with a pool that is a step ahead."""
+    whole = trained(config)
+    elsewhere = config.model_copy(
+        update={"output": tmp_path / "b", "pool": config.pool.model_copy(update={"folder": tmp_path / "b"})}
+    )
+    averages = []
+
+    def cut_off(run, memory):
+        averages.append(memory)
+        if len(averages) == 3:
+            raise KeyboardInterrupt
+        Run.average(run, memory)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("extract.pretrain.train.Run", type("CutOff", (Run,), {"average": cut_off}))
+        with pytest.raises(KeyboardInterrupt):
+            trained(elsewhere)
+    assert checkpoint_path(elsewhere).exists()
+    resumed = trained(elsewhere)
+    assert resumed.step == whole.step == 3
+    for name, value in whole.averaged.items():
+        assert torch.equal(value, resumed.averaged[name]), name
+
+
+def test_a_finished_training_takes_no_further_step(config):
+    first, second = trained(config), trained(config)
+    assert second.step == 3
+    assert second.cpu_seconds == first.cpu_seconds
+    assert second.curve == first.curve
 
 
 def test_the_written_encoder_loads_strictly_and_embeds_as_it_was_trained(config):
@@ -55,7 +76,8 @@ def test_the_card_says_what_the_file_is(config):
     assert card["licence"] == "Apache-2.0"
     assert card["architecture"] == "squeezenet1_1"
     assert card["training"]["steps"] == 3
-    assert card["curve"]["columns"][:3] == ["minutes", "step", "views"]
+    assert card["training"]["views"] == 24
+    assert card["curve"]["columns"][:3] == ["step", "cpu_minutes", "size"]
     assert all(len(row) == len(card["curve"]["columns"]) for row in card["curve"]["rows"])
 
 
@@ -77,23 +99,14 @@ def test_an_unknown_architecture_is_named(config):
         trained(config.model_copy(update={"architecture": "squeezenet"}))
 
 
-def test_instances_that_are_known_again_cost_less():
-    chance = torch.Generator().manual_seed(0)
-    views = [draw_views(torch.randn(4, 16, 16, generator=chance), 16, chance) for _ in range(2)]
-    objective = ObjectiveSettings(formula=0, factors=0, instance=1)
-    units = torch.eye(4).repeat(2, 1)
-    told = (torch.zeros(8, 5), torch.zeros(8, views[0].factors.shape[1]))
-    formula = torch.arange(4)
-    known = losses((*told, units), formula, views, objective)["loss"]
-    confused = losses((*told, units.roll(1, 0)[[0, 1, 2, 3, 5, 6, 7, 4]]), formula, views, objective)["loss"]
-    assert known < confused
-    # Worked by hand: one partner at likeness 1, six others at 0, temperature 0.2.
-    assert float(known) == pytest.approx(-math.log(math.exp(5) / (math.exp(5) + 6)), rel=1e-5)
-
-
 def test_the_learning_rate_rises_and_falls_to_nothing(config):
     rates = [rate(config, done) for done in (0.0, 0.03, 0.5, 1.0)]
     assert rates[0] < rates[1]
     assert rates[1] == pytest.approx(config.learning_rate, rel=0.01)
     assert rates[2] == pytest.approx(config.learning_rate / 2, rel=0.01)
     assert rates[3] == pytest.approx(0, abs=1e-9)
+
+
+def test_inputs_have_their_final_size_in_the_last_part():
+    views = ViewSettings(size=112, first_size=80, final_share=0.25)
+    assert [side(views, done) for done in (0, 0.7, 0.75, 1)] == [80, 80, 112, 112]

@@ -37,3 +37,28 @@ def test_an_image_stays_its_own_unless_it_is_mixed(mixed):
     share = views(mixed=mixed).own_share
     assert (share > 0.999).all() if mixed == 0 else (share < 0.999).float().mean() > 0.8
     assert ((share >= 0) & (share <= 1 + 1e-6)).all()
+
+
+def test_what_a_view_shows_before_the_noise_is_without_noise():
+    """Views of blank images: the clean ones are blank, the others are not."""
+    blank = draw_views(torch.zeros_like(FIELDS), 24, torch.Generator().manual_seed(0))
+    assert blank.clean.shape == (64, 24, 24)
+    assert blank.clean.std((1, 2)).max() < 1e-5
+    assert (blank.images.std((2, 3)).amax(1) > 1e-3).float().mean() > 0.9
+
+
+def test_clean_views_are_images_from_black_to_white():
+    clean = views().clean
+    assert clean.min() >= 0
+    assert clean.max() <= 1
+
+
+def test_more_than_half_of_the_views_are_enlarged():
+    enlargement = torch.cat([views(seed=s).factors[:, FACTORS.index("log enlargement")] for s in range(20)])
+    assert 0.45 < (enlargement > enlargement.min()).float().mean() < 0.75
+
+
+def test_partners_are_other_images_of_the_batch():
+    partner = views().partner
+    assert sorted(partner.tolist()) == list(range(64))
+    assert (partner != torch.arange(64)).all()

@@ -1,0 +1,81 @@
+"""Descriptors: what an image shows where, as numbers that follow from its pixels by formula.
+
+A network that learns only to tell textures apart forgets what an untrained one passes through: where things are, how
+bright they are, how strong their edges. These numbers are the part of its lesson that says so. They are taken from
+the view before noise, so that telling them means to see through the noise.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+CELLS = 8
+"""Rows and columns of the thumbnail."""
+EDGE_CELLS = 4
+"""Rows and columns of the map of edges."""
+EDGE_SIDES = (56, 16)
+"""Sides in pixels to which an image is reduced before its edges are measured: fine and coarse."""
+TEXTURE_SIDES = (112, 56, 28, 16)
+"""The same for the edges of the whole image."""
+HISTOGRAM_SIDE = 40
+"""Side in pixels to which an image is reduced before its grey levels are counted."""
+LEVELS = 16
+"""Grey levels of the histogram."""
+GROUPS: Mapping[str, int] = {
+    "thumbnail": CELLS**2,
+    "edges": len(EDGE_SIDES) * 4 * EDGE_CELLS**2,
+    "texture": len(TEXTURE_SIDES) * 4,
+    "histogram": LEVELS,
+}
+"""The groups of descriptors and how many numbers each has."""
+
+
+def describe(images: Tensor) -> Mapping[str, Tensor]:
+    """Describe square images in [0, 1].
+
+    Args:
+        images: float (n, size, size).
+
+    Returns:
+        Float (n, GROUPS[name]) for each group: `thumbnail`, mean brightness per cell, row after row; `edges`, root of
+        the strength of edges per side, orientation (0, 45, 90, 135 degrees) and cell; `texture`, logarithm of the
+        strength of edges per side and orientation; `histogram`, share of the area near each grey level.
+    """
+    images = images[:, None].float()
+    strengths = {side: _edges(images, side) for side in TEXTURE_SIDES}
+    edges = [functional.adaptive_avg_pool2d(strengths[side], EDGE_CELLS) for side in EDGE_SIDES]
+    texture = [strength.mean((2, 3)) for strength in strengths.values()]
+    return {
+        "thumbnail": functional.adaptive_avg_pool2d(images, CELLS).flatten(1),
+        "edges": torch.cat([strength.flatten(1) for strength in edges], 1).sqrt(),
+        "texture": torch.cat(texture, 1).add(3e-3).log(),
+        "histogram": _histogram(images),
+    }
+
+
+def standardised_over_batch(descriptors: Tensor) -> Tensor:
+    """Bring each descriptor (n, k) to mean 0 and deviation 1 over the batch; one that never differs becomes 0."""
+    centred = descriptors - descriptors.mean(0)
+    return centred / centred.square().mean(0).sqrt().clamp_min(1e-4)
+
+
+def _edges(images: Tensor, side: int) -> Tensor:
+    """Return the strength of edges (n, 4, side - 2, side - 2) by orientation, whatever their sign.
+
+    A gradient of length r and angle t counts r max(0, cos(2 (t - a))) at the orientation a = 0, 45, 90, 135 degrees.
+    """
+    images = functional.adaptive_avg_pool2d(images, side)
+    along_x = (images[..., 1:-1, 2:] - images[..., 1:-1, :-2]) / 2
+    along_y = (images[..., 2:, 1:-1] - images[..., :-2, 1:-1]) / 2
+    length = torch.hypot(along_x, along_y).clamp_min(1e-6)
+    upright, slanted = (along_x.square() - along_y.square()) / length, 2 * along_x * along_y / length
+    return torch.cat([upright, slanted, -upright, -slanted], 1).clamp_min(0)
+
+
+def _histogram(images: Tensor) -> Tensor:
+    """Return the mean of triangles around LEVELS grey levels from 0 to 1; they add up to 1."""
+    values = functional.adaptive_avg_pool2d(images, HISTOGRAM_SIDE).flatten(1)[..., None]
+    levels = torch.linspace(0, 1, LEVELS, device=images.device)
+    return (1 - (values - levels).abs() * (LEVELS - 1)).clamp_min(0).mean(1)
