@@ -50,6 +50,7 @@ def explain_run(run: Run, style: TableStyle, *, retrain: bool) -> list[str]:
     aids = Aids(
         read_slices=None if lacking else store.read_phases,
         retrain=_retraining(run) if retrain else None,
+        jobs=run.config.aggregate.jobs,
     )
     sink = Sink(run.config.output, style)
     explain(sink, inputs, run.predictions, resampling, aids=aids, seed=run.config.aggregate.seed)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from joblib import Parallel, delayed
 
 from aggregate.chosen_bags import ChosenBags
 from aggregate.explain.associations import (
@@ -53,7 +54,7 @@ from aggregate.explain.prototypes import (
     typical_rows,
 )
 from aggregate.explain.resampling import Resampling
-from aggregate.explain.signs import SIGNS, MeasuredPhase, PhaseRoles, measure_patient, signs_of
+from aggregate.explain.signs import SIGNS, MeasuredPhase, PhaseRoles, Signs, measure_patient, signs_of
 from aggregate.explain.votes import VOTE_COLUMNS, vote_rows
 from aggregate.folds import Fold
 from aggregate.predictions import Predictions
@@ -93,6 +94,8 @@ class Aids:
     """Trains a model anew on fewer phases, for their value by retraining."""
     roles: PhaseRoles | None = None
     """Which phase is the arterial, the portal venous and the delayed one; None means AP, PVP, DP."""
+    jobs: int = 1
+    """Processes that measure patients side by side, as joblib counts them."""
 
 
 def explain(
@@ -120,7 +123,10 @@ def explain(
         write_model_explanations(sink, inputs, resampling, retrain=aids.retrain)
         write_choices(sink, inputs, predictions, aids.read_slices)
     if aids.read_slices is not None:
-        write_concepts(sink, inputs.cohort, predictions, resampling, aids.read_slices, roles=aids.roles)
+        measured = measure_patients(
+            inputs.cohort.patient_ids, aids.read_slices, roles=aids.roles, jobs=aids.jobs
+        )
+        write_concepts(sink, inputs.cohort, predictions, resampling, measured)
 
 
 def write_model_explanations(
@@ -239,23 +245,32 @@ def write_clusters(sink: Sink, cohort: LabelledBags, *, seed: int) -> None:
     sink.write("cluster_shares.csv", CLUSTER_PATIENT_COLUMNS, shares)
 
 
+def measure_patients(
+    patient_ids: Sequence[str], read_slices: ReadSlices, *, roles: PhaseRoles | None = None, jobs: int = 1
+) -> list[tuple[Signs, list[Row]]]:
+    """Return the signs of each patient and the rows of its slices, in order."""
+
+    def measured(patient_id: str) -> tuple[Signs, list[Row]]:
+        phases = measure_patient(read_slices(patient_id))
+        rows = [row for phase in phases.values() for row in _slice_rows(patient_id, phase)]
+        return signs_of(phases, roles), rows
+
+    return list(Parallel(n_jobs=jobs)(delayed(measured)(patient_id) for patient_id in patient_ids))
+
+
 def write_concepts(
     sink: Sink,
     cohort: LabelledBags,
     predictions: Predictions,
     resampling: Resampling,
-    read_slices: ReadSlices,
-    *,
-    roles: PhaseRoles | None = None,
+    measured: Sequence[tuple[Signs, Sequence[Row]]],
 ) -> None:
-    """Measure every patient and relate the measurements to the scores of every model and to the features."""
-    per_slice: list[Row] = []
-    per_patient: list[Row] = []
-    for patient, patient_id in enumerate(cohort.patient_ids):
-        measured = measure_patient(read_slices(patient_id))
-        per_slice += [row for phase in measured.values() for row in _slice_rows(patient_id, phase)]
-        signs = asdict(signs_of(measured, roles))
-        per_patient.append({"patient_id": patient_id, "label": cohort.label(patient), **signs})
+    """Relate what was measured of every patient to the scores of every model and to the features."""
+    per_slice = [row for _, rows in measured for row in rows]
+    per_patient: list[Row] = [
+        {"patient_id": patient_id, "label": cohort.label(patient), **asdict(signs)}
+        for patient, (patient_id, (signs, _)) in enumerate(zip(cohort.patient_ids, measured, strict=True))
+    ]
     sink.write("concept_slices.csv", CONCEPT_SLICE_COLUMNS, per_slice)
     sink.write("concepts.csv", CONCEPT_COLUMNS, per_patient)
     values = np.array([[row[name] for name in SIGNS] for row in per_patient], dtype=np.float64)

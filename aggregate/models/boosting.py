@@ -48,6 +48,8 @@ class XGBoost(BagEstimator):
     """Share of the patients that a tree is grown on."""
     class_weight: ClassWeight = "balanced"
     """Weigh classes inversely to their number of training patients, or not."""
+    bins: Count = 32
+    """Into which the values of a feature are sorted; more than 32 tell a hundred patients apart no better."""
     threads: Count = 1
     """Of one fit; folds run in parallel beside it."""
 
@@ -107,6 +109,7 @@ class XGBoost(BagEstimator):
             "colsample_bytree": self.features_per_tree,
             "subsample": self.patients_per_tree,
             "tree_method": "hist",
+            "max_bin": self.bins,
             "seed": seed_of(self.random_state) % 2**31,
             "nthread": self.threads,
         }
