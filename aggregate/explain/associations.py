@@ -11,11 +11,11 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from statsmodels.stats.multitest import multipletests
 from threadpoolctl import threadpool_limits
 
 from aggregate.explain.resampling import Resampling
 from aggregate.folds import Fold
+from aggregate.statistics.comparisons import holm
 from aggregate.tables.cells import p_value_cell
 from pipeline.bags import Bag
 
@@ -71,9 +71,9 @@ def score_rows(
         ]
         tested = [row for row in rows if row["p_value"] is not None]
         if tested:
-            adjusted = multipletests([row["p_value"] for row in tested], method="holm")[1]
+            adjusted = holm([row["p_value"] for row in tested])
             for row, p in zip(tested, adjusted, strict=True):
-                row |= {"p_value": p_value_cell(row["p_value"]), "p_holm": p_value_cell(float(p))}
+                row |= {"p_value": p_value_cell(row["p_value"]), "p_holm": p_value_cell(p)}
         yield from rows
 
 

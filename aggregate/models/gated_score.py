@@ -28,7 +28,7 @@ class GatedScore(torch.autograd.Function):
         return (product @ weight).squeeze(2)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ANN401
         """Return the gradients of the gate and of the weight."""
         activated, product, weight = ctx.saved_tensors

@@ -40,7 +40,7 @@ def embed(parameters: Parameters, batch: Batch) -> Tensor:
 def gated_scores(parameters: Parameters, name: str, embedded: Tensor) -> Tensor:
     """Return (tanh(h V + c) * sigmoid(h U + e)) w of each row (fits, rows)."""
     gate = apply_affine(parameters, f"{name}.gate", embedded)
-    scores: Tensor = GatedScore.apply(gate, parameters[f"{name}.score"])
+    scores: Tensor = GatedScore.apply(gate, parameters[f"{name}.score"])  # type: ignore[no-untyped-call]
     return scores
 
 

@@ -58,10 +58,10 @@ class MILEstimator(BagEstimator):
             [np.asarray(labels), np.asarray(tune_labels, dtype=np.asarray(labels).dtype)]
         )
         roles = np.split(np.arange(len(everyone)), [len(labels)])
-        ((_, *fitted),) = self._fit_roles(
+        ((_, classes, fitted),) = self._fit_roles(
             packed, everyone, [(roles[0], roles[1])], [seed_of(self.random_state)]
         )
-        self._take(*fitted)
+        self._take(classes, fitted)
         return self
 
     def fit_folds(
@@ -69,9 +69,9 @@ class MILEstimator(BagEstimator):
     ) -> Iterator[tuple[int, Self]]:
         """Yield the number of each fold with a fitted clone, trained many at a time."""
         roles = [(fold.train, fold.tune) for fold in folds]
-        for number, *fitted in self._fit_roles(self.pack(bags), np.asarray(labels), roles, seeds):
+        for number, classes, fitted in self._fit_roles(self.pack(bags), np.asarray(labels), roles, seeds):
             model = clone(self).set_params(random_state=seeds[number])
-            model._take(*fitted)
+            model._take(classes, fitted)
             yield number, model
 
     def predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
