@@ -38,6 +38,7 @@ class Encoder:
         precision: `float32`, `bfloat16` or `float16`.
         device: where the network lies.
         network: maps (n, 3, height, width) to features or to a feature map.
+        is_compiled: whether torch.compile rewrites it at the first pass.
     """
 
     architecture: Architecture
@@ -48,6 +49,7 @@ class Encoder:
     precision: str
     device: torch.device
     network: nn.Module
+    is_compiled: bool = False
 
     @property
     def name(self) -> str:
@@ -124,8 +126,18 @@ class Encoder:
         )
         with exact, torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32):
             features = self.network(inputs)
-        kept: Tensor = features[:real].float()
-        return kept if kept.ndim == 2 else kept.mean((2, 3))
+        return _pooled(features[:real])
+
+    @torch.inference_mode()
+    def embed_plainly(self, images: Tensor) -> Tensor:
+        """Embed images in float32 and without torch.compile, as the reference of `embed`; same arguments."""
+        return _pooled(self.network.forward(self.normalise(images)))
+
+
+def _pooled(features: Tensor) -> Tensor:
+    """Return float32 (n, dim): the features, or the mean over their map."""
+    found = features.float()
+    return found if found.ndim == 2 else found.mean((2, 3))
 
 
 def load_encoder(
@@ -162,7 +174,7 @@ def load_encoder(
     network = _up_to(network, layer).eval().requires_grad_(requires_grad=False)
     network = network.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if compile_network:
-        network.compile()
+        network.compile(dynamic=False)  # every pass has the same shape
     return Encoder(
         architecture=architecture,
         layer=layer,
@@ -172,6 +184,7 @@ def load_encoder(
         precision=chosen,
         device=place,
         network=network,
+        is_compiled=compile_network,
     )
 
 
@@ -204,8 +217,13 @@ def choose_precision(precision: str, device: torch.device) -> str:
     """
     if precision == "auto":
         return _native_precision(device)
-    if precision not in PRECISIONS or (precision == "float16" and device.type == "cpu"):
-        raise ConfigError(f"precision {precision!r} on {device.type}: expected auto, float32 or bfloat16")
+    if precision == "float16" and device.type == "cpu":
+        raise ConfigError(
+            "precision 'float16' on cpu: expected auto, float32 or bfloat16; CPUs emulate float16 several times more "
+            "slowly than they compute float32"
+        )
+    if precision not in PRECISIONS:
+        raise ConfigError(f"precision {precision!r}: expected auto or one of {', '.join(PRECISIONS)}")
     return precision
 
 

@@ -1,11 +1,15 @@
 """Laws of the frozen encoder."""
 
+import shutil
+from dataclasses import replace
+
 import pytest
 import torch
 
 from extract.architectures import ARCHITECTURES
 from extract.checkpoints import find_checkpoint, load_strictly, read_checkpoint
 from extract.encoders import load_encoder
+from extract.selftest import TOLERANCE, check_precision
 from extract.vision import torchvision_models
 from extract.weights_description import WeightsDescription, card_text, radimagenet
 from pipeline.errors import ConfigError, WeightsError, WeightsNotFoundError
@@ -177,6 +181,39 @@ def test_a_damaged_download_in_torchvisions_cache_is_refused_by_its_hash(tmp_pat
     cached.write_bytes(b"half a file")
     with pytest.raises(WeightsError, match="damaged: expected a SHA-256 that begins with b8a52dc0"):
         load_encoder("squeezenet1_1", "IMAGENET1K_V1")
+
+
+def test_float16_on_a_cpu_is_refused_with_the_reason():
+    with pytest.raises(ConfigError, match="CPUs emulate float16 several times more slowly"):
+        load_encoder("resnet18", "random:0", precision="float16", device="cpu")
+
+
+def test_float16_features_lie_within_the_tolerance_of_float32():
+    encoder = replace(
+        load_encoder("resnet18", "random:0", precision="float32", device="cpu"), precision="float16"
+    )
+    assert 0 < check_precision(encoder, 32) < TOLERANCE["float16"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_network_gives_the_features_of_the_plain_one(images):
+    plain, compiled = (
+        load_encoder("squeezenet1_1", "random:0", precision="float32", device="cpu", compile_network=c)
+        for c in (False, True)
+    )
+    assert check_precision(compiled, images.shape[-1]) < TOLERANCE["float32"]
+    torch.testing.assert_close(compiled.embed(images), plain.embed(images), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_without_a_compiler_the_self_test_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (None, "/no/such/compiler"))
+    encoder = load_encoder(
+        "squeezenet1_1", "random:0", precision="float32", device="cpu", compile_network=True
+    )
+    with pytest.raises(ConfigError, match=r"InvalidCxxCompiler.* install one, or set compile = false"):
+        check_precision(encoder, 32)
 
 
 @pytest.mark.parametrize("device", ["mps", "meta", "gpu"])
