@@ -11,6 +11,7 @@ from aggregate.crossval import OutOfFold
 from aggregate.folds import Fold
 from aggregate.study import Study
 from pipeline.bags import Bag
+from pipeline.errors import FoldError
 
 CrossValidate = Callable[[Study, Sequence[Fold]], OutOfFold]
 
@@ -43,10 +44,15 @@ def retrained_probabilities(
 
     A patient without any of the phases neither trains nor tunes, and gets the class frequencies of the training
     patients: there is nothing to look at.
+
+    Raises:
+        FoldError: a fold has no training patient of one of its classes with any of the phases; the message says which.
     """
     view = PhaseView(study.bags, phases)
     seen = np.array([bool(phases & set(header.phases_present)) for header in study.headers])
     narrowed = [_only(fold, seen) for fold in folds]
+    for fold, narrow in zip(folds, narrowed, strict=True):
+        _check_classes(study, fold, narrow)
     result = fit(replace(study, bags=view, view="+".join(sorted(phases))), narrowed)
     (fits,) = result.fits.values()
     repeats = sorted({fold.repeat for fold in folds})
@@ -58,6 +64,16 @@ def retrained_probabilities(
         table[repeats.index(fold.repeat), fold.test] = frequencies
         table[repeats.index(fold.repeat), narrow.test] = one.test
     return table[:, tested]
+
+
+def _check_classes(study: Study, fold: Fold, narrow: Fold) -> None:
+    """Refuse a fold whose training patients lose a class, which no model could then learn to tell."""
+    lost = np.setdiff1d(study.labels[fold.train], study.labels[narrow.train])
+    if len(lost):
+        raise FoldError(
+            f"repeat {fold.repeat}, fold {fold.fold}: no training patient of class {study.classes[lost[0]]} has any "
+            "of these phases"
+        )
 
 
 def _only(fold: Fold, seen: NDArray[np.bool_]) -> Fold:

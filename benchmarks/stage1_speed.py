@@ -1,6 +1,6 @@
 """Stage 1 against its floor and against peers, as ratios within one run.
 
-usage: python benchmarks/stage1_speed.py [--patients 3] [--peers] [--flat] [--cohort FOLDER]
+usage: python benchmarks/stage1_speed.py [--patients 3] [--peers] [--flat] [--cohort TABLE] [--output CSV]
 
 Count first. A 512 x 512 volume of 300 slices of 1 mm is 157 MB of int16, about 70 MB as .nii.gz. Per volume stage 1
 must inflate what lies before the last tumour slice (zlib makes 170 to 300 MB/s a core, ISA-L twice that), inflate the
@@ -9,20 +9,19 @@ mask, and touch n tumour slices: a 120 mm square at 0.7 mm is 172 x 172 x 2 B = 
 2 MB a slice, under 1 ms on one core, against 10 ms of forward and up to 20 ms of inflating per slice.
 
 The floor on a CPU is the sum of forward-only and decode-only, for they share the cores; on a GPU the slower of the
-two. Both are measured here on the very scans and the very network of the run. On a machine with other work wall
-seconds say little; the CPU seconds of the process are what a quiet machine with these cores would spend, so both are
-printed and the ratios are of CPU seconds. `setup` (hashing files, loading and self-testing the network) is part of a
+two. Both are measured here on the very scans and the very network of the run; decoding alone runs on one core, as
+it does beside the encoder. `of floor` is the run's slices per second against the floor's, by the clock and by CPU
+seconds: on a machine with other work wall seconds say little. `setup` (hashing files, loading and self-testing the network) is part of a
 run and not of the floor.
 """
 
 import argparse
 import multiprocessing
-import os
 import resource
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +38,7 @@ from extract.regions import plan_region, read_region
 from extract.run import run_extraction
 from extract.volumes import open_volume
 from pipeline.cohort import Scan, read_cohort
+from pipeline.tables import write_table
 
 CONFIG = """
 name = "speed"
@@ -62,15 +62,28 @@ class Cost:
     n_slices: int
     peak_gb: float
 
-    def row(self, name: str, floor: "Cost | None") -> str:
-        share = f"{floor.cpu_s / self.cpu_s:6.2f}" if floor else "      "
-        rate = self.n_slices / self.wall_s
-        cores = os.cpu_count() or 1
-        quiet = self.n_slices / self.cpu_s * cores
-        return (
-            f"{name:32} {self.n_slices:7} {self.wall_s:8.1f} {self.cpu_s:8.1f} {rate:10.1f} {quiet:12.1f} "
-            f"{share} {self.peak_gb:8.2f}"
-        )
+    def row(self, name: str, floor: "Cost | None") -> dict[str, object]:
+        """Return the row of the table, beside the floor where there is one."""
+        return {
+            "what": name,
+            "slices": self.n_slices,
+            "wall_s": round(self.wall_s, 1),
+            "cpu_s": round(self.cpu_s, 1),
+            "slices_per_s": round(self.n_slices / self.wall_s, 1),
+            "of_floor": round(floor.rate / self.rate, 2) if floor else "",
+            "of_floor_cpu": round(floor.cpu_rate / self.cpu_rate, 2) if floor else "",
+            "peak_gb": round(self.peak_gb, 2),
+        }
+
+    @property
+    def rate(self) -> float:
+        """Wall seconds per slice."""
+        return self.wall_s / self.n_slices
+
+    @property
+    def cpu_rate(self) -> float:
+        """CPU seconds per slice."""
+        return self.cpu_s / self.n_slices
 
 
 def _child(pipe, work: Callable[..., int], arguments: tuple) -> None:
@@ -138,8 +151,7 @@ def setup_only(path: Path) -> int:
 
 
 def stage_1(path: Path, overrides: list[str]) -> int:
-    with Path(os.devnull).open("w") as nothing:
-        return run_extraction(load_extract_config(path, overrides), Console(file=nothing)).n_slices
+    return run_extraction(load_extract_config(path, overrides), Console(quiet=True)).n_slices
 
 
 def peer(path: Path, kind: str) -> int:
@@ -222,10 +234,11 @@ def flatness(folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--patients", type=int, default=3, help="patients of the phantom preset `full`")
-    parser.add_argument("--cohort", type=Path, help="cohort table to use instead of a phantom")
+    parser.add_argument("--cohort", type=Path, help="cohort table (CSV) to use instead of a phantom")
     parser.add_argument(
         "--peers", action="store_true", help="also run the MONAI pipelines (extra `benchmark`)"
     )
+    parser.add_argument("--output", type=Path, help="write the table of the first part there, too")
     parser.add_argument("--flat", action="store_true", help="also compare 30 with 300 patients")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -238,42 +251,45 @@ def main() -> None:
             write_cohort(PhantomSection(preset="full", seed=1, patients=patients, jobs=2), table)
         path = folder / "speed.toml"
         path.write_text(CONFIG.format(table=table.resolve()))
-        compare(path, folder, peers=options.peers)
+        rows = compare(path, folder, peers=options.peers)
+        if options.output is not None:
+            write_table(options.output, tuple(rows[0]), rows)
         if options.flat:
             flatness(folder)
 
 
-def compare(path: Path, folder: Path, *, peers: bool) -> None:
-    print(
-        f"{'':32} {'slices':>7} {'wall s':>8} {'CPU s':>8} {'slices/s':>10} {'at full CPU':>12} {'floor/':>6} {'peak GB':>8}"
-    )
+def compare(path: Path, folder: Path, *, peers: bool) -> list[dict[str, object]]:
+    """Return the rows of the table, each printed as it is done."""
+    rows: list[dict[str, object]] = []
 
     def show(what: str, found: Cost, floor: Cost | None = None) -> Cost:
-        print(found.row(what, floor), flush=True)
+        rows.append(found.row(what, floor))
+        if len(rows) == 1:
+            print(_line(rows[0]))
+        print(_line(rows[-1].values()), flush=True)
         return found
 
     setup = cost(setup_only, path)
     decode = show("decode only", cost(decode_only, path))
     n = decode.n_slices
     forward = show("forward only", cost(forward_only, path, n))
-    floor = show(
-        "floor (CPU): their sum",
-        Cost(
-            decode.wall_s + forward.wall_s,
-            decode.cpu_s + forward.cpu_s,
-            n,
-            max(decode.peak_gb, forward.peak_gb),
-        ),
-    )
-    show("(building the network, in each)", setup)
+    seconds = decode.wall_s + forward.wall_s, decode.cpu_s + forward.cpu_s
+    floor = show("floor (CPU): their sum", Cost(*seconds, n, max(decode.peak_gb, forward.peak_gb)))
+    show("building the network, in each", setup)
     alone = show("stage 1, no store", cost(stage_1, path, [f"output={folder / 'a'}", "store=false"]), floor)
     show("stage 1, writing the store", cost(stage_1, path, [f"output={folder / 'b'}"]), floor)
     shutil.rmtree(folder / "b" / "bags")
     show("second encoder from the store", cost(stage_1, path, [f"output={folder / 'b'}"]), forward)
     for kind in ("whole", "crop") if peers else ():
         found = show(f"MONAI, {kind}", cost(peer, path, kind))
-        ratio = (found.cpu_s / found.n_slices) / (alone.cpu_s / alone.n_slices)
-        print(f"{'':32} stage 1 embeds {ratio:.1f} times as many slices per CPU second")
+        times, cpu_times = found.rate / alone.rate, found.cpu_rate / alone.cpu_rate
+        print(f"  stage 1 embeds {times:.1f} times as many slices a second ({cpu_times:.1f} by CPU seconds)")
+    return rows
+
+
+def _line(cells: Iterable[object]) -> str:
+    name, *numbers = cells
+    return f"{name!s:32}" + "".join(f"{number!s:>14}" for number in numbers)
 
 
 if __name__ == "__main__":

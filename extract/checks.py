@@ -11,7 +11,7 @@ from extract.config import ExtractSection
 from extract.duplicates import describe_shared, shared_pixels, slice_digests
 from extract.fingerprints import FileHashes, fingerprint
 from extract.masks import Lesions, areas_mm2
-from extract.phases import Enhancement, enhancement, implausible_order
+from extract.phases import implausible_order, measure_liver
 from extract.prepare import Fingerprint, check_hounsfield, check_spacing
 from extract.regions import RegionPlan, read_region
 from extract.slice_policy import choose_slices
@@ -37,7 +37,7 @@ class ScanReport:
         file: name of the image.
         problems: (status, reason), worst first by status.
         facts: the other columns, as far as they could be found.
-        enhancement: mean HU of the lesion-free liver, for the order of phases.
+        liver_hu: median HU of the lesion-free liver, for the order of phases.
         pixels: hashes of the slices in HU.
     """
 
@@ -46,7 +46,7 @@ class ScanReport:
     file: str
     problems: tuple[tuple[str, str], ...] = ()
     facts: Mapping[str, object] = field(default_factory=dict)
-    enhancement: Enhancement | None = None
+    liver_hu: float | None = None
     pixels: tuple[str, ...] = ()
 
     @property
@@ -95,7 +95,7 @@ def compare_scans(reports: Sequence[ScanReport], section: ExtractSection) -> lis
     """Add what only a look across scans shows: shared pixels, and phases in an implausible order."""
     shared = shared_pixels({(r.patient_id, r.phase): r.pixels for r in reports})
     orders = implausible_order(
-        {(r.patient_id, r.phase): r.enhancement for r in reports if r.enhancement is not None}
+        {(r.patient_id, r.phase): r.liver_hu for r in reports if r.liver_hu is not None}
     )
     return [
         _compared(report, shared.get((report.patient_id, report.phase)), orders, section)
@@ -196,7 +196,8 @@ def _with_region(
     report = report.but(*_region_problems(region, image), **_region_facts(region, image, section))
     if not report.facts["n_chosen"]:
         report = report.but((ERROR, "no slice has the minimum area of [extract.slices]"))
-    return replace(report, enhancement=enhancement(plan.scan, image, hu, region))
+    lesions = region if plan.shows_lesions else None
+    return replace(report, liver_hu=measure_liver(plan.scan, image, hu, np.arange(len(hu)), lesions))
 
 
 def _region_problems(region: Lesions, image: VolumeFile) -> list[tuple[str, str]]:
@@ -235,6 +236,6 @@ def _compared(
         status = WARNING if section.shared_images == "allow" else ERROR
         report = report.but((status, describe_shared(key, other)), duplicate_of=" ".join(other))
     order = orders.get(key)
-    if report.enhancement is not None:
+    if report.liver_hu is not None:
         report = report.but(phase_plausible=order is None)
     return report.but((WARNING, order)) if order else report

@@ -71,13 +71,45 @@ class _Box:
     resampled: bool = False
 
 
+def read_organ(path: Path, drawn: Scan, image: VolumeFile, index: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Read the mask of an organ on some slices of an image, no further into the file than they lie.
+
+    Args:
+        path: the mask, drawn on `drawn`.
+        drawn: the scan that it was drawn on.
+        image: the grid that it is wanted on.
+        index: intp (n,), ascending slices of the image.
+
+    Returns:
+        bool (n, rows, columns).
+
+    Raises:
+        VolumeError: the mask is missing or damaged, or on another grid and empty or outside of the image.
+    """
+    mask = _open_mask(path, drawn)
+    if mask.grid.is_same_as(image.grid):
+        inside: NDArray[np.bool_] = mask.read(int(index[0]), int(index[-1]) + 1)[index - index[0]] != 0
+        return inside
+    box = _resampled(_nonzero_box(mask), mask, image.grid)
+    inside = np.zeros((len(index), *image.grid.shape[1:]), dtype=np.bool_)
+    covered = (index >= box.start[0]) & (index < box.start[0] + len(box.voxels))
+    rows, columns = (slice(a, a + n) for a, n in zip(box.start[1:], box.voxels.shape[1:], strict=True))
+    inside[covered, rows, columns] = box.voxels[index[covered] - box.start[0]]
+    return inside
+
+
 def _read_mask(path: Path, drawn: Scan, grid: Grid) -> _Box:
+    mask = _open_mask(path, drawn)
+    box = _nonzero_box(mask)
+    return box if mask.grid.is_same_as(grid) else _resampled(box, mask, grid)
+
+
+def _open_mask(path: Path, drawn: Scan) -> VolumeFile:
     mask = open_volume(path)
     if drawn.overrides != HeaderOverrides() and mask.grid.is_same_as(open_volume(drawn.image).grid):
         # Drawn on the image as it is stored, so what mends the image's header holds for the mask.
         mask = open_volume(path, drawn.overrides)
-    box = _nonzero_box(mask)
-    return box if mask.grid.is_same_as(grid) else _resampled(box, mask, grid)
+    return mask
 
 
 def _nonzero_box(mask: VolumeFile) -> _Box:

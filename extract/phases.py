@@ -7,13 +7,12 @@ only as a warning.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from extract.masks import Lesions, read_lesions
+from extract.masks import Lesions, read_organ
 from extract.volumes import VolumeError, VolumeFile
 from pipeline.cohort import Scan
 
@@ -21,48 +20,53 @@ NON_CONTRAST, ARTERIAL, PORTAL, DELAYED = "NC", "AP", "PVP", "DP"
 MARGIN_HU = 8.0
 """Differences below this are noise, timing and table position."""
 _AT_LEAST_VOXELS = 200
+_IN_PLANE = ndimage.generate_binary_structure(2, 1)[None]
+"""The border of the mask is left out within each slice, so that a few slices do as well as all."""
 _LATER = ((NON_CONTRAST, ARTERIAL), (NON_CONTRAST, PORTAL), (NON_CONTRAST, DELAYED), (ARTERIAL, PORTAL))
 """(a, b): the liver is not brighter in a than in b."""
 
 
-@dataclass(frozen=True)
-class Enhancement:
-    """Mean HU of the liver outside of lesions."""
+def measure_liver(
+    scan: Scan, image: VolumeFile, hu: NDArray[np.int16], index: NDArray[np.intp], lesions: Lesions | None
+) -> float | None:
+    """Return the median HU of the liver outside of lesions; None where no mask is given, readable or large enough.
 
-    liver_hu: float
-
-
-def enhancement(scan: Scan, image: VolumeFile, hu: NDArray[np.int16], lesions: Lesions) -> Enhancement | None:
-    """Measure the lesion-free liver; None where no liver mask is given, readable or large enough."""
+    Args:
+        scan: names the liver mask.
+        image: the grid of the scan.
+        hu: int16 (n, rows, columns), whole slices.
+        index: intp (n,), which slices of the image they are, ascending.
+        lesions: to be left out; None where the region of the scan is no lesion.
+    """
     if scan.liver_mask is None:
         return None
     try:
-        liver = read_lesions((("liver", scan.liver_mask),), scan, image)
+        liver = read_organ(scan.liver_mask, scan, image, index)
     except VolumeError:
         return None  # a missing liver mask is no fault of the scan; the check says that the order is unknown
-    inside = np.zeros(image.grid.shape, dtype=np.bool_)
-    inside[_box(liver)] = ndimage.binary_erosion(liver.number > 0)
-    inside[_box(lesions)] &= lesions.number == 0
+    inside = ndimage.binary_erosion(liver, structure=_IN_PLANE)
+    if lesions is not None:
+        _leave_out(inside, index, lesions)
     values = hu[inside]
-    return Enhancement(float(np.median(values))) if len(values) >= _AT_LEAST_VOXELS else None
+    return float(np.median(values)) if len(values) >= _AT_LEAST_VOXELS else None
 
 
-def implausible_order(found: Mapping[tuple[str, str], Enhancement]) -> Mapping[tuple[str, str], str]:
+def implausible_order(liver_hu: Mapping[tuple[str, str], float]) -> Mapping[tuple[str, str], str]:
     """Find pairs of phases of one patient whose livers enhance in an order that no timing explains.
 
     Args:
-        found: (patient_id, phase) -> enhancement.
+        liver_hu: (patient_id, phase) -> median HU of the liver.
 
     Returns:
         (patient_id, phase) -> what is odd, for both phases of each such pair.
     """
     odd: dict[tuple[str, str], str] = {}
-    for patient_id in dict.fromkeys(patient_id for patient_id, _ in found):
+    for patient_id in dict.fromkeys(patient_id for patient_id, _ in liver_hu):
         for early, late in _LATER:
-            a, b = found.get((patient_id, early)), found.get((patient_id, late))
-            if a and b and a.liver_hu > b.liver_hu + MARGIN_HU:
+            a, b = liver_hu.get((patient_id, early)), liver_hu.get((patient_id, late))
+            if a is not None and b is not None and a > b + MARGIN_HU:
                 reason = (
-                    f"the liver is brighter in {early} ({a.liver_hu:.0f} HU) than in {late} ({b.liver_hu:.0f} HU): are "
+                    f"the liver is brighter in {early} ({a:.0f} HU) than in {late} ({b:.0f} HU): are "
                     "the phases mixed up?"
                 )
                 odd.setdefault((patient_id, early), reason)
@@ -70,5 +74,9 @@ def implausible_order(found: Mapping[tuple[str, str], Enhancement]) -> Mapping[t
     return odd
 
 
-def _box(lesions: Lesions) -> tuple[slice, ...]:
-    return tuple(slice(a, a + n) for a, n in zip(lesions.start, lesions.number.shape, strict=True))
+def _leave_out(inside: NDArray[np.bool_], index: NDArray[np.intp], lesions: Lesions) -> None:
+    first, row, column = lesions.start
+    n, height, width = lesions.number.shape
+    for plane, z in zip(inside, index - first, strict=True):
+        if 0 <= z < n:
+            plane[row : row + height, column : column + width] &= lesions.number[z] == 0

@@ -12,6 +12,7 @@ from extract.config import ExtractSection, MasksSection, SlicesSection
 from extract.crops import corners_of, cut_squares, middle_of, size_px
 from extract.duplicates import PixelMemory
 from extract.masks import Lesions, areas_mm2
+from extract.phases import measure_liver
 from extract.regions import RegionPlan, read_region
 from extract.slice_policy import choose_slices
 from extract.volumes import AIR_HU, VolumeError, VolumeFile, open_volume
@@ -24,6 +25,8 @@ HIGHEST_FIRST_PERCENTILE_HU = -50.0
 SPACING_MM = (0.3, 10.0)
 """Distances between voxels that a body CT can have."""
 _TUMOUR = "tumour"
+_LIVER_SLICES = 8
+"""Chosen slices on which the liver is measured: thousands of voxels each, so that more say nothing new."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,13 @@ def _chosen(region: Lesions, image: VolumeFile, section: SlicesSection) -> NDArr
     return chosen + start
 
 
+def _liver_hu(read: _Read) -> float | None:
+    """Measure the liver on a few of the slices that are decoded anyway."""
+    index = read.chosen[:: -(-len(read.chosen) // _LIVER_SLICES)]
+    lesions = read.region if read.plan.shows_lesions else None
+    return measure_liver(read.plan.scan, read.image, read.planes(index), index, lesions)
+
+
 def _cut(read: _Read, settings: Preparation, step: int) -> PhaseSlices:
     image, region, chosen = read.image, read.region, read.chosen
     z, row, column = image.grid.spacing_mm
@@ -202,4 +212,5 @@ def _cut(read: _Read, settings: Preparation, step: int) -> PhaseSlices:
         middle=middles.astype(np.int32) if whole else None,
         corner=corners_of(around, size),
         neighbours=np.stack([squares(below), squares(above)], axis=1) if step else None,
+        liver_hu=_liver_hu(read),
     )

@@ -38,11 +38,16 @@ class RegionPlan:
     z_range_mm: Range | None = None
 
     @property
+    def shows_lesions(self) -> bool:
+        """Whether the region is of lesions, and not an organ or whole slices."""
+        return self.mask_source.startswith((DRAWN, "propagated:"))
+
+    @property
     def mask_files(self) -> tuple[tuple[str, Path], ...]:
         """(name, path) of every mask file that is read."""
         if self.mask_source == "organ" and self.scan.liver_mask is not None:
             return (("organ", self.scan.liver_mask),)
-        return self.drawn.masks if self.mask_source.startswith((DRAWN, "propagated:")) else ()
+        return self.drawn.masks if self.shows_lesions else ()
 
 
 def plan_region(

@@ -16,6 +16,7 @@ from extract.embed import PreparedPatient, embed_patients
 from extract.encoders import Encoder, load_encoder
 from extract.fingerprints import FileHashes
 from extract.inputs import preprocessing
+from extract.phases import implausible_order
 from extract.planning import NO_SCAN, Job, Memory, lacking, plan_jobs, shared_scans
 from extract.prepare import Preparation, prepare_scan
 from extract.progress import RunProgress
@@ -249,6 +250,7 @@ class _Run:
         patient_id = job.patient.patient_id
         for phase, reason in found.faults.items():
             self._exclude(ScanError(reason, patient_id=patient_id, phase=phase))
+        self._warn_of_order(patient_id, found.phases)
         reasons = {**{phase: fault.reason for phase, fault in job.faults.items()}, **found.faults}
         present = {phase.phase for phase in found.phases}
         names = self.config.cohort.phases
@@ -261,6 +263,12 @@ class _Run:
             self.progress.has_embedded(0)
         else:
             yield PreparedPatient(job.patient, found.phases, missing, job.content_key)
+
+    def _warn_of_order(self, patient_id: str, phases: Iterable[PhaseSlices]) -> None:
+        """Say which phases of a prepared patient enhance in an order that no timing explains."""
+        liver_hu = {(patient_id, p.phase): p.liver_hu for p in phases if p.liver_hu is not None}
+        for key, reason in implausible_order(liver_hu).items():
+            self.progress.say(describe_scan(WARNING, *key, reason))
 
     def _write(self, bag: Bag) -> None:
         write_bag(self.config.bags_folder, bag)

@@ -28,6 +28,7 @@ class PhaseSlices:
         corner: int32 (n, 2), row and column of the image at which each crop begins, below zero where it reaches
             out; None in a store of a release that did not keep it.
         neighbours: int16 (n, 2, height, width), the same square below and above, for 2.5D; None without.
+        liver_hu: median HU of the lesion-free liver on some of the slices; None without a liver mask.
     """
 
     phase: str
@@ -42,6 +43,7 @@ class PhaseSlices:
     middle: NDArray[np.int32] | None = None
     corner: NDArray[np.int32] | None = None
     neighbours: NDArray[np.int16] | None = None
+    liver_hu: float | None = None
 
     def __len__(self) -> int:
         return len(self.crops_hu)

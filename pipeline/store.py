@@ -153,7 +153,12 @@ def _about(phase: PhaseSlices) -> Mapping[str, Any]:
     for name in _PLACES:
         place = getattr(phase, name)
         columns[name] = None if place is None else place.tolist()
-    return {"columns": columns, "spacing_mm": list(phase.spacing_mm), "source": vars(phase.source)}
+    return {
+        "columns": columns,
+        "spacing_mm": list(phase.spacing_mm),
+        "liver_hu": phase.liver_hu,
+        "source": vars(phase.source),
+    }
 
 
 def _write_images(folder: Path, phase: PhaseSlices) -> None:
@@ -181,8 +186,9 @@ def _phase(folder: Path, name: str, about: Mapping[str, Any]) -> PhaseSlices:
         spacing_mm=(row, column),
         source=Source(**{**source, "spacing_mm": tuple(source["spacing_mm"])}),
         middle=_places(about["columns"]["middle"]),
-        # A store of an earlier release lacks the corners.
+        # A store of an earlier release lacks the corners and the liver.
         corner=_places(about["columns"].get("corner")),
+        liver_hu=about.get("liver_hu"),
         **images,
         **columns,
     )

@@ -5,10 +5,13 @@
 with v(S) the macro AUC when only the phases in S are shown, and v(nothing) = 0.5. The values of all phases sum to
 v(all) - 0.5. `masking` shows the fitted out-of-fold models fewer phases; `retraining` trains them anew on fewer
 phases. Masking asks what a trained model uses, retraining what the phases contain.
+
+A subset on which no model can be trained, because a fold keeps no patient of a class, has no AUC; what rests on it
+is told as not estimable, with the reason.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import chain, combinations
 from math import factorial
 from typing import Any
@@ -17,15 +20,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregate.explain.inputs import OutOfFoldModels, in_all_classes
-from aggregate.explain.resampling import Resampling
-from aggregate.statistics.intervals import Scale
+from aggregate.explain.resampling import Resampling, cells_of
+from aggregate.statistics.intervals import Scale, without_estimate
 from aggregate.statistics.measures import macro_auc
 from pipeline.bags import Bag
+from pipeline.errors import FoldError
 
 CHANCE = 0.5
 Subset = frozenset[str]
 Evaluate = Callable[[Subset], NDArray[np.float64]]
-"""Phases shown -> out-of-fold probabilities, float64 (repeats, patients, classes)."""
+"""Phases shown -> out-of-fold probabilities, float64 (repeats, patients, classes); FoldError where no model can be had."""
 
 VALUE_COLUMNS = ("model", "method", "phase", "measure", "estimate", "ci_low", "ci_high", "ci_method", "n")
 SUBSET_COLUMNS = ("model", "method", "phases", "n_phases", "estimate", "ci_low", "ci_high", "ci_method", "n")
@@ -65,8 +69,9 @@ class PhaseValues:
         model: its name.
         method: masking or retraining.
         phases: in the order of the configuration.
-        auc: subset -> float64 (1 + draws,).
+        auc: subset -> float64 (1 + draws,), NaN where there is a reason.
         n: patients.
+        reasons: subset -> why it has no AUC.
     """
 
     model: str
@@ -74,13 +79,26 @@ class PhaseValues:
     phases: tuple[str, ...]
     auc: Mapping[Subset, NDArray[np.float64]]
     n: int
+    reasons: Mapping[Subset, str] = field(default_factory=dict)
+
+    def named(self, subset: Subset) -> str:
+        """Name a subset by its phases, in the order of the configuration."""
+        return "+".join(phase for phase in self.phases if phase in subset)
+
+    def problem(self, needed: Iterable[Subset]) -> str | None:
+        """Say why what rests on some subsets cannot be had, by the first that has no AUC; None where it can."""
+        lacking = [subset for subset in needed if subset in self.reasons]
+        if not lacking:
+            return None
+        more = f" (and {len(lacking) - 1} more)" if len(lacking) > 1 else ""
+        return f"no training on {self.named(lacking[0])}{more}: {self.reasons[lacking[0]]}"
 
 
 def phase_values(
     names: tuple[str, str], evaluate: Evaluate, phases: Sequence[str], labels: NDArray[np.intp],
     weights: NDArray[np.float64],
 ) -> PhaseValues:  # fmt: skip
-    """Evaluate every subset.
+    """Evaluate every subset; one that raises FoldError is kept with its reason.
 
     Args:
         names: (model, method).
@@ -89,9 +107,15 @@ def phase_values(
         labels: intp (n,).
         weights: float64 (n, 1 + draws).
     """
-    auc = {s: macro_auc(labels, evaluate(s), weights).resampled for s in subsets(phases)}
-    auc[frozenset()] = np.full(weights.shape[1], CHANCE)
-    return PhaseValues(names[0], names[1], tuple(phases), auc, len(labels))
+    auc: dict[Subset, NDArray[np.float64]] = {frozenset(): np.full(weights.shape[1], CHANCE)}
+    reasons: dict[Subset, str] = {}
+    for subset in subsets(phases):
+        try:
+            auc[subset] = macro_auc(labels, evaluate(subset), weights).resampled
+        except FoldError as error:
+            auc[subset] = np.full(weights.shape[1], np.nan)
+            reasons[subset] = str(error)
+    return PhaseValues(names[0], names[1], tuple(phases), auc, len(labels), reasons)
 
 
 def masked_evaluation(inputs: OutOfFoldModels, name: str, patients: Sequence[int]) -> Evaluate:
@@ -127,16 +151,17 @@ def value_rows(values: PhaseValues, resampling: Resampling) -> Iterator[Mapping[
     everything = frozenset(values.phases)
     by_phase = shapley(values.auc, values.phases)
     for phase in values.phases:
+        alone, without = frozenset({phase}), everything - {phase}
         measures = {
-            "shapley": by_phase[phase],
-            "auc_alone": values.auc[frozenset({phase})],
-            "auc_without": values.auc[everything - {phase}],
-            "loss_without": values.auc[everything] - values.auc[everything - {phase}],
+            "shapley": (by_phase[phase], tuple(values.auc)),
+            "auc_alone": (values.auc[alone], (alone,)),
+            "auc_without": (values.auc[without], (without,)),
+            "loss_without": (values.auc[everything] - values.auc[without], (everything, without)),
         }
-        for measure, draws in measures.items():
+        for measure, (draws, needed) in measures.items():
             names = {"model": values.model, "method": values.method, "phase": phase, "measure": measure}
             scale: Scale = "logit" if measure.startswith("auc") else "linear"
-            yield {**names, **resampling.cells(draws, values.n, scale=scale)}
+            yield {**names, **_cells(values, draws, needed, resampling, scale)}
 
 
 def subset_rows(values: PhaseValues, resampling: Resampling) -> Iterator[Mapping[str, Any]]:
@@ -145,7 +170,20 @@ def subset_rows(values: PhaseValues, resampling: Resampling) -> Iterator[Mapping
         yield {
             "model": values.model,
             "method": values.method,
-            "phases": "+".join(phase for phase in values.phases if phase in chosen),
+            "phases": values.named(chosen),
             "n_phases": len(chosen),
-            **resampling.cells(values.auc[chosen], values.n, scale="logit"),
+            **_cells(values, values.auc[chosen], (chosen,), resampling, "logit"),
         }
+
+
+def _cells(
+    values: PhaseValues,
+    draws: NDArray[np.float64],
+    needed: Iterable[Subset],
+    resampling: Resampling,
+    scale: Scale,
+) -> Mapping[str, Any]:
+    problem = values.problem(needed)
+    if problem:
+        return cells_of(without_estimate(problem), values.n)
+    return resampling.cells(draws, values.n, scale=scale)

@@ -47,13 +47,7 @@ class Resampling:
         else:
             value = float(draws[0]) if n and np.isfinite(draws[0]) else None
             found = Estimate(value, None, None, without_estimate(f"{n} patients").method)
-        return {
-            "estimate": found.value,
-            "ci_low": found.low,
-            "ci_high": found.high,
-            "ci_method": found.method,
-            "n": n,
-        }
+        return cells_of(found, n)
 
     def correlation_cells(self, draws: NDArray[np.float64], n: int) -> Mapping[str, Any]:
         """Return the same cells for a correlation, whose interval ends at -1 and 1."""
@@ -61,6 +55,17 @@ class Resampling:
         for name in ("ci_low", "ci_high"):
             cells[name] = None if cells[name] is None else float(np.clip(cells[name], -1, 1))
         return cells
+
+
+def cells_of(found: Estimate, n: int) -> Mapping[str, Any]:
+    """Return estimate, ci_low, ci_high, ci_method and n of an estimate on n patients."""
+    return {
+        "estimate": found.value,
+        "ci_low": found.low,
+        "ci_high": found.high,
+        "ci_method": found.method,
+        "n": n,
+    }
 
 
 def resampling_of(labels: NDArray[np.intp], *, draws: int, seed: int, confidence: float = 0.95) -> Resampling:

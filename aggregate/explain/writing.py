@@ -149,7 +149,7 @@ def write_model_explanations(
         tables["phase_value.csv"] += [row for v in values for row in value_rows(v, resampling)]
         tables["phase_subsets.csv"] += [row for v in values for row in subset_rows(v, resampling)]
         shares = phase_share_rows(attention, cohort.bags, resampling)
-        tables["phases.csv"] += [{**row, **_worth(values[-1], row["phase"], resampling)} for row in shares]
+        tables["phases.csv"] += [{**row, **_worth(values, row["phase"], resampling)} for row in shares]
         tables["slice_votes.csv"] += vote_rows(evidence, attention, cohort)
         tables["typical_slices.csv"] += typical_rows(evidence, cohort)
         neighbours = list(prototype_rows(inputs, name))
@@ -204,10 +204,11 @@ def _phase_values(
     return [phase_values((name, method), way, phases, labels, weights) for method, way in ways.items()]
 
 
-def _worth(values: PhaseValues, phase: str, resampling: Resampling) -> Row:
-    """Return the cells of phases.csv that say what a phase is worth; the last method that was run counts."""
-    cells = {row["measure"]: row for row in value_rows(values, resampling) if row["phase"] == phase}
-    found: dict[str, Any] = {"worth_by": values.method}
+def _worth(values: Sequence[PhaseValues], phase: str, resampling: Resampling) -> Row:
+    """Return the cells of phases.csv that say what a phase is worth, by the last method that has every subset."""
+    told = [v for v in values if not v.reasons][-1]  # masking trains nothing, so that it always has
+    cells = {row["measure"]: row for row in value_rows(told, resampling) if row["phase"] == phase}
+    found: dict[str, Any] = {"worth_by": told.method}
     for measure in ("shapley", "auc_alone", "auc_without"):
         row = cells.get(measure, {})
         found |= {measure: row.get("estimate"), f"{measure}_low": row.get("ci_low")}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from aggregate.report import explanation_figures as figures
 from aggregate.report.drawing import for_page
-from aggregate.report.elements import Element, Figure, Note, Section, Table, absent, cell, interval
+from aggregate.report.elements import Element, Figure, Note, Section, Table, absent, cell, interval, reasons
 from aggregate.report.folder import ResultsFolder
 from aggregate.report.performance_sections import models_of
 
@@ -85,7 +85,7 @@ def phases_section(folder: ResultsFolder) -> Section:
                  "loss without it"),
                 cells,
                 "Macro AUC with phases shown or withheld, every model that weighs slices. All 2^k subsets stand in "
-                "phase_subsets.csv.",
+                f"phase_subsets.csv.{reasons(rows)}",
                 "phase_value.csv",
             ),
         ]  # fmt: skip

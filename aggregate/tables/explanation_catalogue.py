@@ -98,7 +98,7 @@ EXPLANATIONS = (
             **_sides("attention_share", "Share of the attention in the phase, mean over these patients", "0 to 1"),
             "slice_share": ("Share of the slices in the phase, mean over these patients", "0 to 1"),
             **_sides("enrichment", "Share of attention divided by share of slices; 1 for both controls", ""),
-            "worth_by": ("How the next columns were found: masking (fitted models) or retraining", ""),
+            "worth_by": ("How the next columns were found: masking (fitted models), or retraining where every subset can be trained on", ""),
             **{c: v for name, meaning in _WORTH.items() for c, v in _sides(name, meaning, "AUC").items()},
         },
     ),
@@ -117,7 +117,8 @@ EXPLANATIONS = (
             **interval("The measure", "AUC"),
             "n": (N, "patients"),
         },
-        notes="The Shapley values of all phases sum to the macro AUC of all phases minus 0.5.",
+        notes="The Shapley values of all phases sum to the macro AUC of all phases minus 0.5. They are not estimable by "
+        "retraining where a fold keeps no training patient of a class with some subset of the phases; ci_method says which.",
     ),
     TableEntry(
         "phase_subsets.csv",

@@ -3,13 +3,19 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
+from typer.testing import CliRunner
 
 from aggregate.cache import FitCache
+from aggregate.commands import application
 from aggregate.crossval import ModelSpec, cross_validate
 from aggregate.experiment import choose_folds
 from aggregate.phase_views import PhaseView, retrained_probabilities
 from aggregate.run import load_aggregate_config
 from aggregate.study import load_study
+from pipeline.bags import write_bag
+from pipeline.tables import read_table
+from tests.conftest import CLASSES, PHASES
 
 TOML = '[aggregate.splits]\nfolds = 3\nrepeats = 1\n[aggregate.model.m]\nkind = "majority"\n'
 
@@ -53,3 +59,72 @@ def test_another_view_is_another_fit(experiment_folder, tmp_path):
         for s in (study, replace(study, view="AP"))
     ]  # fmt: skip
     assert keys[0] != keys[1]
+
+
+SMALL = """
+[aggregate]
+jobs = 1
+[aggregate.splits]
+folds = 2
+repeats = 1
+[aggregate.statistics]
+draws = 100
+[aggregate.model.attention]
+kind = "attention_mil"
+epochs = 1
+"""
+REASON = "no training on NC: repeat 0, fold {}: no training patient of class cHCC-CCA has any of these phases"
+
+
+@pytest.fixture(scope="module")
+def explained(tmp_path_factory, bags_and_labels):
+    """Explain, with retraining, a cohort whose mixed tumours were all but once scanned without NC: its folder."""
+    folder = tmp_path_factory.mktemp("retrained")
+    rows, n_mixed_with_nc = ["patient_id,phase,image,mask,label"], 0
+    for bag, label in zip(*bags_and_labels, strict=True):
+        shown = {"AP"}
+        if "NC" in bag.header.phases_present and (label != 2 or not n_mixed_with_nc):
+            shown.add("NC")
+            n_mixed_with_nc += label == 2
+        missing = {phase: "no scan in the cohort table" for phase in PHASES if phase not in shown}
+        sources = {phase: source for phase, source in bag.header.sources.items() if phase in shown}
+        header = replace(bag.header, phases_missing=missing, sources=sources)
+        write_bag(folder / "out" / "bags", replace(bag.in_phases(shown), header=header))
+        rows += [f"{bag.patient_id},{phase},{phase}.nii.gz,,{CLASSES[label]}" for phase in sources]
+    (folder / "cohort.csv").write_text("\n".join(rows) + "\n")
+    toml = folder / "small.toml"
+    toml.write_text('name = "small"\noutput = "out"\n[cohort]\ntable = "cohort.csv"\n' + SMALL)
+    for words in (["run", str(toml)], ["explain", str(folder / "out"), "--retrain"]):
+        assert CliRunner().invoke(application, words, catch_exceptions=False).exit_code == 0
+    return folder / "out"
+
+
+def test_a_subset_that_takes_a_class_from_a_training_fold_is_not_estimable_and_all_others_are(explained):
+    rows = {
+        row["phases"]: row
+        for row in read_table(explained / "phase_subsets.csv")
+        if row["method"] == "retraining"
+    }
+    told = {phases: row["ci_method"] for phases, row in rows.items() if not row["estimate"]}
+    assert told in [{"NC": f"not estimable: {REASON.format(fold)}"} for fold in (0, 1)]
+    assert set(rows) == {"NC", "AP", "NC+AP"}
+
+
+def test_what_rests_on_such_a_subset_says_why_it_has_no_number(explained):
+    rows = read_table(explained / "phase_value.csv")
+    empty = {(r["method"], r["phase"], r["measure"]) for r in rows if not r["estimate"]}
+    assert empty == {
+        ("retraining", "NC", "shapley"),
+        ("retraining", "AP", "shapley"),
+        ("retraining", "NC", "auc_alone"),
+        ("retraining", "AP", "auc_without"),
+        ("retraining", "AP", "loss_without"),
+    }
+    assert all("not estimable: no training on NC" in r["ci_method"] for r in rows if not r["estimate"])
+    of_model = [row for row in read_table(explained / "phases.csv") if row["model"] == "attention"]
+    assert {row["worth_by"] for row in of_model} == {"masking"}
+
+
+def test_the_report_says_why(explained):
+    page = (explained / "report.html").read_text(encoding="utf-8")
+    assert any(REASON.format(fold) in page for fold in (0, 1))

@@ -28,6 +28,7 @@ def draw(phase: str, n: int, *, neighbours: bool = False) -> PhaseSlices:
         middle=np.full((n, 2), 7, dtype=np.int32) if neighbours else None,
         corner=np.arange(2 * n, dtype=np.int32).reshape(n, 2) - 3 if neighbours else None,
         neighbours=np.stack([crops, crops], axis=1) if neighbours else None,
+        liver_hu=61.5 if neighbours else None,
     )
 
 
