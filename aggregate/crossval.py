@@ -1,7 +1,8 @@
 """The one cross-validation loop that every model goes through."""
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -77,9 +78,11 @@ def cross_validate(
         else:
             fits[task.key] = known
             watcher.fitted(task, known, from_cache=True)
-    for task, fit in _fit_all(study, [t for t in open_tasks.values() if t], cache, jobs):
-        fits[task.key] = fit
-        watcher.fitted(task, fit, from_cache=False)
+    # Closed, so that after Ctrl-C nothing trains on.
+    with closing(_fit_all(study, [t for t in open_tasks.values() if t], cache, jobs)) as fitted:
+        for task, fit in fitted:
+            fits[task.key] = fit
+            watcher.fitted(task, fit, from_cache=False)
     return OutOfFold(
         folds=tuple(folds),
         tasks={name: tuple(of_model) for name, of_model in tasks.items()},
@@ -160,7 +163,7 @@ def _tasks(
 
 def _fit_all(
     study: Study, tasks_by_model: Sequence[Sequence[FitTask]], cache: FitCache, jobs: int
-) -> Iterator[tuple[FitTask, Fit]]:
+) -> Generator[tuple[FitTask, Fit], None, None]:
     one_by_one: list[FitTask] = []
     for tasks in tasks_by_model:
         model = _build(tasks[0])

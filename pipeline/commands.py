@@ -7,6 +7,8 @@ from rich.console import Console
 
 from pipeline.errors import PhasemilError
 
+_INTERRUPTED = 130
+
 
 def run_application(application: typer.Typer) -> None:
     """Run a typer application; print a PhasemilError as one line to standard error and leave with 2."""
@@ -15,6 +17,8 @@ def run_application(application: typer.Typer) -> None:
     except PhasemilError as error:
         Console(stderr=True, soft_wrap=True, highlight=False).print(f"error: {error}", markup=False)
         sys.exit(2)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("interrupted; run the same command again to go on")
-        sys.exit(130)
+    except SystemExit as end:
+        # Typer turns Ctrl-C into this code and says nothing.
+        if end.code == _INTERRUPTED:
+            Console(stderr=True).print("interrupted; run the same command again to go on")
+        raise

@@ -5,13 +5,15 @@ order of bags and early stopping, so a fit gives the same result in a stack as a
 """
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import groupby
+from threading import Event
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
@@ -121,21 +123,24 @@ def train_jobs(
     n_threads = torch.get_num_threads()
     n_jobs = n_threads if packed.features.device.type == "cpu" else 1
     stacks = list(_stacks_of(network, training, packed, jobs, at_least=n_jobs))
-    work = (delayed(_train_alone)(network, training, packed, [jobs[n] for n in stack]) for stack in stacks)
-    results = Parallel(n_jobs=n_jobs, backend="threading", return_as="generator")(work)
-    try:
-        for stack, fits in zip(stacks, results, strict=True):
-            yield from zip(stack, fits, strict=True)
-    finally:
-        torch.set_num_threads(n_threads)  # what a thread sets is what the threads after it begin with
+    stop = Event()
 
+    def train(stack: Sequence[int]) -> list[Fitted]:
+        if packed.features.device.type == "cpu":
+            torch.set_num_threads(1)
+        return _Stack(network, training, packed, [jobs[n] for n in stack]).train(stop)
 
-def _train_alone(
-    network: Network, training: Training, packed: PackedBags, jobs: Sequence[Job]
-) -> list[Fitted]:
-    if packed.features.device.type == "cpu":
-        torch.set_num_threads(1)
-    return _Stack(network, training, packed, jobs).train()
+    with ThreadPoolExecutor(n_jobs) as pool:
+        waiting = deque(pool.submit(train, stack) for stack in stacks)
+        try:
+            for stack in stacks:
+                yield from zip(stack, waiting.popleft().result(), strict=True)
+        finally:
+            # After Ctrl-C, or when nobody asks for the rest: no thread trains on while the program ends.
+            stop.set()
+            for future in waiting:
+                future.cancel()
+            torch.set_num_threads(n_threads)  # what a thread sets is what the threads after it begin with
 
 
 def _stacks_of(
@@ -182,9 +187,15 @@ class _Stack:
         self._best_loss = np.full(len(jobs), np.inf)
         self._best_epoch = np.zeros(len(jobs), dtype=np.intp)
 
-    def train(self) -> list[Fitted]:
-        """Train to the end and return the best state of each job."""
+    def train(self, stop: Event) -> list[Fitted]:
+        """Train to the end and return the best state of each job.
+
+        Raises:
+            CancelledError: `stop` was set.
+        """
         for epoch in range(self._training.epochs):
+            if stop.is_set():
+                raise CancelledError
             self._train_epoch()
             if not self._keep_best(epoch):
                 break

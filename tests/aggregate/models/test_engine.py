@@ -1,5 +1,6 @@
 """What training fits together promises."""
 
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -137,6 +138,15 @@ def test_a_stack_that_would_not_fit_into_memory_is_cut(cohort, monkeypatch):
     cut = fitted_folds(model, bags, labels, folds_of(60), [1, 2, 3])
     for a, b in zip(whole, cut, strict=True):
         np.testing.assert_allclose(a.predict_proba(bags), b.predict_proba(bags), atol=1e-5)
+
+
+def test_when_nobody_asks_for_the_rest_no_thread_trains_on(cohort):
+    bags, labels = cohort
+    before = threading.active_count()
+    fits = AttentionMIL(epochs=3, random_state=0).fit_folds(bags, labels, folds_of(60) * 4, range(12))
+    next(fits)
+    fits.close()
+    assert threading.active_count() == before
 
 
 @pytest.mark.parametrize("kind", [name for name, model in MODELS.items() if issubclass(model, MILEstimator)])
