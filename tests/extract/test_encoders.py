@@ -196,6 +196,7 @@ def test_float16_features_lie_within_the_tolerance_of_float32():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # torch.compile warns of its own parts
 @pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")
 def test_a_compiled_network_gives_the_features_of_the_plain_one(images):
     plain, compiled = (
@@ -207,6 +208,7 @@ def test_a_compiled_network_gives_the_features_of_the_plain_one(images):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # torch.compile warns of its own parts
 def test_without_a_compiler_the_self_test_says_what_to_install(monkeypatch):
     monkeypatch.setattr("torch._inductor.config.cpp.cxx", (None, "/no/such/compiler"))
     encoder = load_encoder(
