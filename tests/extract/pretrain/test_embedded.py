@@ -25,8 +25,9 @@ def test_one_encoder_is_shipped():
 
 
 def test_images_have_the_size_that_the_embedded_encoder_was_trained_on_unless_told_otherwise():
-    assert ExtractSection().input.size_px == 112
-    assert ExtractSection(input={"scales_mm": {"wide": 200.0}}).input.size_px == 112
+    trained_at = json.loads(CARDS[0].read_text())["trained_at_px"][-1]
+    assert ExtractSection().input.size_px == trained_at == 112
+    assert ExtractSection(input={"scales_mm": {"wide": 200.0}}).input.size_px == trained_at
     assert ExtractSection(input={"size_px": 224}).input.size_px == 224
     assert ExtractSection(weights="IMAGENET1K_V1").input.size_px == 224
 
