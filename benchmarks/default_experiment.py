@@ -9,6 +9,7 @@ starts; the target is 60 s on 2 cores.
 """
 
 import argparse
+import gc
 import tempfile
 import time
 from collections import defaultdict
@@ -67,6 +68,7 @@ def main():
     config = run.load_aggregate_config(arguments.config, arguments.set)
     for bag in load_study(config).bags:
         len(bag)
+    gc.freeze()  # as the command does
     with tempfile.TemporaryDirectory() as empty:
         (Path(empty) / "bags").symlink_to(config.bags_folder.resolve())
         moved = config.model_copy(update={"output": Path(empty), "slice_store": config.store_path})
