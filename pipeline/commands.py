@@ -20,8 +20,9 @@ def run_application(application: typer.Typer) -> None:
     except PhasemilError as error:
         Console(stderr=True, soft_wrap=True, highlight=False).print(f"error: {error}", markup=False)
         sys.exit(2)
-    except SystemExit as end:
+    except (KeyboardInterrupt, SystemExit) as end:
         # Typer turns Ctrl-C into this code and says nothing.
-        if end.code == _INTERRUPTED:
+        code = _INTERRUPTED if isinstance(end, KeyboardInterrupt) else end.code
+        if code == _INTERRUPTED:
             Console(stderr=True).print("interrupted; run the same command again to go on")
-        raise
+        sys.exit(code)

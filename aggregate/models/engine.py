@@ -5,9 +5,8 @@ order of bags and early stopping, so a fit gives the same result in a stack as a
 """
 
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from itertools import groupby
 from threading import Event
@@ -23,9 +22,10 @@ from aggregate.models.packing import Batch, PackedBags, Scaling, draw_batch, sca
 
 Parameters = Mapping[str, Tensor]
 _BAGS_PER_FORWARD = 8
-_FLOATS_AT_ONCE = {"cpu": 2**22, "cuda": 2**29}
-"""What a step of the fits of one stack may take: a CPU is quickest on what its cache holds, a GPU on as much as
-its memory does (2 GB)."""
+_FLOATS_IN_CACHE = 2**22
+"""What a step of the fits of one stack may take on a CPU, which is quickest on what its cache holds."""
+_FLOATS_IN_MEMORY = 2**28
+"""One gigabyte: what all stacks that train side by side may take for a step."""
 
 
 @dataclass(frozen=True)
@@ -121,26 +121,35 @@ def train_jobs(
     side, each on one thread.
     """
     n_threads = torch.get_num_threads()
-    n_jobs = n_threads if packed.features.device.type == "cpu" else 1
+    n_jobs = _stacks_at_once(network, training, packed, n_threads)
     stacks = list(_stacks_of(network, training, packed, jobs, at_least=n_jobs))
+    packed.sums  # noqa: B018 - computed here once, before many threads ask for it
     stop = Event()
 
     def train(stack: Sequence[int]) -> list[Fitted]:
         if packed.features.device.type == "cpu":
-            torch.set_num_threads(1)
+            torch.set_num_threads(max(1, n_threads // len(stacks)))
         return _Stack(network, training, packed, [jobs[n] for n in stack]).train(stop)
 
     with ThreadPoolExecutor(n_jobs) as pool:
-        waiting = deque(pool.submit(train, stack) for stack in stacks)
+        futures: dict[Future[list[Fitted]], list[int]] = {}
         try:
-            for stack in stacks:
-                yield from zip(stack, waiting.popleft().result(), strict=True)
+            futures |= {pool.submit(train, stack): stack for stack in stacks}
+            for future in as_completed(futures):
+                yield from zip(futures[future], future.result(), strict=True)
         finally:
             # After Ctrl-C, or when nobody asks for the rest: no thread trains on while the program ends.
             stop.set()
-            for future in waiting:
-                future.cancel()
+            pool.shutdown(cancel_futures=True)
             torch.set_num_threads(n_threads)  # what a thread sets is what the threads after it begin with
+
+
+def _stacks_at_once(network: Network, training: Training, packed: PackedBags, n_threads: int) -> int:
+    """Return how many stacks train side by side: one on a GPU; on a CPU one a thread, as far as memory goes."""
+    if packed.features.device.type != "cpu":
+        return 1
+    floats = _floats_per_fit(network, training, packed) * _fits_at_once(network, training, packed)
+    return max(1, min(n_threads, _FLOATS_IN_MEMORY // floats))
 
 
 def _stacks_of(
@@ -160,9 +169,13 @@ def _stacks_of(
 
 
 def _fits_at_once(network: Network, training: Training, packed: PackedBags) -> int:
+    budget = _FLOATS_IN_CACHE if packed.features.device.type == "cpu" else _FLOATS_IN_MEMORY
+    return max(1, budget // _floats_per_fit(network, training, packed))
+
+
+def _floats_per_fit(network: Network, training: Training, packed: PackedBags) -> int:
     n_slices = int(training.bags_per_step * packed.sizes.mean())
-    budget = _FLOATS_AT_ONCE[packed.features.device.type]
-    return max(1, budget // network.floats_per_fit(n_slices, packed.n_features))
+    return network.floats_per_fit(n_slices, packed.n_features)
 
 
 class _Stack:
@@ -194,9 +207,7 @@ class _Stack:
             CancelledError: `stop` was set.
         """
         for epoch in range(self._training.epochs):
-            if stop.is_set():
-                raise CancelledError
-            self._train_epoch()
+            self._train_epoch(stop)
             if not self._keep_best(epoch):
                 break
         return [
@@ -224,12 +235,14 @@ class _Stack:
     def _active_jobs(self) -> list[Job]:
         return [self._jobs[number] for number in self._active.tolist()]
 
-    def _train_epoch(self) -> None:
+    def _train_epoch(self, stop: Event) -> None:
         n_steps = self._training.steps_per_epoch(len(self._jobs[0].train))
         jobs = self._active_jobs()
         orders = [g.permutation(job.train) for g, job in zip(self._generators, jobs, strict=True)]
         cut = [np.array_split(order, n_steps) for order in orders]
         for step in range(n_steps):
+            if stop.is_set():
+                raise CancelledError
             chosen = [pieces[step] for pieces in cut]
             batch = replace(
                 draw_batch(self._packed, chosen, self._scaling),

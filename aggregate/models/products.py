@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 _WORTH_IT = 2**20
 """Multiplications of one fit's product from which oneDNN's start-up is paid back."""
@@ -45,6 +46,7 @@ class _OneDNNAffine(torch.autograd.Function):
         return torch.stack([_linear(x, w.t()) for x, w in zip(inputs, weight, strict=True)]).add_(bias)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor]:  # noqa: ANN401
         inputs, weight = ctx.saved_tensors
         (gradient,) = gradients

@@ -134,7 +134,8 @@ def test_a_stack_that_would_not_fit_into_memory_is_cut(cohort, monkeypatch):
     bags, labels = cohort
     model = AttentionMIL(epochs=3, random_state=0)
     whole = fitted_folds(model, bags, labels, folds_of(60), [1, 2, 3])
-    monkeypatch.setattr(engine, "_FLOATS_AT_ONCE", {"cpu": 1})
+    monkeypatch.setattr(engine, "_FLOATS_IN_CACHE", 1)
+    monkeypatch.setattr(engine, "_FLOATS_IN_MEMORY", 1)
     cut = fitted_folds(model, bags, labels, folds_of(60), [1, 2, 3])
     for a, b in zip(whole, cut, strict=True):
         np.testing.assert_allclose(a.predict_proba(bags), b.predict_proba(bags), atol=1e-5)
