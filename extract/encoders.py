@@ -1,6 +1,7 @@
 """The frozen encoder: images in [0, 1] go in, one feature vector per image comes out."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -120,18 +121,23 @@ class Encoder:
             inputs = torch.cat([inputs, inputs.new_zeros(self.rows - real, *inputs.shape[1:])])
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         dtype = PRECISIONS[self.precision]
-        # Without these a CUDA device may choose another kernel, or round float32 to 10 bits.
-        exact = torch.backends.cudnn.flags(
-            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-        )
-        with exact, torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32):
+        with _exact(), torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32):
             features = self.network(inputs)
         return _pooled(features[:real])
 
     @torch.inference_mode()
     def embed_plainly(self, images: Tensor) -> Tensor:
         """Embed images in float32 and without torch.compile, as the reference of `embed`; same arguments."""
-        return _pooled(self.network.forward(self.normalise(images)))
+        with _exact():
+            return _pooled(self.network.forward(self.normalise(images)))
+
+
+def _exact() -> AbstractContextManager[None]:
+    """Keep a CUDA device from choosing another kernel each time, and from rounding float32 to 10 bits."""
+    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+    )
+    return flags
 
 
 def _pooled(features: Tensor) -> Tensor:

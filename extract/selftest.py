@@ -41,7 +41,8 @@ def check_precision(encoder: Encoder, side: int) -> float:
     try:
         found = encoder.embed(image)
     except RuntimeError as error:
-        if not encoder.is_compiled:
+        is_of_compiler = type(error).__module__.startswith(("torch._inductor", "torch._dynamo"))
+        if not (encoder.is_compiled and is_of_compiler):
             raise
         raise ConfigError(
             f"[extract] compile = true: torch.compile cannot build {encoder.name} on this {encoder.device.type}: "
@@ -60,4 +61,4 @@ def check_precision(encoder: Encoder, side: int) -> float:
 def _cause(error: RuntimeError) -> str:
     """Return the first line of what torch.compile says that is not its own wrapping."""
     inner = getattr(error, "inner_exception", None) or error
-    return f"{type(inner).__name__}: {str(inner).strip().splitlines()[0]}"
+    return f"{type(inner).__name__}: {str(inner).strip().partition(chr(10))[0]}"

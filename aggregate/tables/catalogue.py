@@ -130,7 +130,7 @@ CATALOGUE = (
         },
         notes="Intervals speak of the patients, for fitted models: stratified resamples of the patients (2,000 by default) give the "
         "standard error, Student's t the length, on the logit scale for proportions and AUC, the log scale for losses. "
-        "How often they hold the truth is measured in reference/coverage.csv; those of average_precision are somewhat short. PPV, NPV, accuracy and kappa hold at the class mix of this cohort. A macro AUC above 0.95 on real data is a "
+        "How often they hold the truth is measured in reference/coverage.csv; those of average_precision, and of cross-validated models, are somewhat short. PPV, NPV, accuracy and kappa hold at the class mix of this cohort. A macro AUC above 0.95 on real data is a "
         "reason to look for leakage.",
         words=("metric", METRICS),
     ),

@@ -18,7 +18,7 @@ application = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @application.command()
 def pretrain(
     config: Annotated[Path, typer.Argument(help="TOML configuration, such as configs/pretrain.toml")],
-    override: Annotated[list[str] | None, typer.Option("--set", help="key=value, such as minutes=5")] = None,
+    override: Annotated[list[str] | None, typer.Option("--set", help="key=value, such as steps=500")] = None,
 ) -> None:
     """Train (or go on training) the encoder of CONFIG and write it with its model card."""
     settings = load_config(config, PretrainConfig, overrides=override or [])

@@ -163,7 +163,9 @@ def _step(config: PretrainConfig, run: Run, pool: Pool, device: torch.device) ->
     done = run.step / config.steps
     seed = np.random.SeedSequence([config.seed, run.step])
     chosen = np.sort(np.random.default_rng(seed).choice(len(pool.images), config.batch, replace=False))
-    chance = torch.Generator(device).manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))
+    number = int(seed.generate_state(1, np.uint64)[0] >> 1)
+    chance = torch.Generator(device).manual_seed(number)
+    torch.manual_seed(number)  # networks that drop whole layers at random draw from here
     fields = from_grey(torch.from_numpy(pool.images[chosen]).to(device))
     own = torch.from_numpy(pool.labels[chosen]).to(device)
     views = [
