@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
+from skimage.measure import label, regionprops
 
 from aggregate.explain.measures import measure_slice
 
@@ -110,3 +112,20 @@ def test_a_lesion_that_fills_the_crop_has_no_parenchyma():
 def test_a_slice_without_tumour_has_no_measure():
     found = measure_slice(painted(), np.zeros((121, 121), bool), SPACING)
     assert np.isnan(found.lesion_hu)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_diameter_is_that_of_scikit_image_within_a_pixel(seed):
+    noise = np.random.default_rng(seed).normal(size=(60, 70))
+    mask = ndimage.gaussian_filter(noise, 6) > 0.02
+    crop = np.full(mask.shape, 60, dtype=np.int16)
+    parts = regionprops(label(mask), spacing=(0.7, 0.7))
+    largest = max(parts, key=lambda part: part.num_pixels)
+    found = measure_slice(crop, mask, (0.7, 0.7)).diameter_mm
+    assert found == pytest.approx(largest.feret_diameter_max, abs=0.7)
+
+
+def test_the_diameter_of_a_row_of_pixels_is_its_length():
+    mask = np.zeros((9, 30), dtype=bool)
+    mask[4, 5:25] = True
+    assert measure_slice(np.zeros(mask.shape, np.int16), mask, (0.5, 0.8)).diameter_mm == pytest.approx(16.0)
