@@ -134,6 +134,11 @@ class PerInstance:
         return averaged
 
 
+def attentions_of(inputs: OutOfFoldModels) -> dict[str, PerInstance]:
+    """Return the attention of every model, by its name."""
+    return {name: attention_of(inputs, name) for name in inputs.models}
+
+
 def attention_of(inputs: OutOfFoldModels, name: str) -> PerInstance:
     """Ask every model of a cross-validation for the attention of the patients it did not see, (repeats, n)."""
     return _gather(inputs, name, lambda model, bags: model.attention(bags))

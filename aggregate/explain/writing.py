@@ -27,7 +27,7 @@ from aggregate.explain.attention import (
     phase_share_rows,
 )
 from aggregate.explain.choices import CHOICE_COLUMNS, choice_rows, choose_patients
-from aggregate.explain.inputs import LabelledBags, OutOfFoldModels, PerInstance, attention_of, evidence_of
+from aggregate.explain.inputs import LabelledBags, OutOfFoldModels, PerInstance, attentions_of, evidence_of
 from aggregate.explain.measures import MEASURES
 from aggregate.explain.phase_value import (
     SUBSET_COLUMNS,
@@ -120,8 +120,10 @@ def explain(
     aids = aids or Aids()
     write_clusters(sink, inputs.cohort, seed=seed)
     if inputs.models:
-        write_model_explanations(sink, inputs, resampling, retrain=aids.retrain)
-        write_choices(sink, inputs, predictions, aids.read_slices)
+        attentions = attentions_of(inputs)
+        write_model_explanations(sink, inputs, attentions, resampling, retrain=aids.retrain)
+        first = next(iter(attentions.values()))
+        write_choices(sink, inputs.cohort, predictions, first, aids.read_slices)
     if aids.read_slices is not None:
         measured = measure_patients(
             inputs.cohort.patient_ids, aids.read_slices, roles=aids.roles, jobs=aids.jobs
@@ -130,20 +132,26 @@ def explain(
 
 
 def write_model_explanations(
-    sink: Sink, inputs: OutOfFoldModels, resampling: Resampling, *, retrain: Retrain | None = None
+    sink: Sink,
+    inputs: OutOfFoldModels,
+    attentions: Mapping[str, PerInstance],
+    resampling: Resampling,
+    *,
+    retrain: Retrain | None = None,
 ) -> None:
     """Write what the out-of-fold models say: attention, phases, votes, prototypes, and their controls.
 
     Args:
         sink: where to.
         inputs: fitted models with the patients they did not see.
+        attentions: of each of these models.
         resampling: of the patients of `inputs`.
         retrain: trains a model on fewer phases; None leaves the values by retraining out.
     """
     tables: dict[str, list[Row]] = {name: [] for name in _MODEL_TABLES}
     cohort = inputs.cohort
     for name in inputs.models:
-        attention, evidence = attention_of(inputs, name), evidence_of(inputs, name)
+        attention, evidence = attentions[name], evidence_of(inputs, name)
         _attention(tables, attention, inputs, resampling)
         values = _phase_values(name, attention, inputs, resampling, retrain)
         tables["phase_value.csv"] += [row for v in values for row in value_rows(v, resampling)]
@@ -217,21 +225,19 @@ def _worth(values: Sequence[PhaseValues], phase: str, resampling: Resampling) ->
 
 
 def write_choices(
-    sink: Sink, inputs: OutOfFoldModels, predictions: Predictions, read_slices: ReadSlices | None = None
+    sink: Sink,
+    cohort: LabelledBags,
+    predictions: Predictions,
+    attention: PerInstance,
+    read_slices: ReadSlices | None = None,
 ) -> None:
-    """Write who is worth looking at by the first model, and their pictures where there are slices to draw."""
-    name = next(iter(inputs.models))
-    chosen = choose_patients(predictions, name)
-    sink.write("chosen_patients.csv", CHOICE_COLUMNS, choice_rows(name, chosen))
+    """Write who is worth looking at by the model of `attention`, and their pictures where there are slices to draw."""
+    chosen = choose_patients(predictions, attention.model)
+    sink.write("chosen_patients.csv", CHOICE_COLUMNS, choice_rows(attention.model, chosen))
     if read_slices is not None:
-        patients = inputs.cohort.index_of([choice.patient_id for choice in chosen])
-        draw_pictures(
-            sink.folder / FIGURES,
-            inputs.cohort.bags,
-            attention_of(inputs, name),
-            dict(zip(patients, chosen, strict=True)),
-            read_slices,
-        )
+        patients = cohort.index_of([choice.patient_id for choice in chosen])
+        whys = dict(zip(patients, chosen, strict=True))
+        draw_pictures(sink.folder / FIGURES, cohort.bags, attention, whys, read_slices)
 
 
 def write_clusters(sink: Sink, cohort: LabelledBags, *, seed: int) -> None:

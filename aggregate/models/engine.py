@@ -118,7 +118,7 @@ def train_jobs(
     """Train all jobs, stacked where they have equally many classes and steps per epoch.
 
     Yields the number of each job with its fit, a stack at a time as it is done. On a CPU the stacks train side by
-    side, each on one thread.
+    side, each on its share of the threads.
     """
     n_threads = torch.get_num_threads()
     n_jobs = _stacks_at_once(network, training, packed, n_threads)

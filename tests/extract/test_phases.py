@@ -1,6 +1,5 @@
 """The order of phases by the enhancement of the liver, as `check` and `run` tell it."""
 
-import csv
 import re
 
 import numpy as np
@@ -12,6 +11,7 @@ from extract.phantom.config import PhantomSection
 from extract.phases import implausible_order, measure_liver
 from extract.volumes import open_volume
 from pipeline.cohort import Scan
+from pipeline.tables import read_table, write_table
 from tests.extract.conftest import SPACING, draw_scan, save
 
 TINY = PhantomSection(preset="tiny", patients={"HCC": 1, "iCCA": 1, "cHCC-CCA": 0}, seed=3, jobs=1)
@@ -35,15 +35,11 @@ def swapped(tmp_path):
     """Write a phantom whose first patient has AP and PVP swapped; return the configuration and who it is."""
     table = tmp_path / "cohort.csv"
     write_cohort(TINY, table)
-    with table.open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = read_table(table)
     patient = rows[0]["patient_id"]
     of_patient = {row["phase"]: row for row in rows if row["patient_id"] == patient}
     of_patient["AP"]["phase"], of_patient["PVP"]["phase"] = "PVP", "AP"
-    with table.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_table(table, tuple(rows[0]), rows)
     config = tmp_path / "swapped.toml"
     config.write_text(CONFIG)
     return config, patient

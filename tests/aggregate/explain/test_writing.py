@@ -5,6 +5,7 @@ import pytest
 
 from aggregate.explain.associations import PROBE_COLUMNS, SCORE_COLUMNS
 from aggregate.explain.attention import CENTRE, UNIFORM
+from aggregate.explain.inputs import attentions_of
 from aggregate.explain.writing import (
     CONCEPT_COLUMNS,
     CONCEPT_SLICE_COLUMNS,
@@ -21,7 +22,7 @@ from pipeline.tables import read_columns, read_table
 
 @pytest.fixture
 def folder(inputs, resampling, tmp_path):
-    write_model_explanations(Sink(tmp_path), inputs, resampling)
+    write_model_explanations(Sink(tmp_path), inputs, attentions_of(inputs), resampling)
     return tmp_path
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from aggregate.explain.inputs import LabelledBags, OutOfFoldModels
+from aggregate.explain.inputs import LabelledBags, OutOfFoldModels, attentions_of
 from aggregate.explain.resampling import resampling_of
 from aggregate.explain.writing import Sink, write_choices, write_clusters, write_model_explanations
 from aggregate.folds import Fold
@@ -110,8 +110,9 @@ def write_results(tmp_path, bags_and_labels):
             fitted = [(fold, Looker(np.arange(3))) for fold in folds]
             cohort = LabelledBags(bags, predictions.patient_ids, predictions.labels, CLASSES)
             inputs = OutOfFoldModels({"attention": fitted}, cohort)
-            write_model_explanations(Sink(folder, style), inputs, resampling)
-            write_choices(Sink(folder, style), inputs, predictions)
+            attentions = attentions_of(inputs)
+            write_model_explanations(Sink(folder, style), inputs, attentions, resampling)
+            write_choices(Sink(folder, style), inputs.cohort, predictions, next(iter(attentions.values())))
             write_clusters(Sink(folder, style), cohort, seed=0)
         return folder
 
