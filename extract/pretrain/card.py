@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from extract.pretrain.descriptors import GROUPS
 from extract.pretrain.objective import GROUP_WEIGHTS
 from extract.pretrain.settings import PretrainConfig
-from extract.pretrain.train import CURVE, Run, views_per_image
+from extract.pretrain.train import CURVE, Run, precision_of, views_per_image
 from extract.pretrain.views import FACTORS, MEAN, STD
 from pipeline.files import written_whole
 from pipeline.provenance import sha256_of_file, software_versions, utc_now
@@ -33,7 +33,7 @@ def write_encoder(config: PretrainConfig, run: Run) -> Path:
 
 def describe(config: PretrainConfig, run: Run) -> dict[str, Any]:
     """Return what a user must know of the encoder, as plain JSON values."""
-    device = next(run.learner.parameters()).device.type
+    device = next(run.learner.parameters()).device
     return {
         "name": config.name,
         "architecture": config.architecture,
@@ -58,11 +58,12 @@ def describe(config: PretrainConfig, run: Run) -> dict[str, Any]:
         "factors": list(FACTORS),
         "trained_at_px": [config.views.first_size, config.views.size],
         "training": {
-            "device": device,
+            "device": device.type,
             "cpu_minutes": round(run.cpu_seconds / 60, 1),
             "steps": run.step,
             "views": run.step * config.batch * views_per_image(config.objective),
-            "precision": "bfloat16 autocast",
+            "precision": precision_of(config, device),
+            "begun from": _of_file(config.begin_from),
             "optimiser": f"AdamW, learning rate {config.learning_rate}, weight decay {config.weight_decay}",
             "schedule": (
                 f"a rise over 3 % of the steps, then half a cosine to 0; inputs of {config.views.size} px in the "
@@ -75,3 +76,7 @@ def describe(config: PretrainConfig, run: Run) -> dict[str, Any]:
         "stored_as": "float16",
         "curve": {"columns": list(CURVE), "rows": [[round(v, 4) for v in row] for row in run.curve]},
     }
+
+
+def _of_file(path: Path | None) -> dict[str, str] | None:
+    return None if path is None else {"name": path.name, "sha256": sha256_of_file(path)}

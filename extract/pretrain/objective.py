@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from extract.pretrain.settings import ObjectiveSettings
 from extract.pretrain.trunk import trunk
 from extract.pretrain.views import FACTORS, Views
 
-GROUP_WEIGHTS = {"thumbnail": 1.0, "edges": 2.0, "texture": 2.0, "histogram": 0.5}
+GROUP_WEIGHTS = {"thumbnail": 1.0, "edges": 2.0, "texture": 2.0, "histogram": 0.5, "surround": 6.0}
 """Edges and texture say the same of a bright organ and a dark one; brightness alone misleads from scan to scan."""
 TERMS = ("loss", "descriptors", "factors", "formula", "instance", "accuracy")
 
@@ -38,9 +39,9 @@ class Told:
 class Learner(nn.Module):
     """A trunk with one linear head per term of the objective, so that its features hold the answers as they are."""
 
-    def __init__(self, architecture: str, n_formulas: int) -> None:
+    def __init__(self, architecture: str, n_formulas: int, begin_from: Path | None = None) -> None:
         super().__init__()
-        self.trunk, width = trunk(architecture)
+        self.trunk, width = trunk(architecture, begin_from)
         self.descriptors = nn.Linear(width, sum(GROUPS.values()))
         self.factors = nn.Linear(width, len(FACTORS))
         self.formula = nn.Linear(width, n_formulas)

@@ -1,6 +1,7 @@
 """The configuration of a pretraining run."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 from pydantic import Field
 
@@ -62,6 +63,10 @@ class PretrainConfig(Section):
     """Folder of the written files and of the checkpoint."""
     architecture: str
     """A name of the table of encoders, trained from scratch."""
+    begin_from: ConfigPath | None = None
+    """Weight file of the same architecture to begin from, such as an earlier version; None begins at random."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the network's products; `auto`: bfloat16 where the device computes it natively."""
     steps: int = Field(ge=1)
     """Steps to train, over all resumed runs together; learning rate and size of the inputs follow them."""
     batch: int = Field(64, ge=2)

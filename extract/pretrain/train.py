@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,12 +12,13 @@ import torch
 from rich.progress import Progress
 from torch import Tensor, nn
 
+from extract.encoders import choose_precision
 from extract.pretrain.formulas import formulas
 from extract.pretrain.objective import TERMS, Learner, losses
 from extract.pretrain.pool import Pool, from_grey
 from extract.pretrain.settings import ObjectiveSettings, PretrainConfig, ViewSettings
-from extract.pretrain.trunk import folded
-from extract.pretrain.views import draw_views
+from extract.pretrain.trunk import folded, undo_added_norms
+from extract.pretrain.views import Views, draw_views
 from pipeline.files import written_whole
 
 CURVE = ("step", "cpu_minutes", "size", *TERMS)
@@ -73,7 +74,7 @@ class Run:
 def start(config: PretrainConfig, n_formulas: int, device: torch.device) -> Run:
     """Build the learner and go on from the checkpoint where there is one."""
     torch.manual_seed(config.seed)
-    learner = Learner(config.architecture, n_formulas).to(device)
+    learner = Learner(config.architecture, n_formulas, config.begin_from).to(device)
     learner.trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     decayed = [p for p in learner.parameters() if p.ndim > 1]
     free = [p for p in learner.parameters() if p.ndim <= 1]
@@ -81,12 +82,16 @@ def start(config: PretrainConfig, n_formulas: int, device: torch.device) -> Run:
         [{"params": decayed, "weight_decay": config.weight_decay}, {"params": free, "weight_decay": 0.0}],
         lr=config.learning_rate, betas=(0.9, 0.98),
     )  # fmt: skip
-    averaged = {name: value.clone() for name, value in learner.trunk.state_dict().items()}
-    run = Run(learner, averaged, optimiser)
+    run = Run(learner, copied(learner.trunk), optimiser)
     path = checkpoint_path(config)
     if path.exists():
         run.load(path, device)
     return run
+
+
+def copied(trunk: nn.Module) -> dict[str, Tensor]:
+    """Return a copy of the state of a trunk, to which the running average begins."""
+    return {name: value.clone() for name, value in trunk.state_dict().items()}
 
 
 def checkpoint_path(config: PretrainConfig) -> Path:
@@ -97,6 +102,13 @@ def checkpoint_path(config: PretrainConfig) -> Path:
 def views_per_image(objective: ObjectiveSettings) -> int:
     """Return 2 where two views of an image are compared, else 1."""
     return 2 if objective.instance else 1
+
+
+def precision_of(config: PretrainConfig, device: torch.device) -> str:
+    """Return what the products are computed in: bfloat16 emulated by a CPU takes seven times as long as float32."""
+    if config.precision != "auto":
+        return config.precision
+    return "float32" if choose_precision("auto", device) == "float32" else "bfloat16"
 
 
 def rate(config: PretrainConfig, done: float) -> float:
@@ -123,6 +135,9 @@ def train(config: PretrainConfig, progress: Progress) -> Run:
     drawing = progress.add_task("drawing the pool", total=pool.blocks)
     for _ in pool.bring_to(_redraws(config, run.step), device):
         progress.advance(drawing)
+    if config.begin_from is not None and run.step == 0:
+        undo_added_norms(run.learner.trunk, _inputs(_draw(config, 0, pool, device)[1]))
+        run.averaged = copied(run.learner.trunk)
     bar = progress.add_task("training", total=config.steps, completed=run.step)
     for row in _steps(config, run, pool, device):
         told = f"training: loss {row[CURVE.index('loss')]:.3f}"
@@ -160,26 +175,37 @@ def _steps(config: PretrainConfig, run: Run, pool: Pool, device: torch.device) -
 
 def _step(config: PretrainConfig, run: Run, pool: Pool, device: torch.device) -> Tensor:
     """Take one step, whose chance depends on its number alone; return the terms."""
-    done = run.step / config.steps
-    seed = np.random.SeedSequence([config.seed, run.step])
-    chosen = np.sort(np.random.default_rng(seed).choice(len(pool.images), config.batch, replace=False))
-    number = int(seed.generate_state(1, np.uint64)[0] >> 1)
-    chance = torch.Generator(device).manual_seed(number)
-    torch.manual_seed(number)  # networks that drop whole layers at random draw from here
-    fields = from_grey(torch.from_numpy(pool.images[chosen]).to(device))
-    own = torch.from_numpy(pool.labels[chosen]).to(device)
-    views = [
-        draw_views(fields, side(config.views, done), chance, mixed=config.views.mixed)
-        for _ in range(views_per_image(config.objective))
-    ]
-    inputs = torch.cat([v.images for v in views]).contiguous(memory_format=torch.channels_last)
-    with torch.autocast(inputs.device.type, dtype=torch.bfloat16):
+    own, views = _draw(config, run.step, pool, device)
+    inputs = _inputs(views)
+    with torch.autocast(
+        device.type, dtype=torch.bfloat16, enabled=precision_of(config, device) == "bfloat16"
+    ):
         told = run.learner(inputs)
     terms = losses(told, own, views, config.objective)
     for group in run.optimiser.param_groups:
-        group["lr"] = rate(config, done)
+        group["lr"] = rate(config, run.step / config.steps)
     run.optimiser.zero_grad(set_to_none=True)
     terms["loss"].backward()
     nn.utils.clip_grad_norm_(run.learner.parameters(), 5.0)
     run.optimiser.step()
     return torch.stack([terms[name].detach() for name in TERMS])
+
+
+def _draw(config: PretrainConfig, step: int, pool: Pool, device: torch.device) -> tuple[Tensor, list[Views]]:
+    """Draw the images of a step; return their formulas and one or two views of each."""
+    seed = np.random.SeedSequence([config.seed, step])
+    chosen = np.sort(np.random.default_rng(seed).choice(len(pool.images), config.batch, replace=False))
+    number = int(seed.generate_state(1, np.uint64)[0] >> 1)
+    chance = torch.Generator(device).manual_seed(number)
+    torch.manual_seed(number)  # networks that drop whole layers at random draw from here
+    fields = from_grey(torch.from_numpy(pool.images[chosen]).to(device))
+    size = side(config.views, step / config.steps)
+    views = [
+        draw_views(fields, size, chance, mixed=config.views.mixed)
+        for _ in range(views_per_image(config.objective))
+    ]
+    return torch.from_numpy(pool.labels[chosen]).to(device), views
+
+
+def _inputs(views: Sequence[Views]) -> Tensor:
+    return torch.cat([v.images for v in views]).contiguous(memory_format=torch.channels_last)

@@ -76,7 +76,7 @@ def _draw_together(images: Tensor, size: int, chance: torch.Generator, mixed: fl
     grey = _met(grey, grey[partner], own, canvas)
     blur = canvas.uniform() * (canvas.uniform() < 0.5)
     grey = torch.lerp(grey, _smoothed(grey), column(blur))
-    contrast = canvas.uniform(low=math.log(0.05), high=math.log(0.6)).exp()
+    contrast = canvas.uniform(low=math.log(0.03), high=math.log(0.6)).exp()
     brightness = canvas.uniform(low=0.1, high=0.9)
     noise = canvas.uniform(low=math.log(0.02), high=math.log(0.8)).exp()
     paint = Paint.drawn(canvas)
@@ -87,7 +87,7 @@ def _draw_together(images: Tensor, size: int, chance: torch.Generator, mixed: fl
     clean, noisy = (_enlarged(image, size) for image in (shown[0].mean(1, keepdim=True), shown[1]))
     factors = torch.stack(
         [
-            (zoom.log() + 0.525) * 3.3, turn * 5, (brightness - 0.5) * 4.3, (contrast.log() + 1.75) * 1.4,
+            (zoom.log() + 0.525) * 3.3, turn * 5, (brightness - 0.5) * 4.3, (contrast.log() + 2.01) * 1.16,
             noise.log() + 2.07, (blur - 0.25) * 3, torch.full_like(zoom, (math.log(enlargement) - 0.77) * 1.3),
         ],
         dim=1,

@@ -9,8 +9,10 @@ from extract.pretrain.descriptors import (
     CELLS,
     EDGE_CELLS,
     EDGE_SIDES,
+    FAINT,
     GROUPS,
     LEVELS,
+    RINGS,
     describe,
     standardised_over_batch,
 )
@@ -73,6 +75,49 @@ def test_shares_of_the_grey_levels_add_up_to_one_and_turn_round_when_inverted():
     found = describe(IMAGES)["histogram"]
     assert torch.allclose(found.sum(1), torch.ones(3), atol=1e-5)
     assert torch.allclose(describe(1 - IMAGES)["histogram"], found.flip(1), atol=1e-5)
+
+
+def disc(radius, inside, outside, size=240):
+    """A disc in the middle; radii count from 0 at the middle to 1 at the border."""
+    line = (torch.arange(size) + 0.5) * (2 / size) - 1
+    return torch.where(torch.hypot(line[:, None], line) < radius, inside, outside)[None]
+
+
+def rings(images):
+    """Brighter or darker than the next ring, brighter or darker than the last ring, and deviations."""
+    parts = describe(images)["surround"].split([2 * (RINGS - 1), 2 * (RINGS - 1), RINGS], dim=1)
+    brighter, darker = (part.view(-1, 2, RINGS - 1) for part in parts[:2])
+    return brighter, darker, parts[2]
+
+
+def test_a_faint_bright_disc_is_brighter_than_its_surroundings_as_worked_by_hand():
+    # The disc fills three of six rings, whose borders are not those of pixels: the third is nearly all of it.
+    brighter, darker, _ = rings(disc(0.5, 0.52, 0.5))
+    assert torch.allclose(brighter[0, 1, :2], torch.tensor(math.log1p(0.02 / FAINT)), atol=0.01)
+    assert 0.9 * math.log(2) < brighter[0, 1, 2] < math.log(2)
+    assert brighter[0, 0, 2] > 0.8 * math.log(2)
+    assert darker.max() < 0.1
+
+
+def test_a_dark_disc_is_to_darker_what_a_bright_one_is_to_brighter():
+    bright, dark = rings(disc(0.5, 0.6, 0.5)), rings(disc(0.5, 0.4, 0.5))
+    assert torch.allclose(bright[0], dark[1], atol=1e-3)
+    assert torch.allclose(bright[1], dark[0], atol=1e-3)
+    # A deviation of nothing is the root of a rounding error.
+    assert torch.allclose(bright[2], dark[2], atol=0.05)
+
+
+def test_bright_and_dark_contrasts_do_not_cancel_in_a_mean():
+    both = torch.cat([disc(0.5, 0.6, 0.5), disc(0.5, 0.4, 0.5)])
+    brighter, darker, _ = rings(both)
+    assert brighter.mean(0)[1, 0] > 0.8
+    assert darker.mean(0)[1, 0] > 0.8
+
+
+def test_turning_by_a_right_angle_leaves_what_surrounds_the_middle_as_it_is():
+    assert torch.allclose(
+        describe(IMAGES.rot90(1, (1, 2)))["surround"], describe(IMAGES)["surround"], atol=1e-3
+    )
 
 
 def test_standardised_over_the_batch_what_never_differs_is_nothing():

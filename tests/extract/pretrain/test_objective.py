@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from extract.pretrain.descriptors import describe, standardised_over_batch
+from extract.pretrain.descriptors import GROUPS, describe, standardised_over_batch
 from extract.pretrain.objective import GROUP_WEIGHTS, Told, losses
 from extract.pretrain.settings import ObjectiveSettings
 from extract.pretrain.views import draw_views
@@ -24,10 +24,9 @@ def views():
 @pytest.fixture
 def told(views):
     """Every answer right."""
-    true = [describe(torch.cat([v.clean for v in views]))[name] for name in ("thumbnail", "edges", "texture")]
-    true.append(describe(torch.cat([v.clean for v in views]))["histogram"])
+    true = describe(torch.cat([v.clean for v in views]))
     return Told(
-        torch.cat([standardised_over_batch(part) for part in true], 1),
+        torch.cat([standardised_over_batch(true[name]) for name in GROUPS], 1),
         torch.cat([v.factors for v in views]),
         50 * torch.eye(4).repeat(2, 1),
         torch.eye(4).repeat(2, 1),
@@ -42,7 +41,10 @@ def test_right_answers_cost_nothing(told, views):
     assert loss(told, views, descriptors=1.0, factors=1.0) == pytest.approx(0, abs=1e-9)
 
 
-@pytest.mark.parametrize(("name", "place"), [("edges", slice(64, 192)), ("histogram", slice(-16, None))])
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [("edges", slice(64, 192)), ("histogram", slice(208, 224)), ("surround", slice(224, None))],
+)
 def test_a_group_of_descriptors_counts_by_its_weight_whatever_its_length(told, views, name, place):
     wrong = replace(told, descriptors=told.descriptors.clone())
     wrong.descriptors[:, place] += 1

@@ -4,12 +4,12 @@ import pytest
 import torch
 from rich.progress import Progress
 
-from extract.encoders import load_encoder
+from extract.encoders import choose_precision, load_encoder
 from extract.pretrain.card import write_encoder
 from extract.pretrain.settings import PretrainConfig, ViewSettings
-from extract.pretrain.train import Run, checkpoint_path, rate, side, train
-from extract.pretrain.trunk import folded, trunk
-from pipeline.errors import ConfigError
+from extract.pretrain.train import Run, checkpoint_path, precision_of, rate, side, train
+from extract.pretrain.trunk import folded, trunk, undo_added_norms
+from pipeline.errors import ConfigError, WeightsError
 from pipeline.provenance import sha256_of_file
 
 
@@ -92,6 +92,37 @@ def test_folding_the_norms_changes_no_feature(architecture):
         found = folded(network)(images)
     assert found.shape == (2, dim)
     assert torch.allclose(found, expected, atol=1e-4)
+
+
+def test_a_training_begins_from_the_weights_that_it_is_given(config, tmp_path):
+    path = write_encoder(config, trained(config))
+    images = torch.randn(6, 3, 32, 32)
+    begun, _ = trunk("squeezenet1_1", path)
+    undo_added_norms(begun, images)
+    with torch.no_grad():
+        found = begun.train()(images)
+        expected = load_encoder("squeezenet1_1", str(path), precision="float32").network(images)
+    assert torch.allclose(found, expected, atol=1e-3)
+
+    more = config.model_copy(update={"output": tmp_path / "more", "begin_from": path})
+    card = json.loads(write_encoder(more, trained(more)).with_suffix(".json").read_text())
+    assert card["training"]["begun from"] == {"name": path.name, "sha256": sha256_of_file(path)}
+
+
+def test_weights_of_another_architecture_are_refused_to_begin_from(config):
+    path = write_encoder(config, trained(config))
+    with pytest.raises(WeightsError, match="weights of squeezenet1_1, offered for resnet18"):
+        trunk("resnet18", path)
+
+
+@pytest.mark.parametrize("named", ["float32", "bfloat16"])
+def test_a_named_precision_is_kept(config, named):
+    chosen = config.model_copy(update={"precision": named})
+    assert precision_of(chosen, torch.device("cpu")) == named
+
+
+def test_auto_trains_in_what_the_processor_computes_natively(config):
+    assert precision_of(config, torch.device("cpu")) == choose_precision("auto", torch.device("cpu"))
 
 
 def test_an_unknown_architecture_is_named(config):
