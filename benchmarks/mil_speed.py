@@ -194,6 +194,16 @@ def out_of_fold_auc(labels, folds, results):
     return float(np.mean(values))
 
 
+def choose_learning_rates():
+    """Print the out-of-fold AUC of every rate on bags that are not the benchmark's."""
+    bags, labels = draw_bags(OTHER_SEED)
+    folds = draw_folds(labels, repeats=1)
+    for rate in LEARNING_RATES:
+        loop = out_of_fold_auc(labels, folds, on_one_thread(plain_loop)(bags, labels, folds, rate))
+        batched = out_of_fold_auc(labels, folds, engine("float32", rate)(bags, labels, folds))
+        print(f"{rate:g}: plain loop {loop:.4f}, engine {batched:.4f}", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
@@ -204,8 +214,12 @@ def main():
         "--quick-folds", type=int, default=25, help="folds that the engine trains together, to 25"
     )
     parser.add_argument("--without-torchmil", action="store_true")
+    parser.add_argument("--choose-learning-rates", action="store_true", help="print the rates' AUCs, no more")
     parser.add_argument("--output", type=Path, help="write the table there, too")
     arguments = parser.parse_args()
+    if arguments.choose_learning_rates:
+        choose_learning_rates()
+        return
     bags, labels = draw_bags()
     folds = draw_folds(labels)
     slow = {"plain loop": plain_loop, "plain loop, one thread": on_one_thread(plain_loop)}
@@ -231,17 +245,19 @@ def main():
     print(
         f"threads {torch.get_num_threads()}, {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}"
     )
+    if not torch.cpu._is_avx512_bf16_supported():
+        print("no AVX-512 products of bfloat16 on this processor: the bfloat16 row is not what they would give")
     print(tabulate(rows))
     if arguments.output is not None:
         write_table(arguments.output, tuple(rows[0]), rows)
 
 
 def on_one_thread(contestant):
-    def run(bags, labels, folds):
+    def run(*arguments):
         n_threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            return contestant(bags, labels, folds)
+            return contestant(*arguments)
         finally:
             torch.set_num_threads(n_threads)
 

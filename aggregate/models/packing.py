@@ -114,12 +114,16 @@ class Batch:
     @cached_property
     def to_below(self) -> Tensor:
         """Steps to the next slice below in the same phase and scale, 0 for none, int64 (fits, slices)."""
-        return self.source.to_below[self.rows] * self.in_bag.any(dim=1)
+        return self._within_bags(self.source.to_below)
 
     @cached_property
     def to_above(self) -> Tensor:
         """Steps to the next slice above in the same phase and scale, 0 for none, int64 (fits, slices)."""
-        return self.source.to_above[self.rows] * self.in_bag.any(dim=1)
+        return self._within_bags(self.source.to_above)
+
+    def _within_bags(self, steps: Tensor) -> Tensor:
+        """Return the steps of each slice (fits, slices), 0 for the rows that belong to no bag."""
+        return steps[self.rows] * self.in_bag.any(dim=1)
 
     def project(self, weight: Tensor, bias: Tensor, *, is_rectified: bool = False) -> Tensor:
         """Return the standardised features times weight (fits, d, out) plus bias (fits, out), rectified or not.
