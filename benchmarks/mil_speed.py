@@ -246,7 +246,9 @@ def main():
         f"threads {torch.get_num_threads()}, {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}"
     )
     if not torch.cpu._is_avx512_bf16_supported():
-        print("no AVX-512 products of bfloat16 on this processor: the bfloat16 row is not what they would give")
+        print(
+            "no AVX-512 products of bfloat16 on this processor: the bfloat16 row is not what they would give"
+        )
     print(tabulate(rows))
     if arguments.output is not None:
         write_table(arguments.output, tuple(rows[0]), rows)
