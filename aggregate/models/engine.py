@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from aggregate.models.adamw import StackedAdamW
 from aggregate.models.base import balanced_weights
 from aggregate.models.packing import Batch, PackedBags, Scaling, draw_batch, scaling_of
 
@@ -185,11 +186,9 @@ class _Stack:
         self._network, self._training, self._packed, self._jobs = network, training, packed, list(jobs)
         device = packed.features.device
         drawn = [self._draw(job) for job in jobs]
-        self._parameters = {
-            name: torch.stack([one[name] for one in drawn]).to(device).requires_grad_() for name in drawn[0]
-        }
-        self._best = {name: value.detach().clone() for name, value in self._parameters.items()}
-        self._optimizer = self._new_optimizer()
+        parameters = {name: torch.stack([one[name] for one in drawn]).to(device) for name in drawn[0]}
+        self._best = {name: value.clone() for name, value in parameters.items()}
+        self._optimizer = StackedAdamW(parameters, training.learning_rate, training.weight_decay)
         self._scaling = scaling_of(packed, [job.train for job in jobs])
         self._all_scaling = self._scaling
         self._weights = torch.stack([class_weights_of(job) for job in jobs]).to(device)  # (fits, classes)
@@ -224,14 +223,6 @@ class _Stack:
         shape = Shape(self._packed.n_features, self._packed.n_phases, job.n_classes)
         return self._network.initial(shape, generator)
 
-    def _new_optimizer(self) -> torch.optim.AdamW:
-        return torch.optim.AdamW(
-            list(self._parameters.values()),
-            lr=self._training.learning_rate,
-            weight_decay=self._training.weight_decay,
-            fused=True,
-        )
-
     def _active_jobs(self) -> list[Job]:
         return [self._jobs[number] for number in self._active.tolist()]
 
@@ -249,11 +240,9 @@ class _Stack:
                 dropout=self._training.dropout,
                 generators=self._generators,
             )
-            self._optimizer.zero_grad()
             target = self._target(chosen)
-            logits, extra = self._network.training_outputs(self._parameters, batch, target)
-            self._losses(logits, target, extra).sum().backward()
-            self._optimizer.step()
+            logits, extra = self._network.training_outputs(self._optimizer.parameters, batch, target)
+            self._optimizer.step(self._losses(logits, target, extra).sum())
 
     def _target(self, bags: Sequence[NDArray[np.intp]]) -> Tensor:
         """Return the class of each bag of a batch (fits, bags), -1 where there is none."""
@@ -278,7 +267,7 @@ class _Stack:
         self._best_loss[self._active[improved]] = losses[improved]
         self._best_epoch[self._active[improved]] = epoch
         here, there = torch.from_numpy(np.flatnonzero(improved)), torch.from_numpy(self._active[improved])
-        for name, value in self._parameters.items():
+        for name, value in self._optimizer.parameters.items():
             self._best[name][there] = value.detach()[here]
         goes_on = epoch - self._best_epoch[self._active] < self._training.patience
         if not goes_on.all():
@@ -296,7 +285,7 @@ class _Stack:
             for chosen in chunks_of_bags(tune):
                 batch = draw_batch(self._packed, chosen, self._scaling)
                 n_bags = np.array([len(c) for c in chosen])
-                logits = self._network.logits(self._parameters, batch)
+                logits = self._network.logits(self._optimizer.parameters, batch)
                 losses = self._losses(logits, self._target(chosen)).double().cpu()
                 totals += losses.nan_to_num() * torch.from_numpy(n_bags)  # a fit without bags left has 0 / 0
                 counts += n_bags
@@ -306,14 +295,7 @@ class _Stack:
     def _shrink_to(self, keep: NDArray[np.intp]) -> None:
         """Go on with some of the fits only."""
         chosen = torch.from_numpy(keep)
-        states = [self._optimizer.state[parameter] for parameter in self._parameters.values()]
-        self._parameters = {
-            name: value.detach()[chosen].requires_grad_() for name, value in self._parameters.items()
-        }
-        self._optimizer = self._new_optimizer()
-        for parameter, state in zip(self._parameters.values(), states, strict=True):
-            moments = {name: state[name][chosen] for name in ("exp_avg", "exp_avg_sq")}
-            self._optimizer.state[parameter] = {"step": state["step"], **moments}
+        self._optimizer.keep(chosen)
         self._scaling = self._scaling.take(chosen)
         self._weights = self._weights[chosen]
         self._generators = [self._generators[fit] for fit in keep]

@@ -34,13 +34,13 @@ def apply_affine(parameters: Parameters, name: str, inputs: Tensor) -> Tensor:
 
 def embed(parameters: Parameters, batch: Batch) -> Tensor:
     """Return relu(standardised features times weight plus bias) (fits, slices, hidden)."""
-    return batch.project(parameters["embed.weight"], parameters["embed.bias"]).relu()
+    return batch.project(parameters["embed.weight"], parameters["embed.bias"], is_rectified=True)
 
 
 def gated_scores(parameters: Parameters, name: str, embedded: Tensor) -> Tensor:
     """Return (tanh(h V + c) * sigmoid(h U + e)) w of each row (fits, rows)."""
-    gate = apply_affine(parameters, f"{name}.gate", embedded)
-    scores: Tensor = GatedScore.apply(gate, parameters[f"{name}.score"])  # type: ignore[no-untyped-call]
+    gate = parameters[f"{name}.gate.weight"], parameters[f"{name}.gate.bias"].unsqueeze(1)
+    scores: Tensor = GatedScore.apply(embedded, *gate, parameters[f"{name}.score"])  # type: ignore[no-untyped-call]
     return scores
 
 

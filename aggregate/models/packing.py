@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aggregate.models.products import affine
+from aggregate.models.products import affine, uses_onednn
 from pipeline.bags import Bag
 
 _ROWS_MULTIPLE = 128
@@ -114,22 +114,26 @@ class Batch:
     @cached_property
     def to_below(self) -> Tensor:
         """Steps to the next slice below in the same phase and scale, 0 for none, int64 (fits, slices)."""
-        return self.source.to_below[self.rows] * self.in_bag.any(dim=1)
+        return self._within_bags(self.source.to_below)
 
     @cached_property
     def to_above(self) -> Tensor:
         """Steps to the next slice above in the same phase and scale, 0 for none, int64 (fits, slices)."""
-        return self.source.to_above[self.rows] * self.in_bag.any(dim=1)
+        return self._within_bags(self.source.to_above)
 
-    def project(self, weight: Tensor, bias: Tensor) -> Tensor:
-        """Return the standardised features times weight (fits, d, out) plus bias (fits, out).
+    def _within_bags(self, steps: Tensor) -> Tensor:
+        """Return the steps of each slice (fits, slices), 0 for the rows that belong to no bag."""
+        return steps[self.rows] * self.in_bag.any(dim=1)
+
+    def project(self, weight: Tensor, bias: Tensor, *, is_rectified: bool = False) -> Tensor:
+        """Return the standardised features times weight (fits, d, out) plus bias (fits, out), rectified or not.
 
         ((x - mean) / std) W + b = x (W / std) + (b - (mean / std) W): the features stay as they are, shared
         by all fits, and each fit's scaling goes into its weights.
         """
         scaled = weight / self.scaling.std.unsqueeze(2)  # (fits, d, out)
         shifted = bias.unsqueeze(1) - self.scaling.mean.unsqueeze(1) @ scaled  # (fits, 1, out)
-        return affine(self.features, scaled, shifted)  # (fits, slices, out)
+        return affine(self.features, scaled, shifted, is_rectified=is_rectified)  # (fits, slices, out)
 
     def drop(self, embeddings: Tensor) -> Tensor:
         """Set random entries of bag embeddings (fits, bags, width) to zero while training, scaling the rest."""
@@ -251,7 +255,8 @@ def _rows_and_bags(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the packed row of each slice and the place of its bag, -1 for none, each (fits, slices)."""
     n_slices = max(int(packed.sizes[chosen].sum()) for chosen in bags)
-    if n_slices > 4 * _ROWS_MULTIPLE or packed.features.dtype == torch.bfloat16:
+    is_long = n_slices > 4 * _ROWS_MULTIPLE or packed.features.dtype == torch.bfloat16
+    if is_long and uses_onednn(packed.features):
         n_slices = -(-n_slices // _ROWS_MULTIPLE) * _ROWS_MULTIPLE
     rows = np.zeros((len(bags), n_slices), dtype=np.int64)
     bag_of_row = np.full((len(bags), n_slices), -1)
