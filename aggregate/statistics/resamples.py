@@ -61,11 +61,12 @@ class Sample:
             draws: float64 (1 + draws,), the metric of the cohort first; NaN where undefined.
         """
         known = np.isfinite(draws[1:])
-        deviations = draws[1:][known] - draws[1:][known].mean()
-        # Around the mean of the draws a weight need not be centred.
-        influence = self.weights[:, 1:][:, known] @ deviations / max(1, known.sum())
+        n_known = max(1, int(known.sum()))
+        mean = float(np.sum(draws[1:], where=known)) / n_known
+        deviations = np.where(known, draws[1:] - mean, 0.0)  # an undefined draw tells nothing
+        influence = self.weights[:, 1:] @ deviations / n_known
         sizes = np.bincount(self.labels)
-        by_chance = sizes * float(np.mean(deviations**2)) / max(1, known.sum())
+        by_chance = sizes * float(deviations @ deviations) / n_known**2
         parts = np.maximum(np.bincount(self.labels, influence**2) - by_chance, 0.0)
         degrees = np.maximum(1, sizes - 1)
         return float(parts.sum() ** 2 / np.sum(parts**2 / degrees)) if parts.any() else float(degrees.min())
