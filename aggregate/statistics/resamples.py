@@ -1,6 +1,6 @@
 """The bootstrap of patients: how often each patient is drawn, for every draw at once, and what rests on the draws."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,15 @@ class Sample:
     labels: NDArray[np.intp]
     weights: NDArray[np.float64]
     design_effect: float | None = None
+
+    def of_share(self, share: float) -> "Sample":
+        """Return the sample for a metric that rests on a share of the patients, such as one class or a subgroup.
+
+        Against the variance of independent patients, which grows as the patients grow fewer, the pairs of them
+        that train each other's models weigh the less, in proportion to the share.
+        """
+        effect = self.design_effect
+        return replace(self, design_effect=None if effect is None else 1 + (effect - 1) * share)
 
     def freedom(self, draws: NDArray[np.float64]) -> float:
         """Degrees of freedom of the standard error of a metric: Satterthwaite 1946, over the classes.

@@ -137,7 +137,11 @@ def _rate(
     weights = sample.weights[members]
     draws = ratio(per_patient[members] @ weights, weights.sum(axis=0))
     return bootstrap_interval(
-        draws, scale="logit", smallest_n=int(members.sum()), confidence=confidence, sample=sample
+        draws,
+        scale="logit",
+        smallest_n=int(members.sum()),
+        confidence=confidence,
+        sample=sample.of_share(float(members.mean())),
     )
 
 

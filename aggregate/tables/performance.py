@@ -70,10 +70,14 @@ def estimate_of(
     if undefined:
         what = "no patient is called so" if metric in ("ppv", "npv") else "it divides by zero"
         return without_estimate(f"{what} in {undefined} of {len(found.per_repeat)} repeats")
-    smallest = min(sizes[_RESTS_ON.get(metric, slice(None))])
+    counted = sizes[_RESTS_ON.get(metric, slice(None))]
     scale = _SCALES.get(metric, "logit")
     return bootstrap_interval(
-        found.resampled, scale=scale, smallest_n=smallest, confidence=confidence, sample=sample
+        found.resampled,
+        scale=scale,
+        smallest_n=min(counted),
+        confidence=confidence,
+        sample=sample.of_share(sum(counted) / len(sample.labels)),
     )
 
 

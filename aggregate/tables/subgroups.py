@@ -128,7 +128,7 @@ def subgroup_rows(
         effect = design_effect(losses, predictions.labels, predictions.fold)
         for group, of_group in zip(groups, weights, strict=True):
             labels = predictions.labels[group.members]
-            sample = Sample(labels, of_group, _effect_within(effect, len(labels) / len(predictions.labels)))
+            sample = Sample(labels, of_group, effect).of_share(len(labels) / len(predictions.labels))
             measured = _measures(labels, probabilities[:, group.members], of_group, predictions.classes)
             for (name, metric), found in measured.items():
                 sizes = group_sizes(labels, predictions.classes, name)
@@ -145,11 +145,6 @@ def subgroup_rows(
                     "n": len(labels),
                     "n_positive": None if name == MACRO else sizes[0],
                 }
-
-
-def _effect_within(effect: float | None, share: float) -> float | None:
-    """Design effect of a mean over a share of the patients: the pairs grow fewer by its square, the mean's n by it."""
-    return None if effect is None else 1 + (effect - 1) * share
 
 
 def _too_small(n: int, smallest: int, settings: StatisticsSection) -> Estimate | None:

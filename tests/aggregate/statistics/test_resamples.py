@@ -69,3 +69,10 @@ def test_undefined_draws_are_left_out_of_the_degrees_of_freedom():
     draws = (np.random.default_rng(0).normal(size=42) * (sample.labels == 0)) @ sample.weights
     draws[5:50] = np.nan
     assert sample.freedom(draws) == pytest.approx(11, abs=0.5)
+
+
+def test_half_the_patients_have_half_of_what_the_design_effect_adds():
+    sample = Sample(PATIENT_LABELS, np.ones((6, 2)), design_effect=1.6)
+    assert sample.of_share(0.5).design_effect == pytest.approx(1.3)
+    assert sample.of_share(1).design_effect == 1.6
+    assert Sample(PATIENT_LABELS, np.ones((6, 2))).of_share(0.5).design_effect is None
