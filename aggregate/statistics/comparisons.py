@@ -10,6 +10,7 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from aggregate.statistics.ranking import placements
+from aggregate.statistics.resamples import Sample
 
 _ALIKE = 1e-12
 
@@ -32,7 +33,12 @@ def without_difference(reason: str) -> Difference:
 
 
 def paired_bootstrap(
-    draws_a: NDArray[np.float64], draws_b: NDArray[np.float64], *, smallest_n: int, confidence: float = 0.95
+    draws_a: NDArray[np.float64],
+    draws_b: NDArray[np.float64],
+    *,
+    smallest_n: int,
+    confidence: float = 0.95,
+    sample: Sample | None = None,
 ) -> Difference:
     """Compare two models that were measured on the same resamples of the patients.
 
@@ -42,15 +48,20 @@ def paired_bootstrap(
     Args:
         draws_a: float64 (1 + draws,), the metric of the cohort first; of model a.
         draws_b: the same of model b.
-        smallest_n: patients in the smallest group that the metric rests on; one less are the degrees of freedom.
+        smallest_n: patients in the smallest group that the metric rests on; without a sample, one less are the
+            degrees of freedom.
         confidence: such as 0.95.
+        sample: the patients that were resampled, with the design effect of the difference; used as by
+            `bootstrap_interval`.
     """
     differences = draws_a - draws_b
     finite = differences[1:][np.isfinite(differences[1:])]
     if not math.isfinite(differences[0]) or len(finite) < 2:
         return without_difference("the metric is undefined on these patients")
-    error = float(np.std(finite, ddof=1))
-    return _by_student(float(differences[0]), error, smallest_n - 1, confidence)
+    effect = sample.design_effect if sample else None
+    error = float(np.std(finite, ddof=1)) * math.sqrt(effect or 1)
+    freedom = sample.freedom(differences) if sample and error > _ALIKE else smallest_n - 1
+    return _by_student(float(differences[0]), error, freedom, confidence)
 
 
 def corrected_t(

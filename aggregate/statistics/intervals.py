@@ -11,6 +11,8 @@ from scipy.special import expit, logit
 from scipy.stats import norm
 from scipy.stats import t as student
 
+from aggregate.statistics.resamples import Sample
+
 NOT_ESTIMABLE = "not estimable"
 FEWEST_FINITE = 0.95
 """Share of the resamples in which a metric must exist for its interval to be given."""
@@ -37,7 +39,12 @@ Scale = Literal["logit", "log", "linear"]
 
 
 def bootstrap_interval(
-    draws: NDArray[np.float64], *, scale: Scale, smallest_n: int, confidence: float = 0.95
+    draws: NDArray[np.float64],
+    *,
+    scale: Scale,
+    smallest_n: int,
+    confidence: float = 0.95,
+    sample: Sample | None = None,
 ) -> Estimate:
     """Interval of Student's t with the standard error seen among the resamples, on a scale that suits the metric.
 
@@ -47,29 +54,36 @@ def bootstrap_interval(
     proportion differs, as at an AUC of 1, it is Wilson's score interval of `smallest_n` trials.
     A proportion that no resample changes although it is neither 0 nor 1 is decided by the class mix alone, and
     has no interval.
+    The degrees of freedom are Satterthwaite's over the classes, and the variance is multiplied by the design effect
+    of models that were trained on each other's test patients, where a sample is given.
 
     Args:
         draws: float64 (1 + draws,), the metric of the cohort first, then of each resample.
         scale: of the metric.
-        smallest_n: patients in the smallest group that the metric rests on; one less are the degrees of freedom.
+        smallest_n: patients in the smallest group that the metric rests on; without a sample, one less are the
+            degrees of freedom.
         confidence: such as 0.95.
+        sample: the patients that were resampled.
     """
     value, resampled, problem = _split(draws)
     if problem:
         return problem
-    error = float(np.std(resampled, ddof=1))
+    effect = sample.design_effect if sample else None
+    error = float(np.std(resampled, ddof=1)) * math.sqrt(effect or 1)
     if error < _ALIKE:
-        return _without_spread(value, scale, smallest_n, confidence)
-    t = float(student.ppf((1 + confidence) / 2, max(1, smallest_n - 1)))
+        return _without_spread(value, scale, smallest_n / (effect or 1), confidence)
+    freedom = sample.freedom(draws) if sample else smallest_n - 1
+    t = float(student.ppf((1 + confidence) / 2, max(1, freedom)))
     low, high = _SCALED[scale](value, t * error)
-    return Estimate(value, low, high, f"bootstrap error, {scale} scale")
+    told = "" if effect is None else f", design effect {effect:.2f}"
+    return Estimate(value, low, high, f"bootstrap error, {scale} scale{told}")
 
 
-def _without_spread(value: float, scale: Scale, smallest_n: int, confidence: float) -> Estimate:
+def _without_spread(value: float, scale: Scale, trials: float, confidence: float) -> Estimate:
     if scale != "logit" or _ALIKE < value < 1 - _ALIKE:
         return Estimate(value, None, None, f"interval {NOT_ESTIMABLE}: no resample differs")
-    low, high = wilson(value, smallest_n, confidence)
-    return Estimate(value, low, high, f"Wilson score, n = {smallest_n}: no resample differs")
+    low, high = wilson(value, trials, confidence)
+    return Estimate(value, low, high, f"Wilson score, n = {trials:.4g}: no resample differs")
 
 
 def _logit_scaled(value: float, half: float) -> tuple[float, float]:

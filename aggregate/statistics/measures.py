@@ -77,6 +77,11 @@ def balanced_accuracy(
     return _averaged(_sensitivity(confusion(labels, probabilities, weights)).mean(axis=1))
 
 
+def brier_losses(labels: NDArray[np.intp], probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Brier loss of each patient, summed over the classes: float64 (repeats, n)."""
+    return np.asarray(((probabilities - np.eye(probabilities.shape[2])[labels]) ** 2).sum(axis=2))
+
+
 def predicted_labels(probabilities: NDArray[np.float64]) -> NDArray[np.intp]:
     """Return the most probable class, the first of equals: intp (repeats, n)."""
     return np.asarray(np.argmax(probabilities, axis=2), dtype=np.intp)

@@ -15,6 +15,8 @@ from aggregate.statistics.calibration import (
 )
 from aggregate.statistics.config import StatisticsSection
 from aggregate.statistics.intervals import Estimate, bootstrap_interval, without_estimate
+from aggregate.statistics.resamples import Sample
+from aggregate.statistics.training import trained_sample
 from aggregate.tables.cells import interval_cells
 
 CALIBRATION = "calibration.csv"
@@ -29,11 +31,12 @@ def calibration_rows(
 ) -> Iterator[Mapping[str, Any]]:
     """Yield the rows of calibration.csv; `weights` as from `draw_resamples`."""
     for model, probabilities in predictions.probabilities.items():
+        sample = trained_sample(predictions.labels, probabilities, predictions.fold, weights)
         for k, name in enumerate(predictions.classes):
             is_positive = predictions.labels == k
             shared = {"model": model, "class": name, "n_positive": int(is_positive.sum())}
             of_class = probabilities[:, :, k]
-            for measure, estimate in _summaries(of_class, is_positive, weights, settings).items():
+            for measure, estimate in _summaries(of_class, is_positive, sample, settings).items():
                 yield {
                     **shared,
                     "measure": measure,
@@ -59,18 +62,23 @@ def calibration_rows(
 def _summaries(
     probabilities: NDArray[np.float64],
     is_positive: NDArray[np.bool_],
-    weights: NDArray[np.float64],
+    sample: Sample,
     settings: StatisticsSection,
 ) -> Mapping[str, Estimate]:
     smallest, confidence = int(min(is_positive.sum(), (~is_positive).sum())), settings.confidence
     if smallest == 0:
         absent = without_estimate("a class has no patient")
         return {"ece": absent, "slope": absent, "intercept": absent}
+    weights = sample.weights
     brier = ((probabilities - is_positive) ** 2).mean(axis=0) @ weights / weights.sum(axis=0)
     error = expected_calibration_error(probabilities, is_positive, weights, bins=settings.calibration_bins)
     return {
-        "brier": bootstrap_interval(brier, scale="log", smallest_n=smallest, confidence=confidence),
-        "ece": bootstrap_interval(error, scale="logit", smallest_n=smallest, confidence=confidence),
+        "brier": bootstrap_interval(
+            brier, scale="log", smallest_n=smallest, confidence=confidence, sample=sample
+        ),
+        "ece": bootstrap_interval(
+            error, scale="logit", smallest_n=smallest, confidence=confidence, sample=sample
+        ),
         "slope": calibration_slope(probabilities, is_positive, confidence=confidence),
         "intercept": calibration_intercept(probabilities, is_positive, confidence=confidence),
     }

@@ -128,9 +128,12 @@ CATALOGUE = (
             "n_positive": (_POSITIVE, "patients"),
             "sd_over_repeats": ("Standard deviation over the repeats: noise of the splits, no confidence interval", "metric"),
         },
-        notes="Intervals speak of the patients, for fitted models: stratified resamples of the patients (2,000 by default) give the "
-        "standard error, Student's t the length, on the logit scale for proportions and AUC, the log scale for losses. "
-        "How often they hold the truth is measured in reference/coverage.csv; those of average_precision, and of cross-validated models, are somewhat short. PPV, NPV, accuracy and kappa hold at the class mix of this cohort. A macro AUC above 0.95 on real data is a "
+        notes="Intervals speak of the patients, for fitted models: resamples of half the patients of each class, counted twice (2,000 "
+        "by default), give the standard error, Student's t the length, on the logit scale for proportions and AUC, the log scale for "
+        "losses. Patients whose models are trained on each other vary together: the variance is multiplied by the design effect in "
+        "ci_method, which the Brier loss over the repeats tells; where ci_method names none, as with one repeat, the interval of a "
+        "trained model is too short. How often the intervals hold the truth is measured in reference/coverage.csv and told in "
+        "reference/coverage.md. PPV, NPV, accuracy and kappa hold at the class mix of this cohort. A macro AUC above 0.95 on real data is a "
         "reason to look for leakage.",
         words=("metric", METRICS),
     ),
@@ -158,7 +161,8 @@ CATALOGUE = (
             "note": ("Why a number is not estimable", ""),
         },
         notes="The first row is the primary comparison where one was declared; every other row explores. The difference "
-        "of the corrected t is the mean over the folds and so differs from the other two, which pool the folds.",
+        "of the corrected t is the mean over the folds and so differs from the other two, which pool the folds. The paired "
+        "bootstrap widens its interval by the design effect of the difference, as performance.csv does; DeLong's knows the patients only.",
     ),
     TableEntry(
         "confusion.csv",

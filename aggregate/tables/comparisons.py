@@ -13,7 +13,16 @@ from aggregate.predictions import Predictions
 from aggregate.statistics.comparisons import Difference, corrected_t, delong, holm, paired_bootstrap
 from aggregate.statistics.config import StatisticsSection
 from aggregate.statistics.intervals import NOT_ESTIMABLE
-from aggregate.statistics.measures import MACRO, Measurement, balanced_accuracy, class_auc, macro_auc
+from aggregate.statistics.measures import (
+    MACRO,
+    Measurement,
+    balanced_accuracy,
+    brier_losses,
+    class_auc,
+    macro_auc,
+)
+from aggregate.statistics.resamples import Sample
+from aggregate.statistics.training import design_effect
 from aggregate.tables.cells import or_not_estimable, p_value_cell
 from aggregate.tables.performance import group_sizes
 from pipeline.errors import ConfigError
@@ -62,7 +71,7 @@ def comparison_rows(
     """
     pairs = model_pairs(predictions.models, settings)
     compared = {model: _forms(predictions, p, weights) for model, p in predictions.probabilities.items()}
-    found = [c for pair in pairs for c in _compare(predictions, compared, pair, settings.confidence)]
+    found = [c for pair in pairs for c in _compare(predictions, compared, pair, weights, settings.confidence)]
     adjusted = _adjust(found, settings)
     for comparison in sorted(found, key=lambda c: not is_primary(c, settings)):
         yield _row(predictions, comparison, adjusted, settings)
@@ -132,15 +141,19 @@ def _compare(
     predictions: Predictions,
     compared: Mapping[str, Mapping[tuple[str, str], _Compared]],
     pair: tuple[str, str],
+    weights: NDArray[np.float64],
     confidence: float,
 ) -> Iterator[_Comparison]:
     model_a, model_b = pair
     ratio = _test_over_train(predictions.fold)
+    sample = _sample(predictions, pair, weights)
     for (name, metric), a in compared[model_a].items():
         b = compared[model_b][name, metric]
         smallest = min(group_sizes(predictions.labels, predictions.classes, name))
         tests = {
-            BOOTSTRAP: paired_bootstrap(a.resampled, b.resampled, smallest_n=smallest, confidence=confidence),
+            BOOTSTRAP: paired_bootstrap(
+                a.resampled, b.resampled, smallest_n=smallest, confidence=confidence, sample=sample
+            ),
             CORRECTED_T: corrected_t(a.per_fold - b.per_fold, test_over_train=ratio, confidence=confidence),
         }
         if name != MACRO:
@@ -149,6 +162,13 @@ def _compare(
             tests[DELONG] = delong(scores_a, scores_b, predictions.labels == k, confidence=confidence)
         for test, found in tests.items():
             yield _Comparison(model_a, model_b, name, metric, test, found)
+
+
+def _sample(predictions: Predictions, pair: tuple[str, str], weights: NDArray[np.float64]) -> Sample:
+    """Return the resampled patients with the design effect of the difference of two models."""
+    labels = predictions.labels
+    a, b = (brier_losses(labels, predictions.probabilities[model]) for model in pair)
+    return Sample(labels, weights, design_effect(a - b, labels, predictions.fold))
 
 
 def _test_over_train(fold: NDArray[np.intp]) -> float:

@@ -14,7 +14,8 @@ from aggregate.cohort_facts import CohortFacts
 from aggregate.predictions import Predictions
 from aggregate.statistics.config import StatisticsSection
 from aggregate.statistics.measures import MACRO, Measurement, class_auc, macro_auc
-from aggregate.statistics.resamples import draw_resamples
+from aggregate.statistics.resamples import Sample, draw_resamples
+from aggregate.statistics.training import trained_sample
 from aggregate.tables.cells import interval_cells
 from aggregate.tables.performance import estimate_of, group_sizes
 
@@ -59,6 +60,7 @@ def confounder_rows(
         labels, values = predictions.labels[known], confounder.values[known]
         weights = draw_resamples(labels, draws=settings.draws, seed=settings.seed)
         predicted = _cross_fitted(confounder, labels, predictions.fold[:, known], len(predictions.classes))
+        trained = trained_sample(labels, predicted, predictions.fold[:, known], weights)
         found: dict[tuple[str, str], Measurement] = {
             (MACRO, AUC_OF_PREDICTION): macro_auc(labels, predicted, weights)
         }
@@ -69,11 +71,12 @@ def confounder_rows(
                 found[name, AUC_OF_VALUE] = class_auc(labels, ranked, weights, k)
         for (name, metric), measurement in found.items():
             sizes = group_sizes(labels, predictions.classes, name)
+            sample = trained if metric == AUC_OF_PREDICTION else Sample(labels, weights)
             yield {
                 "confounder": confounder.name,
                 "class": name,
                 "metric": metric,
-                **interval_cells(estimate_of(measurement, metric, sizes, settings.confidence)),
+                **interval_cells(estimate_of(measurement, metric, sizes, settings.confidence, sample)),
                 "n": len(labels),
                 "n_positive": None if name == MACRO else sizes[0],
             }

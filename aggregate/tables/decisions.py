@@ -1,6 +1,7 @@
 """thresholds.csv and decision_curve.csv: what happens when a probability becomes a decision."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from aggregate.statistics.config import StatisticsSection
 from aggregate.statistics.decisions import DECISION_THRESHOLDS, TuneFold, choose_threshold, net_benefit
 from aggregate.statistics.intervals import NOT_ESTIMABLE, Estimate, bootstrap_interval, without_estimate
 from aggregate.statistics.ranking import ratio
+from aggregate.statistics.resamples import Sample
+from aggregate.statistics.training import trained_sample
 from aggregate.tables.cells import interval_cells, or_not_estimable
 from pipeline.errors import ConfigError
 
@@ -44,6 +47,7 @@ def threshold_rows(
         settings: the rule.
     """
     for model, probabilities in predictions.probabilities.items():
+        sample = trained_sample(predictions.labels, probabilities, predictions.fold, weights)
         for k, name in enumerate(predictions.classes):
             chosen = {(t.repeat, t.fold): _choose(t, k, settings) for t in tuning.get(model, ())}
             limits = _limit_per_patient(predictions, chosen)
@@ -54,7 +58,7 @@ def threshold_rows(
                 "rule": _rule(settings),
                 "repeat": ALL,
                 "fold": ALL,
-                **_overall(predictions.labels == k, called, limits, weights, settings),
+                **_overall(predictions.labels == k, called, limits, sample, settings),
             }
             for tune in tuning.get(model, ()):
                 yield {
@@ -97,14 +101,15 @@ def _overall(
     is_positive: NDArray[np.bool_],
     called: NDArray[np.bool_],
     limits: NDArray[np.float64],
-    weights: NDArray[np.float64],
+    sample: Sample,
     settings: StatisticsSection,
 ) -> Mapping[str, Any]:
     known = np.isfinite(limits).all(axis=0)
     if known.any():
         rates = called[:, known].mean(axis=0), 1 - called[:, known].mean(axis=0)
-        sensitivity = _rate(rates[0], is_positive[known], weights[known], settings.confidence)
-        specificity = _rate(rates[1], ~is_positive[known], weights[known], settings.confidence)
+        tested = replace(sample, labels=sample.labels[known], weights=sample.weights[known])
+        sensitivity = _rate(rates[0], is_positive[known], tested, settings.confidence)
+        specificity = _rate(rates[1], ~is_positive[known], tested, settings.confidence)
         chosen_on = "the tune patients of each fold"
     else:
         sensitivity = specificity = _NOT_SHOWN
@@ -124,13 +129,20 @@ def _overall(
 def _rate(
     per_patient: NDArray[np.float64],
     members: NDArray[np.bool_],
-    weights: NDArray[np.float64],
+    sample: Sample,
     confidence: float,
 ) -> Estimate:
     if not members.any():
         return without_estimate("no such patient")
-    draws = ratio(per_patient[members] @ weights[members], weights[members].sum(axis=0))
-    return bootstrap_interval(draws, scale="logit", smallest_n=int(members.sum()), confidence=confidence)
+    weights = sample.weights[members]
+    draws = ratio(per_patient[members] @ weights, weights.sum(axis=0))
+    return bootstrap_interval(
+        draws,
+        scale="logit",
+        smallest_n=int(members.sum()),
+        confidence=confidence,
+        sample=sample.of_share(float(members.mean())),
+    )
 
 
 def _rate_cells(name: str, estimate: Estimate) -> Mapping[str, Any]:
@@ -183,6 +195,7 @@ def decision_rows(
                 f"aggregate.statistics.decision_classes names {name!r}; expected one of {', '.join(classes)}"
             )
     for model, probabilities in predictions.probabilities.items():
+        sample = trained_sample(predictions.labels, probabilities, predictions.fold, weights)
         for name in settings.decision_classes or classes:
             k = classes.index(name)
             is_positive = predictions.labels == k
@@ -192,7 +205,11 @@ def decision_rows(
             treat_all = net_benefit(everyone, is_positive, weights[:, :1], thresholds)[:, 0]
             for threshold, draws, of_all in zip(DECISION_THRESHOLDS, benefit, treat_all, strict=True):
                 estimate = bootstrap_interval(
-                    draws, scale="linear", smallest_n=smallest, confidence=settings.confidence
+                    draws,
+                    scale="linear",
+                    smallest_n=smallest,
+                    confidence=settings.confidence,
+                    sample=sample,
                 )
                 yield {
                     "model": model,

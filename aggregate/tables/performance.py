@@ -10,6 +10,8 @@ from aggregate.predictions import Predictions
 from aggregate.statistics.config import StatisticsSection
 from aggregate.statistics.intervals import Estimate, Scale, bootstrap_interval, without_estimate
 from aggregate.statistics.measures import MACRO, Measurement, confusion, measure
+from aggregate.statistics.resamples import Sample
+from aggregate.statistics.training import trained_sample
 from aggregate.tables.cells import interval_cells, or_not_estimable
 
 PERFORMANCE = "performance.csv"
@@ -32,9 +34,10 @@ def performance_rows(
     """Yield the rows of performance.csv; `weights` as from `draw_resamples`."""
     for model, probabilities in predictions.probabilities.items():
         measured = measure(predictions.labels, probabilities, weights, predictions.classes)
+        sample = trained_sample(predictions.labels, probabilities, predictions.fold, weights)
         for (name, metric), found in measured.items():
             sizes = group_sizes(predictions.labels, predictions.classes, name)
-            estimate = estimate_of(found, metric, sizes, settings.confidence)
+            estimate = estimate_of(found, metric, sizes, settings.confidence, sample)
             several = len(found.per_repeat) > 1 and estimate.value is not None
             yield {
                 "model": model,
@@ -49,7 +52,9 @@ def performance_rows(
             }
 
 
-def estimate_of(found: Measurement, metric: str, sizes: Sequence[int], confidence: float) -> Estimate:
+def estimate_of(
+    found: Measurement, metric: str, sizes: Sequence[int], confidence: float, sample: Sample
+) -> Estimate:
     """Give a measurement the interval that suits its metric.
 
     Args:
@@ -57,6 +62,7 @@ def estimate_of(found: Measurement, metric: str, sizes: Sequence[int], confidenc
         metric: its name.
         sizes: patients in each group that the metric tells apart, the positives first.
         confidence: level of the interval.
+        sample: the patients it was measured on.
     """
     if min(sizes) == 0:
         return without_estimate("a class has no patient")
@@ -64,9 +70,15 @@ def estimate_of(found: Measurement, metric: str, sizes: Sequence[int], confidenc
     if undefined:
         what = "no patient is called so" if metric in ("ppv", "npv") else "it divides by zero"
         return without_estimate(f"{what} in {undefined} of {len(found.per_repeat)} repeats")
-    smallest = min(sizes[_RESTS_ON.get(metric, slice(None))])
+    counted = sizes[_RESTS_ON.get(metric, slice(None))]
     scale = _SCALES.get(metric, "logit")
-    return bootstrap_interval(found.resampled, scale=scale, smallest_n=smallest, confidence=confidence)
+    return bootstrap_interval(
+        found.resampled,
+        scale=scale,
+        smallest_n=min(counted),
+        confidence=confidence,
+        sample=sample.of_share(sum(counted) / len(sample.labels)),
+    )
 
 
 def group_sizes(labels: NDArray[np.intp], classes: Sequence[str], name: str) -> tuple[int, ...]:

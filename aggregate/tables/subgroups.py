@@ -15,10 +15,12 @@ from aggregate.statistics.measures import (
     MACRO,
     Measured,
     balanced_accuracy,
+    brier_losses,
     class_auc,
     macro_auc,
 )
-from aggregate.statistics.resamples import draw_resamples
+from aggregate.statistics.resamples import Sample, draw_resamples
+from aggregate.statistics.training import design_effect
 from aggregate.tables.cells import interval_cells
 from aggregate.tables.performance import estimate_of, group_sizes
 from pipeline.errors import ConfigError
@@ -122,13 +124,16 @@ def subgroup_rows(
         for group in groups
     ]
     for model, probabilities in predictions.probabilities.items():
+        losses = brier_losses(predictions.labels, probabilities)
+        effect = design_effect(losses, predictions.labels, predictions.fold)
         for group, of_group in zip(groups, weights, strict=True):
             labels = predictions.labels[group.members]
+            sample = Sample(labels, of_group, effect).of_share(len(labels) / len(predictions.labels))
             measured = _measures(labels, probabilities[:, group.members], of_group, predictions.classes)
             for (name, metric), found in measured.items():
                 sizes = group_sizes(labels, predictions.classes, name)
                 estimate = _too_small(len(labels), min(sizes), settings) or estimate_of(
-                    found, metric, sizes, settings.confidence
+                    found, metric, sizes, settings.confidence, sample
                 )
                 yield {
                     "model": model,

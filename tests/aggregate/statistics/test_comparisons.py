@@ -10,7 +10,7 @@ from statsmodels.stats.multitest import multipletests
 
 from aggregate.statistics.comparisons import corrected_t, delong, holm, paired_bootstrap
 from aggregate.statistics.ranking import mean_auc
-from aggregate.statistics.resamples import draw_resamples
+from aggregate.statistics.resamples import Sample, draw_resamples
 
 P_VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=30)
 
@@ -72,6 +72,19 @@ def test_the_corrected_t_by_hand():
     assert found.value == pytest.approx(0.2)
     assert found.p_value == pytest.approx(2 * stats.t.sf(0.2 / error, 3))
     assert found.high == pytest.approx(0.2 + stats.t.ppf(0.975, 3) * error)
+
+
+def test_a_design_effect_of_four_doubles_the_interval_of_a_difference():
+    a, b, is_positive = two_models(5, better=0.3)
+    labels = is_positive.astype(np.intp)
+    weights = draw_resamples(labels, draws=500, seed=0)
+    draws = [mean_auc(scores, is_positive, weights) for scores in (a, b)]
+    alone, shared = (
+        paired_bootstrap(*draws, smallest_n=20, sample=Sample(labels, weights, effect))
+        for effect in (None, 4.0)
+    )
+    assert shared.high - shared.low == pytest.approx(2 * (alone.high - alone.low))
+    assert shared.p_value > alone.p_value
 
 
 def test_without_overlap_the_corrected_t_is_students():

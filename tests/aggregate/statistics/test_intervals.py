@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,6 +7,7 @@ from hypothesis import strategies as st
 from statsmodels.stats.proportion import proportion_confint
 
 from aggregate.statistics.intervals import bootstrap_interval, wilson
+from aggregate.statistics.resamples import Sample, draw_resamples
 
 
 def spread(value, error, *, draws=2001):
@@ -32,6 +35,25 @@ def test_the_logit_interval_by_hand():
     found = bootstrap_interval(spread(0.8, 0.04), scale="logit", smallest_n=11)
     low, high = (1 / (1 + np.exp(-(1.3863 + side * 2.228 * 0.04 * 6.25))) for side in (-1, 1))
     assert (found.low, found.high) == pytest.approx((low, high), abs=1e-4)
+
+
+def test_a_design_effect_of_four_doubles_the_error_and_is_told():
+    labels = np.zeros(11, dtype=np.intp)
+    sample = Sample(labels, draw_resamples(labels, draws=2000, seed=0))
+    options = {"scale": "linear", "smallest_n": 11}
+    alone = bootstrap_interval(spread(3.0, 0.5), sample=sample, **options)
+    shared = bootstrap_interval(spread(3.0, 0.5), sample=replace(sample, design_effect=4.0), **options)
+    assert shared.high - shared.low == pytest.approx(2 * (alone.high - alone.low))
+    assert alone.method == "bootstrap error, linear scale"
+    assert shared.method == "bootstrap error, linear scale, design effect 4.00"
+
+
+def test_a_perfect_proportion_under_a_design_effect_of_two_counts_half_the_patients():
+    labels = np.zeros(40, dtype=np.intp)
+    sample = Sample(labels, draw_resamples(labels, draws=99, seed=0), design_effect=2.0)
+    found = bootstrap_interval(np.ones(100), scale="logit", smallest_n=40, sample=sample)
+    assert (found.low, found.high) == pytest.approx(proportion_confint(20, 20, method="wilson"))
+    assert "n = 20" in found.method
 
 
 @given(st.floats(0.01, 0.99), st.floats(0.001, 0.3))

@@ -1,0 +1,84 @@
+"""What models trained on each other's test patients add to the error of a cross-validated metric."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aggregate.statistics.measures import brier_losses
+from aggregate.statistics.resamples import Sample
+
+_ALIKE = 1e-15
+
+
+def trained_sample(
+    labels: NDArray[np.intp],
+    probabilities: NDArray[np.float64],
+    fold: NDArray[np.intp],
+    weights: NDArray[np.float64],
+) -> Sample:
+    """Return the resampled patients with the design effect of a model, told by its Brier loss for every metric.
+
+    A proper score sees every change of a probability. The effect on a single sensitivity, which sees only the
+    changes that cross a border, would be told half as well.
+
+    Args:
+        labels: intp (n,).
+        probabilities: float64 (repeats, n, classes), out of fold.
+        fold: intp (repeats, n).
+        weights: float64 (n, 1 + draws), as `draw_resamples` returns.
+    """
+    return Sample(labels, weights, design_effect(brier_losses(labels, probabilities), labels, fold))
+
+
+def design_effect(
+    losses: NDArray[np.float64], labels: NDArray[np.intp], fold: NDArray[np.intp]
+) -> float | None:
+    """Variance of a cross-validated mean over what it would be if the patients were independent; at least 1.
+
+    A resample of out-of-fold predictions takes the patients as independent. They are not: two patients of
+    different folds train each other's models, and one who is unlike the others spoils the prediction of whoever
+    resembles him, and the other way round. With h(j, k) the change of the loss of j when k is trained on, the mean
+    over n patients has the variance sigma^2 / n + E h(j, k) h(k, j) (Hoeffding's decomposition to second order;
+    the covariance between folds of Bengio and Grandvalet 2004, which Bates, Hastie and Tibshirani 2024 show to
+    make the usual intervals too short). One cross-validation cannot tell it, several can: in the repeats where j
+    and k share a fold, and only there, neither is trained on the other. So their deviations from their own means
+    over the repeats, multiplied where they share a fold, have the expectation E h(j, k) h(k, j) times a known
+    factor. Noise that is each patient's own cancels; noise that all patients of a fit share counts.
+
+    Args:
+        losses: float64 (repeats, n), the loss of each patient by the model that did not see it, or the difference
+            of two models' losses.
+        labels: intp (n,); the classes keep their sizes.
+        fold: intp (repeats, n).
+
+    Returns:
+        None where it cannot be told: with one repeat, or with no two patients in a fold.
+    """
+    repeats, n = losses.shape
+    together = _pairs_together(fold)
+    if repeats < 2 or together == 0:
+        return None
+    independent = _variance_of_mean(losses.mean(axis=0), labels)
+    if independent < _ALIKE:
+        return 1.0
+    deviations = losses - losses.mean(axis=0)
+    products = sum(
+        float(np.sum(np.bincount(folds, own) ** 2) - np.sum(own**2))
+        for folds, own in zip(fold, deviations, strict=True)
+    )
+    p, apart = together, 1 - together
+    # E (1 - m)^2 / (repeats p E (1 - m)^2 given one), m the share of the repeats in which two patients share a fold.
+    factor = (repeats * apart + p) / (p * (repeats - 1) * ((repeats - 1) * apart + p))
+    return max(1.0, float(1 + factor * products / n**2 / independent))
+
+
+def _pairs_together(fold: NDArray[np.intp]) -> float:
+    """Share of the pairs of patients in the same fold, mean over the repeats."""
+    n = int(fold.shape[1])
+    same = [float(np.sum(sizes * (sizes - 1.0))) for sizes in map(np.bincount, fold)]
+    return float(np.mean(same)) / max(1, n * (n - 1))
+
+
+def _variance_of_mean(values: NDArray[np.float64], labels: NDArray[np.intp]) -> float:
+    groups = [values[labels == label] for label in np.unique(labels)]
+    total = sum(len(g) * float(np.var(g, ddof=1)) for g in groups if len(g) > 1)
+    return float(total / len(values) ** 2)
