@@ -1,14 +1,15 @@
-"""Cross-validate models over thousands of small bags on disk, and compare the memory taken with all their bytes.
+"""Cross-validate models over thousands of small bags on disk, and say what the memory of each step is.
 
-    python benchmarks/many_patients.py --patients 10000
+    python benchmarks/many_patients.py [--patients 10000] [--output results/reference/many_patients.csv]
 
 The budgets of bytes in memory are scaled down so that the bags do not fit, as real ones of this many patients would
-not. The peak of getrusage counts the pages of the temporary file that the system happens to keep in memory, and
-would give up for anything else; the peak of the process's own memory (RssAnon, sampled) does not.
+not. What is sampled is the process's own memory (RssAnon), every 20 ms: the peak of getrusage would count the pages
+of the temporary file too, which the system keeps in memory while there is room and gives up for anything else.
+`--bags FOLDER` keeps the bags there, and takes those of an earlier call with as many patients and features.
 """
 
 import argparse
-import resource
+import gc
 import tempfile
 import threading
 import time
@@ -21,46 +22,57 @@ from aggregate.cache import FitCache
 from aggregate.cohort_facts import describe_patient
 from aggregate.crossval import ModelSpec, cross_validate, predictions_of, tuning_of
 from aggregate.models import packing
+from aggregate.models.registry import build_model
 from aggregate.splits import repeated_folds
 from aggregate.study import BagFolder, Study
 from pipeline.bags import Bag, BagHeader, Recipe, Source, check_one_recipe, list_bags, read_header, write_bag
 from pipeline.cohort import Patient
+from pipeline.tables import TableStyle, write_table
 
 CLASSES = ("HCC", "iCCA", "cHCC-CCA")
 RECIPE = Recipe("resnet18", "penultimate", "random:0", "0" * 64, "float32", {})
 SPECS = (
-    ModelSpec("mean_pooling", "mean_pooling", {}),
     ModelSpec("attention_mil", "attention_mil", {"epochs": 1}),
+    ModelSpec("mean_pooling", "mean_pooling", {}),
 )
 MIB = 2**20
 
 
-class Progress:
-    """Prints when each model's first and last fit was done."""
-
-    def __init__(self):
-        self.started, self.count = time.perf_counter(), 0
+class Nobody:
+    """A watcher that takes no note."""
 
     def fitted(self, task, fit, *, from_cache):
-        del fit, from_cache
-        self.count += 1
-        print(
-            f"  {time.perf_counter() - self.started:7.1f} s  {task.spec.name}, fold {task.fold.fold}",
-            flush=True,
-        )
+        pass
 
 
-class OwnMemory(threading.Thread):
-    """Samples the memory of this process that no file stands behind."""
+class Steps(threading.Thread):
+    """Runs steps one after the other and notes the seconds and the own memory of each."""
 
     def __init__(self):
         super().__init__(daemon=True)
-        self.peak = 0
+        self.rows = []
+        self._peak = 0
 
     def run(self):
         while True:
-            self.peak = max(self.peak, own_bytes())
-            time.sleep(0.05)
+            self._peak = max(self._peak, own_bytes())
+            time.sleep(0.02)
+
+    def take(self, step, function):
+        """Return what the function returns; memory afterwards is what is left once nothing unused is."""
+        before = self._peak = own_bytes()
+        begin = time.perf_counter()
+        result = function()
+        seconds = time.perf_counter() - begin
+        peak = max(self._peak, own_bytes())
+        gc.collect()
+        row = {"own_mib_before": before, "own_mib_peak": peak, "own_mib_after": own_bytes()}
+        self.rows.append({"step": step, "seconds": seconds, **{k: v / MIB for k, v in row.items()}})
+        print(
+            ", ".join(f"{k} {v:.1f}" if isinstance(v, float) else v for k, v in self.rows[-1].items()),
+            flush=True,
+        )
+        return result
 
 
 def own_bytes():
@@ -69,22 +81,14 @@ def own_bytes():
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
 
 
-def peak_bytes():
-    """Return the peak of all resident memory, with what is mapped from files: libraries and packed features."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 def write_bags(folder, n_patients, n_features):
-    """Write bags of 20 to 60 slices; return the bytes of their features."""
+    """Write bags of 20 to 60 slices."""
     rng = np.random.default_rng(0)
-    total = 0
     for number in range(n_patients):
         n = int(rng.integers(20, 61))
         features = rng.normal(size=(n, n_features)).astype(np.float32)
         features[:, number % 3] += 0.3
         write_bag(folder, as_bag(f"p{number:05}", features))
-        total += features.nbytes
-    return total
 
 
 def as_bag(patient_id, features):
@@ -120,54 +124,64 @@ def open_study(folder):
     )  # fmt: skip
 
 
-def timed(what, function):
-    begin = time.perf_counter()
-    result = function()
-    print(f"{what}: {time.perf_counter() - begin:.1f} s", flush=True)
-    return result
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--patients", type=int, default=10_000)
     parser.add_argument("--features", type=int, default=512)
     parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--budget-mib", type=int, default=32, help="of packed features, and of bags kept")
+    parser.add_argument("--bags", type=Path, help="keep the bags there, or take those that are there")
+    parser.add_argument("--output", type=Path, help="write the table there, too")
     arguments = parser.parse_args()
     packing._FEATURE_BYTES_IN_MEMORY = arguments.budget_mib * MIB
     study_module._FEATURE_BYTES_KEPT = arguments.budget_mib * MIB
     with tempfile.TemporaryDirectory() as name:
-        total = timed(
-            "write the bags", lambda: write_bags(Path(name), arguments.patients, arguments.features)
-        )
-        before, peak_before = own_bytes(), peak_bytes()
-        sampler = OwnMemory()
-        sampler.start()
-        study = timed("read the headers", lambda: open_study(Path(name)))
-        cross_validate_and_describe(study, arguments.folds, Path(name) / "cache")
-    print(
-        f"{arguments.patients} bags hold {total / MIB:.0f} MiB of features; budgets {arguments.budget_mib} MiB"
-    )
-    print(
-        f"own memory {before / MIB:.0f} MiB before the bags were opened, {sampler.peak / MIB:.0f} MiB at the peak"
-    )
-    print(f"getrusage's peak {peak_before / MIB:.0f} MiB before, {peak_bytes() / MIB:.0f} MiB at the end")
+        folder = arguments.bags or Path(name) / "bags"
+        if len(list_bags(folder)) != arguments.patients:
+            write_bags(folder, arguments.patients, arguments.features)
+        steps = Steps()
+        steps.start()
+        take_steps(steps, folder, arguments.folds, FitCache(Path(name) / "cache"))
+        n_slices = int(open_study(folder).bags.sizes().sum())
+    facts = {
+        "patients": arguments.patients,
+        "features_mib": n_slices * arguments.features * 4 / MIB,
+        "budget_mib": arguments.budget_mib,
+    }
+    rows = [facts | row for row in steps.rows]
+    print(", ".join(f"{name} {value:.0f}" for name, value in facts.items()))
+    if arguments.output is not None:
+        write_table(arguments.output, tuple(rows[0]), rows, style=TableStyle(digits=1))
 
 
-def cross_validate_and_describe(study, n_folds, cache):
+def take_steps(steps, folder, n_folds, cache):
+    """Open the bags, go through the parts of one training, then cross-validate as `aggregate.py run` does."""
+    study = steps.take("read the headers", lambda: open_study(folder))
+    lay_and_sum(steps, study)
     folds = repeated_folds(study.roster, folds=n_folds, repeats=1, tune_share=0.2, seed=0)
-    result = timed(
-        "cross-validate",
-        lambda: cross_validate(
-            study, folds, SPECS, cache=FitCache(cache), seed=0, jobs=1, watcher=Progress()
-        ),
-    )
-    timed("gather predictions", lambda: predictions_of(study, result))
-    timed("gather tuning", lambda: tuning_of(study, result))
-    timed(
-        "describe patients",
-        lambda: [describe_patient(b, p) for b, p in zip(study.bags, study.patients, strict=True)],
-    )
+    results = [
+        steps.take(
+            f"cross-validate {spec.name}",
+            lambda spec=spec: cross_validate(
+                study, folds, [spec], cache=cache, seed=0, jobs=1, watcher=Nobody()
+            ),
+        )
+        for spec in SPECS
+    ]
+    steps.take("gather what was predicted", lambda: [gather(study, result) for result in results])
+    pairs = zip(study.bags, study.patients, strict=True)
+    steps.take("describe the patients", lambda: [describe_patient(bag, patient) for bag, patient in pairs])
+
+
+def lay_and_sum(steps, study):
+    """Take the two steps that every training of a network begins with."""
+    model = build_model("attention_mil", {}, random_state=0)
+    packed = steps.take("lay the bags end to end", lambda: model.pack(study.bags))
+    steps.take("sum the features of each bag", lambda: packed.sums)
+
+
+def gather(study, result):
+    return predictions_of(study, result), tuning_of(study, result)
 
 
 if __name__ == "__main__":

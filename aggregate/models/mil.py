@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -26,6 +26,9 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 @dataclass(kw_only=True, eq=False, repr=False)
 class MILEstimator(BagEstimator):
     """A network over the instances of a bag, trained by AdamW with early stopping on the tuning patients."""
+
+    # Where it was trained is no part of a model: one of a GPU is also read where there is none.
+    unsaved: ClassVar[frozenset[str]] = frozenset({"device"})
 
     epochs: Count = 60
     """Passes over the training bags at most."""

@@ -13,7 +13,7 @@ from aggregate.models.attention_mil import AttentionMIL
 from aggregate.models.engine import Job, class_weights_of
 from aggregate.models.mil import MILEstimator
 from aggregate.models.packing import draw_batch, masked_softmax, pack, scaling_of
-from aggregate.models.registry import MODELS, build_model
+from aggregate.models.registry import MODELS, build_model, load_model
 
 
 def folds_of(n, n_folds=3):
@@ -167,3 +167,11 @@ def test_a_bfloat16_batch_has_few_possible_lengths_and_its_filling_belongs_to_no
     batch = draw_batch(packed, chosen, scaling_of(packed, chosen))
     assert batch.features.shape[1] % 128 == 0
     assert batch.in_bag.sum(dim=(1, 2)).tolist() == [packed.sizes[c].sum() for c in chosen]
+
+
+def test_a_model_trained_on_a_gpu_is_read_where_there_is_none(cohort, tmp_path):
+    bags, labels = cohort
+    model = AttentionMIL(epochs=1, random_state=0).fit(bags, labels)
+    expected = model.predict_proba(bags)
+    model.set_params(device="cuda").save(tmp_path)
+    np.testing.assert_array_equal(load_model(tmp_path).predict_proba(bags), expected)
