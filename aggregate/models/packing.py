@@ -15,8 +15,9 @@ from torch import Tensor
 from aggregate.models.products import affine, uses_onednn
 from pipeline.bags import Bag
 
-_ROWS_MULTIPLE = 128
-"""Long batches are filled up to a multiple of this: oneDNN compiles a product anew for every new shape."""
+_ROWS_MULTIPLE, _FEW_ROWS_MULTIPLE = 128, 32
+"""Batches of more than four times the first, and shorter ones, are filled up to a multiple of these: oneDNN compiles
+a product anew for every number of rows, and keeps 1.2 MiB of code for each."""
 
 _FEATURE_BYTES_IN_MEMORY = 2**30
 """One gigabyte: 120 patients of 100 slices and 2,048 features ten times over. A laptop of 8 GB has it twice, which
@@ -57,14 +58,12 @@ class PackedBags:
     @cached_property
     def sums(self) -> tuple[Tensor, Tensor]:
         """Sums of the features and of their squares over each bag, float64 (bags, d)."""
-        sums, squares = [], []
-        for begin, end in pairwise(self.start):
-            exact = self.features[
-                begin:end
-            ].double()  # one bag at a time: all of them may not fit into memory
-            sums.append(exact.sum(dim=0))
-            squares.append((exact * exact).sum(dim=0))
-        return torch.stack(sums), torch.stack(squares)
+        shape = len(self.start) - 1, self.n_features
+        sums, squares = (self.features.new_empty(shape, dtype=torch.float64) for _ in range(2))
+        for bag, (begin, end) in enumerate(pairwise(self.start)):
+            exact = self.features[begin:end].double()  # one bag at a time: all may not fit into memory
+            sums[bag], squares[bag] = exact.sum(dim=0), exact.square().sum(dim=0)
+        return sums, squares
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,9 +254,10 @@ def _rows_and_bags(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the packed row of each slice and the place of its bag, -1 for none, each (fits, slices)."""
     n_slices = max(int(packed.sizes[chosen].sum()) for chosen in bags)
-    is_long = n_slices > 4 * _ROWS_MULTIPLE or packed.features.dtype == torch.bfloat16
-    if is_long and uses_onednn(packed.features):
-        n_slices = -(-n_slices // _ROWS_MULTIPLE) * _ROWS_MULTIPLE
+    if uses_onednn(packed.features):
+        is_long = n_slices > 4 * _ROWS_MULTIPLE or packed.features.dtype == torch.bfloat16
+        multiple = _ROWS_MULTIPLE if is_long else _FEW_ROWS_MULTIPLE
+        n_slices = -(-n_slices // multiple) * multiple
     rows = np.zeros((len(bags), n_slices), dtype=np.int64)
     bag_of_row = np.full((len(bags), n_slices), -1)
     for fit, chosen in enumerate(bags):
