@@ -3,9 +3,10 @@
     python benchmarks/mil_speed.py [--rounds 3] [--output results/reference/mil_speed.csv]
 
 120 patients of 30 to 120 slices, d = 512, 5 x 5 folds, 30 epochs, no early stopping, the same network for all.
-The engine takes 24 bags a step, the loops one, so each has its own learning rate. `--choose-learning-rates` prints
-what they are to be chosen by in the same way, the out-of-fold AUC of each of LEARNING_RATES on five folds of other
-bags. The rates below do not come from it yet: the loops' is the usual one, the engine's was tried out on these bags.
+The engine takes 24 bags a step, the loops one, so each has its own learning rate, chosen in the same way: the best
+out-of-fold AUC of LEARNING_RATES on five folds of other bags, as `--choose-learning-rates` prints them. It found
+    1e-4: plain loop 0.968, engine 0.993    3e-4: 0.975, 0.981    1e-3: 0.966, 0.979    3e-3: 0.975, 0.988
+The rate changes no timing.
 torchmil's trainer takes the steps of the plain loop, on the same network, and has its rate. The contestants
 run in turn, several times over, and the median of each counts: the machine may be shared.
 The slow ones train a few folds only per round; what is compared is the time per fit. The plain loops run as a
@@ -34,7 +35,7 @@ from pipeline.tables import write_table
 PATIENTS, D, CLASSES, EPOCHS, HIDDEN, GATE = 120, 512, 3, 30, 128, 128
 WEIGHT_DECAY = 1e-2
 LEARNING_RATES = (1e-4, 3e-4, 1e-3, 3e-3)
-LOOP_RATE, ENGINE_RATE = 3e-4, 2.5e-3
+LOOP_RATE, ENGINE_RATE = 3e-4, 1e-4
 OTHER_SEED = 1
 
 
@@ -227,7 +228,9 @@ def main():
     if not arguments.without_torchmil:
         slow["torchmil trainer"] = torchmil_trainer
         slow["torchmil trainer, one thread"] = on_one_thread(torchmil_trainer)
-    quick = {"engine, float32": engine("float32"), "engine, bfloat16": engine("bfloat16")}
+    quick = {"engine, float32": engine("float32")}
+    if torch.cpu._is_avx512_bf16_supported():
+        quick["engine, bfloat16"] = engine("bfloat16")
     seconds = {name: [] for name in (*slow, *quick)}
     cpu_seconds = {name: [] for name in seconds}
     results = {name: [] for name in seconds}
@@ -246,9 +249,9 @@ def main():
     print(
         f"threads {torch.get_num_threads()}, {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}"
     )
-    if not torch.cpu._is_avx512_bf16_supported():
+    if "engine, bfloat16" not in quick:
         print(
-            "no AVX-512 products of bfloat16 on this processor: the bfloat16 row is not what they would give"
+            "no bfloat16: this processor has no AVX-512 products of it, and emulates them several times more slowly"
         )
     print(tabulate(rows))
     if arguments.output is not None:
