@@ -78,8 +78,12 @@ def balanced_accuracy(
 
 
 def brier_losses(labels: NDArray[np.intp], probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Brier loss of each patient, summed over the classes: float64 (repeats, n)."""
-    return np.asarray(((probabilities - np.eye(probabilities.shape[2])[labels]) ** 2).sum(axis=2))
+    """Return the Brier loss of each patient, summed over the classes: float64 (repeats, n)."""
+    return np.asarray(_squared_errors(labels, probabilities).sum(axis=2))
+
+
+def _squared_errors(labels: NDArray[np.intp], probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray((probabilities - np.eye(probabilities.shape[2])[labels]) ** 2)  # (repeats, n, classes)
 
 
 def predicted_labels(probabilities: NDArray[np.float64]) -> NDArray[np.intp]:
@@ -155,7 +159,7 @@ def _proper(
     classes: Sequence[str],
 ) -> dict[tuple[str, str], Measurement]:
     """Proper scores: means over the patients of a loss per patient."""
-    squared = (probabilities - np.eye(len(classes))[labels]) ** 2  # (repeats, n, classes)
+    squared = _squared_errors(labels, probabilities)
     of_truth = np.take_along_axis(probabilities, labels[None, :, None], axis=2)[:, :, 0]
     losses = {
         (MACRO, "log_loss"): -np.log(np.maximum(of_truth, SMALLEST_PROBABILITY)),

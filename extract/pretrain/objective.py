@@ -15,7 +15,8 @@ from extract.pretrain.trunk import trunk
 from extract.pretrain.views import FACTORS, Views
 
 GROUP_WEIGHTS = {"thumbnail": 1.0, "edges": 2.0, "texture": 2.0, "histogram": 0.5, "surround": 6.0}
-"""Edges and texture say the same of a bright organ and a dark one; brightness alone misleads from scan to scan."""
+"""Edges and texture say the same of a bright organ and a dark one; brightness alone misleads from scan to scan.
+What surrounds the middle counts most: a faint lesion is a small part of every other group."""
 TERMS = ("loss", "descriptors", "factors", "formula", "instance", "accuracy")
 
 

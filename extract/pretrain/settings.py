@@ -43,7 +43,7 @@ class ObjectiveSettings(Section):
     """[objective]: weights of the terms of the loss."""
 
     descriptors: float = Field(1.0, ge=0)
-    """Squared error of the descriptors of the view before noise: thumbnail, edges, texture, histogram."""
+    """Squared error of the descriptors of the view before noise: thumbnail, edges, texture, histogram, surround."""
     factors: float = Field(0.5, ge=0)
     """Squared error of the factors of the view: zoom, rotation, brightness, contrast, noise, blur, enlargement."""
     formula: float = Field(1.0, ge=0)
@@ -62,7 +62,7 @@ class PretrainConfig(Section):
     output: ConfigPath
     """Folder of the written files and of the checkpoint."""
     architecture: str
-    """A name of the table of encoders, trained from scratch."""
+    """A name of the table of encoders."""
     begin_from: ConfigPath | None = None
     """Weight file of the same architecture to begin from, such as an earlier version; None begins at random."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

@@ -1,4 +1,4 @@
-"""Train an architecture from scratch on images drawn by formula; the schedule counts steps, not time."""
+"""Train an architecture, from scratch or from given weights, on images drawn by formula; the schedule counts steps, not time."""
 
 import copy
 import math
