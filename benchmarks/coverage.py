@@ -1,9 +1,9 @@
 """How often do the 95 % confidence intervals of the tables hold the truth?
 
-usage: python benchmarks/coverage.py [--settings scores folds differences] [--simulations 1000] [--draws 300]
+usage: python benchmarks/coverage.py [--settings scores folds differences few] [--simulations 1000] [--draws 300]
                                      [--jobs 2] [--output FILE]
 
-Three settings, each with 120 patients of three classes, in equal shares or 60/45/15:
+Four settings, of three classes in equal shares or not, all but the last with 120 patients:
 
 scores       The probabilities come from a known distribution, five noisy repeats per patient; the truth is the
              value of the metric in the population. This is what an interval over patients claims to cover.
@@ -19,14 +19,13 @@ resamples with replacement, for comparison. What was found is told in results/re
 import argparse
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 from discriminants import (
     CLASSES,
-    FOLDS,
-    REPEATS,
     areas_on,
     drawn_features,
     drawn_folds,
@@ -51,7 +50,10 @@ from aggregate.statistics.training import design_effect, trained_sample
 from aggregate.tables.performance import estimate_of, group_sizes
 from pipeline.tables import write_table
 
+REPEATS, FOLDS = 5, 5
+FEW_REPEATS, FEW_FOLDS = 2, 4
 SHARES = {"40/40/40": (40, 40, 40), "60/45/15": (60, 45, 15)}
+FEW_SHARES = {"12/12/12": (12, 12, 12), "16/12/8": (16, 12, 8)}
 SIGNALS = {"moderate": 1.0, "strong": 2.0}
 COLUMNS = (
     "setting", "classes", "signal", "class", "metric", "truth", "interval", "coverage", "standard_error", "within",
@@ -83,7 +85,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("results/reference/coverage.csv"))
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
     options = parser.parse_args()
-    cells = list(product(options.settings, SHARES, SIGNALS))
+    cells = [
+        cell
+        for setting in options.settings
+        for cell in product([setting], FEW_SHARES if setting == "few" else SHARES, SIGNALS)
+    ]
     truths = {
         cell: population(SHARES[cell[1]], SIGNALS[cell[2]]) if cell[0] == "scores" else {} for cell in cells
     }
@@ -106,7 +112,7 @@ def main() -> None:
 def simulated(cell: Cell, truth: Mapping, seeds: range, options: argparse.Namespace) -> list[Held]:
     """Run the simulations of some seeds in one of the settings."""
     setting, classes, signal = cell
-    sizes = SHARES[classes]
+    sizes = (SHARES | FEW_SHARES)[classes]
     return Parallel(n_jobs=options.jobs)(
         delayed(one)(
             SETTINGS[setting],
@@ -195,10 +201,12 @@ def drawn_scores(rng, sizes: Sequence[int], separation: float, repeats: int):
     return labels, softmax(logits + 0.5 * rng.normal(size=(repeats, len(labels), 3)))
 
 
-def of_folds(rng, sizes: Sequence[int], separation: float, draws: int, _: Mapping) -> Held:
+def of_folds(
+    rng, sizes: Sequence[int], separation: float, draws: int, _: Mapping, *, repeats=REPEATS, folds=FOLDS
+) -> Held:
     """Intervals on the out-of-fold predictions of models that were trained in folds."""
     labels, features = drawn_features(rng, sizes, separation)
-    fold = drawn_folds(rng, labels)
+    fold = drawn_folds(rng, labels, repeats=repeats, folds=folds)
     fitted = trained(labels, features, fold)
     truth = performance_on(fitted.of_new_patients(separation), sizes)
     return intervals(labels, fitted.out_of_fold(features, fold), draws, truth, rng, fold=fold)
@@ -263,7 +271,7 @@ def of_trained(
     """Two models that see different but equally good features, trained in the same folds."""
     labels, first = drawn_features(rng, sizes, separation)
     _, second = drawn_features(rng, sizes, separation)
-    fold = drawn_folds(rng, labels)
+    fold = drawn_folds(rng, labels, repeats=REPEATS, folds=FOLDS)
     models = [trained(labels, features, fold) for features in (first, second)]
     a, b = (m.out_of_fold(features, fold) for m, features in zip(models, (first, second), strict=True))
     effect = design_effect(brier_losses(labels, a) - brier_losses(labels, b), labels, fold)
@@ -296,7 +304,12 @@ def area_of_few(labels: np.ndarray, probabilities: np.ndarray) -> float:
     return float(np.mean([(positives[:, None] > negatives).mean() for positives, negatives in pairs]))
 
 
-SETTINGS = {"scores": of_scores, "folds": of_folds, "differences": of_differences}
+SETTINGS = {
+    "scores": of_scores,
+    "folds": of_folds,
+    "differences": of_differences,
+    "few": partial(of_folds, repeats=FEW_REPEATS, folds=FEW_FOLDS),
+}
 
 if __name__ == "__main__":
     main()

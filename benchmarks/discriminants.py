@@ -11,7 +11,6 @@ from aggregate.statistics.measures import MACRO, SMALLEST_PROBABILITY
 from aggregate.statistics.ranking import average_precision
 
 CLASSES = ("HCC", "iCCA", "cHCC-CCA")
-REPEATS, FOLDS = 5, 5
 FEATURES = 20
 SHRINKAGE = 0.3
 ENOUGH = 512
@@ -32,26 +31,27 @@ def drawn_features(rng, sizes: Sequence[int], separation: float):
     return labels, features
 
 
-def drawn_folds(rng, labels: np.ndarray) -> np.ndarray:
-    """The fold of each patient in 5 x 5 stratified folds: (repeats, n)."""
-    fold = np.zeros((REPEATS, len(labels)), dtype=np.intp)
+def drawn_folds(rng, labels: np.ndarray, *, repeats: int, folds: int) -> np.ndarray:
+    """The fold of each patient in repeated stratified folds: (repeats, n)."""
+    fold = np.zeros((repeats, len(labels)), dtype=np.intp)
     for of_repeat in fold:
         for k in range(3):
             members = np.flatnonzero(labels == k)
-            of_repeat[rng.permuted(members)] = np.arange(len(members)) % FOLDS
+            of_repeat[rng.permuted(members)] = np.arange(len(members)) % folds
     return fold
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """Linear discriminants of every fold: slopes (models, features, 3) and intercepts (models, 3) of the logits."""
+    """Linear discriminants of every fold: slopes (repeats x folds, features, 3) and intercepts (repeats x folds, 3)."""
 
     slopes: np.ndarray
     intercepts: np.ndarray
 
     def out_of_fold(self, features: np.ndarray, fold: np.ndarray) -> np.ndarray:
         """Probabilities of each patient by the models that did not see it: (repeats, n, 3)."""
-        model = np.arange(REPEATS)[:, None] * FOLDS + fold
+        repeats = len(fold)
+        model = np.arange(repeats)[:, None] * (len(self.slopes) // repeats) + fold
         logits = np.einsum("np,rnpk->rnk", features, self.slopes[model]) + self.intercepts[model]
         return softmax(logits)
 
@@ -72,7 +72,7 @@ NET = norm.ppf(Sobol(3, rng=20261123).random(ENOUGH))
 def trained(labels: np.ndarray, features: np.ndarray, fold: np.ndarray) -> Fitted:
     """Fit a linear discriminant with a shrunken covariance to the training patients of every fold."""
     slopes, intercepts = [], []
-    for repeat, number in np.ndindex(REPEATS, FOLDS):
+    for repeat, number in np.ndindex(len(fold), int(fold.max()) + 1):
         seen = fold[repeat] != number
         x, y = features[seen], labels[seen]
         means = np.stack([x[y == k].mean(axis=0) for k in range(3)])

@@ -14,37 +14,54 @@ def folds_of(rng, labels, *, repeats=5, folds=5):
     return fold
 
 
-def losses_of(rng, fold, *, influence, own=1.0, noise=0.0):
-    """Losses to which every patient of another fold adds h(j, k) = h(k, j), normal with this deviation."""
+def losses_of(rng, fold, *, influence, mutual=1.0, own=1.0, noise=0.0):
+    """Losses to which every patient of another fold adds h(j, k), normal, with the correlation `mutual` to h(k, j)."""
     repeats, n = fold.shape
-    h = influence * rng.normal(size=(n, n))
-    h = np.triu(h, 1) + np.triu(h, 1).T
+    both, each = influence * rng.normal(size=(2, n, n))
+    both = np.triu(both, 1) + np.triu(both, 1).T
+    h = np.sqrt(mutual) * both + np.sqrt(1 - mutual) * (each - np.diag(np.diag(each)))
     trains = fold[:, :, None] != fold[:, None, :]
     return own * rng.normal(size=n) + (trains * h).sum(axis=2) + noise * rng.normal(size=(repeats, n))
 
 
-def mean_effect(*, times=300, **options):
-    """One cohort tells the design effect roughly; the mean over many tells whether it is right."""
+def effects(*, times=300, repeats=5, folds=5, **options):
+    """The design effects told by many cohorts of 50."""
     rng, labels = np.random.default_rng(0), np.repeat(np.arange(2), (30, 20))
     found = []
     for _ in range(times):
-        fold = folds_of(rng, labels)
+        fold = folds_of(rng, labels, repeats=repeats, folds=folds)
         found.append(design_effect(losses_of(rng, fold, **options), labels, fold))
-    return float(np.mean(found))
+    return np.array(found)
 
 
-def test_mutual_influence_is_found_in_its_true_size():
-    """For n = 50 and p = 9 / 49 of the others in the fold, (1 - m)^2 has the mean (1 - p)^2 + p (1 - p) / 5 = 0.696.
+@pytest.mark.parametrize("mutual", [0.1, 0.5, 0.9])
+def test_with_many_repeats_mutual_influence_is_found_in_its_true_size(mutual):
+    """For n = 50 and p = 9 / 49 of the others in the fold, (1 - m)^2 has the mean (1 - p)^2 + p (1 - p) / 40 = 0.670.
 
-    Independent patients: (1 + 49 x 0.696 h^2) / 50. Together they add 49 / 50 x 0.696 h^2; at h = 0.2 that is
-    0.0273 over 0.0473.
+    Independent patients: (1 + 49 x 0.670 h^2) / 50, at h = 0.2 0.0463. Together they add 49 / 50 x 0.670 h^2 = 0.0263
+    times the correlation.
     """
-    assert mean_effect(influence=0.2) == pytest.approx(1 + 0.0273 / 0.0473, abs=0.06)
+    told = effects(influence=0.2, mutual=mutual, repeats=40, times=60)
+    assert told.mean() == pytest.approx(1 + mutual * 0.0263 / 0.0463, abs=0.05)
+
+
+def test_with_five_repeats_influence_that_is_half_mutual_is_found_in_its_true_size():
+    """As above with 5 repeats: (1 - p)^2 + p (1 - p) / 5 = 0.696."""
+    told = effects(influence=0.2, mutual=0.5)
+    assert told.mean() == pytest.approx(1 + 0.5 * 0.0273 / 0.0473, abs=0.05)
+
+
+def test_two_repeats_say_little_and_the_effect_keeps_to_the_middle_of_what_can_be():
+    """p = 11.5 / 49 and one left out of two: (1 - p)^2 + p (1 - p) / 2 = 0.675; all mutual would add 0.0265 / 0.0465."""
+    told = effects(influence=0.2, mutual=0.5, repeats=2, folds=4)
+    assert told.mean() == pytest.approx(1 + 0.5 * 0.0265 / 0.0465, abs=0.06)
+    assert told.std() < 0.15
 
 
 def test_without_influence_the_effect_is_near_one_whatever_the_noise_of_each_patient():
-    """Not quite one: what is below 1 by chance is cut."""
-    assert mean_effect(influence=0.0, noise=0.3) == pytest.approx(1, abs=0.1)
+    """Noise of 0.3^2 could be influence of h^2 = 0.09 / 50 p (1 - p), which all mutual would give 1.55."""
+    assert effects(influence=0.0, noise=0.3).mean() == pytest.approx(1.1, abs=0.06)
+    assert effects(influence=0.0, noise=0.3, repeats=40, times=60).mean() == pytest.approx(1, abs=0.05)
 
 
 def test_equal_predictions_in_every_repeat_have_no_effect():
