@@ -17,16 +17,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aggregate.models.engine import Network, Parameters, Shape
+from aggregate.models.groups import attention_pool
 from aggregate.models.layers import (
     apply_affine,
     embed,
     gated_scores,
     initial_affine,
     initial_gated_score,
-    weighted_mean,
 )
 from aggregate.models.mil import MILEstimator
-from aggregate.models.packing import Batch, masked_softmax
+from aggregate.models.packing import Batch
 from aggregate.models.parameters import Count
 from pipeline.bags import Bag
 
@@ -49,18 +49,19 @@ class GatedAttention(Network):
     def logits(self, parameters: Parameters, batch: Batch) -> Tensor:
         """Return the logits (fits, bags, classes)."""
         embedded = embed(parameters, batch)  # (fits, slices, hidden)
-        weights = self.weights_of(parameters, batch, embedded)  # (fits, bags, slices)
-        pooled = weighted_mean(weights, embedded)  # (fits, bags, hidden)
+        scores = self.scores(parameters, batch, embedded)
+        pooled = attention_pool(scores, embedded, batch.bags)  # (fits, bags, hidden)
         return apply_affine(parameters, "classify", batch.drop(pooled))
 
     def weights(self, parameters: Parameters, batch: Batch) -> Tensor:
         """Return the attention (fits, bags, slices), summing to 1 over the slices of a bag."""
-        return self.weights_of(parameters, batch, embed(parameters, batch))
+        scores = self.scores(parameters, batch, embed(parameters, batch))
+        return batch.bags.softmax(scores).unsqueeze(1) * batch.in_bag
 
-    def weights_of(self, parameters: Parameters, batch: Batch, embedded: Tensor) -> Tensor:
-        """Return the attention over embedded instances."""
-        scores = gated_scores(parameters, "slice", embedded)  # (fits, slices)
-        return masked_softmax(scores.unsqueeze(1), batch.in_bag)
+    def scores(self, parameters: Parameters, batch: Batch, embedded: Tensor) -> Tensor:
+        """Return the scores (fits, slices) of embedded instances, of which the attention is the softmax."""
+        del batch
+        return gated_scores(parameters, "slice", embedded)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -14,7 +14,8 @@ from torch.nn import functional
 
 from aggregate.models.attention_mil import AttentionMIL, GatedAttention
 from aggregate.models.engine import Parameters, Shape
-from aggregate.models.layers import apply_affine, embed, initial_affine, weighted_mean
+from aggregate.models.groups import attention_pool
+from aggregate.models.layers import apply_affine, embed, initial_affine
 from aggregate.models.packing import Batch
 from aggregate.models.parameters import Count, Share
 
@@ -38,15 +39,16 @@ class ClusteringAttention(GatedAttention):
     ) -> tuple[Tensor, Tensor | float]:
         """Return the logits and the clustering loss (fits, bags)."""
         embedded = embed(parameters, batch)  # (fits, slices, hidden)
-        weights = self.weights_of(parameters, batch, embedded)  # (fits, bags, slices)
-        pooled = batch.drop(weighted_mean(weights, embedded))  # (fits, bags, hidden)
+        scores = self.scores(parameters, batch, embedded)  # (fits, slices)
+        pooled = batch.drop(attention_pool(scores, embedded, batch.bags))  # (fits, bags, hidden)
         logits = apply_affine(parameters, "classify", pooled)
         evidence = apply_affine(parameters, "instance", embedded.float())  # (fits, slices, classes)
         # Of the true class of each bag: (fits, bags, slices)
         index = target.clamp(min=0).unsqueeze(2).expand(-1, -1, evidence.shape[1])
         of_truth = evidence.transpose(1, 2).gather(1, index)
-        most = self._mean_loss(-of_truth, weights.detach(), batch.in_bag)
-        least = self._mean_loss(of_truth, -weights.detach(), batch.in_bag)
+        rank = scores.detach().unsqueeze(1).expand_as(batch.in_bag)
+        most = self._mean_loss(-of_truth, rank, batch.in_bag)
+        least = self._mean_loss(of_truth, -rank, batch.in_bag)
         return logits, self.instance_share * (most + least) / 2
 
     def _mean_loss(self, opposed: Tensor, rank: Tensor, in_bag: Tensor) -> Tensor:

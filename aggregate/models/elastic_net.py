@@ -119,8 +119,9 @@ class _Descent:
         is_penalised = np.ones((augmented.shape[1], 1, 1))
         is_penalised[-1] = 0
         penalty = is_penalised / (problems.strengths * total)[:, None]  # (d + 1, problems, 1)
-        self._ridge = penalty * (1 - problems.l1_shares)[:, None]
-        self._size = 1 / (_curvature(augmented, self._shares[:, :, 0].T)[:, None] + self._ridge[0])
+        ridge = penalty * (1 - problems.l1_shares)[:, None]
+        self._size = 1 / (_curvature(augmented, self._shares[:, :, 0].T)[:, None] + ridge[0])  # (problems, 1)
+        self._kept = 1 - self._size * ridge
         self._threshold = self._size * penalty * problems.l1_shares[:, None]
         self.point = np.zeros((augmented.shape[1], len(total), truth.shape[1]))
         self._ahead = self.point
@@ -135,23 +136,25 @@ class _Descent:
 
     def step(self) -> None:
         """Move every problem one step."""
-        moved = self._ahead - self._size * self._gradient(self._ahead)
-        following = np.sign(moved) * np.maximum(np.abs(moved) - self._threshold, 0)
+        following = self._kept * self._ahead
+        following -= _times(self._augmented.T, self._size * self._errors(self._ahead))
+        if self._threshold.any():
+            following -= np.clip(following, -self._threshold, self._threshold)
         change = following - self.point
         is_uphill = np.einsum("dpc,dpc->p", self._ahead - following, change)[:, None] > 0
         momentum = np.where(is_uphill, 1.0, self._momentum)  # momentum that points uphill is thrown away
         self._momentum = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
-        self._ahead = following + (momentum - 1) / self._momentum * change
-        self.point = following
+        change *= (momentum - 1) / self._momentum
+        change += following
+        self._ahead, self.point = change, following
 
-    def _gradient(self, point: Floats) -> Floats:
+    def _errors(self, point: Floats) -> Floats:
+        """Return the gradient of the loss in the logits (n, problems, classes)."""
         logits = _times(self._augmented, point)  # (n, problems, classes)
         exponentials = np.exp(logits - logits.max(axis=2, keepdims=True))
         probabilities = exponentials / exponentials.sum(axis=2, keepdims=True)
-        errors = (probabilities - self._truth[:, None]) * self._shares  # (n, problems, classes)
-        slope = _times(self._augmented.T, errors)  # (d + 1, problems, classes)
-        slope += self._ridge * point
-        return slope
+        errors: Floats = (probabilities - self._truth[:, None]) * self._shares
+        return errors
 
 
 def _times(matrix: Floats, stack: Floats) -> Floats:

@@ -44,11 +44,6 @@ def gated_scores(parameters: Parameters, name: str, embedded: Tensor) -> Tensor:
     return scores
 
 
-def weighted_mean(weights: Tensor, embedded: Tensor) -> Tensor:
-    """Return weights (fits, bags, slices) times embedded (fits, slices, width) in float32 (fits, bags, width)."""
-    return (weights.to(embedded.dtype) @ embedded).float()
-
-
 def neighbours(batch: Batch, values: Tensor) -> Sequence[Tensor]:
     """Return the values (fits, slices, width) of the slice below and of the slice above, or a slice's own."""
     here = torch.arange(values.shape[1], device=values.device)

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from aggregate.models.groups import Groups
 from aggregate.models.products import affine, uses_onednn
 from pipeline.bags import Bag
 
@@ -88,8 +89,8 @@ class Batch:
     """The instances of a few bags for each fit of a stack, packed without regard to bag borders.
 
     Attributes:
-        features: (fits, slices, d), not standardised; rows past the last real one belong to no bag.
-        in_bag: bool (fits, bags, slices), True where the slice is real and belongs to the bag.
+        features: (fits, slices, d), not standardised.
+        bags: the bag of each slice; rows past the last real one belong to none.
         rows: int64 (fits, slices), where each slice lies in `source`.
         source: the bags that the batch was drawn from.
         scaling: of each fit.
@@ -98,12 +99,18 @@ class Batch:
     """
 
     features: Tensor
-    in_bag: Tensor
+    bags: Groups
     rows: Tensor
     source: PackedBags
     scaling: Scaling
     dropout: float = 0.0
     generators: Sequence[np.random.Generator] = ()
+
+    @cached_property
+    def in_bag(self) -> Tensor:
+        """True where the slice is real and belongs to the bag, bool (fits, bags, slices)."""
+        numbers = torch.arange(self.bags.number, device=self.rows.device)
+        return self.bags.index.unsqueeze(1) == numbers.unsqueeze(1)
 
     @cached_property
     def phase(self) -> Tensor:
@@ -239,10 +246,9 @@ def draw_batch(packed: PackedBags, bags: Sequence[NDArray[np.intp]], scaling: Sc
     device = packed.features.device
     rows, bag_of_row = (torch.from_numpy(a).to(device) for a in _rows_and_bags(packed, bags))
     features = packed.features.index_select(0, rows.flatten()).unflatten(0, rows.shape)
-    places = torch.arange(max(map(len, bags)), device=device)
     return Batch(
         features=features,  # (fits, slices, d)
-        in_bag=bag_of_row.unsqueeze(1) == places.unsqueeze(1),  # (fits, bags, slices)
+        bags=Groups(bag_of_row, max(map(len, bags))),
         rows=rows,
         source=packed,
         scaling=scaling,
@@ -252,14 +258,14 @@ def draw_batch(packed: PackedBags, bags: Sequence[NDArray[np.intp]], scaling: Sc
 def _rows_and_bags(
     packed: PackedBags, bags: Sequence[NDArray[np.intp]]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the packed row of each slice and the place of its bag, -1 for none, each (fits, slices)."""
+    """Return the packed row of each slice and the place of its bag, past the last for none, each (fits, slices)."""
     n_slices = max(int(packed.sizes[chosen].sum()) for chosen in bags)
     if uses_onednn(packed.features):
         is_long = n_slices > 4 * _ROWS_MULTIPLE or packed.features.dtype == torch.bfloat16
         multiple = _ROWS_MULTIPLE if is_long else _FEW_ROWS_MULTIPLE
         n_slices = -(-n_slices // multiple) * multiple
     rows = np.zeros((len(bags), n_slices), dtype=np.int64)
-    bag_of_row = np.full((len(bags), n_slices), -1)
+    bag_of_row = np.full((len(bags), n_slices), max(map(len, bags)))
     for fit, chosen in enumerate(bags):
         sizes = packed.sizes[chosen]
         end = int(sizes.sum())

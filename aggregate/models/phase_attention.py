@@ -16,6 +16,7 @@ from torch import Tensor
 
 from aggregate.models.attention_mil import AttentionMIL, GatedAttention
 from aggregate.models.engine import Parameters, Shape
+from aggregate.models.groups import Groups, attention_pool
 from aggregate.models.layers import apply_affine, embed, gated_scores, initial_gated_score
 from aggregate.models.packing import Batch, masked_softmax
 
@@ -35,30 +36,32 @@ class TwoStepAttention(GatedAttention):
 
     def logits(self, parameters: Parameters, batch: Batch) -> Tensor:
         """Return the logits (fits, bags, classes)."""
-        _, over_phases, phases = self._attend(parameters, batch)
-        pooled = torch.einsum("fbp,fbph->fbh", over_phases, phases)
+        over_phases, phases, _ = self._attend(parameters, batch)
+        pooled = (over_phases.unsqueeze(2) @ phases).squeeze(2)
         return apply_affine(parameters, "classify", batch.drop(pooled))
 
     def weights(self, parameters: Parameters, batch: Batch) -> Tensor:
         """Return phase weight times slice weight (fits, bags, slices), summing to 1 over the slices of a bag."""
-        over_slices, over_phases, _ = self._attend(parameters, batch)
-        return torch.einsum("fbp,fbps->fbs", over_phases, over_slices)
+        over_phases, _, scores = self._attend(parameters, batch)
+        groups = self._bag_phases(parameters, batch)
+        of_rows = groups.of_rows(over_phases.flatten(1).unsqueeze(2)).squeeze(2)  # (fits, slices)
+        return (of_rows * groups.softmax(scores)).unsqueeze(1) * batch.in_bag
 
     def _attend(self, parameters: Parameters, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Return slice weights (fits, bags, phases, slices), phase weights and the embedded phases."""
+        """Return phase weights (fits, bags, phases), phases (fits, bags, phases, hidden) and slice scores."""
         embedded = embed(parameters, batch)  # (fits, slices, hidden)
+        scores = self.scores(parameters, batch, embedded)  # (fits, slices)
+        groups = self._bag_phases(parameters, batch)
         learned = parameters["phase.embedding"]  # (fits, phases, hidden)
-        numbers = torch.arange(learned.shape[1], device=learned.device)
-        in_phase = batch.phase.unsqueeze(1) == numbers.unsqueeze(1)  # (fits, phases, slices)
-        is_real = batch.in_bag.unsqueeze(2) & in_phase.unsqueeze(1)  # (fits, bags, phases, slices)
-        scores = gated_scores(parameters, "slice", embedded)[:, None, None]  # (fits, 1, 1, slices)
-        over_slices = masked_softmax(scores, is_real)
-        flat = over_slices.flatten(1, 2).to(embedded.dtype) @ embedded  # (fits, bags x phases, hidden)
-        phases = flat.float().unflatten(1, is_real.shape[1:3]) + learned.unsqueeze(1)
-        phase_scores = gated_scores(parameters, "phase", phases.flatten(1, 2)).unflatten(
-            1, is_real.shape[1:3]
-        )
-        return over_slices, masked_softmax(phase_scores, is_real.any(dim=3)), phases
+        shape = batch.bags.number, learned.shape[1]
+        pooled = attention_pool(scores, embedded, groups).unflatten(1, shape)
+        phases = pooled + learned.unsqueeze(1)
+        phase_scores = gated_scores(parameters, "phase", phases.flatten(1, 2)).unflatten(1, shape)
+        return masked_softmax(phase_scores, groups.occupied().unflatten(1, shape)), phases, scores
+
+    def _bag_phases(self, parameters: Parameters, batch: Batch) -> Groups:
+        """Return the slices of each bag by phase: bag b's of phase p are group b x phases + p."""
+        return batch.bags.split(batch.phase, parameters["phase.embedding"].shape[1])
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

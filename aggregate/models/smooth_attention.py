@@ -15,7 +15,7 @@ from torch import Tensor
 from aggregate.models.attention_mil import AttentionMIL, GatedAttention
 from aggregate.models.engine import Parameters
 from aggregate.models.layers import gated_scores, neighbours
-from aggregate.models.packing import Batch, masked_softmax
+from aggregate.models.packing import Batch
 from aggregate.models.parameters import Count, ShareBelowOne
 
 
@@ -26,14 +26,14 @@ class SmoothedAttention(GatedAttention):
     smoothness: float
     steps: int
 
-    def weights_of(self, parameters: Parameters, batch: Batch, embedded: Tensor) -> Tensor:
-        """Return the attention over embedded instances."""
+    def scores(self, parameters: Parameters, batch: Batch, embedded: Tensor) -> Tensor:
+        """Return the smoothed scores (fits, slices) of embedded instances."""
         scores = gated_scores(parameters, "slice", embedded).unsqueeze(2)  # (fits, slices, 1)
         smoothed = scores
         for _ in range(self.steps):
             below, above = neighbours(batch, smoothed)
             smoothed = (1 - self.smoothness) * scores + self.smoothness * (below + above) / 2
-        return masked_softmax(smoothed.transpose(1, 2), batch.in_bag)
+        return smoothed.squeeze(2)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

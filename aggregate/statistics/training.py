@@ -67,7 +67,7 @@ def design_effect(
         return 1.0
     # Of E h(j, k)^2 the share (1 - p)^2 + p (1 - p) / repeats is left in a mean over the repeats.
     if_mutual = moved * (1 - p + p / repeats) / (n * p)
-    return 1 + _mutuality(losses, fold, moved, p) * if_mutual / independent
+    return float(1 + _mutuality(losses, fold, moved, p) * if_mutual / independent)
 
 
 def _mutuality(losses: NDArray[np.float64], fold: NDArray[np.intp], moved: float, p: float) -> float:
