@@ -34,7 +34,7 @@ from pipeline.tables import write_table
 
 PATIENTS, D, CLASSES, EPOCHS, HIDDEN, GATE = 120, 512, 3, 30, 128, 128
 WEIGHT_DECAY = 1e-2
-LEARNING_RATES = (1e-4, 3e-4, 1e-3, 3e-3)
+LEARNING_RATES = (3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
 LOOP_RATE, ENGINE_RATE = 3e-4, 1e-4
 OTHER_SEED = 1
 

@@ -48,8 +48,9 @@ class XGBoost(BagEstimator):
     """Share of the patients that a tree is grown on."""
     class_weight: ClassWeight = "balanced"
     """Weigh classes inversely to their number of training patients, or not."""
-    bins: Count = 32
-    """Into which the values of a feature are sorted; XGBoost's own 256 take a hundred patients thrice the time."""
+    bins: Count = 16
+    """Into which the values of a feature are sorted. XGBoost sums each level of a tree over the bins of all features, used
+    or not: its own 256 take a hundred patients six times as long, at the same out-of-fold AUC."""
     threads: Count = 1
     """Of one fit; folds run in parallel beside it."""
 
