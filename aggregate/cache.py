@@ -1,7 +1,6 @@
 """Fits by content: what was fitted once, on the same patients with the same settings, is never fitted again."""
 
 import shutil
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 import aggregate.models
 from aggregate.folds import Fold
+from pipeline.files import partial_of
 from pipeline.provenance import sha256_of_file, sha256_of_json
 
 _PREDICTIONS = "predictions.npz"
@@ -84,7 +84,7 @@ class FitCache:
     def write(self, key: str, fit: Fit, model: object) -> None:
         """Keep a fit, and the model where it can be written without pickle."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        partial = self.folder / f"{key}.{uuid.uuid4().hex[:8]}.partial"
+        partial = partial_of(self.folder / key)
         partial.mkdir()
         try:
             np.savez(partial / _PREDICTIONS, test=fit.test, tune=fit.tune)

@@ -24,7 +24,7 @@ from aggregate.study import Study, load_study
 from aggregate.tables.catalogue import CATALOGUE
 from aggregate.tables.twins import SUFFIX, write_with_twin
 from pipeline.bags import RANDOM_BANNER, Recipe
-from pipeline.files import written_whole
+from pipeline.files import sweep_partials, written_whole
 from pipeline.provenance import sha256_of_file, sha256_of_json, software_versions, utc_now
 from pipeline.tables import TableStyle
 
@@ -57,6 +57,8 @@ def run_experiment(config: AggregateConfig) -> Run:
     folds = choose_folds(config, study)
     style = table_style(config, study.recipe)
     config.output.mkdir(parents=True, exist_ok=True)
+    for folder in (config.output, config.cache_folder):
+        sweep_partials(folder)
     _remove_older_results(config.output)
     write_splits(config.output / "splits.csv", folds, study.patient_ids, style)
     write_with_twin(

@@ -211,7 +211,7 @@ class _Stack:
                 break
         return [
             Fitted(
-                parameters={name: value[fit : fit + 1] for name, value in self._best.items()},
+                parameters={name: value[fit : fit + 1].clone() for name, value in self._best.items()},
                 scaling=self._all_scaling.take(torch.tensor([fit])),
                 best_epoch=int(self._best_epoch[fit]),
             )

@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from aggregate import experiment
-from aggregate.cache import FitCache
+from aggregate.cache import MODEL_FOLDER, FitCache
 from aggregate.models.registry import load_model
 from aggregate.progress import LiveTable
 from aggregate.run import load_aggregate_config
 from aggregate.tables.predictions import FILE, write_predictions
+from pipeline.files import partial_of
 from pipeline.tables import read_table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,6 +94,15 @@ def keys_in(cache: Path) -> set[str]:
     return {path.parent.name for path in cache.glob("*/predictions.npz") if path.parent.suffix != ".partial"}
 
 
+def left_by_a_killed_process(cache: Path) -> Path:
+    """Return a half-written fit of a process that is no more."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as child:
+        child.wait()
+    name = partial_of(cache / "key").name.replace(f"-{os.getpid()}-", f"-{child.pid}-")
+    (cache / name / MODEL_FOLDER).mkdir(parents=True)
+    return cache / name
+
+
 def lines_but_of(table: Path, models: set[str]) -> list[str]:
     """Return the rows of all other models as they stand in the file."""
     lines = table.read_text(encoding="utf-8").splitlines()
@@ -120,7 +130,9 @@ def test_after_ctrl_c_the_same_command_goes_on_where_it_was(tmp_path, write_expe
         load_model(FitCache(output / "cache").model_folder(key))
     assert not (output / FILE).exists()
 
+    killed = left_by_a_killed_process(output / "cache")
     going_on = run_here(cut, monkeypatch)
+    assert not killed.exists()
     assert going_on.kept == kept
     assert going_on.trained == uninterrupted.trained - kept
     ours, theirs = (tmp_path / name / "out" / FILE for name in ("cut", "whole"))
