@@ -1,6 +1,6 @@
 """Every table of the explanations, written in one call."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -121,6 +121,11 @@ def explain(
         seed: of the clustering.
     """
     aids = aids or Aids()
+    patients: Iterable[MeasuredPatient] = ()
+    if aids.read_slices is not None:  # other processes measure while this one does all the rest
+        patients = measure_patients(
+            inputs.cohort.patient_ids, aids.read_slices, roles=aids.roles, jobs=aids.jobs, kept=aids.kept
+        )
     write_clusters(sink, inputs.cohort, seed=seed)
     if inputs.models:
         attentions = attentions_of(inputs)
@@ -128,10 +133,7 @@ def explain(
         first = next(iter(attentions.values()))
         write_choices(sink, inputs.cohort, predictions, first, aids.read_slices)
     if aids.read_slices is not None:
-        patients = measure_patients(
-            inputs.cohort.patient_ids, aids.read_slices, roles=aids.roles, jobs=aids.jobs, kept=aids.kept
-        )
-        write_concepts(sink, inputs.cohort, predictions, resampling, patients)
+        write_concepts(sink, inputs.cohort, predictions, resampling, list(patients))
 
 
 def write_model_explanations(
@@ -262,8 +264,11 @@ def measure_patients(
     roles: PhaseRoles | None = None,
     jobs: int = 1,
     kept: MeasuredPatients | None = None,
-) -> list[MeasuredPatient]:
-    """Return what is measured of each patient, in order; what is kept already is not measured again."""
+) -> Iterator[MeasuredPatient]:
+    """Return what is measured of each patient, in order; what is kept already is not measured again.
+
+    With several jobs the measuring begins with the call, and goes on while its results are waited for.
+    """
     part = roles or PhaseRoles()
     keys = {} if kept is None else {patient_id: kept.key_of(patient_id, part) for patient_id in patient_ids}
     found = {patient_id: old for patient_id, key in keys.items() if kept and (old := kept.read(key))}
@@ -275,9 +280,8 @@ def measure_patients(
         return patient
 
     lacking = [patient_id for patient_id in patient_ids if patient_id not in found]
-    fresh = Parallel(n_jobs=jobs)(delayed(measure)(patient_id) for patient_id in lacking)
-    found |= zip(lacking, fresh, strict=True)
-    return [found[patient_id] for patient_id in patient_ids]
+    fresh = Parallel(n_jobs=jobs, return_as="generator")(delayed(measure)(name) for name in lacking)
+    return (found[name] if name in found else next(fresh) for name in patient_ids)
 
 
 def write_concepts(

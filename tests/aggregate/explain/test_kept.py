@@ -41,7 +41,7 @@ def run(tmp_path, store):
     def once(roles=None):
         reader = Reader(store)
         kept = MeasuredPatients(tmp_path / "cache", store.content_of)
-        return measure_patients(PATIENTS, reader, roles=roles, kept=kept), reader.asked
+        return list(measure_patients(PATIENTS, reader, roles=roles, kept=kept)), reader.asked
 
     return once
 
@@ -62,8 +62,16 @@ def test_the_second_run_finds_the_same_to_the_last_digit_and_reads_no_slice(run)
 def test_without_a_folder_every_run_measures(store):
     reader = Reader(store)
     for _ in range(2):
-        measure_patients(PATIENTS, reader)
+        list(measure_patients(PATIENTS, reader))
     assert reader.asked == [*PATIENTS, *PATIENTS]
+
+
+def test_processes_side_by_side_keep_the_order_and_measure_what_is_lacking(tmp_path, store):
+    kept = MeasuredPatients(tmp_path / "cache", store.content_of)
+    first = list(measure_patients(PATIENTS, store.read_phases, kept=kept))
+    (tmp_path / "cache" / f"{kept.key_of('P1', PhaseRoles())}.json").unlink()
+    assert_equal(first, measure_patients(PATIENTS, store.read_phases, jobs=2, kept=kept))
+    assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
 def test_changed_slices_are_measured_again_whatever_key_they_are_stored_under(run, store, ball):
