@@ -122,10 +122,16 @@ def explain(
     """
     aids = aids or Aids()
     patients: Iterable[MeasuredPatient] = ()
-    if aids.read_slices is not None:  # other processes measure while this one does all the rest
+    if (
+        aids.read_slices is not None
+    ):  # with several jobs, other processes measure while this one does the rest
         patients = measure_patients(
             inputs.cohort.patient_ids, aids.read_slices, roles=aids.roles, jobs=aids.jobs, kept=aids.kept
         )
+    if (
+        aids.retrain is not None
+    ):  # training asks for processes, too: two pools at once can wait for each other
+        patients = list(patients)
     write_clusters(sink, inputs.cohort, seed=seed)
     if inputs.models:
         attentions = attentions_of(inputs)
