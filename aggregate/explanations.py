@@ -9,6 +9,7 @@ from aggregate.config import AggregateSection
 from aggregate.crossval import OutOfFold
 from aggregate.experiment import Run, cross_validate_all
 from aggregate.explain.inputs import ExplainableModel, LabelledBags, OutOfFoldModels
+from aggregate.explain.kept import MeasuredPatients
 from aggregate.explain.phase_value import Evaluate
 from aggregate.explain.resampling import resampling_of
 from aggregate.explain.writing import Aids, Retrain, Sink, explain
@@ -49,6 +50,7 @@ def explain_run(run: Run, style: TableStyle, *, retrain: bool) -> list[str]:
     )
     aids = Aids(
         read_slices=None if lacking else store.read_phases,
+        kept=MeasuredPatients(run.config.cache_folder / "concepts", store.content_of),
         retrain=_retraining(run) if retrain else None,
         jobs=run.config.aggregate.jobs,
     )

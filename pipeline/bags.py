@@ -161,8 +161,9 @@ class Bag:
 
     def in_phases(self, names: Iterable[str]) -> "Bag":
         """Return the bag of the instances of the named phases; it may be empty."""
-        wanted = [self.header.phase_names.index(name) for name in names]
-        return self.take(np.isin(self.phase, wanted))
+        is_wanted = np.zeros(len(self.header.phase_names), dtype=np.bool_)
+        is_wanted[[self.header.phase_names.index(name) for name in names]] = True
+        return self.take(is_wanted[self.phase])
 
     def slices_per_phase(self) -> Mapping[str, int]:
         """Count the instances of each phase name."""

@@ -25,6 +25,7 @@ from zarr.codecs import ZstdCodec
 from pipeline.bags import Source
 from pipeline.errors import StoreError
 from pipeline.files import partial_of, written_whole
+from pipeline.provenance import sha256_of_file, sha256_of_json
 from pipeline.slices import PhaseSlices
 
 FORMAT = "phasemil-slices"
@@ -66,6 +67,18 @@ class SliceStore:
             return str(self._attributes(patient_id)["key"])
         except (OSError, ValueError, KeyError):
             return None
+
+    def content_of(self, patient_id: str) -> str:
+        """Return the SHA-256 of all that is stored of one patient, as it lies on the disk.
+
+        Raises:
+            StoreError: nothing is stored of the patient.
+        """
+        folder = self.folder / patient_id
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        if not files:
+            raise StoreError(f"{self.folder}: no slices of patient {patient_id}; run stage 1 to store them")
+        return sha256_of_json([[str(p.relative_to(folder)), sha256_of_file(p)] for p in files])
 
     def read_phases(self, patient_id: str) -> Sequence[PhaseSlices]:
         """Read the slices of one patient.

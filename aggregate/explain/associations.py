@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata, spearmanr
+from scipy.stats import t as student
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import make_pipeline
@@ -63,11 +64,14 @@ def score_rows(
         classes: class names.
         resampling: of the same patients.
     """
-    for model, probabilities in scores.items():
+    columns = np.concatenate([p.T for p in scores.values()])  # (models x classes, patients)
+    is_class = (np.arange(len(classes))[:, None] == labels).astype(np.float64)
+    told = [_cells_of_concept(columns, is_class, values, resampling) for values in concepts.values.T]
+    for m, model in enumerate(scores):
         rows = [
-            _score_row((model, classes[k]), probabilities[:, k], labels == k, (name, values), resampling)
-            for k in range(len(classes))
-            for name, values in zip(concepts.names, concepts.values.T, strict=True)
+            {"model": model, "class": name, "concept": concept, **cells[m * len(classes) + k]}
+            for k, name in enumerate(classes)
+            for concept, cells in zip(concepts.names, told, strict=True)
         ]
         tested = [row for row in rows if row["p_value"] is not None]
         if tested:
@@ -77,50 +81,60 @@ def score_rows(
         yield from rows
 
 
-def _score_row(
-    names: tuple[str, str],
-    score: NDArray[np.float64],
-    is_class: NDArray[np.bool_],
-    concept: tuple[str, NDArray[np.float64]],
+def _cells_of_concept(
+    columns: NDArray[np.float64],
+    is_class: NDArray[np.float64],
+    values: NDArray[np.float64],
     resampling: Resampling,
-) -> dict[str, Any]:
-    name, values = concept
+) -> list[dict[str, Any]]:
+    """Correlate a concept with every score (models x classes, patients), and with the labels (classes, patients)."""
     known = np.flatnonzero(np.isfinite(values))
-    row: dict[str, Any] = dict.fromkeys(SCORE_COLUMNS)
-    row |= {"model": names[0], "class": names[1], "concept": name, "n": len(known)}
-    if len(known) < FEWEST_PATIENTS or np.ptp(values[known]) == 0 or np.ptp(score[known]) == 0:
-        return row
-    cells = resampling.correlation_cells(
-        rank_correlation_draws(score[known], values[known], resampling.weights[known]), len(known)
-    )
-    row |= {"spearman": cells["estimate"], "ci_low": cells["ci_low"], "ci_high": cells["ci_high"]}
-    row["p_value"] = float(spearmanr(score[known], values[known]).pvalue)
-    if 0 < is_class[known].sum() < len(known):
-        row["spearman_reference"] = float(spearmanr(is_class[known], values[known]).statistic)
-    return row
+    cells = [{**dict.fromkeys(SCORE_COLUMNS[3:]), "n": len(known)} for _ in columns]
+    if len(known) < FEWEST_PATIENTS or np.ptp(values[known]) == 0:
+        return cells
+    columns, is_class, values = columns[:, known], is_class[:, known], values[known]
+    references = rank_correlation_draws(is_class, values, resampling.weights[known, :1])[:, 0]
+    varying = np.flatnonzero(np.ptp(columns, axis=1) > 0)
+    draws = rank_correlation_draws(columns[varying], values, resampling.weights[known])
+    for i, of_score, p in zip(varying, draws, rank_p_values(draws[:, 0], len(known)), strict=True):
+        found = resampling.correlation_cells(of_score, len(known))
+        cells[i] |= {"spearman": found["estimate"], "ci_low": found["ci_low"], "ci_high": found["ci_high"]}
+        reference = float(references[i % len(is_class)])  # NaN where all or none are of the class
+        cells[i] |= {"p_value": float(p), "spearman_reference": reference}
+    return cells
 
 
 def rank_correlation_draws(
     a: NDArray[np.float64], b: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return Spearman's correlation in every draw of the patients, float64 (draws,).
+    """Return Spearman's correlation in every draw of the patients, float64 (..., draws).
 
     The ranks are those of the whole cohort: within a draw they are the same up to ties and spacing, and one
     weighted correlation of fixed ranks is thousands of sorts cheaper.
 
     Args:
-        a: float64 (n,).
+        a: float64 (..., n), one or many.
         b: float64 (n,).
         weights: float64 (n, draws), how often each patient counts.
     """
-    ranks = np.stack([rankdata(a), rankdata(b)])
+    ranks, other = rankdata(a, axis=-1), rankdata(b)
     total = weights.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = ranks @ weights / total  # (2, draws)
+        mean, mean_of_other = ranks @ weights / total, other @ weights / total
         square = ranks**2 @ weights / total - mean**2
-        product = (ranks[0] * ranks[1]) @ weights / total - mean[0] * mean[1]
-        correlation: NDArray[np.float64] = product / np.sqrt(square[0] * square[1])
+        square_of_other = other**2 @ weights / total - mean_of_other**2
+        product = (ranks * other) @ weights / total - mean * mean_of_other
+        correlation: NDArray[np.float64] = product / np.sqrt(square * square_of_other)
     return correlation
+
+
+def rank_p_values(correlations: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+    """Return the two-sided p-values of Spearman's correlations of n pairs by Student's t, as `spearmanr` does."""
+    bounded = np.clip(correlations, -1, 1)
+    with np.errstate(divide="ignore"):
+        t = bounded * np.sqrt((n - 2) / ((1 + bounded) * (1 - bounded)))
+    p_values: NDArray[np.float64] = 2 * student.sf(np.abs(t), n - 2)
+    return p_values
 
 
 def phase_means(bags: Sequence[Bag]) -> NDArray[np.float64]:

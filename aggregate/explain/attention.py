@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
+from scipy.stats import rankdata
 
 from aggregate.explain.inputs import PerInstance
 from aggregate.explain.resampling import Resampling
@@ -97,22 +96,26 @@ def check_patient(weights: NDArray[np.float64], bag: Bag) -> PatientChecks:
     """Check the weights (repeats, n) of one patient."""
     safe = np.where(weights > 0, weights, 1)
     effective = float(np.exp(-np.sum(safe * np.log(safe) * (weights > 0), axis=1)).mean())
-    pairs = [spearman(a, b) for a, b in combinations(weights, 2)]
-    mean = weights.mean(axis=0)
+    mean, area = weights.mean(axis=0), bag.tumour_area_mm2.astype(np.float64)
+    agreement = rank_correlations(np.stack([*weights, mean, area, centre_weights(bag)]))
+    pairs = agreement[np.triu_indices(len(weights), k=1)]
     return PatientChecks(
         effective_slices=effective,
         effective_share=effective / len(bag),
-        rank_stability=float(np.mean(pairs)) if pairs else float("nan"),
-        area_agreement=spearman(mean, bag.tumour_area_mm2.astype(np.float64)),
-        centre_agreement=spearman(mean, centre_weights(bag)),
+        rank_stability=float(np.mean(pairs)) if len(pairs) else float("nan"),
+        area_agreement=float(agreement[-3, -2]),
+        centre_agreement=float(agreement[-3, -1]),
     )
 
 
-def spearman(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Return Spearman's rank correlation, NaN for fewer than three values or a constant."""
-    if len(a) < 3 or np.allclose(a, a[0]) or np.allclose(b, b[0]):
-        return float("nan")
-    return float(spearmanr(a, b).statistic)
+def rank_correlations(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return Spearman's correlation of each row (k, n) with each, (k, k); NaN for n < 3, or where one is constant."""
+    if rows.shape[1] < 3:
+        return np.full((len(rows), len(rows)), np.nan)
+    is_constant = np.all(np.isclose(rows, rows[:, :1]), axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        correlations = np.corrcoef(rankdata(rows, axis=1))
+    return np.where(np.logical_or.outer(is_constant, is_constant), np.nan, correlations)
 
 
 def check_rows(

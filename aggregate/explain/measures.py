@@ -4,14 +4,14 @@ All densities are robust medians in Hounsfield units. A measure that the slice c
 pixels has no core) is NaN, never zero.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.distance import pdist
-from skimage.measure import label, perimeter_crofton, regionprops
+from skimage.measure import perimeter_crofton
 
 from pipeline.slices import PhaseSlices
 
@@ -31,6 +31,10 @@ PROFILE_BANDS = 5
 """Bands of equal relative depth whose medians make the profile from edge to core."""
 MIN_PIXELS = 12
 """Fewer pixels than this give no robust median."""
+_WITH_CORNERS = np.ones((3, 3))
+"""Pixels that touch by a corner are connected."""
+_REACH = 4.0
+"""Standard deviations at which the smoothing ends."""
 
 Pixels = NDArray[np.bool_]
 
@@ -84,13 +88,12 @@ def measure_slice(crop_hu: NDArray[np.int16], mask: Pixels, spacing_mm: tuple[fl
     """
     if not mask.any():
         return SliceMeasures(**dict.fromkeys(MEASURES, np.nan))
-    crop_hu, mask = _around(crop_hu, mask, spacing_mm)
-    outside = ndimage.distance_transform_edt(~mask, sampling=spacing_mm)
+    surroundings = _around(mask, [PARENCHYMA_MM[1] / spacing for spacing in spacing_mm])
+    lesion_hu, parenchyma_hu, border_hu = _densities(crop_hu[surroundings], mask[surroundings], spacing_mm)
+    # The smoothing reaches no further; the margin of the crop itself ends it earlier.
+    lesion = _around(mask, [_REACH * SMOOTHED_MM / spacing for spacing in spacing_mm])
+    crop_hu, mask = crop_hu[lesion], mask[lesion]
     depth = _relative_depth(mask, spacing_mm)
-    is_tissue = (crop_hu > TISSUE_HU[0]) & (crop_hu < TISSUE_HU[1])
-    ring = is_tissue & (outside >= PARENCHYMA_MM[0]) & (outside <= PARENCHYMA_MM[1])
-    border = is_tissue & (outside > 0) & (outside <= BORDER_MM)
-    lesion_hu, parenchyma_hu = _median(crop_hu, mask), _median(crop_hu, ring)
     core_hu = _median(crop_hu, depth > CORE_DEPTH)
     rim_hu = _median(crop_hu, mask & (depth <= RIM_DEPTH))
     diameter, circularity = _outline(mask, spacing_mm)
@@ -100,23 +103,32 @@ def measure_slice(crop_hu: NDArray[np.int16], mask: Pixels, spacing_mm: tuple[fl
         contrast_hu=lesion_hu - parenchyma_hu,
         core_contrast_hu=core_hu - parenchyma_hu,
         rim_minus_core_hu=rim_hu - core_hu,
-        border_hu=_median(crop_hu, border) - max(rim_hu, parenchyma_hu),
+        border_hu=border_hu - max(rim_hu, parenchyma_hu),
         heterogeneity_hu=_heterogeneity(crop_hu, mask, depth, spacing_mm),
         diameter_mm=diameter,
         circularity=circularity,
     )
 
 
-def _around(
-    crop_hu: NDArray[np.int16], mask: Pixels, spacing_mm: tuple[float, float]
-) -> tuple[NDArray[np.int16], Pixels]:
-    """Cut to the tumour and the ring around it; distances further out are never looked at."""
+def _around(mask: Pixels, margins: Sequence[float]) -> tuple[slice, ...]:
+    """Return the window of the tumour and of so many pixels around it (row, column), as far as the crop goes."""
     window = []
-    for axis, spacing in enumerate(spacing_mm):
-        margin = int(np.ceil(PARENCHYMA_MM[1] / spacing)) + 1
+    for axis, margin in enumerate(margins):
         occupied = np.flatnonzero(mask.any(axis=1 - axis))
-        window.append(slice(max(0, occupied[0] - margin), occupied[-1] + margin + 1))
-    return crop_hu[tuple(window)], mask[tuple(window)]
+        room = int(np.ceil(margin)) + 1
+        window.append(slice(max(0, occupied[0] - room), occupied[-1] + room + 1))
+    return tuple(window)
+
+
+def _densities(
+    crop_hu: NDArray[np.int16], mask: Pixels, spacing_mm: tuple[float, float]
+) -> tuple[float, float, float]:
+    """Return the median HU of the tumour, of the parenchyma around it, and of its border."""
+    outside = ndimage.distance_transform_edt(~mask, sampling=spacing_mm)
+    is_tissue = (crop_hu > TISSUE_HU[0]) & (crop_hu < TISSUE_HU[1])
+    ring = is_tissue & (outside >= PARENCHYMA_MM[0]) & (outside <= PARENCHYMA_MM[1])
+    border = is_tissue & (outside > 0) & (outside <= BORDER_MM)
+    return _median(crop_hu, mask), _median(crop_hu, ring), _median(crop_hu, border)
 
 
 def _relative_depth(mask: Pixels, spacing_mm: tuple[float, float]) -> NDArray[np.float64]:
@@ -125,7 +137,9 @@ def _relative_depth(mask: Pixels, spacing_mm: tuple[float, float]) -> NDArray[np
     # the crop would have no edge at all.
     depth = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=spacing_mm)[1:-1, 1:-1]
     parts, n = ndimage.label(mask)
-    greatest = np.concatenate([[1.0], np.atleast_1d(ndimage.maximum(depth, parts, np.arange(1, n + 1)))])
+    greatest = np.zeros(n + 1)
+    np.maximum.at(greatest, parts, depth)
+    greatest[0] = 1.0
     relative: NDArray[np.float64] = depth / greatest[parts]
     return relative
 
@@ -135,26 +149,29 @@ def _heterogeneity(
 ) -> float:
     """Return the spread of the smoothed lesion about its profile from edge to core; see SliceMeasures."""
     sigma = [SMOOTHED_MM / spacing for spacing in spacing_mm]
-    weight = ndimage.gaussian_filter(mask.astype(np.float64), sigma)
     # What lies outside of the lesion does not bleed in.
-    smooth = (
-        ndimage.gaussian_filter(np.where(mask, crop_hu, 0).astype(np.float64), sigma)[mask] / weight[mask]
-    )
+    both = np.stack([mask, np.where(mask, crop_hu, 0)]).astype(np.float64)
+    weight, weighted = ndimage.gaussian_filter(both, sigma, truncate=_REACH, axes=(1, 2))[:, mask]
+    smooth = weighted / weight
     band = np.minimum((depth[mask] * PROFILE_BANDS).astype(np.intp), PROFILE_BANDS - 1)
     profile = ndimage.median(smooth, band, np.arange(PROFILE_BANDS))
     return _spread(smooth - profile[band])
 
 
 def _outline(mask: Pixels, spacing_mm: tuple[float, float]) -> tuple[float, float]:
-    """Return the greatest diameter and the circularity of the largest connected part."""
-    parts = regionprops(label(mask), spacing=spacing_mm)
-    largest = max(parts, key=lambda part: part.num_pixels)
-    if largest.num_pixels < MIN_PIXELS:
+    """Return the greatest diameter and the circularity of the largest connected part, its holes filled."""
+    parts, _ = ndimage.label(mask, _WITH_CORNERS)
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    if sizes.max() < MIN_PIXELS:
         return float("nan"), float("nan")
-    perimeter = _perimeter(np.pad(largest.image_filled, 1), spacing_mm)
+    part = np.pad(parts == sizes.argmax(), 1)
+    # With a margin all around, what lies outside is the background that is counted first.
+    part = ndimage.label(~part, _WITH_CORNERS)[0] != 1
+    area = part.sum() * np.prod(spacing_mm)
     # Crofton's formula undershoots a little on small discs: no outline is rounder than a circle.
-    circularity = min(1.0, 4 * np.pi * largest.area_filled / perimeter**2)
-    return _greatest_diameter_mm(largest.image_filled, spacing_mm), float(circularity)
+    circularity = min(1.0, 4 * np.pi * area / _perimeter(part, spacing_mm) ** 2)
+    return _greatest_diameter_mm(part, spacing_mm), float(circularity)
 
 
 def _greatest_diameter_mm(part: Pixels, spacing_mm: tuple[float, float]) -> float:
@@ -164,11 +181,13 @@ def _greatest_diameter_mm(part: Pixels, spacing_mm: tuple[float, float]) -> floa
     scikit-image draws the convex hull as an image first, which takes ten times longer.
     """
     rows = np.flatnonzero(part.any(axis=1))
-    first = part[rows].argmax(axis=1)
-    last = part.shape[1] - 1 - part[rows, ::-1].argmax(axis=1)
-    ends = np.concatenate([np.stack([rows, columns], axis=1) for columns in (first, last)])
-    around = np.array([[-0.5, 0], [0.5, 0], [0, -0.5], [0, 0.5]])
-    points = (ends[:, None] + around).reshape(-1, 2) * spacing_mm
+    ends = []
+    for columns, outwards in (
+        (part[rows].argmax(axis=1), -0.5),
+        (part.shape[1] - 1 - part[rows, ::-1].argmax(axis=1), 0.5),
+    ):
+        ends += [(rows - 0.5, columns), (rows + 0.5, columns), (rows, columns + outwards)]
+    points = np.concatenate([np.stack(end, axis=1) for end in ends]) * spacing_mm
     return float(pdist(points).max())
 
 
@@ -177,8 +196,11 @@ def _perimeter(mask: Pixels, spacing_mm: tuple[float, float]) -> float:
     return float(perimeter_crofton(mask, directions=4) * np.sqrt(spacing_mm[0] * spacing_mm[1]))
 
 
-def _median(values: NDArray[Any], where: Pixels) -> float:
-    return float(np.median(values[where])) if where.sum() >= MIN_PIXELS else float("nan")
+def _median(values: NDArray[np.int16], where: Pixels) -> float:
+    """Return the median of the chosen pixels; numpy's is as slow for a few as for thousands."""
+    ordered = np.sort(values[where])
+    n = len(ordered)
+    return float(ordered[(n - 1) // 2] / 2 + ordered[n // 2] / 2) if n >= MIN_PIXELS else float("nan")
 
 
 def _spread(values: NDArray[np.float64]) -> float:

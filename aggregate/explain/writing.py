@@ -1,6 +1,6 @@
 """Every table of the explanations, written in one call."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from aggregate.explain.attention import (
 )
 from aggregate.explain.choices import CHOICE_COLUMNS, choice_rows, choose_patients
 from aggregate.explain.inputs import LabelledBags, OutOfFoldModels, PerInstance, attentions_of, evidence_of
+from aggregate.explain.kept import MeasuredPatient, MeasuredPatients, measured
 from aggregate.explain.measures import MEASURES
 from aggregate.explain.phase_value import (
     SUBSET_COLUMNS,
@@ -54,7 +55,7 @@ from aggregate.explain.prototypes import (
     typical_rows,
 )
 from aggregate.explain.resampling import Resampling
-from aggregate.explain.signs import SIGNS, MeasuredPhase, PhaseRoles, Signs, measure_patient, signs_of
+from aggregate.explain.signs import SIGNS, PhaseRoles
 from aggregate.explain.votes import VOTE_COLUMNS, vote_rows
 from aggregate.folds import Fold
 from aggregate.predictions import Predictions
@@ -90,6 +91,8 @@ class Aids:
 
     read_slices: ReadSlices | None = None
     """Gives the HU crops of a patient, for the concepts."""
+    kept: MeasuredPatients | None = None
+    """What was measured of these crops before, and where it is kept; without it every patient is measured."""
     retrain: Retrain | None = None
     """Trains a model anew on fewer phases, for their value by retraining."""
     roles: PhaseRoles | None = None
@@ -118,6 +121,17 @@ def explain(
         seed: of the clustering.
     """
     aids = aids or Aids()
+    patients: Iterable[MeasuredPatient] = ()
+    if (
+        aids.read_slices is not None
+    ):  # with several jobs, other processes measure while this one does the rest
+        patients = measure_patients(
+            inputs.cohort.patient_ids, aids.read_slices, roles=aids.roles, jobs=aids.jobs, kept=aids.kept
+        )
+    if (
+        aids.retrain is not None
+    ):  # training asks for processes, too: two pools at once can wait for each other
+        patients = list(patients)
     write_clusters(sink, inputs.cohort, seed=seed)
     if inputs.models:
         attentions = attentions_of(inputs)
@@ -125,10 +139,7 @@ def explain(
         first = next(iter(attentions.values()))
         write_choices(sink, inputs.cohort, predictions, first, aids.read_slices)
     if aids.read_slices is not None:
-        measured = measure_patients(
-            inputs.cohort.patient_ids, aids.read_slices, roles=aids.roles, jobs=aids.jobs
-        )
-        write_concepts(sink, inputs.cohort, predictions, resampling, measured)
+        write_concepts(sink, inputs.cohort, predictions, resampling, list(patients))
 
 
 def write_model_explanations(
@@ -253,16 +264,30 @@ def write_clusters(sink: Sink, cohort: LabelledBags, *, seed: int) -> None:
 
 
 def measure_patients(
-    patient_ids: Sequence[str], read_slices: ReadSlices, *, roles: PhaseRoles | None = None, jobs: int = 1
-) -> list[tuple[Signs, list[Row]]]:
-    """Return the signs of each patient and the rows of its slices, in order."""
+    patient_ids: Sequence[str],
+    read_slices: ReadSlices,
+    *,
+    roles: PhaseRoles | None = None,
+    jobs: int = 1,
+    kept: MeasuredPatients | None = None,
+) -> Iterator[MeasuredPatient]:
+    """Return what is measured of each patient, in order; what is kept already is not measured again.
 
-    def measured(patient_id: str) -> tuple[Signs, list[Row]]:
-        phases = measure_patient(read_slices(patient_id))
-        rows = [row for phase in phases.values() for row in _slice_rows(patient_id, phase)]
-        return signs_of(phases, roles), rows
+    With several jobs the measuring begins with the call, and goes on while its results are waited for.
+    """
+    part = roles or PhaseRoles()
+    keys = {} if kept is None else {patient_id: kept.key_of(patient_id, part) for patient_id in patient_ids}
+    found = {patient_id: old for patient_id, key in keys.items() if kept and (old := kept.read(key))}
 
-    return list(Parallel(n_jobs=jobs)(delayed(measured)(patient_id) for patient_id in patient_ids))
+    def measure(patient_id: str) -> MeasuredPatient:
+        patient = measured(read_slices(patient_id), part)
+        if kept is not None:
+            kept.write(keys[patient_id], patient)
+        return patient
+
+    lacking = [patient_id for patient_id in patient_ids if patient_id not in found]
+    fresh = Parallel(n_jobs=jobs, return_as="generator")(delayed(measure)(name) for name in lacking)
+    return (found[name] if name in found else next(fresh) for name in patient_ids)
 
 
 def write_concepts(
@@ -270,13 +295,14 @@ def write_concepts(
     cohort: LabelledBags,
     predictions: Predictions,
     resampling: Resampling,
-    measured: Sequence[tuple[Signs, Sequence[Row]]],
+    patients: Sequence[MeasuredPatient],
 ) -> None:
     """Relate what was measured of every patient to the scores of every model and to the features."""
-    per_slice = [row for _, rows in measured for row in rows]
+    of_patients = list(zip(cohort.patient_ids, patients, strict=True))
+    per_slice = [{"patient_id": name, **row} for name, patient in of_patients for row in patient.slices]
     per_patient: list[Row] = [
-        {"patient_id": patient_id, "label": cohort.label(patient), **asdict(signs)}
-        for patient, (patient_id, (signs, _)) in enumerate(zip(cohort.patient_ids, measured, strict=True))
+        {"patient_id": name, "label": cohort.label(i), **asdict(patient.signs)}
+        for i, (name, patient) in enumerate(of_patients)
     ]
     sink.write("concept_slices.csv", CONCEPT_SLICE_COLUMNS, per_slice)
     sink.write("concepts.csv", CONCEPT_COLUMNS, per_patient)
@@ -300,16 +326,4 @@ def _folds_of(predictions: Predictions) -> list[Fold]:
     fold = predictions.fold[0]
     return [
         Fold(0, int(k), np.flatnonzero(fold != k), nobody, np.flatnonzero(fold == k)) for k in np.unique(fold)
-    ]
-
-
-def _slice_rows(patient_id: str, phase: MeasuredPhase) -> list[Row]:
-    return [
-        {
-            "patient_id": patient_id,
-            "phase": phase.slices.phase,
-            "slice_number": int(index) + 1,
-            **asdict(measures),
-        }
-        for index, measures in zip(phase.slices.slice_index, phase.measures, strict=True)
     ]

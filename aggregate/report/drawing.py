@@ -1,12 +1,13 @@
 """Drawing to SVG: sizes, colours that the colour-blind tell apart, and text that stays text."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
 
 from pipeline.files import written_whole
@@ -69,15 +70,21 @@ def legend_below(canvas: Canvas, axes: Axes) -> None:
 def to_svg(canvas: Canvas, name: str) -> str:
     """Return the drawing as an <svg> element whose identifiers no other drawing on the page shares."""
     stream = StringIO()
-    canvas.savefig(stream, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+    _print_svg(canvas, stream, {})
     return for_page(stream.getvalue(), name)
 
 
 def save_svg(canvas: Canvas, path: Path, *, title: str) -> None:
     """Write the drawing as a file of its own, with a title."""
-    metadata = {"Date": None, "Creator": None, "Title": title}
     with written_whole(path) as sibling:
-        canvas.savefig(sibling, format="svg", metadata=metadata, transparent=True)
+        _print_svg(canvas, sibling, {"Title": title})
+
+
+def _print_svg(canvas: Canvas, target: StringIO | Path, metadata: Mapping[str, str]) -> None:
+    """Write what `savefig` writes, transparent; `savefig` draws a canvas that has a layout twice."""
+    for patch in (canvas.patch, *(axes.patch for axes in canvas.axes)):
+        patch.set(facecolor="none", edgecolor="none")
+    FigureCanvasSVG(canvas).print_svg(target, metadata={"Date": None, "Creator": None, **metadata})
 
 
 def for_page(text: str, name: str) -> str:

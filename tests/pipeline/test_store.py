@@ -94,3 +94,17 @@ def test_a_store_of_another_version_is_refused(tmp_path, stored):
     root.write_text(root.read_text().replace('"format_version": 1', '"format_version": 2'))
     with pytest.raises(StoreError, match="expected phasemil-slices version 1"):
         store.write("008", stored)
+
+
+def test_the_content_is_that_of_the_slices_and_not_of_the_key(tmp_path, stored):
+    here, there = SliceStore(tmp_path / "here.zarr"), SliceStore(tmp_path / "there.zarr")
+    for store in (here, there):
+        store.write("007", stored)
+    assert here.content_of("007") == there.content_of("007")
+    there.write("007", replace(stored, phases=(draw("AP", 4), stored.phases[1])))
+    assert here.content_of("007") != there.content_of("007")
+
+
+def test_nothing_stored_has_no_content(tmp_path):
+    with pytest.raises(StoreError, match="no slices of patient 007"):
+        SliceStore(tmp_path / "slices.zarr").content_of("007")

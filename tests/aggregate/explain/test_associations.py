@@ -9,6 +9,7 @@ from aggregate.explain.associations import (
     phase_means,
     probe_rows,
     rank_correlation_draws,
+    rank_p_values,
     score_rows,
 )
 
@@ -17,6 +18,22 @@ def test_the_correlation_of_the_cohort_is_spearmans(rng):
     a, b = rng.normal(size=40), rng.integers(0, 6, size=40).astype(float)
     found = rank_correlation_draws(a, b, np.ones((40, 1)))
     assert found[0] == pytest.approx(spearmanr(a, b).statistic)
+
+
+def test_many_scores_are_ranked_at_once_as_one_by_one(rng, resampling):
+    scores, b = rng.normal(size=(3, 60)), rng.normal(size=60)
+    together = rank_correlation_draws(scores, b, resampling.weights)
+    for row, score in zip(together, scores, strict=True):
+        np.testing.assert_allclose(row, rank_correlation_draws(score, b, resampling.weights), rtol=1e-9)
+
+
+@pytest.mark.parametrize("n", [8, 120])
+def test_the_p_values_are_those_of_scipy(rng, n):
+    b = rng.normal(size=n)
+    found = [spearmanr(a, b) for a in (rng.normal(size=n), b + rng.normal(size=n))]
+    p_values = rank_p_values(np.array([f.statistic for f in found]), n)
+    np.testing.assert_allclose(p_values, [f.pvalue for f in found], rtol=1e-9)
+    assert rank_p_values(np.array([1.0, -1.0]), n).tolist() == [0, 0]
 
 
 def test_the_draws_spread_as_draws_that_are_ranked_anew(rng, resampling):
@@ -37,6 +54,22 @@ def test_a_score_that_is_the_concept_correlates_and_a_random_one_does_not(rng, i
     assert abs(rows[1]["spearman"]) < 0.35
     assert all(row["p_holm"] >= row["p_value"] for row in rows)
     assert -1 <= rows[1]["ci_low"] < rows[1]["spearman"] < rows[1]["ci_high"] <= 1
+
+
+def test_each_row_is_of_its_own_model_class_and_concept(rng, inputs, resampling):
+    labels, classes = inputs.cohort.labels, inputs.cohort.classes
+    concepts = Concepts(("a", "b"), rng.normal(size=(60, 2)))
+    scores = {model: rng.random((60, 3)) for model in ("first", "second")} | {"constant": np.ones((60, 3))}
+    rows = list(score_rows(scores, concepts, labels, classes, resampling))
+    assert len(rows) == 3 * 3 * 2
+    for row in rows:
+        k, values = classes.index(row["class"]), concepts.values[:, concepts.names.index(row["concept"])]
+        if row["model"] == "constant":
+            assert row["spearman"] is row["p_value"] is row["spearman_reference"] is None
+        else:
+            expected = spearmanr(scores[row["model"]][:, k], values).statistic
+            assert row["spearman"] == pytest.approx(expected)
+            assert row["spearman_reference"] == pytest.approx(spearmanr(labels == k, values).statistic)
 
 
 def test_patients_without_the_concept_are_left_out_and_counted(rng, inputs, resampling):

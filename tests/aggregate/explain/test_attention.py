@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from aggregate.explain.attention import (
     attention_rows,
@@ -11,6 +12,7 @@ from aggregate.explain.attention import (
     check_patient,
     controls,
     phase_share_rows,
+    rank_correlations,
     uniform_weights,
 )
 from aggregate.explain.inputs import PerInstance
@@ -63,6 +65,14 @@ def test_attention_that_follows_the_area_says_so_and_is_stable(bags):
     found = check_patient(np.tile(area / area.sum(), (4, 1)), bags[0])
     assert found.area_agreement == pytest.approx(1)
     assert found.rank_stability == pytest.approx(1)
+
+
+def test_rank_correlations_are_spearmans_and_a_constant_has_none(rng):
+    rows = np.stack([rng.normal(size=20), rng.integers(0, 4, size=20), np.full(20, 0.05)])
+    found = rank_correlations(rows)
+    assert found[0, 1] == pytest.approx(spearmanr(rows[0], rows[1]).statistic)
+    assert np.isnan(found[2]).all()
+    assert np.isnan(rank_correlations(rows[:, :2])).all()
 
 
 def test_a_bag_of_one_slice_has_attention(bags):

@@ -1,8 +1,11 @@
 """Numbers as a reader sees them."""
 
+from io import StringIO
+
+import matplotlib as mpl
 import pytest
 
-from aggregate.report.drawing import COLOURS, HATCHES, panels, to_svg
+from aggregate.report.drawing import COLOURS, HATCHES, STYLE, for_page, legend_below, panels, to_svg
 from aggregate.report.elements import NOTHING, cell, interval, p_text, reasons, signed
 from aggregate.report.folder import ResultsFolder
 from aggregate.report.overview_sections import described
@@ -72,6 +75,20 @@ def test_two_drawings_on_one_page_share_no_identifier():
     assert 'id="a-' in texts[0]
     assert 'id="a-' not in texts[1]
     assert " width=" not in texts[0][: texts[0].index(">")]
+
+
+def test_a_drawing_is_what_matplotlib_saves():
+    drawings = []
+    for _ in range(2):
+        canvas, (left, right) = panels(2)
+        left.plot([0, 1], [0, 1], label="a line")
+        right.set_title("a title of the second panel")
+        legend_below(canvas, left)
+        drawings.append(canvas)
+    saved = StringIO()
+    with mpl.rc_context(STYLE):
+        drawings[0].savefig(saved, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+        assert to_svg(drawings[1], "name") == for_page(saved.getvalue(), "name")
 
 
 def test_neighbouring_colours_differ_in_lightness_too():
