@@ -12,6 +12,14 @@ from pipeline.bags import Bag, BagHeader, Recipe, Source, write_bag
 # Two test processes share two cores; more threads in each only wait for one another. Set before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+LONGEST = {"test_readme.py", "test_real_ct.py", "test_commands.py", "test_page.py"}
+"""Files that take longest: begun first, so that no process waits for another at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 PHASES = ("NC", "AP", "PVP", "DP")
 CLASSES = ("HCC", "iCCA", "cHCC-CCA")
 RECIPE = Recipe("resnet18", "penultimate", "random:0", "0" * 64, "float32", {"crop_mm": 96.0})
