@@ -122,15 +122,13 @@ def explain(
     """
     aids = aids or Aids()
     patients: Iterable[MeasuredPatient] = ()
-    if (
-        aids.read_slices is not None
-    ):  # with several jobs, other processes measure while this one does the rest
+    if aids.read_slices is not None:
+        # With several jobs, other processes measure while this one does the rest.
         patients = measure_patients(
             inputs.cohort.patient_ids, aids.read_slices, roles=aids.roles, jobs=aids.jobs, kept=aids.kept
         )
-    if (
-        aids.retrain is not None
-    ):  # training asks for processes, too: two pools at once can wait for each other
+    if aids.retrain is not None:
+        # Training asks for processes, too: two pools at once can wait for each other.
         patients = list(patients)
     write_clusters(sink, inputs.cohort, seed=seed)
     if inputs.models:

@@ -1,7 +1,8 @@
 """Attention within groups of instances, such as the slices of a bag or those of one of its phases.
 
 A row of scores for every group, masked where an instance belongs to another, is mostly mask: 24 bags of 4 phases make 96
-rows of which an instance needs one. Here every instance has one score and the number of its group.
+rows of which an instance needs one. Here every instance has one score and the number of its group. On a GPU the order in
+which the rows of a group are added is not fixed, so that fits of one seed differ by rounding.
 """
 
 from dataclasses import dataclass
