@@ -98,3 +98,8 @@ class AggregateConfig(ExperimentConfig):
     def cache_folder(self) -> Path:
         """Folder of fitted models and their predictions, by content."""
         return self.output / "cache"
+
+    @property
+    def concepts_folder(self) -> Path:
+        """Folder of what was measured on the slices, by content."""
+        return self.cache_folder / "concepts"

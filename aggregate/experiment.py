@@ -57,7 +57,7 @@ def run_experiment(config: AggregateConfig) -> Run:
     folds = choose_folds(config, study)
     style = table_style(config, study.recipe)
     config.output.mkdir(parents=True, exist_ok=True)
-    for folder in (config.output, config.cache_folder):
+    for folder in (config.output, config.cache_folder, config.concepts_folder):
         sweep_partials(folder)
     _remove_older_results(config.output)
     write_splits(config.output / "splits.csv", folds, study.patient_ids, style)

@@ -50,7 +50,7 @@ def explain_run(run: Run, style: TableStyle, *, retrain: bool) -> list[str]:
     )
     aids = Aids(
         read_slices=None if lacking else store.read_phases,
-        kept=MeasuredPatients(run.config.cache_folder / "concepts", store.content_of),
+        kept=MeasuredPatients(run.config.concepts_folder, store.content_of),
         retrain=_retraining(run) if retrain else None,
         jobs=run.config.aggregate.jobs,
     )

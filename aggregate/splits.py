@@ -1,5 +1,6 @@
 """Who is tested when: repeated stratified folds over patients, leave-one-centre-out, or the user's own file."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregate.folds import Fold
-from pipeline.errors import FoldError
+from pipeline.errors import FoldError, LeakError
 from pipeline.tables import TableStyle, read_table, write_table
 
 COLUMNS = ("patient_id", "repeat", "fold", "role")
@@ -97,9 +98,23 @@ def read_splits(path: Path, roster: Roster) -> list[Fold]:
         key = (int(row["repeat"]), int(row["fold"]))
         roles = members.setdefault(key, {role: [] for role in ROLES})
         roles[row["role"]].append(index[row["patient_id"]])
+    for key, roles in members.items():
+        _check_roles(path, key, roles, roster)
     folds = [Fold(*key, *(_sorted(roles[role]) for role in ROLES)) for key, roles in sorted(members.items())]
     _check_tested(path, folds)
     return folds
+
+
+def _check_roles(
+    path: Path, key: tuple[int, int], roles: Mapping[str, Sequence[int]], roster: Roster
+) -> None:
+    counts = Counter(patient for members in roles.values() for patient in members)
+    twice = [roster.patient_ids[patient] for patient, count in sorted(counts.items()) if count > 1]
+    if twice:
+        raise LeakError(
+            f"{path}: repeat {key[0]}, fold {key[1]}: {', '.join(twice)} stand there more than once; expected one role "
+            "for each patient of a fold"
+        )
 
 
 def write_splits(path: Path, folds: Sequence[Fold], patient_ids: Sequence[str], style: TableStyle) -> None:

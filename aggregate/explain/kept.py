@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pipeline.slices
+import pipeline.store
 from aggregate.explain import measures, shape, signs
 from aggregate.explain.measures import MEASURES
 from aggregate.explain.signs import SIGNS, PhaseRoles, Signs, measure_patient, signs_of
@@ -16,7 +18,7 @@ from pipeline.files import written_whole
 from pipeline.provenance import sha256_of_json
 from pipeline.slices import PhaseSlices
 
-_CODE = (measures, shape, signs)
+_CODE = (measures, shape, signs, pipeline.slices, pipeline.store)
 _LIBRARIES = ("numpy", "scipy", "scikit-image")
 
 
@@ -87,7 +89,8 @@ class MeasuredPatients:
 
 @cache
 def _measured_by() -> tuple[Sequence[str], Sequence[str]]:
-    return [inspect.getsource(module) for module in _CODE], [version(library) for library in _LIBRARIES]
+    code = [*map(inspect.getsource, _CODE), inspect.getsource(measured)]
+    return code, [version(library) for library in _LIBRARIES]
 
 
 def _without_nan(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -52,7 +52,10 @@ class Groups:
         return padded.flatten(0, 1).index_select(0, rows).view(n_fits, -1, values.shape[2])
 
     def softmax(self, scores: Tensor) -> Tensor:
-        """Return the softmax of scores (fits, rows) within each group, 0 for the rows that belong to none."""
+        """Return the softmax of scores (fits, rows) within each group, 0 for the rows that belong to none.
+
+        PyTorch cannot differentiate it, and says so: `attention_pool` has the gradient that training needs.
+        """
         shape = (len(scores), self.number + 1)
         lowest = torch.finfo(scores.dtype).min
         highest = scores.new_full(shape, lowest).scatter_reduce_(1, self.index, scores, "amax")

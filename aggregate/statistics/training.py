@@ -33,7 +33,7 @@ def trained_sample(
 def design_effect(
     losses: NDArray[np.float64], labels: NDArray[np.intp], fold: NDArray[np.intp]
 ) -> float | None:
-    """Variance of a cross-validated mean over what it would be if the patients were independent; at least 1.
+    """Variance of a cross-validated mean over what it would be if the patients were independent, from 1 to 2.25.
 
     A resample of out-of-fold predictions takes the patients as independent. They are not: two patients of
     different folds train each other's models, and one who is unlike the others spoils the prediction of whoever
@@ -46,7 +46,12 @@ def design_effect(
     share of the pairs in one fold. It is known well, from n patients. How mutual that is: the correlation
     of h(j, k) with h(k, j), see `_mutuality`. It is known badly, but lies between 0 and 1: 0 where the
     repeats differ by the noise of the fits, 1 for losses that are minimised exactly, whose influence functions
-    are symmetric. Noise that all patients of a fit share counts as mutual.
+    are symmetric. Noise that all patients of a fit share counts as mutual, and noise of each patient's own, which the
+    first part does not tell from influence, counts in part while the repeats are few.
+
+    An unstable model, such as one without a signal whose penalty is chosen anew in every fit, would be given an effect
+    of 5 to 10 where the truth is near 2. So it is at most 1 + K / (K - 1) for K folds, 2.25 for five: what Nadeau and Bengio 2003
+    take the folds to share, n_test / n of their variance (measured in benchmarks/coverage.py, setting `tuned`).
 
     Args:
         losses: float64 (repeats, n), the loss of each patient by the model that did not see it, or the difference
@@ -55,19 +60,24 @@ def design_effect(
         fold: intp (repeats, n).
 
     Returns:
-        None where it cannot be told: with one repeat, or with no two patients in a fold.
+        None where it cannot be told: with one repeat, or with no two patients in a fold. 1 where all are tested
+        together, so that none trains another's model.
     """
     repeats, n = losses.shape
     p = _pairs_together(fold)
     if repeats < 2 or p == 0:
         return None
+    if p == 1:
+        return 1.0
     independent = _variance_of_mean(losses.mean(axis=0), labels)
     moved = float(np.var(losses, axis=0, ddof=1).mean())
     if independent < _ALIKE or moved < _ALIKE:
         return 1.0
     # Of E h(j, k)^2 the share (1 - p)^2 + p (1 - p) / repeats is left in a mean over the repeats.
     if_mutual = moved * (1 - p + p / repeats) / (n * p)
-    return float(1 + _mutuality(losses, fold, moved, p) * if_mutual / independent)
+    told = 1 + _mutuality(losses, fold, moved, p) * if_mutual / independent
+    n_folds = np.mean([len(np.unique(of_repeat)) for of_repeat in fold])
+    return float(min(told, 1 + n_folds / (n_folds - 1)))
 
 
 def _mutuality(losses: NDArray[np.float64], fold: NDArray[np.intp], moved: float, p: float) -> float:
@@ -75,7 +85,7 @@ def _mutuality(losses: NDArray[np.float64], fold: NDArray[np.intp], moved: float
 
     In the repeats where j and k share a fold, and only there, neither is trained on the other. So their deviations
     from their own means over the repeats, multiplied where they share a fold, have the expectation
-    E h(j, k) h(k, j) times a known factor, and the noise of each patient cancels. What noise is left
+    E h(j, k) h(k, j) times a known factor, and the noise of each patient cancels there. What noise is left
     depends on the repeats and the folds alone, whatever the patients or the model: a standard deviation of 0.4 with
     5 x 5, of 1.0 with 2 repeats x 4 folds. The value returned is the mean of the posterior
     that begins from equal chances of every correlation between 0 and 1.

@@ -158,7 +158,13 @@ CATALOGUE = (
             "primary": ("yes for the one comparison declared in the configuration beforehand", ""),
             "n": (N, "patients"),
             "n_positive": (_POSITIVE, "patients"),
-            "note": ("Why a number is not estimable", ""),
+            "note": (
+                (
+                    "Why a number is not estimable; else what the test counts beside the patients: the design effect of models "
+                    "trained on each other's test patients, which DeLong's does not know, so that its p-values are too small"
+                ),
+                "",
+            ),
         },
         notes="The first row is the primary comparison where one was declared; every other row explores. The difference "
         "of the corrected t is the mean over the folds and so differs from the other two, which pool the folds. The paired "

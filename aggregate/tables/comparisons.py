@@ -46,6 +46,8 @@ class _Comparison:
     metric: str
     test: str
     found: Difference
+    knows: str
+    """What its standard error counts beside the patients."""
 
     @property
     def family(self) -> tuple[str, str, str]:
@@ -160,8 +162,13 @@ def _compare(
             k = predictions.classes.index(name)
             scores_a, scores_b = (predictions.probabilities[model][:, :, k] for model in pair)
             tests[DELONG] = delong(scores_a, scores_b, predictions.labels == k, confidence=confidence)
+        effect = sample.design_effect
+        knows = {
+            BOOTSTRAP: "" if effect is None else f"design effect {effect:.2f}",
+            DELONG: "knows the patients only, no design effect",
+        }
         for test, found in tests.items():
-            yield _Comparison(model_a, model_b, name, metric, test, found)
+            yield _Comparison(model_a, model_b, name, metric, test, found, knows.get(test, ""))
 
 
 def _sample(predictions: Predictions, pair: tuple[str, str], weights: NDArray[np.float64]) -> Sample:
@@ -217,5 +224,5 @@ def _row(
         "primary": "yes" if is_primary(comparison, settings) else "no",
         "n": sum(sizes),
         "n_positive": None if comparison.name == MACRO else sizes[0],
-        "note": f"{NOT_ESTIMABLE}: {found.reason}" if found.reason else "",
+        "note": f"{NOT_ESTIMABLE}: {found.reason}" if found.reason else comparison.knows,
     }

@@ -64,6 +64,16 @@ def test_without_influence_the_effect_is_near_one_whatever_the_noise_of_each_pat
     assert effects(influence=0.0, noise=0.3, repeats=40, times=60).mean() == pytest.approx(1, abs=0.05)
 
 
+def test_patients_noisier_than_they_differ_get_at_most_what_nadeau_and_bengio_assume():
+    assert effects(influence=0.0, own=0.0, noise=1.0, times=20).max() == 1 + 5 / 4
+    assert effects(influence=0.0, own=0.0, noise=1.0, times=20, folds=2).max() == 1 + 2 / 1
+
+
+def test_patients_who_are_tested_together_do_not_train_each_other():
+    losses = np.random.default_rng(0).random((3, 8))
+    assert design_effect(losses, np.zeros(8, dtype=np.intp), np.zeros((3, 8), dtype=np.intp)) == 1
+
+
 def test_equal_predictions_in_every_repeat_have_no_effect():
     fold = folds_of(np.random.default_rng(0), np.zeros(20, dtype=np.intp))
     losses = np.tile(np.linspace(0, 1, 20), (5, 1))

@@ -29,6 +29,17 @@ def test_the_primary_comparison_comes_first_and_alone(rows):
     assert [row["primary"] for row in rows] == ["yes"] + ["no"] * (len(rows) - 1)
 
 
+def test_every_row_says_what_its_test_counts_beside_the_patients(rows):
+    for row in rows:
+        if row["test"] == "DeLong":
+            assert row["note"] == "knows the patients only, no design effect"
+        elif row["test"] == "paired patient bootstrap":
+            effect = float(row["note"].removeprefix("design effect "))
+            assert 1 <= effect <= 1 + 3 / 2  # three folds
+        else:
+            assert row["note"] == ""
+
+
 def test_the_others_are_adjusted_among_those_of_the_same_kind(rows):
     family = [
         r
