@@ -1,4 +1,4 @@
-"""The README's commands, run as a user runs them; only the demo's cohort and repeats are made fewer."""
+"""The README's commands, run as a user runs them; only the demo's cohort, repeats and resamples are made fewer."""
 
 import re
 import shlex
@@ -19,7 +19,7 @@ PYTHON = [command for command in COMMANDS if command.startswith("python ")]
 
 @pytest.fixture(scope="module")
 def playground(tmp_path_factory) -> Path:
-    """A folder with the two scripts and the demo's configuration, its cohort made tiny and split twice."""
+    """A folder with the two scripts and the demo's configuration, its cohort made tiny and split once."""
     folder = tmp_path_factory.mktemp("readme")
     for script in ("extract.py", "aggregate.py"):
         (folder / script).symlink_to(ROOT / script)
@@ -27,7 +27,12 @@ def playground(tmp_path_factory) -> Path:
     text = (ROOT / "configs" / "demo.toml").read_text(encoding="utf-8")
     smaller = 'preset = "tiny"\npatients = {HCC = 6, iCCA = 6, cHCC-CCA = 6}'
     tiny = text
-    for there, instead in (('preset = "demo"', smaller), ("repeats = 5", "repeats = 2")):
+    few_draws = "[aggregate.statistics]\ndraws = 200\n[aggregate.statistics.primary]"
+    for there, instead in (
+        ('preset = "demo"', smaller),
+        ("repeats = 5", "repeats = 1"),
+        (r"\[aggregate\.statistics\.primary\].*", few_draws),
+    ):
         tiny, replaced = re.subn(f"^{there}$", instead, tiny, flags=re.MULTILINE)
         assert replaced == 1
     (folder / "configs" / "demo.toml").write_text(tiny, encoding="utf-8")

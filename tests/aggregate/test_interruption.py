@@ -35,10 +35,10 @@ kind = "attention_mil"
 epochs = 2
 [aggregate.model.phases]
 kind = "phase_attention"
-epochs = 12
+epochs = 6
 [aggregate.model.forest]
 kind = "random_forest"
-trees = 30
+trees = 10
 """
 TRAINED_IN_STACKS = {"attention", "phases"}
 
