@@ -284,8 +284,18 @@ def measure_patients(
         return patient
 
     lacking = [patient_id for patient_id in patient_ids if patient_id not in found]
-    fresh = Parallel(n_jobs=jobs, return_as="generator")(delayed(measure)(name) for name in lacking)
-    return (found[name] if name in found else next(fresh) for name in patient_ids)
+    fresh: Iterator[MeasuredPatient] = iter(())
+    if lacking:
+        fresh = Parallel(n_jobs=jobs, return_as="generator")(delayed(measure)(name) for name in lacking)
+    return _in_order(patient_ids, found, fresh)
+
+
+def _in_order(
+    patient_ids: Sequence[str], found: Mapping[str, MeasuredPatient], fresh: Iterator[MeasuredPatient]
+) -> Iterator[MeasuredPatient]:
+    for patient_id in patient_ids:
+        yield found[patient_id] if patient_id in found else next(fresh)
+    yield from fresh  # nothing more, which has to be asked for lest joblib takes its work for cut off
 
 
 def write_concepts(

@@ -124,7 +124,8 @@ def _clustered(model: Any, patient: NDArray[np.intp]) -> Any:  # noqa: ANN401 - 
 
 
 def _fitted(fit: Callable[[], Any], parameter: int, confidence: float) -> Estimate:
-    with warnings.catch_warnings():
+    # A fitted probability of 0 or 1 leaves a standard error that is not finite, which is looked for below.
+    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
         warnings.simplefilter("error", ConvergenceWarning)
         warnings.simplefilter("error", PerfectSeparationWarning)
         try:
