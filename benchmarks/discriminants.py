@@ -7,6 +7,7 @@ import numpy as np
 from scipy.stats import norm
 from scipy.stats.qmc import Sobol
 
+from aggregate.models.logistic import BagLogistic
 from aggregate.models.softmax_regression import SoftmaxRegression
 from aggregate.statistics.measures import MACRO, SMALLEST_PROBABILITY
 from aggregate.statistics.ranking import average_precision
@@ -14,8 +15,6 @@ from aggregate.statistics.ranking import average_precision
 CLASSES = ("HCC", "iCCA", "cHCC-CCA")
 FEATURES = 20
 SHRINKAGE = 0.3
-STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)
-"""Of the ridge regression, as in the pooled models."""
 ENOUGH = 512
 """New patients of each class on which fitted models are judged; evenly spread, they are worth many more."""
 
@@ -93,7 +92,9 @@ def tuned(labels: np.ndarray, features: np.ndarray, fold: np.ndarray) -> Fitted:
     for repeat, number in np.ndindex(len(fold), int(fold.max()) + 1):
         seen = fold[repeat] != number
         seed = repeat * 1000 + number
-        model = SoftmaxRegression(strengths=STRENGTHS, random_state=seed).fit(features[seen], labels[seen])
+        model = SoftmaxRegression(strengths=BagLogistic.strengths, random_state=seed).fit(
+            features[seen], labels[seen]
+        )
         slopes.append(model.weights_ / model.std_[:, None])
         intercepts.append(model.bias_ - model.mean_ @ slopes[-1])
     return Fitted(np.stack(slopes), np.stack(intercepts))

@@ -6,6 +6,7 @@ which the rows of a group are added is not fixed, so that fits of one seed diffe
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -25,6 +26,12 @@ class Groups:
     index: Tensor
     number: int
 
+    @cached_property
+    def _flat_index(self) -> Tensor:
+        """Where each row's group lies when the groups of all fits, and one for the rows without, lie end to end."""
+        steps = (self.number + 1) * torch.arange(len(self.index), device=self.index.device)
+        return (self.index + steps.unsqueeze(1)).flatten()
+
     def split(self, part: Tensor, n_parts: int) -> "Groups":
         """Return `n_parts` groups for each group: part p (fits, rows) of group g is group g x n_parts + p."""
         index = torch.where(self.index < self.number, self.index * n_parts + part, self.number * n_parts)
@@ -38,18 +45,14 @@ class Groups:
     def sums(self, values: Tensor) -> Tensor:
         """Return the sum of values (fits, rows, width) over each group (fits, groups, width), 0 without rows."""
         n_fits, _, width = values.shape
-        steps = (self.number + 1) * torch.arange(n_fits, device=values.device)
         sums = values.new_zeros((n_fits * (self.number + 1), width))
-        sums.index_add_(0, (self.index + steps.unsqueeze(1)).flatten(), values.flatten(0, 1))
+        sums.index_add_(0, self._flat_index, values.flatten(0, 1))
         return sums.view(n_fits, self.number + 1, width)[:, : self.number]
 
     def of_rows(self, values: Tensor) -> Tensor:
         """Return to each row the values (fits, groups, width) of its group (fits, rows, width), 0 for none."""
-        n_fits = len(values)
         padded = torch.nn.functional.pad(values, (0, 0, 0, 1))  # (fits, groups + 1, width)
-        steps = (self.number + 1) * torch.arange(n_fits, device=values.device)
-        rows = (self.index + steps.unsqueeze(1)).flatten()
-        return padded.flatten(0, 1).index_select(0, rows).view(n_fits, -1, values.shape[2])
+        return padded.flatten(0, 1).index_select(0, self._flat_index).view(len(values), -1, values.shape[2])
 
     def softmax(self, scores: Tensor) -> Tensor:
         """Return the softmax of scores (fits, rows) within each group, 0 for the rows that belong to none.
