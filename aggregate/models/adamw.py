@@ -26,11 +26,12 @@ class StackedAdamW:
     def step(self, loss: Tensor) -> None:
         """Move the parameters against the gradient of the loss."""
         values = list(self.parameters.values())
-        gradients = torch.autograd.grad(loss, values)
+        # The fused step on a CPU reads a gradient as if it were contiguous: a transposed view is scrambled in silence.
+        gradients = [gradient.contiguous() for gradient in torch.autograd.grad(loss, values)]
         with torch.no_grad():
             adamw(
                 values,
-                list(gradients),
+                gradients,
                 self._means,
                 self._squares,
                 [],
