@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import aggregate.models
 from aggregate.folds import Fold
+from aggregate.models.base import BagEstimator
 from pipeline.files import partial_of
 from pipeline.provenance import sha256_of_file, sha256_of_json
 
@@ -32,18 +33,11 @@ class Fit:
     tune: NDArray[np.float64]
 
 
-@runtime_checkable
-class Savable(Protocol):
-    """A model that can be written without pickle."""
-
-    def save(self, folder: Path) -> None:
-        """Write the fitted model into a folder."""
-
-
 def fit_key(
     *,
     kind: str,
     parameters: Mapping[str, Any],
+    outside_code: str,
     seed: int,
     fold: Fold,
     contents: Sequence[str],
@@ -53,16 +47,17 @@ def fit_key(
     """Hash everything that decides a fit: the model, its code, the patients by content and role, the labels.
 
     `contents` names what a patient brings (content key of the bag, covariates), in the order of the fold's
-    indices.
+    indices; `outside_code` is the hash of a model's code from outside this package.
     """
     roles = {role: [contents[i] for i in getattr(fold, role)] for role in ("train", "tune", "test")}
     known = [int(labels[i]) for i in (*fold.train, *fold.tune)]
-    what = [kind, dict(parameters), seed, roles, known, list(classes), _code_sha256()]
+    what = [kind, dict(parameters), outside_code, seed, roles, known, list(classes), code_sha256()]
     return sha256_of_json(what)[:32]
 
 
 @cache
-def _code_sha256() -> str:
+def code_sha256() -> str:
+    """Return the hash of the code of all models."""
     folder = Path(aggregate.models.__file__).parent
     return sha256_of_json([sha256_of_file(path) for path in sorted(folder.rglob("*.py"))])
 
@@ -81,14 +76,14 @@ class FitCache:
         with np.load(path, allow_pickle=False) as arrays:
             return Fit(test=arrays["test"], tune=arrays["tune"])
 
-    def write(self, key: str, fit: Fit, model: object) -> None:
+    def write(self, key: str, fit: Fit, model: BagEstimator) -> None:
         """Keep a fit, and the model where it can be written without pickle."""
         self.folder.mkdir(parents=True, exist_ok=True)
         partial = partial_of(self.folder / key)
         partial.mkdir()
         try:
             np.savez(partial / _PREDICTIONS, test=fit.test, tune=fit.tune)
-            if isinstance(model, Savable):
+            if model.is_savable:
                 (partial / MODEL_FOLDER).mkdir()
                 model.save(partial / MODEL_FOLDER)
             if not (self.folder / key).exists():

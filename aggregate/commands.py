@@ -62,6 +62,18 @@ def report(results: ResultsArgument) -> None:
     report_of(results, console=_wide_console())
 
 
+@application.command()
+def doctor(
+    folder: Annotated[Path, typer.Argument(help="Where results are to be written.")] = Path(),
+) -> None:
+    """Check this machine, one line a check; exit code 1 when one fails."""
+    from aggregate.doctor import checks  # noqa: PLC0415
+    from pipeline.doctor import print_checks  # noqa: PLC0415
+
+    if not print_checks(checks(folder.resolve()), _wide_console()):
+        raise typer.Exit(1)
+
+
 def _wide_console() -> Console:
     """Return a console on which the performance table is not cut, also where output goes to a file."""
     return Console(width=max(Console().width, _TABLE_WIDTH))

@@ -2,12 +2,24 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from aggregate.statistics.config import StatisticsSection
 from pipeline.config import ConfigPath, ExperimentConfig, Section
+
+
+def _beside_config(module: str, info: ValidationInfo) -> str:
+    """Take the file of FILE.py:CLASS relative to the folder of the configuration."""
+    file, colon, name = module.rpartition(":")
+    folder: Path | None = (info.context or {}).get("folder")
+    if folder is None or not file.endswith(".py"):
+        return module
+    return f"{(folder / Path(file).expanduser()).resolve()}{colon}{name}"
+
+
+ModulePath = Annotated[str, AfterValidator(_beside_config)]
 
 
 class SplitsSection(Section):
@@ -35,11 +47,13 @@ class ModelSection(Section, extra="allow"):
     """[aggregate.model.NAME]: `kind` names the model, every other key is a parameter of it."""
 
     kind: str
+    module: ModulePath | None = None
+    """Of the kind "module": FILE.py:CLASS, FILE relative to the configuration, or torchmil.models:CLASS."""
 
     @property
     def parameters(self) -> Mapping[str, Any]:
         """The keys beside `kind`; the model itself refuses those it does not know."""
-        return self.model_extra or {}
+        return {**({} if self.module is None else {"module": self.module}), **(self.model_extra or {})}
 
 
 class TablesSection(Section):

@@ -1,7 +1,7 @@
 """The one cross-validation loop that every model goes through."""
 
 import zlib
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,8 +14,8 @@ from threadpoolctl import threadpool_limits
 from aggregate.cache import Fit, FitCache, fit_key
 from aggregate.chosen_bags import ChosenBags
 from aggregate.folds import Fold
-from aggregate.models.base import BagClassifier, FitsFolds
-from aggregate.models.registry import build_model
+from aggregate.models.base import BagEstimator
+from aggregate.models.registry import build_model, model_class
 from aggregate.predictions import Predictions
 from aggregate.splits import fold_of_test
 from aggregate.statistics.decisions import TuneFold
@@ -65,21 +65,21 @@ def cross_validate(
 ) -> OutOfFold:  # fmt: skip
     """Fit every model on every fold, taking from the cache what is there, and keep each fit as it is done.
 
-    Models that can train all folds at once do so in this process; the fits of all others run side by side.
+    Fits run side by side, one process each; those on a GPU one after the other in this process.
     """
     contents = _contents(study)
     tasks = {spec.name: _tasks(study, folds, spec, seed, contents) for spec in specs}
     fits: dict[str, Fit] = {}
-    open_tasks: dict[str, list[FitTask]] = {spec.name: [] for spec in specs}
+    open_tasks: list[FitTask] = []
     for task in (task for name in tasks for task in tasks[name]):
         known = cache.read(task.key)
         if known is None:
-            open_tasks[task.spec.name].append(task)
+            open_tasks.append(task)
         else:
             fits[task.key] = known
             watcher.fitted(task, known, from_cache=True)
     # Closed, so that after Ctrl-C nothing trains on.
-    with closing(_fit_all(study, [t for t in open_tasks.values() if t], cache, jobs)) as fitted:
+    with closing(_fit_all(study, open_tasks, cache, jobs)) as fitted:
         for task, fit in fitted:
             fits[task.key] = fit
             watcher.fitted(task, fit, from_cache=False)
@@ -151,6 +151,7 @@ def _tasks(
         key = fit_key(
             kind=spec.kind,
             parameters=spec.parameters,
+            outside_code=model_class(spec.kind).code_sha256(spec.parameters),
             seed=fit_seed,
             fold=fold,
             contents=contents,
@@ -162,26 +163,19 @@ def _tasks(
 
 
 def _fit_all(
-    study: Study, tasks_by_model: Sequence[Sequence[FitTask]], cache: FitCache, jobs: int
+    study: Study, tasks: Sequence[FitTask], cache: FitCache, jobs: int
 ) -> Generator[tuple[FitTask, Fit], None, None]:
-    one_by_one: list[FitTask] = []
-    for tasks in tasks_by_model:
-        model = _build(tasks[0])
-        if isinstance(model, FitsFolds):
-            yield from _fit_together(study, model, tasks, cache)
-        else:
-            one_by_one.extend(tasks)
-    parallel = Parallel(n_jobs=jobs, return_as="generator_unordered")
-    work = (delayed(_fit_one)(study.bags, study.labels, len(study.classes), t, cache) for t in one_by_one)
-    yield from parallel(work)
+    on_gpu, elsewhere = ([t for t in tasks if _is_on_gpu(t.spec) is wanted] for wanted in (True, False))
+    for chosen, n_jobs in ((elsewhere, jobs), (on_gpu, 1)):
+        parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
+        work = (delayed(_fit_one)(study.bags, study.labels, len(study.classes), t, cache) for t in chosen)
+        yield from parallel(work)
 
 
-def _fit_together(
-    study: Study, model: FitsFolds, tasks: Sequence[FitTask], cache: FitCache
-) -> Iterator[tuple[FitTask, Fit]]:
-    folds, seeds = [task.fold for task in tasks], [task.seed for task in tasks]
-    for number, fitted in model.fit_folds(study.bags, study.labels, folds, seeds):
-        yield tasks[number], _keep(fitted, study.bags, len(study.classes), tasks[number], cache)
+def _is_on_gpu(spec: ModelSpec) -> bool:
+    """Whether a model, or the one inside a grid or a calibration, computes elsewhere than on the CPU."""
+    inside = spec.parameters.get("parameters", {})
+    return str(spec.parameters.get("device", inside.get("device", "cpu"))) != "cpu"
 
 
 def _fit_one(
@@ -196,11 +190,11 @@ def _fit_one(
         return task, _keep(model, bags, n_classes, task, cache)
 
 
-def _build(task: FitTask) -> BagClassifier:
+def _build(task: FitTask) -> BagEstimator:
     return build_model(task.spec.kind, task.spec.parameters, random_state=task.seed)
 
 
-def _keep(model: BagClassifier, bags: Sequence[Bag], n_classes: int, task: FitTask, cache: FitCache) -> Fit:
+def _keep(model: BagEstimator, bags: Sequence[Bag], n_classes: int, task: FitTask, cache: FitCache) -> Fit:
     fit = Fit(
         test=_probabilities(model, ChosenBags(bags, task.fold.test), n_classes),
         tune=_probabilities(model, ChosenBags(bags, task.fold.tune), n_classes),
@@ -209,7 +203,7 @@ def _keep(model: BagClassifier, bags: Sequence[Bag], n_classes: int, task: FitTa
     return fit
 
 
-def _probabilities(model: BagClassifier, bags: Sequence[Bag], n_classes: int) -> NDArray[np.float64]:
+def _probabilities(model: BagEstimator, bags: Sequence[Bag], n_classes: int) -> NDArray[np.float64]:
     """Return (n, n_classes), with zeros for a class that the training patients did not have."""
     result = np.zeros((len(bags), n_classes))
     if len(bags):

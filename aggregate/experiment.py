@@ -14,6 +14,7 @@ from aggregate.baselines import with_baselines
 from aggregate.cache import FitCache
 from aggregate.config import AggregateConfig
 from aggregate.crossval import ModelSpec, OutOfFold, cross_validate, predictions_of
+from aggregate.doctor import require_right_numbers
 from aggregate.folds import Fold
 from aggregate.leaks import check_no_label_among_covariates, check_no_shared_images
 from aggregate.predictions import Predictions
@@ -49,8 +50,10 @@ def run_experiment(config: AggregateConfig) -> Run:
     Raises:
         LeakError: an image belongs to two patients, or a covariate is the label.
         FoldError: the patients cannot be split as asked.
+        MachineError: this machine computes other numbers than it should.
     """
     started = time.monotonic()
+    require_right_numbers()
     study = load_study(config)
     check_no_shared_images(study.headers)
     check_no_label_among_covariates(config.aggregate.covariates, study.patients, study.labels)

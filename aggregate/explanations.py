@@ -1,6 +1,7 @@
 """Explain a finished run: out-of-fold models from the cache, slices from the store, tables beside the others."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from aggregate.explain.resampling import resampling_of
 from aggregate.explain.writing import Aids, Retrain, Sink, explain
 from aggregate.folds import Fold
 from aggregate.models.base import Attends, GivesEvidence
-from aggregate.models.registry import load_model, model_class
+from aggregate.models.registry import build_model, load_model
 from aggregate.phase_views import retrained_probabilities
 from aggregate.splits import fold_of_test
 from aggregate.study import Study
@@ -66,8 +67,10 @@ def check_explained_model(section: AggregateSection) -> None:
         ConfigError: it is of a kind that weighs no slices.
     """
     name = section.explained_model
-    if name is not None and not _is_explainable(section.model[name].kind):
-        able = [other for other, model in section.model.items() if _is_explainable(model.kind)]
+    if name is not None and not _is_explainable(section.model[name].kind, section.model[name].parameters):
+        able = [
+            other for other, model in section.model.items() if _is_explainable(model.kind, model.parameters)
+        ]
         raise ConfigError(
             f"aggregate.explained_model = {name!r} is of kind {section.model[name].kind}, which weighs no slices; "
             f"models of this configuration that do: {', '.join(able) or 'none'}"
@@ -85,16 +88,15 @@ def out_of_fold_models(
     models = {}
     for name in sorted(result.tasks, key=lambda name: name != first):
         tasks = result.tasks[name]
-        if _is_explainable(tasks[0].spec.kind):
+        if _is_explainable(tasks[0].spec.kind, tasks[0].spec.parameters):
             models[name] = [(task.fold, _load(cache, task.key, name)) for task in tasks]
     cohort = LabelledBags(study.bags, study.patient_ids, study.labels, study.classes)
     return OutOfFoldModels(models, cohort)
 
 
-def _is_explainable(kind: str) -> bool:
-    """Say whether a kind of model weighs slices and lets each slice speak."""
-    model = model_class(kind)
-    return hasattr(model, "attention") and hasattr(model, "instance_evidence")
+def _is_explainable(kind: str, parameters: Mapping[str, Any]) -> bool:
+    """Say whether a model has attention and evidence of single slices."""
+    return build_model(kind, parameters, random_state=0).weighs_slices
 
 
 def _load(cache: FitCache, key: str, name: str) -> ExplainableModel:

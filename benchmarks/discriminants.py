@@ -8,7 +8,6 @@ from scipy.stats import norm
 from scipy.stats.qmc import Sobol
 
 from aggregate.models.logistic import BagLogistic
-from aggregate.models.softmax_regression import SoftmaxRegression
 from aggregate.statistics.measures import MACRO, SMALLEST_PROBABILITY
 from aggregate.statistics.ranking import average_precision
 
@@ -86,15 +85,20 @@ def trained(labels: np.ndarray, features: np.ndarray, fold: np.ndarray) -> Fitte
     return Fitted(np.stack(slopes), np.stack(intercepts))
 
 
+class OnVectors(BagLogistic):
+    """phasemil's logistic regression on rows of an array, in place of bags."""
+
+    def vectors(self, bags):
+        return bags
+
+
 def tuned(labels: np.ndarray, features: np.ndarray, fold: np.ndarray) -> Fitted:
     """Fit phasemil's own ridge regression, its strength chosen anew in every fit by cross-validation within."""
     slopes, intercepts = [], []
     for repeat, number in np.ndindex(len(fold), int(fold.max()) + 1):
         seen = fold[repeat] != number
         seed = repeat * 1000 + number
-        model = SoftmaxRegression(strengths=BagLogistic.strengths, random_state=seed).fit(
-            features[seen], labels[seen]
-        )
+        model = OnVectors(class_weight="none", random_state=seed).fit(features[seen], labels[seen])
         slopes.append(model.weights_ / model.std_[:, None])
         intercepts.append(model.bias_ - model.mean_ @ slopes[-1])
     return Fitted(np.stack(slopes), np.stack(intercepts))

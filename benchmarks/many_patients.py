@@ -21,8 +21,7 @@ from aggregate import study as study_module
 from aggregate.cache import FitCache
 from aggregate.cohort_facts import describe_patient
 from aggregate.crossval import ModelSpec, cross_validate, predictions_of, tuning_of
-from aggregate.models import packing
-from aggregate.models.registry import build_model
+from aggregate.models import instances
 from aggregate.splits import repeated_folds
 from aggregate.study import BagFolder, Study
 from pipeline.bags import Bag, BagHeader, Recipe, Source, check_one_recipe, list_bags, read_header, write_bag
@@ -133,7 +132,7 @@ def main():
     parser.add_argument("--bags", type=Path, help="keep the bags there, or take those that are there")
     parser.add_argument("--output", type=Path, help="write the table there, too")
     arguments = parser.parse_args()
-    packing._FEATURE_BYTES_IN_MEMORY = arguments.budget_mib * MIB
+    instances._FEATURE_BYTES_IN_MEMORY = arguments.budget_mib * MIB
     study_module._FEATURE_BYTES_KEPT = arguments.budget_mib * MIB
     with tempfile.TemporaryDirectory() as name:
         folder = arguments.bags or Path(name) / "bags"
@@ -175,9 +174,8 @@ def take_steps(steps, folder, n_folds, cache):
 
 def lay_and_sum(steps, study):
     """Take the two steps that every training of a network begins with."""
-    model = build_model("attention_mil", {}, random_state=0)
-    packed = steps.take("lay the bags end to end", lambda: model.pack(study.bags))
-    steps.take("sum the features of each bag", lambda: packed.sums)
+    packed = steps.take("lay the bags end to end", lambda: instances.pack(study.bags))
+    steps.take("measure the scaling", lambda: instances.Scaling.of(packed.features))
 
 
 def gather(study, result):

@@ -14,6 +14,7 @@ from extract.checkpoints import find_checkpoint, load_strictly
 from extract.weights_description import WeightsDescription
 from pipeline.bags import Recipe
 from pipeline.errors import ConfigError
+from pipeline.processor import has_native_bfloat16
 
 PRECISIONS: Mapping[str, torch.dtype] = {
     "float32": torch.float32,
@@ -236,8 +237,7 @@ def choose_precision(precision: str, device: torch.device) -> str:
 def _native_precision(device: torch.device) -> str:
     if device.type == "cuda":
         return "float16"
-    has_bfloat16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return "bfloat16" if has_bfloat16 else "float32"
+    return "bfloat16" if has_native_bfloat16() else "float32"
 
 
 def _up_to(network: nn.Module, layer: str) -> nn.Module:

@@ -63,5 +63,13 @@ class LeakError(FoldError):
     """Something of the test patients would reach the training."""
 
 
+class TrainingError(PhasemilError, ArithmeticError):
+    """A model came to numbers that are no numbers while it was trained."""
+
+
+class MachineError(PhasemilError, RuntimeError):
+    """This machine computes other numbers than it should, or lacks what a command needs."""
+
+
 class ResultsError(PhasemilError, ValueError):
     """A results folder lacks a table or holds one that does not fit."""

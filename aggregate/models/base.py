@@ -2,7 +2,7 @@
 
 import json
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, cast, runtime_checkable
@@ -13,12 +13,11 @@ from safetensors.numpy import load_file, save_file
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from aggregate.folds import Fold
 from pipeline.bags import Bag
 from pipeline.errors import FoldError, ResultsError
 
 FORMAT = "phasemil-model"
-VERSION = 1
+VERSION = 2
 
 Labels = NDArray[Any]
 Tune = tuple[Sequence[Bag], Labels]
@@ -38,20 +37,6 @@ class BagClassifier(Protocol):
 
     def predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
         """Return class probabilities (bags, classes), rows summing to 1."""
-        ...
-
-
-@runtime_checkable
-class FitsFolds(Protocol):
-    """A classifier that trains the fits of many folds as one computation."""
-
-    def fit_folds(
-        self, bags: Sequence[Bag], labels: Labels, folds: Sequence[Fold], seeds: Sequence[int]
-    ) -> Iterator[tuple[int, BagClassifier]]:
-        """Yield the number of each fold with a fitted clone, as they are done.
-
-        Each is equal to what fitting it alone with `random_state` = its seed gives.
-        """
         ...
 
 
@@ -85,6 +70,9 @@ class BagEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sci
     unsaved: ClassVar[frozenset[str]] = frozenset()
     """Parameters that `save` leaves out."""
 
+    is_savable: ClassVar[bool] = True
+    """Whether a fitted model of this kind can be written without pickle."""
+
     random_state: int | None = None
     """Seed of everything random in `fit`; None draws one."""
 
@@ -104,6 +92,23 @@ class BagEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sci
     def set_learned_arrays(self, arrays: Arrays) -> None:
         """Take over what `learned_arrays` of a fitted model returned."""
 
+    @classmethod
+    def settings_names(cls, parameters: Mapping[str, Any]) -> list[str]:
+        """Return the keys of a configuration that go into the parameter `settings`, for a kind that has one."""
+        del parameters
+        return []
+
+    @classmethod
+    def code_sha256(cls, parameters: Mapping[str, Any]) -> str:
+        """Return the SHA-256 of code outside this package that decides a fit, or nothing."""
+        del parameters
+        return ""
+
+    @property
+    def weighs_slices(self) -> bool:
+        """Whether the model has attention and evidence of single instances, which the explanations need."""
+        return isinstance(self, Attends) and isinstance(self, GivesEvidence)
+
     def predict(self, bags: Sequence[Bag]) -> Labels:
         """Return the most probable class of each bag."""
         return cast("Labels", self.classes_[self.predict_proba(bags).argmax(axis=1)])
@@ -113,8 +118,16 @@ class BagEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         check_is_fitted(self, "classes_")
 
     def save(self, folder: Path) -> None:
-        """Write the fitted model as config.json and arrays.safetensors."""
+        """Write the fitted model as config.json and arrays.safetensors.
+
+        Raises:
+            ResultsError: a model of this kind is not saved.
+        """
         self.check_fitted()
+        if not self.is_savable:
+            raise ResultsError(
+                f"a model of kind {self.kind!r} is not saved; take 'xgboost' for trees that are"
+            )
         folder.mkdir(parents=True, exist_ok=True)
         arrays = {name: np.ascontiguousarray(array) for name, array in self.learned_arrays().items()}
         save_file(arrays, folder / "arrays.safetensors")

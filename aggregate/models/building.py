@@ -23,16 +23,22 @@ def build(kinds: Kinds, kind: str, parameters: Mapping[str, object], random_stat
             allowed.
     """
     model = find(kinds, kind)
-    valid = _settable(model)
+    own = _settable(model)
+    of_settings = model.settings_names(parameters)
     for name in parameters:
-        if name not in valid:
-            raise ConfigError(f"model {kind!r}: unknown parameter {name!r}; {_nearest(name, valid)}")
+        if name not in {*own, *of_settings}:
+            raise ConfigError(
+                f"model {kind!r}: unknown parameter {name!r}; {_nearest(name, [*own, *of_settings])}"
+            )
+    given = {name: value for name, value in parameters.items() if name in own}
+    settings = {name: value for name, value in parameters.items() if name not in own}
+    if settings:
+        given["settings"] = {**dict(given.get("settings", {})), **settings}  # type: ignore[call-overload]
     try:
-        checked = _schema(model).model_validate(dict(parameters))
+        checked = _schema(model).model_validate(given)
     except ValidationError as error:
         raise ConfigError(f"model {kind!r}: {'; '.join(_explain(e) for e in error.errors())}") from None
-    given = {name: getattr(checked, name) for name in parameters}
-    return model(random_state=random_state, **given)
+    return model(random_state=random_state, **{name: getattr(checked, name) for name in given})
 
 
 def find(kinds: Kinds, kind: str) -> type[BagEstimator]:

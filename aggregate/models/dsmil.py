@@ -7,82 +7,52 @@ With h_i = relu(x_i W + b), for each class c:
     a_ic = softmax_i(q_i . q_{m_c} / sqrt(width of q))
     z_c = sum_i a_ic h_i                     bag stream
     logits_c = (max_i s_ic + z . D_c + g_c) / 2      z being all z_c side by side
+
+The weight of a slice is its a_ic, weighted by the probability of each class. Its evidence is s_ic.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from torch import nn
 
-from aggregate.models.engine import Network, Parameters, Shape
-from aggregate.models.layers import apply_affine, embed, initial_affine
-from aggregate.models.mil import MILEstimator
-from aggregate.models.packing import Batch, masked_softmax
-from aggregate.models.parameters import Count
-from pipeline.bags import Bag
+from aggregate.models.instances import Instances
+from aggregate.models.mil import AttendingEstimator, EvidentEstimator
+from aggregate.models.network import Embedding, Network, Output, Shape
+from aggregate.models.parameters import Count, ShareBelowOne
 
 
-@dataclass(frozen=True)
 class DualStream(Network):
-    """The stacked network."""
+    """DSMIL on bags padded to one length."""
 
-    hidden: int
-    query: int
+    def __init__(self, shape: Shape, *, hidden: int, query: int, dropout: float) -> None:
+        super().__init__()
+        self.embed = Embedding(shape.n_features, hidden)
+        self.instance = nn.Linear(hidden, shape.n_classes)
+        self.query = nn.Linear(hidden, query)
+        self.drop = nn.Dropout(dropout)
+        self.classify = nn.Linear(shape.n_classes * hidden, shape.n_classes)
 
-    def initial(self, shape: Shape, generator: torch.Generator) -> Parameters:
-        """Draw the parameters of one fit."""
-        return {
-            **initial_affine("embed", shape.n_features, self.hidden, generator),
-            **initial_affine("instance", self.hidden, shape.n_classes, generator),
-            **initial_affine("query", self.hidden, self.query, generator),
-            **initial_affine("classify", shape.n_classes * self.hidden, shape.n_classes, generator),
-        }
-
-    def logits(self, parameters: Parameters, batch: Batch) -> Tensor:
-        """Return the logits (fits, bags, classes)."""
-        return self._streams(parameters, batch)[0]
-
-    def weights(self, parameters: Parameters, batch: Batch) -> Tensor:
-        """Return the attention (fits, bags, slices): that of each class, weighted by its probability."""
-        logits, attention = self._streams(parameters, batch)
-        return torch.einsum("fbc,fbcs->fbs", logits.softmax(dim=2), attention)
-
-    def instance_logits(self, parameters: Parameters, batch: Batch) -> Tensor:
-        """Return the instance stream (fits, slices, classes)."""
-        return apply_affine(parameters, "instance", embed(parameters, batch).float())
-
-    def _streams(self, parameters: Parameters, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the logits and the attention of each class (fits, bags, classes, slices)."""
-        embedded = embed(parameters, batch).float()  # (fits, slices, hidden)
-        evidence = apply_affine(parameters, "instance", embedded).transpose(1, 2)  # (fits, classes, slices)
-        is_real = batch.in_bag.unsqueeze(2)  # (fits, bags, 1, slices)
-        lowest = torch.finfo(evidence.dtype).min
-        highest = evidence.unsqueeze(1).masked_fill(~is_real, lowest).max(dim=3)  # (fits, bags, classes)
-        queries = apply_affine(parameters, "query", embedded).tanh()  # (fits, slices, query)
-        critical = highest.indices.flatten(1).unsqueeze(2).expand(-1, -1, self.query)
-        chosen = queries.gather(1, critical)  # (fits, bags x classes, query)
-        similarity = (
-            chosen @ queries.transpose(1, 2) / math.sqrt(self.query)
-        )  # (fits, bags x classes, slices)
-        scores = similarity.unflatten(1, highest.indices.shape[1:])
-        attention = masked_softmax(scores, is_real)  # (fits, bags, classes, slices)
-        pooled = attention.flatten(1, 2) @ embedded  # (fits, bags x classes, hidden)
-        side_by_side = pooled.unflatten(1, highest.indices.shape[1:]).flatten(
-            2
-        )  # (fits, bags, classes x hidden)
-        bag_stream = apply_affine(parameters, "classify", batch.drop(side_by_side))
-        # A bag that only fills up the stack has no highest instance.
-        instance_stream = highest.values.where(batch.in_bag.any(dim=2, keepdim=True), 0.0)
-        return (instance_stream + bag_stream) / 2, attention
+    def forward(self, instances: Instances) -> Output:
+        """Return logits, attention and evidence."""
+        rows = self.embed(instances.features)  # (rows, hidden)
+        evidence = self.instance(rows).float()  # (rows, classes)
+        highest, critical = instances.padded(evidence, filling=-torch.inf).max(dim=1)  # (bags, classes)
+        queries = instances.padded(torch.tanh(self.query(rows)).float())  # (bags, most rows, query)
+        of_critical = queries.gather(1, critical.unsqueeze(2).expand(-1, -1, queries.shape[2]))
+        similarity = of_critical @ queries.transpose(1, 2) / math.sqrt(queries.shape[2])
+        hidden = similarity.masked_fill(~instances.is_real.unsqueeze(1), -torch.inf)
+        attention = hidden.softmax(dim=2)  # (bags, classes, most rows)
+        pooled = attention @ instances.padded(rows).float()  # (bags, classes, hidden)
+        logits = (highest + self.classify(self.drop(pooled.flatten(1)))) / 2
+        mixed = (logits.softmax(dim=1).unsqueeze(1) @ attention).squeeze(1)  # (bags, most rows)
+        return Output(logits, instances.unpadded(mixed), evidence)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class DSMIL(MILEstimator):
+class DSMIL(AttendingEstimator, EvidentEstimator):
     """DSMIL."""
 
     kind: ClassVar[str] = "dsmil"
@@ -91,17 +61,9 @@ class DSMIL(MILEstimator):
     """Width of an embedded instance."""
     query: Count = 64
     """Width of the queries that are compared with the critical instance's."""
+    dropout: ShareBelowOne = 0.25
+    """Share of the bag embedding set to zero while training."""
 
-    def network(self) -> DualStream:
+    def new_network(self, shape: Shape) -> DualStream:
         """Return the network that the parameters describe."""
-        return DualStream(hidden=self.hidden, query=self.query)
-
-    def attention(self, bags: Sequence[Bag]) -> list[NDArray[np.float64]]:
-        """Return per bag the weight of each instance (n,), summing to 1."""
-        network = self.network()
-        return self.per_instance_weights(bags, lambda batch: network.weights(self.parameters_, batch))
-
-    def instance_evidence(self, bags: Sequence[Bag]) -> list[NDArray[np.float64]]:
-        """Return per bag the instance stream's logits (n, classes)."""
-        network = self.network()
-        return self.per_instance(bags, lambda batch: network.instance_logits(self.parameters_, batch))
+        return DualStream(shape, hidden=self.hidden, query=self.query, dropout=self.dropout)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregate.models.logistic import BagLogistic
-from aggregate.models.parameters import Positives, Shares
+from aggregate.models.parameters import Positives
 from aggregate.models.pooling import pool_all
 from pipeline.bags import Bag
 
@@ -21,8 +21,6 @@ class MeanPooling(BagLogistic):
 
     strengths: Positives = (1e-4, 1e-3, 1e-2, 1e-1)
     """As in every logistic regression here, but a bag has hundreds of features."""
-    l1_shares: Shares = (0.0, 0.5)
-    """As in every logistic regression here."""
 
     def vectors(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
         """Return the mean over all slices of each bag (bags, d)."""

@@ -1,23 +1,31 @@
-"""What the classifiers that learn from instances share: one network, trained by the engine."""
+"""What the classifiers that learn from instances share: a network, its training, and what it says of new bags."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import ClassVar, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import clone
-from torch import Tensor
+from torch import Tensor, nn
 
-from aggregate.folds import Fold
-from aggregate.models.base import Arrays, BagEstimator, Labels, Tune, codes_among, encode_labels, seed_of
-from aggregate.models.engine import Fitted, Job, Network, Training, chunks_of_bags, train_jobs
-from aggregate.models.packing import Batch, PackedBags, Scaling, draw_batch, pack
-from aggregate.models.parameters import ClassWeight, Count, NotNegative, Positive, ShareBelowOne
-from aggregate.models.threads import one_thread
+from aggregate.models.base import (
+    Arrays,
+    BagEstimator,
+    Labels,
+    Tune,
+    balanced_weights,
+    codes_among,
+    encode_labels,
+    seed_of,
+)
+from aggregate.models.instances import PackedBags, Scaling, pack
+from aggregate.models.network import Output, Shape
+from aggregate.models.parameters import ClassWeight, Count, NotNegative, Positive
+from aggregate.models.training import BAGS_PER_FORWARD, Task, Training, forward, one_thread, train
 from pipeline.bags import Bag
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -40,8 +48,6 @@ class MILEstimator(BagEstimator):
     """Decoupled weight decay of AdamW."""
     bags_per_step: Count = 8
     """Bags per training step, about."""
-    dropout: ShareBelowOne = 0.25
-    """Share of the bag embedding set to zero while training."""
     class_weight: ClassWeight = "balanced"
     """Weigh classes inversely to their number of training patients, or not."""
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -50,85 +56,112 @@ class MILEstimator(BagEstimator):
     """Where to compute: cpu, cuda, cuda:1, ..."""
 
     @abstractmethod
-    def network(self) -> Network:
-        """Return the network that the parameters describe."""
+    def new_network(self, shape: Shape) -> nn.Module:
+        """Return an untrained network, its first parameters drawn from PyTorch's own generator."""
+
+    def prepared(self, bags: Iterable[Bag]) -> Iterable[Bag]:
+        """Return the bags as this model sees them."""
+        return bags
 
     def fit(self, bags: Sequence[Bag], labels: Labels, *, tune: Tune | None = None) -> Self:
         """Train on `bags`, stopping early on `tune`."""
+        classes, codes = encode_labels(labels)
         tune_bags, tune_labels = tune if tune is not None else ([], [])
-        packed = self.pack(chain(bags, tune_bags))
-        everyone = np.concatenate(
-            [np.asarray(labels), np.asarray(tune_labels, dtype=np.asarray(labels).dtype)]
-        )
-        roles = np.split(np.arange(len(everyone)), [len(labels)])
-        ((_, classes, fitted),) = self._fit_roles(
-            packed, everyone, [(roles[0], roles[1])], [seed_of(self.random_state)]
-        )
-        self._take(classes, fitted)
+        tune_codes = codes_among(classes, np.asarray(tune_labels, dtype=np.asarray(labels).dtype))
+        seed = seed_of(self.random_state)
+        with one_thread(), self._own_random_numbers(seed):
+            packed, self.scaling_ = self._standardised(chain(bags, tune_bags), n_train=len(codes))
+            network = self.new_network(Shape(packed.n_features, packed.n_phases, len(classes)))
+            weights = np.ones(len(classes))
+            if self.class_weight == "balanced":
+                weights = balanced_weights(codes, len(classes))
+            task = Task(
+                bags=packed,
+                train=np.arange(len(codes)),
+                tune=len(codes) + np.arange(len(tune_codes)),
+                codes=torch.from_numpy(np.concatenate([codes, tune_codes])).to(self.device),
+                class_weights=torch.from_numpy(weights).float().to(self.device),
+            )
+            rng = np.random.default_rng(seed)
+            self.best_epoch_ = train(network.to(self.device), task, self._training(), rng)
+        self.network_, self.n_phases_, self.classes_ = network, packed.n_phases, classes
         return self
-
-    def fit_folds(
-        self, bags: Sequence[Bag], labels: Labels, folds: Sequence[Fold], seeds: Sequence[int]
-    ) -> Iterator[tuple[int, Self]]:
-        """Yield the number of each fold with a fitted clone, trained many at a time."""
-        roles = [(fold.train, fold.tune) for fold in folds]
-        for number, classes, fitted in self._fit_roles(self.pack(bags), np.asarray(labels), roles, seeds):
-            model = clone(self).set_params(random_state=seeds[number])
-            model._take(classes, fitted)
-            yield number, model
 
     def predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
         """Return class probabilities (bags, classes)."""
-        network = self.network()
-        logits = self._forward(bags, lambda batch: network.logits(self.parameters_, batch)[0].double())
-        return torch.cat([values for values, _ in logits]).softmax(dim=1).cpu().numpy()
-
-    def per_instance(
-        self, bags: Sequence[Bag], compute: Callable[[Batch], Tensor]
-    ) -> list[NDArray[np.float64]]:
-        """Cut what `compute` returns per instance, (1, slices, width), into one array per bag (n, width)."""
-        return [
-            values[0, is_real].double().cpu().numpy()
-            for values, in_bag in self._forward(bags, compute)
-            for is_real in in_bag[0]
-        ]
-
-    def per_instance_weights(
-        self, bags: Sequence[Bag], compute: Callable[[Batch], Tensor]
-    ) -> list[NDArray[np.float64]]:
-        """Cut the weights that `compute` returns, (1, bags, slices), into one array per bag (n,)."""
-        return [
-            row[is_real].double().cpu().numpy()
-            for weights, in_bag in self._forward(bags, compute)
-            for row, is_real in zip(weights[0], in_bag[0], strict=True)
-        ]
-
-    def _forward(
-        self, bags: Sequence[Bag], compute: Callable[[Batch], Tensor]
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield what `compute` makes of a few bags at a time, and which slices are in which of them."""
-        self.check_fitted()
-        for (chosen,) in chunks_of_bags([np.arange(len(bags))]):
-            with torch.inference_mode(), one_thread():
-                packed = self.pack(bags[i] for i in chosen)
-                batch = draw_batch(packed, [np.arange(len(chosen))], self.scaling_)
-                values = compute(batch)
-            yield values, batch.in_bag
+        logits = [output.logits.double() for output, _ in self._outputs(bags)]
+        return torch.cat(logits).softmax(dim=1).cpu().numpy()
 
     def learned_arrays(self) -> Arrays:
-        """Return parameters and scaling."""
-        tensors = {**self.parameters_, "scaling.mean": self.scaling_.mean, "scaling.std": self.scaling_.std}
-        return {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+        """Return the state of the network, the scaling and the number of phases."""
+        state = {f"network.{name}": value for name, value in self.network_.state_dict().items()}
+        scaling = {"scaling.mean": self.scaling_.mean, "scaling.std": self.scaling_.std}
+        arrays = {name: value.cpu().numpy() for name, value in {**state, **scaling}.items()}
+        return {**arrays, "n_phases": np.array([self.n_phases_])}
 
     def set_learned_arrays(self, arrays: Arrays) -> None:
-        """Take over parameters and scaling."""
-        tensors = {name: torch.from_numpy(array).to(self.device) for name, array in arrays.items()}
-        self.scaling_ = Scaling(tensors.pop("scaling.mean"), tensors.pop("scaling.std"))
-        self.parameters_ = tensors
+        """Take over what `learned_arrays` returned, strictly."""
+        tensors = {name: torch.from_numpy(np.asarray(array)) for name, array in arrays.items()}
+        self.scaling_ = Scaling(tensors["scaling.mean"], tensors["scaling.std"])
+        self.n_phases_ = int(arrays["n_phases"][0])
+        with self._own_random_numbers(0):
+            network = self.new_network(Shape(len(self.scaling_.mean), self.n_phases_, len(self.classes_)))
+        prefix = "network."
+        state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        network.load_state_dict(state)
+        self.network_ = network.to(self.device).eval()
 
-    def pack(self, bags: Iterable[Bag]) -> PackedBags:
-        """Lay bags end to end, as this model sees them."""
-        return pack(bags, dtype=_DTYPES[self.precision], device=self.device)
+    def per_row(self, bags: Sequence[Bag], name: str) -> list[NDArray[np.float64]]:
+        """Return what the network says of each instance, "attention" or "evidence", one array per bag (n, ...).
+
+        Raises:
+            AttributeError: the network does not give it.
+        """
+        rows: list[NDArray[np.float64]] = []
+        for output, sizes in self._outputs(bags):
+            values: Tensor | None = getattr(output, name)
+            if values is None:
+                raise AttributeError(f"the network of {type(self).__name__} gives no {name}")
+            rows += np.split(values.double().cpu().numpy(), sizes.cumsum()[:-1])
+        return rows
+
+    def _outputs(self, bags: Sequence[Bag]) -> Iterator[tuple[Output, NDArray[np.intp]]]:
+        """Yield the output for a few bags at a time, and the number of rows of each."""
+        self.check_fitted()
+        for begin in range(0, len(bags), BAGS_PER_FORWARD):
+            few = (bags[i] for i in range(begin, min(begin + BAGS_PER_FORWARD, len(bags))))
+            with torch.inference_mode(), one_thread():
+                packed = pack(self.prepared(few))
+                self.scaling_.apply_(packed.features)
+                instances = self._placed(packed).take(np.arange(len(packed)))
+                output = forward(self.network_, instances, _DTYPES[self.precision])
+            yield output, packed.sizes
+
+    def _standardised(self, bags: Iterable[Bag], *, n_train: int) -> tuple[PackedBags, Scaling]:
+        """Lay bags end to end, standardised by the first `n_train` of them."""
+        packed = pack(self.prepared(bags))
+        scaling = Scaling.of(packed.features[: packed.start[n_train]])
+        scaling.apply_(packed.features)
+        return self._placed(packed), scaling
+
+    def _placed(self, packed: PackedBags) -> PackedBags:
+        """Return the bags in this model's precision, on its device."""
+        device = torch.device(self.device)
+        return replace(
+            packed,
+            features=packed.features.to(device, _DTYPES[self.precision]),
+            phase=packed.phase.to(device),
+            to_below=packed.to_below.to(device),
+            to_above=packed.to_above.to(device),
+        )
+
+    @contextmanager
+    def _own_random_numbers(self, seed: int) -> Iterator[None]:
+        """Seed PyTorch's generator for what networks draw, and give it back as it was."""
+        device = torch.device(self.device)
+        with torch.random.fork_rng(devices=[] if device.type == "cpu" else [device]):
+            torch.manual_seed(seed)
+            yield
 
     def _training(self) -> Training:
         return Training(
@@ -137,28 +170,21 @@ class MILEstimator(BagEstimator):
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
             bags_per_step=self.bags_per_step,
-            dropout=self.dropout,
+            dtype=_DTYPES[self.precision],
         )
 
-    def _fit_roles(
-        self,
-        packed: PackedBags,
-        labels: Labels,
-        roles: Sequence[tuple[NDArray[np.intp], NDArray[np.intp]]],
-        seeds: Sequence[int],
-    ) -> Iterator[tuple[int, Labels, Fitted]]:
-        jobs, all_classes = [], []
-        for (train, tune), seed in zip(roles, seeds, strict=True):
-            classes, train_codes = encode_labels(labels[train])
-            codes = np.zeros(len(labels), dtype=np.intp)
-            codes[train], codes[tune] = train_codes, codes_among(classes, labels[tune])
-            jobs.append(Job(train, tune, codes, len(classes), seed, self.class_weight == "balanced"))
-            all_classes.append(classes)
-        for number, fitted in train_jobs(self.network(), self._training(), packed, jobs):
-            yield number, all_classes[number], fitted
 
-    def _take(self, classes: Labels, fitted: Fitted) -> None:
-        self.classes_ = classes
-        self.parameters_ = dict(fitted.parameters)
-        self.scaling_ = fitted.scaling
-        self.best_epoch_ = fitted.best_epoch
+class AttendingEstimator(MILEstimator):
+    """A classifier whose network weighs the instances."""
+
+    def attention(self, bags: Sequence[Bag]) -> list[NDArray[np.float64]]:
+        """Return per bag the weight of each instance (n,), summing to 1."""
+        return self.per_row(bags, "attention")
+
+
+class EvidentEstimator(MILEstimator):
+    """A classifier whose network has every instance speak for the classes."""
+
+    def instance_evidence(self, bags: Sequence[Bag]) -> list[NDArray[np.float64]]:
+        """Return per bag the evidence of each instance for each class (n, classes)."""
+        return self.per_row(bags, "evidence")

@@ -7,8 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from aggregate.models.mil import MILEstimator
-from aggregate.models.packing import PackedBags
-from aggregate.models.parameters import Count
+from aggregate.models.network import Shape
+from aggregate.models.parameters import Count, ShareBelowOne
 from aggregate.models.pooling import pool_all
 from aggregate.models.simple_pooling import EmbeddingSpace
 from pipeline.bags import Bag
@@ -16,20 +16,22 @@ from pipeline.bags import Bag
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class MLP(MILEstimator):
-    """One hidden layer on pooled features: to the engine, bags of one instance each."""
+    """One hidden layer on pooled features: to the network, bags of one instance each."""
 
     kind: ClassVar[str] = "mlp"
 
     hidden: Count = 64
     """Width of the hidden layer."""
+    dropout: ShareBelowOne = 0.25
+    """Share of the bag embedding set to zero while training."""
 
-    def network(self) -> EmbeddingSpace:
+    def new_network(self, shape: Shape) -> EmbeddingSpace:
         """Return the network that the parameters describe."""
-        return EmbeddingSpace(hidden=self.hidden, pool="mean")
+        return EmbeddingSpace(shape, hidden=self.hidden, pool="mean", dropout=self.dropout)
 
-    def pack(self, bags: Iterable[Bag]) -> PackedBags:
-        """Lay the pooled bags end to end."""
-        return super().pack(_pooled(bag) for bag in bags)
+    def prepared(self, bags: Iterable[Bag]) -> Iterable[Bag]:
+        """Return bags of one instance, the pooled features."""
+        return (_pooled(bag) for bag in bags)
 
 
 def _pooled(bag: Bag) -> Bag:

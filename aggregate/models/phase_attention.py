@@ -12,56 +12,36 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import nn
 
 from aggregate.models.attention_mil import AttentionMIL, GatedAttention
-from aggregate.models.engine import Parameters, Shape
-from aggregate.models.groups import Groups, attention_pool
-from aggregate.models.layers import apply_affine, embed, gated_scores, initial_gated_score
-from aggregate.models.packing import Batch, masked_softmax
+from aggregate.models.instances import Instances
+from aggregate.models.network import GatedScore, Output, Shape
+from aggregate.models.segments import segment_softmax, segment_sum
 
 
-@dataclass(frozen=True)
 class TwoStepAttention(GatedAttention):
-    """The stacked network."""
+    """Attention over slices, then over phases."""
 
-    def initial(self, shape: Shape, generator: torch.Generator) -> Parameters:
-        """Draw the parameters of one fit."""
-        embeddings = 0.1 * torch.randn((shape.n_phases, self.hidden), generator=generator)
-        return {
-            **super().initial(shape, generator),
-            **initial_gated_score("phase", self.hidden, self.gate, generator),
-            "phase.embedding": embeddings,
-        }
+    def __init__(self, shape: Shape, *, hidden: int, gate: int, dropout: float) -> None:
+        super().__init__(shape, hidden=hidden, gate=gate, dropout=dropout)
+        self.phase_score = GatedScore(hidden, gate)
+        self.phase_embedding = nn.Parameter(0.1 * torch.randn(shape.n_phases, hidden))
 
-    def logits(self, parameters: Parameters, batch: Batch) -> Tensor:
-        """Return the logits (fits, bags, classes)."""
-        over_phases, phases, _ = self._attend(parameters, batch)
-        pooled = (over_phases.unsqueeze(2) @ phases).squeeze(2)
-        return apply_affine(parameters, "classify", batch.drop(pooled))
-
-    def weights(self, parameters: Parameters, batch: Batch) -> Tensor:
-        """Return phase weight times slice weight (fits, bags, slices), summing to 1 over the slices of a bag."""
-        over_phases, _, scores = self._attend(parameters, batch)
-        groups = self._bag_phases(parameters, batch)
-        of_rows = groups.of_rows(over_phases.flatten(1).unsqueeze(2)).squeeze(2)  # (fits, slices)
-        return (of_rows * groups.softmax(scores)).unsqueeze(1) * batch.in_bag
-
-    def _attend(self, parameters: Parameters, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Return phase weights (fits, bags, phases), phases (fits, bags, phases, hidden) and slice scores."""
-        embedded = embed(parameters, batch)  # (fits, slices, hidden)
-        scores = self.scores(parameters, batch, embedded)  # (fits, slices)
-        groups = self._bag_phases(parameters, batch)
-        learned = parameters["phase.embedding"]  # (fits, phases, hidden)
-        shape = batch.bags.number, learned.shape[1]
-        pooled = attention_pool(scores, embedded, groups).unflatten(1, shape)
-        phases = pooled + learned.unsqueeze(1)
-        phase_scores = gated_scores(parameters, "phase", phases.flatten(1, 2)).unflatten(1, shape)
-        return masked_softmax(phase_scores, groups.occupied().unflatten(1, shape)), phases, scores
-
-    def _bag_phases(self, parameters: Parameters, batch: Batch) -> Groups:
-        """Return the slices of each bag by phase: bag b's of phase p are group b x phases + p."""
-        return batch.bags.split(batch.phase, parameters["phase.embedding"].shape[1])
+    def forward(self, instances: Instances) -> Output:
+        """Return logits, attention and evidence."""
+        n_bags, n_phases = instances.n_bags, len(self.phase_embedding)
+        embedded = self.embed(instances.features)  # (rows, hidden)
+        group = instances.bag * n_phases + instances.phase  # (rows,)
+        within = segment_softmax(self.scores(embedded, instances), group, n_bags * n_phases)
+        pooled = segment_sum(within.unsqueeze(1) * embedded, group, n_bags * n_phases)
+        phases = pooled + self.phase_embedding.repeat(n_bags, 1)  # (bags x phases, hidden)
+        is_present = torch.zeros_like(phases[:, 0], dtype=torch.bool).index_fill(0, group, True)
+        scores = self.phase_score(phases).masked_fill(~is_present, -torch.inf)
+        across = scores.view(n_bags, n_phases).softmax(dim=1)  # (bags, phases)
+        mixed = (across.unsqueeze(1) @ phases.view(n_bags, n_phases, -1)).squeeze(1)
+        attention = across.flatten().index_select(0, group) * within
+        return Output(self.classify(self.drop(mixed)), attention, self.classify(embedded))
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -70,6 +50,6 @@ class PhaseAttention(AttentionMIL):
 
     kind: ClassVar[str] = "phase_attention"
 
-    def network(self) -> TwoStepAttention:
+    def new_network(self, shape: Shape) -> TwoStepAttention:
         """Return the network that the parameters describe."""
-        return TwoStepAttention(hidden=self.hidden, gate=self.gate)
+        return TwoStepAttention(shape, hidden=self.hidden, gate=self.gate, dropout=self.dropout)

@@ -14,8 +14,8 @@ from aggregate.models.mlp import MLP
 from aggregate.models.phase_attention import PhaseAttention
 from aggregate.models.simple_pooling import EmbeddingPooling, InstancePooling
 from aggregate.models.smooth_attention import SmoothAttention
-from aggregate.models.torchmil_adapter import TorchMIL
 from aggregate.models.transmil import TransMIL
+from aggregate.models.user_network import ModuleMIL
 
 PLAIN_MODELS: Mapping[str, type[BagEstimator]] = {
     model.kind: model
@@ -29,7 +29,7 @@ PLAIN_MODELS: Mapping[str, type[BagEstimator]] = {
         CLAM,
         DSMIL,
         TransMIL,
-        TorchMIL,
+        ModuleMIL,
         MeanPooling,
         XGBoost,
         RandomForest,

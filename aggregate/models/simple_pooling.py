@@ -6,69 +6,56 @@ With h_i = relu(x_i W + b):
     instance space:   logits = pool_i (h_i C + f)
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from aggregate.models.engine import Network, Parameters, Shape
-from aggregate.models.layers import apply_affine, embed, initial_affine
-from aggregate.models.mil import MILEstimator
-from aggregate.models.packing import Batch
-from aggregate.models.parameters import Count
-from pipeline.bags import Bag
+from aggregate.models.instances import Instances
+from aggregate.models.mil import EvidentEstimator, MILEstimator
+from aggregate.models.network import Embedding, Network, Output, Shape
+from aggregate.models.parameters import Count, ShareBelowOne
+from aggregate.models.segments import segment_max, segment_mean
 
 Pool = Literal["mean", "max"]
 
 
-@dataclass(frozen=True)
 class EmbeddingSpace(Network):
-    """The stacked network that pools embeddings."""
+    """Pools embeddings."""
 
-    hidden: int
-    pool: Pool
+    def __init__(self, shape: Shape, *, hidden: int, pool: Pool, dropout: float) -> None:
+        super().__init__()
+        self.pool = pool
+        self.embed = Embedding(shape.n_features, hidden)
+        self.drop = nn.Dropout(dropout)
+        self.classify = nn.Linear(hidden, shape.n_classes)
 
-    def initial(self, shape: Shape, generator: torch.Generator) -> Parameters:
-        """Draw the parameters of one fit."""
-        return {
-            **initial_affine("embed", shape.n_features, self.hidden, generator),
-            **initial_affine("classify", self.hidden, shape.n_classes, generator),
-        }
-
-    def logits(self, parameters: Parameters, batch: Batch) -> Tensor:
-        """Return the logits (fits, bags, classes)."""
-        pooled = pool_rows(self.pool, embed(parameters, batch), batch.in_bag)  # (fits, bags, hidden)
-        return apply_affine(parameters, "classify", batch.drop(pooled))
+    def forward(self, instances: Instances) -> Output:
+        """Return logits."""
+        pooled = _pooled(self.pool, self.embed(instances.features), instances)
+        return Output(self.classify(self.drop(pooled)))
 
 
-@dataclass(frozen=True)
-class InstanceSpace(EmbeddingSpace):
-    """The stacked network that pools logits."""
+class InstanceSpace(Network):
+    """Pools logits."""
 
-    def logits(self, parameters: Parameters, batch: Batch) -> Tensor:
-        """Return the logits (fits, bags, classes)."""
-        return pool_rows(self.pool, self.instance_logits(parameters, batch), batch.in_bag)
+    def __init__(self, shape: Shape, *, hidden: int, pool: Pool) -> None:
+        super().__init__()
+        self.pool = pool
+        self.embed = Embedding(shape.n_features, hidden)
+        self.classify = nn.Linear(hidden, shape.n_classes)
 
-    def instance_logits(self, parameters: Parameters, batch: Batch) -> Tensor:
-        """Return the logits of each instance (fits, slices, classes)."""
-        return apply_affine(parameters, "classify", embed(parameters, batch).float())
+    def forward(self, instances: Instances) -> Output:
+        """Return logits and evidence."""
+        evidence = self.classify(self.embed(instances.features)).float()
+        return Output(_pooled(self.pool, evidence, instances), evidence=evidence)
 
 
-def pool_rows(pool: Pool, values: Tensor, in_bag: Tensor) -> Tensor:
-    """Return the mean or maximum of values (fits, slices, width) over the slices of each bag, in float32."""
+def _pooled(pool: Pool, values: Tensor, instances: Instances) -> Tensor:
+    """Return the mean or maximum of values (rows, width) over each bag (bags, width), in float32."""
     if pool == "mean":
-        weights = in_bag / in_bag.sum(dim=2, keepdim=True).clamp(min=1)  # (fits, bags, slices)
-        return (weights.to(values.dtype) @ values).float()
-    n_bags = in_bag.shape[1]
-    # Rows of no bag go to a bag of their own, which is cut off.
-    bag = torch.where(in_bag.any(dim=1), in_bag.int().argmax(dim=1), n_bags)  # (fits, slices)
-    empty = values.new_zeros((len(values), n_bags + 1, values.shape[2]))
-    index = bag.unsqueeze(2).expand_as(values)
-    return empty.scatter_reduce(1, index, values, "amax", include_self=False)[:, :n_bags].float()
+        return segment_mean(values, instances.bag, instances.n_bags)
+    return segment_max(values, instances.bag, instances.n_bags).float()
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -81,15 +68,17 @@ class EmbeddingPooling(MILEstimator):
     """Width of an embedded instance."""
     pool: Pool = "mean"
     """How the instances become one."""
+    dropout: ShareBelowOne = 0.25
+    """Share of the bag embedding set to zero while training."""
 
-    def network(self) -> EmbeddingSpace:
+    def new_network(self, shape: Shape) -> EmbeddingSpace:
         """Return the network that the parameters describe."""
-        return EmbeddingSpace(hidden=self.hidden, pool=self.pool)
+        return EmbeddingSpace(shape, hidden=self.hidden, pool=self.pool, dropout=self.dropout)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class InstancePooling(MILEstimator):
-    """Mean or maximum of the instances' logits."""
+class InstancePooling(EvidentEstimator):
+    """Mean or maximum of the instances' logits; there is no bag embedding, and so no dropout."""
 
     kind: ClassVar[str] = "instance_pooling"
 
@@ -98,11 +87,6 @@ class InstancePooling(MILEstimator):
     pool: Pool = "mean"
     """How the instances become one."""
 
-    def network(self) -> InstanceSpace:
+    def new_network(self, shape: Shape) -> InstanceSpace:
         """Return the network that the parameters describe."""
-        return InstanceSpace(hidden=self.hidden, pool=self.pool)
-
-    def instance_evidence(self, bags: Sequence[Bag]) -> list[NDArray[np.float64]]:
-        """Return per bag the logits of each instance (n, classes)."""
-        network = self.network()
-        return self.per_instance(bags, lambda batch: network.instance_logits(self.parameters_, batch))
+        return InstanceSpace(shape, hidden=self.hidden, pool=self.pool)

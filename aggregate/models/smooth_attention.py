@@ -13,27 +13,28 @@ from typing import ClassVar
 from torch import Tensor
 
 from aggregate.models.attention_mil import AttentionMIL, GatedAttention
-from aggregate.models.engine import Parameters
-from aggregate.models.layers import gated_scores, neighbours
-from aggregate.models.packing import Batch
+from aggregate.models.instances import Instances
+from aggregate.models.network import Shape
 from aggregate.models.parameters import Count, ShareBelowOne
 
 
-@dataclass(frozen=True)
 class SmoothedAttention(GatedAttention):
-    """The stacked network."""
+    """Attention-MIL with smoothed scores."""
 
-    smoothness: float
-    steps: int
+    def __init__(
+        self, shape: Shape, *, hidden: int, gate: int, dropout: float, smoothness: float, steps: int
+    ) -> None:
+        super().__init__(shape, hidden=hidden, gate=gate, dropout=dropout)
+        self.smoothness, self.steps = smoothness, steps
 
-    def scores(self, parameters: Parameters, batch: Batch, embedded: Tensor) -> Tensor:
-        """Return the smoothed scores (fits, slices) of embedded instances."""
-        scores = gated_scores(parameters, "slice", embedded).unsqueeze(2)  # (fits, slices, 1)
+    def scores(self, embedded: Tensor, instances: Instances) -> Tensor:
+        """Return the smoothed scores (rows,)."""
+        scores = super().scores(embedded, instances)
         smoothed = scores
         for _ in range(self.steps):
-            below, above = neighbours(batch, smoothed)
-            smoothed = (1 - self.smoothness) * scores + self.smoothness * (below + above) / 2
-        return smoothed.squeeze(2)
+            neighbours = smoothed[instances.below] + smoothed[instances.above]
+            smoothed = (1 - self.smoothness) * scores + self.smoothness * neighbours / 2
+        return smoothed
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -47,8 +48,13 @@ class SmoothAttention(AttentionMIL):
     steps: Count = 5
     """How often the smoothing is repeated."""
 
-    def network(self) -> SmoothedAttention:
+    def new_network(self, shape: Shape) -> SmoothedAttention:
         """Return the network that the parameters describe."""
         return SmoothedAttention(
-            hidden=self.hidden, gate=self.gate, smoothness=self.smoothness, steps=self.steps
+            shape,
+            hidden=self.hidden,
+            gate=self.gate,
+            dropout=self.dropout,
+            smoothness=self.smoothness,
+            steps=self.steps,
         )

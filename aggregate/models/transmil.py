@@ -4,110 +4,74 @@ A class token and the embedded slices go through two pre-normalised self-attenti
 takes in its neighbours, which tells it where it is. Two things differ from the paper, because a bag has a hundred
 slices and not ten thousand: attention is exact instead of Nystrom's approximation, and the position comes from the
 neighbours along z instead of a convolution over a square that the instances are folded into. So the order in which
-the instances are given does not matter.
+the instances are given does not matter. The weight of a slice is that of the class token of the last layer on it, the
+mean over heads.
 """
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
+from torch import Tensor, nn
 
-from aggregate.models.engine import Network, Parameters, Shape
-from aggregate.models.layers import apply_affine, embed, initial_affine, neighbours
-from aggregate.models.mil import MILEstimator
-from aggregate.models.packing import Batch, masked_softmax
-from aggregate.models.parameters import Count
-from pipeline.bags import Bag
+from aggregate.models.instances import Instances
+from aggregate.models.mil import AttendingEstimator
+from aggregate.models.network import Embedding, Network, Output, Shape
+from aggregate.models.parameters import Count, ShareBelowOne
 from pipeline.errors import ConfigError
 
 
-@dataclass(frozen=True)
+class AttentionLayer(nn.Module):
+    """rows + self-attention(normalised rows) within each padded bag."""
+
+    def __init__(self, hidden: int, heads: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(hidden)
+        # A bias of the keys would have no gradient, the softmax not feeling it, and drift on rounding errors.
+        self.attend = nn.MultiheadAttention(hidden, heads, bias=False, batch_first=True)
+
+    def forward(self, rows: Tensor, is_filling: Tensor) -> tuple[Tensor, Tensor]:
+        """Return rows (bags, n, hidden) after the layer, and the mean attention of each row (bags, n, n)."""
+        normed = self.norm(rows)
+        mixed, weights = self.attend(normed, normed, normed, key_padding_mask=is_filling)
+        return rows + mixed, weights
+
+
 class Transformer(Network):
-    """The stacked network."""
+    """Two layers of self-attention on bags padded to one length."""
 
-    hidden: int
-    heads: int
+    def __init__(self, shape: Shape, *, hidden: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.embed = Embedding(shape.n_features, hidden)
+        self.token = nn.Parameter(0.02 * torch.randn(hidden))
+        self.first, self.second = AttentionLayer(hidden, heads), AttentionLayer(hidden, heads)
+        self.position = nn.Parameter(torch.zeros(3, hidden))
+        self.norm = nn.LayerNorm(hidden)
+        self.drop = nn.Dropout(dropout)
+        self.classify = nn.Linear(hidden, shape.n_classes)
 
-    def initial(self, shape: Shape, generator: torch.Generator) -> Parameters:
-        """Draw the parameters of one fit."""
-        layers: dict[str, Tensor] = {}
-        for layer in ("first", "second"):
-            layers |= initial_affine(f"{layer}.qkv", self.hidden, 3 * self.hidden, generator)
-            layers |= initial_affine(f"{layer}.out", self.hidden, self.hidden, generator)
-            layers |= {f"{layer}.norm": torch.ones(self.hidden)}
-        return {
-            **initial_affine("embed", shape.n_features, self.hidden, generator),
-            **layers,
-            "token": 0.02 * torch.randn(self.hidden, generator=generator),
-            "position": torch.zeros(3, self.hidden),
-            "norm": torch.ones(self.hidden),
-            **initial_affine("classify", self.hidden, shape.n_classes, generator),
-        }
+    def forward(self, instances: Instances) -> Output:
+        """Return logits and attention."""
+        slices = instances.padded(self.embed(instances.features).float())  # (bags, most rows, hidden)
+        token = self.token.expand(len(slices), 1, -1)
+        is_filling = nn.functional.pad(~instances.is_real, (1, 0), value=False)  # (bags, 1 + most rows)
+        rows, _ = self.first(torch.cat([token, slices], dim=1), is_filling)
+        placed = instances.padded(self._with_neighbours(instances.unpadded(rows[:, 1:]), instances))
+        rows, weights = self.second(torch.cat([rows[:, :1], placed], dim=1), is_filling)
+        of_slices = weights[:, 0, 1:]  # (bags, most rows), of the class token
+        attention = of_slices / of_slices.sum(dim=1, keepdim=True)
+        logits = self.classify(self.drop(self.norm(rows[:, 0])))
+        return Output(logits, instances.unpadded(attention))
 
-    def logits(self, parameters: Parameters, batch: Batch) -> Tensor:
-        """Return the logits (fits, bags, classes)."""
-        token, _ = self._run(parameters, batch)
-        normed = _normalised(token, parameters["norm"])  # (fits, bags, hidden)
-        return apply_affine(parameters, "classify", batch.drop(normed))
-
-    def floats_per_fit(self, n_slices: int, n_features: int) -> int:
-        """Return about how many numbers a training step of one fit keeps: every slice looks at every other."""
-        return super().floats_per_fit(n_slices, n_features) + 6 * self.heads * n_slices**2
-
-    def weights(self, parameters: Parameters, batch: Batch) -> Tensor:
-        """Return how the class token of the last layer weighs the slices (fits, bags, slices), mean over heads."""
-        _, attention = self._run(parameters, batch)
-        return attention / attention.sum(dim=2, keepdim=True).clamp(min=1e-30)
-
-    def _run(self, parameters: Parameters, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the class tokens (fits, bags, hidden) and their last attention over the slices."""
-        slices = embed(parameters, batch).float()  # (fits, slices, hidden)
-        token = parameters["token"].unsqueeze(1).expand(-1, batch.in_bag.shape[1], -1)
-        token, slices, _ = self._attend(parameters, "first", token, slices, batch)
-        below, above = neighbours(batch, slices)
-        position = parameters["position"].unsqueeze(2)  # (fits, 3, 1, hidden)
-        slices = slices + slices * position[:, 0] + below * position[:, 1] + above * position[:, 2]
-        token, _, weights = self._attend(parameters, "second", token, slices, batch)
-        return token, weights
-
-    def _attend(
-        self, parameters: Parameters, layer: str, token: Tensor, slices: Tensor, batch: Batch
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return tokens and slices after one layer, and the tokens' attention over the slices."""
-        n_bags = token.shape[1]
-        rows = torch.cat([token, slices], dim=1)  # (fits, bags + slices, hidden)
-        normed = _normalised(rows, parameters[f"{layer}.norm"])
-        qkv = apply_affine(parameters, f"{layer}.qkv", normed)  # (fits, rows, 3 hidden)
-        queries, keys, values = qkv.unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        scores = queries @ keys.transpose(2, 3) / math.sqrt(keys.shape[3])  # (fits, heads, rows, rows)
-        attention = masked_softmax(scores, _same_bag(batch.in_bag).unsqueeze(1))
-        mixed = (attention @ values).transpose(1, 2).flatten(2)  # (fits, rows, hidden)
-        rows = rows + apply_affine(parameters, f"{layer}.out", mixed)
-        over_slices = attention[:, :, :n_bags, n_bags:].mean(dim=1)  # (fits, bags, slices)
-        return rows[:, :n_bags], rows[:, n_bags:], over_slices
-
-
-def _same_bag(in_bag: Tensor) -> Tensor:
-    """Return which rows, the bags' tokens and then the slices, belong to the same bag (fits, rows, rows)."""
-    n_fits, n_bags, _ = in_bag.shape
-    tokens = torch.eye(n_bags, dtype=torch.bool, device=in_bag.device).expand(n_fits, -1, -1)
-    members = torch.cat([tokens, in_bag], dim=2).float()  # (fits, bags, rows)
-    return (members.transpose(1, 2) @ members) > 0
-
-
-def _normalised(rows: Tensor, weight: Tensor) -> Tensor:
-    """Return layer-normalised rows (fits, rows, hidden) times a weight (fits, hidden)."""
-    return functional.layer_norm(rows, rows.shape[-1:]) * weight.unsqueeze(1)
+    def _with_neighbours(self, rows: Tensor, instances: Instances) -> Tensor:
+        """Return rows (rows, hidden) with a learned share of themselves and of the slices below and above."""
+        own, below, above = self.position
+        neighbours: Tensor = rows[instances.below] * below + rows[instances.above] * above
+        return rows + rows * own + neighbours
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class TransMIL(MILEstimator):
+class TransMIL(AttendingEstimator):
     """TransMIL with exact attention."""
 
     kind: ClassVar[str] = "transmil"
@@ -116,8 +80,10 @@ class TransMIL(MILEstimator):
     """Width of an embedded instance; a multiple of `heads`."""
     heads: Count = 4
     """Attention heads."""
+    dropout: ShareBelowOne = 0.25
+    """Share of the bag embedding set to zero while training."""
 
-    def network(self) -> Transformer:
+    def new_network(self, shape: Shape) -> Transformer:
         """Return the network that the parameters describe.
 
         Raises:
@@ -125,9 +91,4 @@ class TransMIL(MILEstimator):
         """
         if self.hidden % self.heads:
             raise ConfigError(f"transmil: hidden = {self.hidden} is no multiple of heads = {self.heads}")
-        return Transformer(hidden=self.hidden, heads=self.heads)
-
-    def attention(self, bags: Sequence[Bag]) -> list[NDArray[np.float64]]:
-        """Return per bag the weight of each instance (n,), summing to 1."""
-        network = self.network()
-        return self.per_instance_weights(bags, lambda batch: network.weights(self.parameters_, batch))
+        return Transformer(shape, hidden=self.hidden, heads=self.heads, dropout=self.dropout)

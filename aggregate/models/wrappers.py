@@ -41,6 +41,11 @@ class Wrapper(BagEstimator):
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """Parameters of the model inside."""
 
+    @property
+    def is_savable(self) -> bool:  # type: ignore[override]  # of a wrapper it hangs on what is inside
+        """Whether the model inside can be written without pickle."""
+        return self.new_inner().is_savable
+
     @abstractmethod
     def fit(self, bags: Sequence[Bag], labels: Labels, *, tune: Tune | None = None) -> Self:
         """Train on `bags` and `tune`; set `inner_` and `classes_`."""

@@ -26,7 +26,11 @@ def quick(kind, **parameters):
     return build_model(kind, {k: v for k, v in QUICK.items() if k in valid} | parameters, random_state=1)
 
 
-@pytest.fixture(scope="module", params=sorted(set(MODELS) - {"torchmil"}))
+KINDS = sorted(set(MODELS) - {"module"})
+"""All but the user's own networks, which test_user_network.py tries."""
+
+
+@pytest.fixture(scope="module", params=KINDS)
 def kind(request):
     return request.param
 
@@ -55,7 +59,6 @@ def test_permuting_slices_changes_nothing(fitted, cohort):
 
 
 def test_the_company_of_other_bags_changes_nothing(fitted, cohort):
-    """Bags of other lengths pad a batch; padding must not be seen."""
     together = fitted.predict_proba(cohort[0])
     alone = np.concatenate([fitted.predict_proba([bag]) for bag in cohort[0]])
     np.testing.assert_allclose(alone, together, atol=1e-5)
@@ -105,6 +108,7 @@ def test_an_unfitted_model_says_so(kind, cohort):
         MODELS[kind]().predict_proba(cohort[0])
 
 
+@pytest.mark.parametrize("kind", [k for k in KINDS if k != "random_forest"], scope="module")
 def test_a_saved_model_predicts_the_same_and_holds_no_pickle(fitted, cohort, tmp_path):
     fitted.save(tmp_path)
     loaded = load_model(tmp_path)
@@ -112,34 +116,45 @@ def test_a_saved_model_predicts_the_same_and_holds_no_pickle(fitted, cohort, tmp
     assert {path.suffix for path in tmp_path.rglob("*") if path.is_file()} <= {".json", ".safetensors"}
 
 
+def test_a_forest_is_not_saved(cohort, tmp_path):
+    with pytest.raises(ResultsError, match="a model of kind 'random_forest' is not saved; take 'xgboost'"):
+        quick("random_forest").fit(*cohort).save(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS if k != "random_forest"], scope="module")
 def test_a_model_of_a_later_version_is_refused(fitted, tmp_path):
     fitted.save(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps(config | {"version": 2}))
+    (tmp_path / "config.json").write_text(json.dumps(config | {"version": 3}))
     with pytest.raises(
-        ResultsError, match="expected phasemil-model version 1, found phasemil-model version 2"
+        ResultsError, match="expected phasemil-model version 2, found phasemil-model version 3"
     ):
         load_model(tmp_path)
 
 
+def of_kinds(protocol):
+    """Run a test for the kinds that keep a protocol, one fit each."""
+    return pytest.mark.parametrize(
+        "kind", [k for k in KINDS if isinstance(MODELS[k](), protocol)], scope="module"
+    )
+
+
+@of_kinds(Attends)
 def test_attention_sums_to_one_in_every_bag(fitted, cohort):
-    if not isinstance(fitted, Attends):
-        pytest.skip("weighs no instances")
     for bag, weights in zip(cohort[0], fitted.attention(cohort[0]), strict=True):
         assert weights.shape == (len(bag),)
         assert (weights >= 0).all()
         assert weights.sum() == pytest.approx(1, abs=1e-5)
 
 
+@of_kinds(GivesEvidence)
 def test_instance_evidence_has_a_row_per_slice(fitted, cohort):
-    if not isinstance(fitted, GivesEvidence):
-        pytest.skip("instances do not speak for classes")
     for bag, evidence in zip(cohort[0], fitted.instance_evidence(cohort[0]), strict=True):
         assert evidence.shape == (len(bag), 3)
 
 
+@pytest.mark.parametrize("kind", [k for k in KINDS if k != "majority"])
 def test_one_class_is_an_error(kind, cohort):
-    if kind == "majority":
-        pytest.skip("one class is enough to count")
+    """Only for the majority one class is enough to count."""
     with pytest.raises(FoldError, match="expected at least two classes among the training patients, found"):
         quick(kind).fit(cohort[0][:5], np.zeros(5, dtype=int))

@@ -1,0 +1,222 @@
+"""Bags laid end to end as rows of one matrix, and the few bags of them that a network is shown at a time."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from tempfile import TemporaryFile
+from typing import IO
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.bags import Bag
+
+_FEATURE_BYTES_IN_MEMORY = 2**30
+"""One gigabyte: 120 patients of 100 slices and 2,048 features ten times over. A laptop of 8 GB has it twice, which
+laying bags together takes for a moment; what is more goes into a temporary file, of which the system keeps in
+memory what there is room for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Instances:
+    """The instances of a few bags as rows: what a network reads.
+
+    The rows of a bag are consecutive, in any order. A network must give the same answer for every order, and for a
+    bag whatever other bags stand beside it.
+
+    Attributes:
+        features: (rows, d), standardised by the training instances; float32, or bfloat16 in that precision.
+        bag: int64 (rows,), number of the row's bag, from 0, ascending.
+        phase: int64 (rows,), index of the row's phase among the phases of the experiment.
+        below: int64 (rows,), row of the next slice below in the same phase and scale; the row itself where none is.
+        above: int64 (rows,), the same upwards.
+        n_bags: number of bags; each has at least one row.
+        n_phases: number of phases of the experiment.
+    """
+
+    features: Tensor
+    bag: Tensor
+    phase: Tensor
+    below: Tensor
+    above: Tensor
+    n_bags: int
+    n_phases: int
+
+    @cached_property
+    def sizes(self) -> Tensor:
+        """Rows of each bag, int64 (bags,)."""
+        return torch.bincount(self.bag, minlength=self.n_bags)
+
+    @cached_property
+    def is_real(self) -> Tensor:
+        """Which entries of `padded` are rows and which are filling, bool (bags, most rows of a bag)."""
+        places = torch.arange(int(self.sizes.max()), device=self.bag.device)
+        return places < self.sizes.unsqueeze(1)
+
+    def padded(self, values: Tensor, *, filling: float = 0.0) -> Tensor:
+        """Give every bag a matrix of its own: values (rows, width) as (bags, most rows of a bag, width)."""
+        shape = (*self.is_real.shape, *values.shape[1:])
+        return values.new_full(shape, filling).masked_scatter(self._real_entries(values), values)
+
+    def unpadded(self, values: Tensor) -> Tensor:
+        """Undo `padded`: values (bags, most rows of a bag, width) as (rows, width)."""
+        return values[self.is_real]
+
+    def _real_entries(self, values: Tensor) -> Tensor:
+        return self.is_real.reshape(*self.is_real.shape, *[1] * (values.ndim - 1))
+
+
+@dataclass(frozen=True, eq=False)
+class PackedBags:
+    """All instances of many bags in one matrix.
+
+    Attributes:
+        features: float32 or bfloat16 (instances, d).
+        phase: int64 (instances,), index into the phase names.
+        to_below: int64 (instances,), steps to the row of the next slice below in the same phase and scale, 0 for none.
+        to_above: int64 (instances,), the same upwards.
+        start: intp (bags + 1,): bag i is the rows start[i] to start[i + 1].
+        n_phases: number of phase names.
+    """
+
+    features: Tensor
+    phase: Tensor
+    to_below: Tensor
+    to_above: Tensor
+    start: NDArray[np.intp]
+    n_phases: int
+
+    def __len__(self) -> int:
+        return len(self.start) - 1
+
+    @property
+    def n_features(self) -> int:
+        """Length d of a feature vector."""
+        return self.features.shape[1]
+
+    @cached_property
+    def sizes(self) -> NDArray[np.intp]:
+        """Instances of each bag (bags,)."""
+        return np.diff(self.start)
+
+    def take(self, bags: NDArray[np.intp], *, rows_multiple: int = 1) -> Instances:
+        """Gather the instances of some bags, in the order of `bags`.
+
+        Args:
+            bags: intp (chosen,).
+            rows_multiple: above 1, one more bag is added at the end, of as many copies of the first row as bring the
+                rows to a multiple of this.
+        """
+        sizes = self.sizes[bags]
+        n_rows = int(sizes.sum())
+        # The rows of a bag are consecutive: each lies where it stands in the batch, plus a step of its bag.
+        rows = np.arange(n_rows) + np.repeat(self.start[bags] - (sizes.cumsum() - sizes), sizes)
+        bag = np.repeat(np.arange(len(bags)), sizes)
+        n_filling = rows_multiple - n_rows % rows_multiple if rows_multiple > 1 else 0
+        if n_filling:
+            rows = np.concatenate([rows, np.full(n_filling, rows[0])])
+            bag = np.concatenate([bag, np.full(n_filling, len(bags))])
+        chosen, bag_of_row = (torch.from_numpy(a).to(self.features.device) for a in (rows, bag))
+        here = torch.arange(len(rows), device=self.features.device)
+        is_filling = here >= n_rows
+        return Instances(
+            features=self.features.index_select(0, chosen),
+            bag=bag_of_row,
+            phase=self.phase[chosen],
+            below=here + self.to_below[chosen].masked_fill(is_filling, 0),
+            above=here + self.to_above[chosen].masked_fill(is_filling, 0),
+            n_bags=len(bags) + (n_filling > 0),
+            n_phases=self.n_phases,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """Mean and standard deviation of each feature over the training instances.
+
+    Attributes:
+        mean: float32 (d,).
+        std: float32 (d,), 1 for a constant feature.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    @classmethod
+    def of(cls, features: Tensor) -> "Scaling":
+        """Measure features (instances, d)."""
+        std, mean = torch.std_mean(features, dim=0, correction=0)
+        # What is left of a constant feature is the rounding of its mean.
+        return cls(mean, torch.where(std <= 1e-5 * mean.abs(), 1.0, std))
+
+    def apply_(self, features: Tensor) -> None:
+        """Standardise features (instances, d) in place."""
+        features.sub_(self.mean).div_(self.std)
+
+
+def pack(bags: Iterable[Bag]) -> PackedBags:
+    """Lay bags end to end, reading each of them once; features beyond a budget of bytes lie on disk."""
+    features = _Rows()
+    phases, steps, sizes, n_phases = [], [], [0], 0
+    for bag in bags:
+        features.append(bag.features)
+        phases.append(bag.phase)
+        steps.append(_steps_to_neighbours(bag))
+        sizes.append(len(bag))
+        n_phases = len(bag.header.phase_names)
+    below, above = torch.from_numpy(np.concatenate(steps, axis=1))
+    return PackedBags(
+        features=features.together(),
+        phase=torch.from_numpy(np.concatenate(phases).astype(np.int64)),
+        to_below=below,
+        to_above=above,
+        start=np.cumsum(sizes).astype(np.intp),
+        n_phases=n_phases,
+    )
+
+
+class _Rows:
+    """Rows that grow in memory and, once they are more than the budget, in a temporary file."""
+
+    def __init__(self) -> None:
+        self._pieces: list[NDArray[np.float32]] = []
+        self._bytes = 0
+        self._width = 0
+        self._file: IO[bytes] | None = None
+
+    def append(self, rows: NDArray[np.float32]) -> None:
+        """Add rows (n, d)."""
+        self._width = rows.shape[1]
+        self._pieces.append(rows)
+        self._bytes += rows.nbytes
+        if self._bytes > _FEATURE_BYTES_IN_MEMORY:
+            self._to_file()
+
+    def together(self) -> Tensor:
+        """Return all rows (rows, d), in memory or mapped from the file."""
+        if self._file is None:
+            return torch.from_numpy(np.concatenate(self._pieces))
+        self._file.flush()
+        # The file has lost its name already: its space is given back with the last tensor that is mapped from it.
+        mapped = np.memmap(self._file, dtype=np.float32, mode="r+")
+        self._file.close()
+        return torch.from_numpy(mapped).view(-1, self._width)
+
+    def _to_file(self) -> None:
+        # Closed by `together`: the mapping outlives it.
+        self._file = self._file or TemporaryFile()  # noqa: SIM115
+        for piece in self._pieces:
+            self._file.write(np.ascontiguousarray(piece, dtype=np.float32).data)
+        self._pieces.clear()
+
+
+def _steps_to_neighbours(bag: Bag) -> NDArray[np.int64]:
+    """Return the steps from each instance to its neighbour below and above (2, n), 0 where it has none."""
+    order = np.lexsort((bag.lesion, bag.slice_index, bag.scale, bag.phase))
+    is_same = (np.diff(bag.phase[order]) == 0) & (np.diff(bag.scale[order]) == 0)
+    lower, upper = order[:-1][is_same], order[1:][is_same]
+    steps = np.zeros((2, len(bag)), dtype=np.int64)
+    steps[0, upper], steps[1, lower] = lower - upper, upper - lower
+    return steps

@@ -1,0 +1,144 @@
+"""The training loop of every network: AdamW over a few bags a step, stopped early on the tuning bags."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from aggregate.models.instances import Instances, PackedBags
+from aggregate.models.network import Output
+from pipeline.errors import TrainingError
+
+BAGS_PER_FORWARD = 8
+_ROWS_MULTIPLE = 128
+"""oneDNN, which multiplies in bfloat16 on a CPU, compiles a product anew for every number of rows: filled up to a
+multiple of this, a fit takes 0.6 times the CPU seconds (benchmarks/mil_speed.py)."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a network is trained."""
+
+    epochs: int
+    """Passes over the training bags at most."""
+    patience: int
+    """Epochs without a lower tuning loss after which training stops."""
+    learning_rate: float
+    """Step of AdamW."""
+    weight_decay: float
+    """Decoupled weight decay of AdamW."""
+    bags_per_step: int
+    """Training bags per step, about: an epoch is cut into equal steps."""
+    dtype: torch.dtype
+    """Of the matrix products over instances; parameters and losses are float32."""
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What a network is to learn.
+
+    Attributes:
+        bags: the training and tuning bags, standardised.
+        train: intp, bags to train on.
+        tune: intp, bags that decide when to stop; empty to train all epochs.
+        codes: int64 (bags,), class of every bag.
+        class_weights: float32 (classes,), of each class in the loss.
+    """
+
+    bags: PackedBags
+    train: NDArray[np.intp]
+    tune: NDArray[np.intp]
+    codes: Tensor
+    class_weights: Tensor
+
+
+def train(network: nn.Module, task: Task, training: Training, rng: np.random.Generator) -> int:
+    """Train a network in place to the state of its lowest tuning loss; return that epoch, from 0.
+
+    `rng` gives the order of the bags; what else is random comes from PyTorch's own generator.
+
+    Raises:
+        TrainingError: the loss became infinite or not a number.
+    """
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
+    )
+    n_steps = max(1, round(len(task.train) / training.bags_per_step))
+    best_loss, best_epoch, best_state = math.inf, 0, deepcopy(network.state_dict())
+    for epoch in range(training.epochs):
+        network.train()
+        for bags in np.array_split(rng.permutation(task.train), n_steps):
+            optimizer.zero_grad()
+            loss = _losses(network, task, bags, training.dtype).mean()
+            _check_finite(loss, epoch, training)
+            loss.backward()
+            optimizer.step()
+        tuning_loss = _tuning_loss(network, task, training.dtype) if len(task.tune) else -float(epoch)
+        if tuning_loss < best_loss:
+            best_loss, best_epoch, best_state = tuning_loss, epoch, deepcopy(network.state_dict())
+        elif epoch - best_epoch >= training.patience:
+            break
+    network.load_state_dict(best_state)
+    network.eval()
+    return best_epoch
+
+
+def forward(network: nn.Module, instances: Instances, dtype: torch.dtype) -> Output:
+    """Show a network some bags in a precision; logits alone become an Output."""
+    with torch.autocast(instances.features.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
+        output = network(instances)
+    return output if isinstance(output, Output) else Output(output)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let this thread's operations run on one core: what a few bags take is less than waking a second core costs."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
+
+
+def _losses(network: nn.Module, task: Task, bags: NDArray[np.intp], dtype: torch.dtype) -> Tensor:
+    """Return the weighted cross-entropy of each bag (bags,)."""
+    is_filled = dtype == torch.bfloat16 and task.codes.device.type == "cpu"
+    instances = task.bags.take(bags, rows_multiple=_ROWS_MULTIPLE if is_filled else 1)
+    # The bag that fills up, if there is one, has some class and is left out of the loss.
+    target = functional.pad(task.codes[torch.from_numpy(bags)], (0, instances.n_bags - len(bags)))
+    output = forward(network, instances, dtype)
+    losses = functional.cross_entropy(output.logits.float(), target, reduction="none")
+    if output.auxiliary_loss is not None:
+        losses = losses + output.auxiliary_loss(target)
+    return (losses * task.class_weights[target])[: len(bags)]
+
+
+def _tuning_loss(network: nn.Module, task: Task, dtype: torch.dtype) -> float:
+    """Return the mean weighted cross-entropy of the tuning bags."""
+    network.eval()
+    pieces = np.array_split(task.tune, math.ceil(len(task.tune) / BAGS_PER_FORWARD))
+    with torch.inference_mode():
+        losses = []
+        for bags in pieces:
+            target = task.codes[torch.from_numpy(bags)]
+            logits = forward(network, task.bags.take(bags), dtype).logits.double()
+            losses.append(
+                functional.cross_entropy(logits, target, reduction="none") * task.class_weights[target]
+            )
+        return float(torch.cat(losses).mean())
+
+
+def _check_finite(loss: Tensor, epoch: int, training: Training) -> None:
+    if not torch.isfinite(loss):
+        raise TrainingError(
+            f"training diverged in epoch {epoch + 1}: the loss is {float(loss.detach())}; try a learning_rate below "
+            f"{training.learning_rate:g}"
+        )

@@ -1,0 +1,118 @@
+"""A network of the user's own, or one of torchmil's, as a model: `kind = "module"`.
+
+    [aggregate.model.mine]
+    kind = "module"
+    module = "my_models.py:MyNet"        # relative to the configuration; or "torchmil.models:ABMIL"
+    hidden = 32                          # an argument of MyNet
+    epochs = 40                          # of the training, as for every network
+
+`MyNet(n_features, n_phases, n_classes, hidden=32)` is a `torch.nn.Module` whose `forward(instances)` gets the
+`Instances` of a few bags and returns logits (bags, classes), or an `Output` with attention and evidence beside them.
+"""
+
+import importlib.util
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import nn
+
+from aggregate.models import torchmil_network
+from aggregate.models.contract import check_network
+from aggregate.models.mil import AttendingEstimator, EvidentEstimator
+from aggregate.models.network import Shape
+from pipeline.errors import ConfigError
+from pipeline.provenance import sha256_of_file
+
+_SIZES = ("n_features", "n_phases", "n_classes")
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class ModuleMIL(AttendingEstimator, EvidentEstimator):
+    """Any network that keeps the contract."""
+
+    kind: ClassVar[str] = "module"
+
+    module: str = ""
+    """FILE.py:CLASS, or torchmil.models:CLASS."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of the class beside the three sizes; in a configuration each is a key of its own."""
+
+    def new_network(self, shape: Shape) -> nn.Module:
+        """Return the network, tried on drawn instances.
+
+        Raises:
+            ConfigError: there is no such network, or it breaks the contract.
+        """
+        network = self._built(shape)
+        check_network(network, shape, self.module)
+        return network
+
+    @classmethod
+    def settings_names(cls, parameters: Mapping[str, Any]) -> list[str]:
+        """Return the arguments of the class that a configuration may set.
+
+        Raises:
+            ConfigError: there is no such class.
+        """
+        path = parameters.get("module")
+        if not isinstance(path, str) or ":" not in path:
+            raise ConfigError(f'kind = "module": expected module = "FILE.py:CLASS", found {path!r}')
+        given = {*_SIZES, "in_shape", "args", "kwargs"}
+        return [name for name in inspect.signature(_class_at(path)).parameters if name not in given]
+
+    @classmethod
+    def code_sha256(cls, parameters: Mapping[str, Any]) -> str:
+        """Return the SHA-256 of the user's file, so that a change of it trains anew."""
+        file, _, _ = str(parameters.get("module", "")).rpartition(":")
+        return sha256_of_file(Path(file)) if file.endswith(".py") and Path(file).exists() else ""
+
+    @property
+    def weighs_slices(self) -> bool:
+        """Whether the network gives attention and evidence."""
+        shape = Shape(n_features=8, n_phases=2, n_classes=2)
+        output = check_network(self._built(shape), shape, self.module)
+        return output.attention is not None and output.evidence is not None
+
+    def _built(self, shape: Shape) -> nn.Module:
+        found = _class_at(self.module)
+        try:
+            if self.module.startswith(torchmil_network.PREFIX):
+                return torchmil_network.OneForEachClass(found, shape, self.settings)
+            return found(shape.n_features, shape.n_phases, shape.n_classes, **self.settings)
+        except Exception as error:  # what somebody else's code raises cannot be listed
+            raise ConfigError(
+                f"{self.module}: cannot be built from n_features = {shape.n_features}, n_phases = {shape.n_phases}, "
+                f"n_classes = {shape.n_classes}, {dict(self.settings)}: {type(error).__name__}: {error}"
+            ) from error
+
+
+def _class_at(path: str) -> type[nn.Module]:
+    place, _, name = path.rpartition(":")
+    if place == torchmil_network.PREFIX:
+        return torchmil_network.torchmil_class(name)
+    return _class_in_file(Path(place), name)
+
+
+def _class_in_file(file: Path, name: str) -> type[nn.Module]:
+    if not file.is_file():
+        raise ConfigError(
+            f'{file}: no such file; expected module = "FILE.py:CLASS", FILE beside the configuration'
+        )
+    spec = importlib.util.spec_from_file_location(f"phasemil_user_{file.stem}", file)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{file}: expected a Python file, named *.py")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # what somebody else's code raises cannot be listed
+        raise ConfigError(f"{file}: cannot be imported: {type(error).__name__}: {error}") from error
+    found = getattr(module, name, None)
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+        there = [k for k, v in vars(module).items() if isinstance(v, type) and issubclass(v, nn.Module)]
+        raise ConfigError(
+            f"{file}: expected a torch.nn.Module named {name!r}, found {', '.join(there) or 'none'}"
+        )
+    return found

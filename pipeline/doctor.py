@@ -1,0 +1,176 @@
+"""What `doctor` and `run` ask of a machine: checks of one line each, and numeric checks that are kept once passed."""
+
+import locale
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from rich.console import Console
+
+from pipeline.errors import MachineError
+from pipeline.files import written_whole
+from pipeline.processor import has_native_bfloat16, n_cores, processor_name
+from pipeline.provenance import sha256_of_json, utc_now
+
+_PYTHON = (3, 11), (3, 13)
+"""The first version that is meant, and the first that is not."""
+_TORCHVISION_OF = {"2.11": "0.26", "2.12": "0.27", "2.13": "0.28"}
+"""torch -> torchvision of the same release."""
+_FREE_BYTES = 2 * 2**30
+"""Two gigabytes: bags and results of 120 patients take a tenth of that, a slice store half."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """The answer to one question about the machine."""
+
+    name: str
+    is_ok: bool
+    found: str
+    advice: str = ""
+    """What to do where it is not ok."""
+
+    @property
+    def line(self) -> str:
+        """The check on one line."""
+        mend = f"; {self.advice}" if self.advice and not self.is_ok else ""
+        return f"{'ok ' if self.is_ok else 'NOT'}  {self.name}: {self.found}{mend}"
+
+
+def print_checks(checks: Iterable[Check], console: Console) -> bool:
+    """Print each check as soon as it is there; return whether all are ok."""
+    failed = 0
+    for check in checks:
+        failed += not check.is_ok
+        console.print(check.line, markup=False, highlight=False, soft_wrap=True)
+    console.print("all ok" if not failed else f"{failed} not ok", markup=False, highlight=False)
+    return not failed
+
+
+def check_surroundings(folder: Path) -> Iterable[Check]:
+    """Yield the checks that need no numbers: Python, libraries, processor, disk, locale and terminal."""
+    yield _python()
+    yield _torch_and_torchvision()
+    yield Check(
+        "processor",
+        is_ok=True,
+        found=f"{processor_name()}, {n_cores()} cores, "
+        + ("bfloat16 is native" if has_native_bfloat16() else "bfloat16 is emulated: use float32"),
+    )
+    yield _write_access(folder)
+    yield _free_space(folder)
+    yield _locale()
+    yield _terminal()
+
+
+def kept_checks(stage: str, what: Mapping[str, object], run: Callable[[], Sequence[Check]]) -> None:
+    """Run numeric checks unless they passed before on this machine with the same versions.
+
+    Args:
+        stage: name of the stage that asks.
+        what: everything on which the answer depends beside processor and system: versions, code.
+        run: the checks.
+
+    Raises:
+        MachineError: one fails; the message names it.
+    """
+    path = _kept(stage, what)
+    if path.exists():
+        return
+    failed = [check for check in run() if not check.is_ok]
+    if failed:
+        raise MachineError(
+            f"this machine computes other numbers than it should: {failed[0].line}; see `{stage}.py doctor`"
+        )
+    try:
+        with written_whole(path) as sibling:
+            sibling.write_text(f"passed {utc_now()}\n", encoding="utf-8")
+    except OSError:
+        # Where a user has no folder for caches, the checks are made again by the next run.
+        return
+
+
+def _kept(stage: str, what: Mapping[str, object]) -> Path:
+    machine = [
+        platform.node(),
+        platform.platform(),
+        processor_name(),
+        os.environ.get("ATEN_CPU_CAPABILITY", ""),
+    ]
+    key = sha256_of_json([stage, machine, dict(what)])[:32]
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "phasemil" / f"doctor-{key}"
+
+
+def _python() -> Check:
+    first, end = _PYTHON
+    return Check(
+        "Python",
+        is_ok=first <= sys.version_info[:2] < end,
+        found=platform.python_version(),
+        advice="phasemil needs Python 3.11 or 3.12",
+    )
+
+
+def _torch_and_torchvision() -> Check:
+    found = {name: _version(name) for name in ("torch", "torchvision")}
+    release = ".".join(found["torch"].split(".")[:2])
+    wanted = _TORCHVISION_OF.get(release)
+    return Check(
+        "torch and torchvision",
+        is_ok=wanted is not None and found["torchvision"].startswith(f"{wanted}."),
+        found=f"torch {found['torch']}, torchvision {found['torchvision']}",
+        advice=f"torch {release} goes with torchvision {wanted}"
+        if wanted
+        else f"phasemil needs torch {', '.join(_TORCHVISION_OF)}",
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _write_access(folder: Path) -> Check:
+    there = _nearest_existing(folder)
+    return Check(
+        "write access",
+        is_ok=there.is_dir() and os.access(there, os.W_OK),
+        found=f"{folder} ({'exists' if there == folder else f'would be made in {there}'})",
+        advice="choose a folder that you may write to",
+    )
+
+
+def _free_space(folder: Path) -> Check:
+    free = shutil.disk_usage(_nearest_existing(folder)).free
+    return Check(
+        "free space",
+        is_ok=free >= _FREE_BYTES,
+        found=f"{free / 2**30:.1f} GiB at {folder}",
+        advice=f"free {_FREE_BYTES / 2**30:.0f} GiB, or set `output` to another disk",
+    )
+
+
+def _nearest_existing(folder: Path) -> Path:
+    return next(path for path in (folder, *folder.parents) if path.exists())
+
+
+def _locale() -> Check:
+    encoding = locale.getencoding()
+    return Check(
+        "locale",
+        is_ok=encoding.lower().replace("-", "") == "utf8",
+        found=encoding,
+        advice="names with accents may be shown wrongly: set LANG=C.UTF-8",
+    )
+
+
+def _terminal() -> Check:
+    return Check("terminal", is_ok=True, found="yes" if sys.stderr.isatty() else "no: progress is not drawn")
