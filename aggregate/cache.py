@@ -35,23 +35,21 @@ class Fit:
 
 def fit_key(
     *,
-    kind: str,
-    parameters: Mapping[str, Any],
-    outside_code: str,
+    model: Mapping[str, Any],
     seed: int,
     fold: Fold,
     contents: Sequence[str],
     labels: NDArray[np.intp],
     classes: Sequence[str],
 ) -> str:
-    """Hash everything that decides a fit: the model, its code, the patients by content and role, the labels.
+    """Hash everything that decides a fit: the model, the code, the patients by content and role, the labels.
 
     `contents` names what a patient brings (content key of the bag, covariates), in the order of the fold's
-    indices; `outside_code` is the hash of a model's code from outside this package.
+    indices; `model` its kind, its parameters, and the hash of its code from outside this package.
     """
     roles = {role: [contents[i] for i in getattr(fold, role)] for role in ("train", "tune", "test")}
     known = [int(labels[i]) for i in (*fold.train, *fold.tune)]
-    what = [kind, dict(parameters), outside_code, seed, roles, known, list(classes), code_sha256()]
+    what = [dict(model), seed, roles, known, list(classes), code_sha256()]
     return sha256_of_json(what)[:32]
 
 

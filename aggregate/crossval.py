@@ -143,15 +143,18 @@ def _contents(study: Study) -> list[str]:
 def _tasks(
     study: Study, folds: Sequence[Fold], spec: ModelSpec, seed: int, contents: Sequence[str]
 ) -> list[FitTask]:
+    model = {
+        "kind": spec.kind,
+        "parameters": dict(spec.parameters),
+        "code": model_class(spec.kind).code_sha256(spec.parameters),
+    }
     tasks = []
     for fold in folds:
         # The seed hangs on names, not on positions, so adding a model leaves the others' fits as they are.
         entropy = [seed, zlib.crc32(spec.name.encode()), fold.repeat, fold.fold]
         fit_seed = int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
         key = fit_key(
-            kind=spec.kind,
-            parameters=spec.parameters,
-            outside_code=model_class(spec.kind).code_sha256(spec.parameters),
+            model=model,
             seed=fit_seed,
             fold=fold,
             contents=contents,

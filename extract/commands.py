@@ -82,6 +82,18 @@ def encoders(
 
 
 @application.command()
+def doctor(
+    folder: Annotated[Path, typer.Argument(help="Where bags are to be written.")] = Path(),
+) -> None:
+    """Check this machine, one line a check; exit code 1 when one fails."""
+    from extract.doctor import checks  # noqa: PLC0415
+    from pipeline.doctor import print_checks  # noqa: PLC0415
+
+    if not print_checks(checks(folder.resolve()), Console(soft_wrap=True)):
+        raise typer.Exit(1)
+
+
+@application.command()
 def overlay(
     config: ConfigArgument,
     patient: Annotated[list[str] | None, typer.Option(help="Only this patient; may be repeated.")] = None,

@@ -11,6 +11,7 @@ from rich.console import Console
 from extract.bagging import make_bag
 from extract.checks import WARNING, describe_scan, doubtful_scans
 from extract.config import ExtractConfig
+from extract.doctor import require_right_numbers
 from extract.duplicates import PixelMemory, describe_shared
 from extract.embed import PreparedPatient, embed_patients
 from extract.encoders import Encoder, load_encoder
@@ -65,6 +66,7 @@ def run_extraction(config: ExtractConfig, console: Console) -> RunResult:
     Raises:
         PhasemilError: the cohort table, the configuration or the weights cannot be used at all.
     """
+    require_right_numbers()
     cohort = read_cohort(config.cohort)
     for folder in (config.output, config.bags_folder, config.store_path.parent, config.store_path):
         sweep_partials(folder)

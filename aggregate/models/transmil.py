@@ -66,8 +66,8 @@ class Transformer(Network):
     def _with_neighbours(self, rows: Tensor, instances: Instances) -> Tensor:
         """Return rows (rows, hidden) with a learned share of themselves and of the slices below and above."""
         own, below, above = self.position
-        neighbours: Tensor = rows[instances.below] * below + rows[instances.above] * above
-        return rows + rows * own + neighbours
+        placed: Tensor = rows + rows * own + rows[instances.below] * below + rows[instances.above] * above
+        return placed
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
