@@ -38,6 +38,7 @@ from discriminants import (
     tuned,
 )
 from joblib import Parallel, delayed
+from reference import write_reference
 from threadpoolctl import threadpool_limits
 
 from aggregate.statistics.comparisons import Difference, corrected_t, delong, paired_bootstrap
@@ -52,7 +53,6 @@ from aggregate.statistics.measures import (
 from aggregate.statistics.resamples import Sample, draw_resamples
 from aggregate.statistics.training import design_effect, trained_sample
 from aggregate.tables.performance import estimate_of, group_sizes
-from pipeline.tables import write_table
 
 REPEATS, FOLDS = 5, 5
 FEW_REPEATS, FEW_FOLDS = 2, 4
@@ -113,7 +113,7 @@ def main() -> None:
             for cell in cells
             for row in summary(found[cell])
         ]
-        write_table(options.output, COLUMNS, rows)
+        write_reference(options.output, rows)
         print(seeds.stop, "simulations done", flush=True)
     print(report(rows))
 

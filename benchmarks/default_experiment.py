@@ -15,11 +15,11 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
+from reference import write_reference
 from rich.console import Console
 
 from aggregate import crossval, run
 from aggregate.study import load_study
-from pipeline.tables import write_table
 
 
 class Clock:
@@ -74,10 +74,11 @@ def main():
         moved = config.model_copy(update={"output": Path(empty), "slice_store": config.store_path})
         seconds = measured(moved)
     rows = [{"stage": stage, "seconds": round(value, 2)} for stage, value in seconds.items()]
-    for row in [*rows, {"stage": "in all", "seconds": round(sum(seconds.values()), 2)}]:
+    rows.append({"stage": "in all", "seconds": round(sum(seconds.values()), 2)})
+    for row in rows:
         print(f"{row['stage']:30}{row['seconds']:10.2f}")
     if arguments.output is not None:
-        write_table(arguments.output, ("stage", "seconds"), rows)
+        write_reference(arguments.output, rows)
 
 
 def measured(config):

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from reference import write_reference
 
 from aggregate import study as study_module
 from aggregate.cache import FitCache
@@ -26,7 +27,7 @@ from aggregate.splits import repeated_folds
 from aggregate.study import BagFolder, Study
 from pipeline.bags import Bag, BagHeader, Recipe, Source, check_one_recipe, list_bags, read_header, write_bag
 from pipeline.cohort import Patient
-from pipeline.tables import TableStyle, write_table
+from pipeline.tables import TableStyle
 
 CLASSES = ("HCC", "iCCA", "cHCC-CCA")
 RECIPE = Recipe("resnet18", "penultimate", "random:0", "0" * 64, "float32", {})
@@ -150,7 +151,7 @@ def main():
     rows = [facts | row for row in steps.rows]
     print(", ".join(f"{name} {value:.0f}" for name, value in facts.items()))
     if arguments.output is not None:
-        write_table(arguments.output, tuple(rows[0]), rows, style=TableStyle(digits=1))
+        write_reference(arguments.output, rows, style=TableStyle(digits=1))
 
 
 def take_steps(steps, folder, n_folds, cache):
