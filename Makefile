@@ -6,10 +6,10 @@ READY := $(VENV)/.ready
 DEMO_CONFIG := configs/demo.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format clean
+.PHONY: help install demo test test-slow check format clean
 
 help:  ## show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 install: $(READY)  ## set up .venv with everything the commands need
 
@@ -26,6 +26,9 @@ demo: $(READY)  ## write a synthetic cohort, run both stages on it, print the pe
 
 test: $(READY)  ## run the test suite (under 5 minutes on 2 cores)
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+test-slow: $(READY)  ## run the tests marked slow: kills, torch.compile
+	$(BIN)/python -m pytest -m slow
 
 check: $(READY)  ## lint, formatting, strict types
 	$(BIN)/ruff check .
