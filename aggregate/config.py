@@ -19,7 +19,18 @@ def _beside_config(module: str, info: ValidationInfo) -> str:
     return f"{(folder / Path(file).expanduser()).resolve()}{colon}{name}"
 
 
+def _inside_beside_config(values: Mapping[str, Any], info: ValidationInfo) -> Mapping[str, Any]:
+    """Take likewise the module of a model inside a grid or a calibration, and those that a grid tries."""
+    module = values.get("module")
+    if isinstance(module, str):
+        return {**values, "module": _beside_config(module, info)}
+    if isinstance(module, list):
+        return {**values, "module": [_beside_config(str(one), info) for one in module]}
+    return values
+
+
 ModulePath = Annotated[str, AfterValidator(_beside_config)]
+Inside = Annotated[Mapping[str, Any], AfterValidator(_inside_beside_config)]
 
 
 class SplitsSection(Section):
@@ -49,11 +60,16 @@ class ModelSection(Section, extra="allow"):
     kind: str
     module: ModulePath | None = None
     """Of the kind "module": FILE.py:CLASS, FILE relative to the configuration, or torchmil.models:CLASS."""
+    parameters_inside: Inside | None = Field(None, alias="parameters")
+    """Of the kinds "grid" and "calibrated": the parameters of the model inside."""
+    grid: Inside | None = None
+    """Of the kind "grid": parameter -> values to try."""
 
     @property
     def parameters(self) -> Mapping[str, Any]:
         """The keys beside `kind`; the model itself refuses those it does not know."""
-        return {**({} if self.module is None else {"module": self.module}), **(self.model_extra or {})}
+        named = {"module": self.module, "parameters": self.parameters_inside, "grid": self.grid}
+        return {**{k: v for k, v in named.items() if v is not None}, **(self.model_extra or {})}
 
 
 class TablesSection(Section):

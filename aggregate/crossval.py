@@ -177,8 +177,9 @@ def _fit_all(
 
 def _is_on_gpu(spec: ModelSpec) -> bool:
     """Whether a model, or the one inside a grid or a calibration, computes elsewhere than on the CPU."""
-    inside = spec.parameters.get("parameters", {})
-    return str(spec.parameters.get("device", inside.get("device", "cpu"))) != "cpu"
+    inside = spec.parameters.get("parameters")
+    device = spec.parameters.get("device") or (inside.get("device") if isinstance(inside, Mapping) else None)
+    return str(device or "cpu") != "cpu"
 
 
 def _fit_one(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import le
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from aggregate.models.attention_mil import AttentionMIL
 from aggregate.models.network import Shape
 from aggregate.models.training import one_thread
 from pipeline.bags import Bag, BagHeader, Recipe, Source
-from pipeline.doctor import Check, check_surroundings, kept_checks
+from pipeline.doctor import Check, check_gpu, check_surroundings, kept_checks, tried
 from pipeline.processor import has_native_bfloat16
 from pipeline.provenance import software_versions
 
@@ -38,19 +39,23 @@ def require_right_numbers() -> None:
     Raises:
         MachineError: one fails.
     """
-    what = {"software": dict(software_versions()), "code": code_sha256()}
+    what = {"software": dict(software_versions()), "code": code_sha256(), "gpu": _gpu().found}
     kept_checks("aggregate", what, lambda: list(numeric_checks()))
 
 
 def numeric_checks() -> Iterator[Check]:
-    """Yield a fit beside the loop in each precision that this machine computes natively."""
-    for precision in ("float32", "bfloat16") if has_native_bfloat16() else ("float32",):
-        cosine = _fit_beside_loop(precision)
-        yield Check(
-            f"a fit in {precision} beside a loop over single bags",
-            is_ok=cosine >= _LEAST_COSINE[precision],
-            found=f"cosine between the ways of the weights {cosine:.4f} (at least {_LEAST_COSINE[precision]})",
-            advice="do not trust attention models of this machine; install another release of torch, and report it",
+    """Yield a fit beside the loop in each precision that this machine computes natively, on the CPU and on a GPU."""
+    places = [("cpu", "float32"), *([("cpu", "bfloat16")] if has_native_bfloat16() else [])]
+    if torch.cuda.is_available():
+        places += [("cuda", "float32"), ("cuda", "bfloat16")]
+    for device, precision in places:
+        least = _LEAST_COSINE[precision]
+        yield tried(
+            f"a fit in {precision} on {device} beside a loop over single bags",
+            partial(_fit_beside_loop, device, precision),
+            partial(le, least),
+            f"cosine between the ways of the weights {{:.4f}} (at least {least})",
+            "do not trust attention models of this machine; install another release of torch, and report it",
         )
 
 
@@ -65,19 +70,19 @@ def _threads() -> Check:
 
 def _gpu() -> Check:
     if not torch.cuda.is_available():
-        return Check("GPU", is_ok=True, found="none; every command runs on the CPU")
+        return check_gpu("", 0)
     properties = torch.cuda.get_device_properties(0)
-    return Check("GPU", is_ok=True, found=f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB")
+    return check_gpu(properties.name, properties.total_memory)
 
 
-def _fit_beside_loop(precision: str) -> float:
+def _fit_beside_loop(device: str, precision: str) -> float:
     """Return the lowest cosine, over the weights, between the way of a fit and that of the loop."""
     bags, labels = _drawn()
     model = AttentionMIL(
         hidden=_HIDDEN, gate=_GATE, dropout=0.0, epochs=_EPOCHS, learning_rate=_RATE, bags_per_step=5,
         random_state=_SEED,
     )  # fmt: skip
-    model.set_params(precision=precision)
+    model.set_params(precision=precision, device=device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_SEED)
         network = model.new_network(Shape(_D, 1, _CLASSES))
@@ -86,7 +91,7 @@ def _fit_beside_loop(precision: str) -> float:
     with one_thread():
         end = loop.train(bags, labels)
     found = model.fit(bags, labels).network_.state_dict()
-    pairs = ((found[name] - begin[name], end[name] - begin[name]) for name in begin)
+    pairs = ((found[name].cpu() - begin[name], end[name] - begin[name]) for name in begin)
     return min(float(nn.functional.cosine_similarity(a.flatten(), b.flatten(), dim=0)) for a, b in pairs)
 
 

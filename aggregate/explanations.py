@@ -89,7 +89,9 @@ def out_of_fold_models(
     for name in sorted(result.tasks, key=lambda name: name != first):
         tasks = result.tasks[name]
         if _is_explainable(tasks[0].spec.kind, tasks[0].spec.parameters):
-            models[name] = [(task.fold, _load(cache, task.key, name)) for task in tasks]
+            loaded = [(task.fold, _load(cache, task.key, name)) for task in tasks]
+            if all(model.weighs_slices for _, model in loaded):  # a user's network tells it once it is there
+                models[name] = loaded
     cohort = LabelledBags(study.bags, study.patient_ids, study.labels, study.classes)
     return OutOfFoldModels(models, cohort)
 

@@ -1,6 +1,8 @@
 """Does stage 1 compute right on this machine? The built-in image through the embedded encoder, beside known numbers."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from operator import ge
 from pathlib import Path
 
 import torch
@@ -12,10 +14,9 @@ from extract.encoders import load_encoder
 from extract.selftest import TOLERANCE, built_in_image, check_precision
 from extract.vision import torchvision_models
 from extract.weights_description import CARD_SUFFIX, read_card
-from pipeline.doctor import Check, check_surroundings, kept_checks
-from pipeline.errors import PhasemilError
+from pipeline.doctor import Check, check_gpu, check_surroundings, kept_checks, tried
 from pipeline.processor import has_native_bfloat16
-from pipeline.provenance import software_versions
+from pipeline.provenance import sha256_of_file, software_versions
 
 _REFERENCE_START = (0.205597, 0.180313, 0.297272, 0.348225, 0.010333, 0.320853, 0.453814, 0.070754)
 _REFERENCE_NORM = 11.848403
@@ -38,46 +39,52 @@ def require_right_numbers() -> None:
     Raises:
         MachineError: one fails.
     """
-    kept_checks("extract", {"software": dict(software_versions())}, lambda: list(numeric_checks()))
+    weights = [sha256_of_file(path) for path in sorted(EMBEDDED_FOLDER.glob("*.safetensors"))]
+    what = {"software": dict(software_versions()), "weights": weights, "gpu": _gpu().found}
+    kept_checks("extract", what, lambda: list(numeric_checks()))
 
 
 def numeric_checks() -> Iterator[Check]:
     """Yield the embedded encoder beside known numbers, then each precision that this machine offers beside float32."""
-    yield _known_feature()
-    precisions = ["float32", *(["bfloat16"] if has_native_bfloat16() else [])]
-    places = [("cpu", precision) for precision in precisions]
+    places = [("cpu", "float32"), *([("cpu", "bfloat16")] if has_native_bfloat16() else [])]
     if torch.cuda.is_available():
         places += [("cuda", precision) for precision in ("float32", "float16", "bfloat16")]
-    for device, precision in places:
-        yield _precision(device, precision)
+    measures: list[tuple[str, str, Callable[[], float]]] = [
+        ("the built-in image in float32 beside known numbers", "float32", _known_feature)
+    ]
+    measures += [
+        (
+            f"the built-in image in {precision} on {device}",
+            precision,
+            partial(_beside_float32, device, precision),
+        )
+        for device, precision in places
+    ]
+    for name, precision, measure in measures:
+        yield tried(
+            name,
+            measure,
+            partial(ge, TOLERANCE[precision]),
+            f"relative difference {{:.1e}} (at most {TOLERANCE[precision]:g})",
+            "do not trust features of this machine; install another release of torch, and report it",
+        )
 
 
-def _known_feature() -> Check:
+def _known_feature() -> float:
+    """Return the relative difference between the feature of the built-in image and the known numbers."""
     encoder = load_encoder("squeezenet1_1", EMBEDDED, precision="float32", device="cpu")
     feature = encoder.embed_plainly(built_in_image(EMBEDDED_SIZE_PX))[0].double()
     known = torch.tensor(_REFERENCE_START, dtype=torch.float64)
-    drift = max(
+    return max(
         float((feature[: len(known)] - known).norm() / known.norm()),
         abs(float(feature.norm()) / _REFERENCE_NORM - 1),
     )
-    return Check(
-        "the built-in image in float32 beside known numbers",
-        is_ok=drift <= TOLERANCE["float32"],
-        found=f"relative difference {drift:.1e} (at most {TOLERANCE['float32']:.0e})",
-        advice="do not trust features of this machine; install another release of torch, and report it",
-    )
 
 
-def _precision(device: str, precision: str) -> Check:
-    name = f"the built-in image in {precision} on {device}"
-    try:
-        encoder = load_encoder("squeezenet1_1", EMBEDDED, precision=precision, device=device)
-        drift = check_precision(encoder, EMBEDDED_SIZE_PX)
-    except PhasemilError as error:
-        return Check(name, is_ok=False, found=str(error), advice="choose another [extract] precision")
-    return Check(
-        name, is_ok=True, found=f"relative difference {drift:.1e} (at most {TOLERANCE[precision]:g})"
-    )
+def _beside_float32(device: str, precision: str) -> float:
+    """Return the relative difference between the feature in a precision and in float32."""
+    encoder = load_encoder("squeezenet1_1", EMBEDDED, precision=precision, device=device)
+    return check_precision(encoder, EMBEDDED_SIZE_PX)
 
 
 def _torchvision() -> Check:
@@ -93,9 +100,9 @@ def _torchvision() -> Check:
 
 def _gpu() -> Check:
     if not torch.cuda.is_available():
-        return Check("GPU", is_ok=True, found="none; stage 1 runs on the CPU")
+        return check_gpu("", 0)
     properties = torch.cuda.get_device_properties(0)
-    return Check("GPU", is_ok=True, found=f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB")
+    return check_gpu(properties.name, properties.total_memory)
 
 
 def _weights() -> Check:

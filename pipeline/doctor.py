@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from rich.console import Console
 
-from pipeline.errors import MachineError
+from pipeline.errors import MachineError, PhasemilError
 from pipeline.files import written_whole
 from pipeline.processor import has_native_bfloat16, n_cores, processor_name
 from pipeline.provenance import sha256_of_json, utc_now
@@ -66,6 +67,32 @@ def check_surroundings(folder: Path) -> Iterable[Check]:
     yield _free_space(folder)
     yield _locale()
     yield _terminal()
+
+
+def check_gpu(name: str, bytes_of_memory: int) -> Check:
+    """Return the line about the GPU; an empty name stands for none."""
+    found = f"{name}, {bytes_of_memory / 2**30:.0f} GiB" if name else "none; every command runs on the CPU"
+    return Check("GPU", is_ok=True, found=found)
+
+
+def tried(
+    name: str, measure: Callable[[], float], is_right: Callable[[float], bool], words: str, advice: str
+) -> Check:
+    """Make one numeric check; what it raises is a failed check, not the end of the list.
+
+    Args:
+        name: of the check.
+        measure: returns the number.
+        is_right: whether a number is as it should be.
+        words: what the number is, and its limit, with braces where it stands.
+        advice: what to do where it is wrong.
+    """
+    try:
+        value = measure()
+    except (PhasemilError, RuntimeError, OSError, ValueError) as error:
+        first = str(error).strip().partition("\n")[0]
+        return Check(name, is_ok=False, found=f"{type(error).__name__}: {first}", advice=advice)
+    return Check(name, is_ok=is_right(value), found=words.format(value), advice=advice)
 
 
 def kept_checks(stage: str, what: Mapping[str, object], run: Callable[[], Sequence[Check]]) -> None:
@@ -140,10 +167,15 @@ def _version(package: str) -> str:
 
 def _write_access(folder: Path) -> Check:
     there = _nearest_existing(folder)
+    try:
+        with TemporaryFile(dir=there):
+            problem = ""
+    except OSError as error:
+        problem = f": {error.strerror}"
     return Check(
         "write access",
-        is_ok=there.is_dir() and os.access(there, os.W_OK),
-        found=f"{folder} ({'exists' if there == folder else f'would be made in {there}'})",
+        is_ok=not problem,
+        found=f"{folder} ({'exists' if there == folder else f'would be made in {there}'}){problem}",
         advice="choose a folder that you may write to",
     )
 

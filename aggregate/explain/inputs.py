@@ -19,6 +19,11 @@ class ExplainableModel(Protocol):
     classes_: NDArray[np.intp]
     """The classes of its training patients, in the order of its columns."""
 
+    @property
+    def weighs_slices(self) -> bool:
+        """Whether it has attention and evidence of single slices."""
+        ...
+
     def predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
         """Return the class probabilities, (len(bags), classes)."""
         ...

@@ -137,6 +137,7 @@ class BagEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sci
             "kind": self.kind,
             "parameters": {k: v for k, v in self.get_params(deep=False).items() if k not in self.unsaved},
             "classes": self.classes_.tolist(),
+            "code_sha256": self.code_sha256(self.get_params(deep=False)),
         }
         (folder / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
 
@@ -145,11 +146,17 @@ class BagEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         """Read a model that `save` wrote.
 
         Raises:
-            ResultsError: the folder holds no such model, or one of another kind or version.
+            ResultsError: the folder holds no such model, one of another kind or version, or one whose code from
+                outside this package has changed.
         """
         config = read_model_config(folder)
         if config["kind"] != cls.kind:
             raise ResultsError(f"{folder}: expected a model of kind {cls.kind!r}, found {config['kind']!r}")
+        if config["code_sha256"] != cls.code_sha256(config["parameters"]):
+            raise ResultsError(
+                f"{folder}: the code of {config['parameters'].get('module')} is not the one this model was trained "
+                "with; put back the file that was there, or run again"
+            )
         model = cls(**config["parameters"])
         model.classes_ = np.asarray(config["classes"])
         model.set_learned_arrays(load_file(folder / "arrays.safetensors"))

@@ -1,5 +1,8 @@
 """What a network from outside must keep, tried on drawn instances before any training."""
 
+from copy import deepcopy
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -11,24 +14,48 @@ from pipeline.errors import ConfigError
 _SIZES = (1, 4, 7)
 """Rows of the bags that a network is tried on."""
 _TOLERANCE = 1e-3
-"""Largest change of a logit, as a share of the largest logit: float32 sums in another order change the seventh digit."""
+"""Largest change of a logit, as a share of the largest one: float32 sums in another order change the seventh digit."""
 
 
-def check_network(network: nn.Module, shape: Shape, name: str) -> Output:
+def check_network(network: nn.Module, shape: Shape, name: str, dtype: torch.dtype = torch.float32) -> Output:
     """Refuse a network that breaks the contract of `aggregate.models.network`; return what it says of drawn bags.
 
+    A step of training is tried in the precision `dtype`, on a copy; everything else in float32.
+
     Raises:
-        ConfigError: it fails on instances, or its logits or attention are not what they must be; the message says
-            which.
+        ConfigError: it fails on instances, or its logits, attention, evidence or loss are not what they must be; the
+            message says which.
     """
-    was_training = network.training
-    network.eval()
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise ConfigError(f"{name}: expected a network with parameters to train, found none")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        instances = _drawn(shape)
+        with torch.no_grad():
+            output = _checked(deepcopy(network).cpu().eval(), instances, shape, name)
+        _try_step(deepcopy(network).cpu().train(), instances, shape, name, dtype)
+    return output
+
+
+def _try_step(network: nn.Module, instances: Instances, shape: Shape, name: str, dtype: torch.dtype) -> None:
+    """Go one step of training, with the network's own loss where it has one."""
+    shown = replace(instances, features=instances.features.to(dtype))
+    output = _shown(network, shown, name, dtype)
+    target = torch.arange(instances.n_bags) % shape.n_classes
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            return _checked(network, _drawn(shape), shape, name)
-    finally:
-        network.train(was_training)
+        loss = nn.functional.cross_entropy(output.logits.float(), target, reduction="none")
+        if output.auxiliary_loss is not None:
+            more = output.auxiliary_loss(target)
+            if tuple(more.shape) != (instances.n_bags,):
+                raise ConfigError(
+                    f"{name}: expected an auxiliary loss (bags,) = ({instances.n_bags},), found {tuple(more.shape)}"
+                )
+            loss = loss + more
+        loss.mean().backward()
+    except ConfigError:
+        raise
+    except Exception as error:  # what somebody else's code raises cannot be listed
+        raise ConfigError(f"{name}: a step of training fails: {said(error)}") from error
 
 
 def _checked(network: nn.Module, instances: Instances, shape: Shape, name: str) -> Output:
@@ -36,28 +63,37 @@ def _checked(network: nn.Module, instances: Instances, shape: Shape, name: str) 
     logits = _checked_logits(output, (instances.n_bags, shape.n_classes), name)
     _check_rows(output, instances, shape.n_classes, name)
     order = torch.cat([torch.randperm(n) + begin for begin, n in _pieces()])
-    shuffled = _reordered(instances, order)
+    shuffled = _shown(network, _reordered(instances, order), name)
     alone = [_shown(network, _only(instances, bag), name).logits for bag in range(instances.n_bags)]
     for other, cause in (
         (_shown(network, instances, name).logits, "the same bags are shown twice"),
-        (_shown(network, shuffled, name).logits, "the slices of a bag are permuted"),
+        (shuffled.logits, "the slices of a bag are permuted"),
         (torch.cat(alone), "another bag is in the batch"),
     ):
-        change = float((other - logits).abs().max())
-        if not change <= _TOLERANCE * max(1.0, float(logits.abs().max())):
+        change = _change(other, logits)
+        if not change <= _TOLERANCE:
             raise ConfigError(f"{name}: its prediction changes when {cause} (a logit by {change:.3g})")
+    for what in ("attention", "evidence"):
+        before, after = getattr(output, what), getattr(shuffled, what)
+        if before is not None and not _change(after, before[order]) <= _TOLERANCE:
+            raise ConfigError(f"{name}: its {what} does not follow its slices when these are permuted")
     return output
 
 
-def _shown(network: nn.Module, instances: Instances, name: str) -> Output:
+def _change(other: Tensor, reference: Tensor) -> float:
+    """Return the largest difference, as a share of the largest number where that is above 1."""
+    return float((other - reference).abs().max()) / max(1.0, float(reference.abs().max()))
+
+
+def _shown(network: nn.Module, instances: Instances, name: str, dtype: torch.dtype = torch.float32) -> Output:
     try:
-        output = forward(network, instances, torch.float32)
+        output = forward(network, instances, dtype)
     except Exception as error:  # what somebody else's code raises cannot be listed
-        raise ConfigError(
-            f"{name}: its forward(instances) fails: {type(error).__name__}: {_first_line(error)}"
-        ) from error
-    if not isinstance(output.logits, Tensor):
-        raise ConfigError(f"{name}: expected logits as a tensor, found {type(output.logits).__name__}")
+        raise ConfigError(f"{name}: its forward(instances) fails: {said(error)}") from error
+    for what in ("logits", "attention", "evidence"):
+        values = getattr(output, what)
+        if not isinstance(values, Tensor) and (what == "logits" or values is not None):
+            raise ConfigError(f"{name}: expected {what} as a tensor, found {type(values).__name__}")
     return output
 
 
@@ -79,11 +115,14 @@ def _check_rows(output: Output, instances: Instances, n_classes: int, name: str)
         values: Tensor | None = getattr(output, what)
         if values is not None and tuple(values.shape) != shape:
             raise ConfigError(f"{name}: expected {what} {shape}, found {tuple(values.shape)}")
+        if values is not None and not values.isfinite().all():
+            raise ConfigError(f"{name}: expected finite {what}, found {values.flatten().tolist()}")
     if output.attention is not None:
         sums = torch.zeros(instances.n_bags).index_add(0, instances.bag, output.attention.float())
-        if not torch.allclose(sums, torch.ones_like(sums), atol=1e-4):
+        if not torch.allclose(sums, torch.ones_like(sums), atol=1e-4) or (output.attention < 0).any():
+            found = output.attention.tolist()
             raise ConfigError(
-                f"{name}: expected attention that sums to 1 in every bag, found {sums.tolist()}"
+                f"{name}: expected attention of 0 or more that sums to 1 in every bag, found {found}"
             )
 
 
@@ -133,5 +172,6 @@ def _only(instances: Instances, bag: int) -> Instances:
     )
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
+def said(error: Exception) -> str:
+    """Return the kind of an error and its first line."""
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"

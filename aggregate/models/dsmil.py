@@ -44,10 +44,11 @@ class DualStream(Network):
         of_critical = queries.gather(1, critical.unsqueeze(2).expand(-1, -1, queries.shape[2]))
         similarity = of_critical @ queries.transpose(1, 2) / math.sqrt(queries.shape[2])
         hidden = similarity.masked_fill(~instances.is_real.unsqueeze(1), -torch.inf)
-        attention = hidden.softmax(dim=2)  # (bags, classes, most rows)
+        attention = hidden.float().softmax(dim=2)  # (bags, classes, most rows)
         pooled = attention @ instances.padded(rows).float()  # (bags, classes, hidden)
         logits = (highest + self.classify(self.drop(pooled.flatten(1)))) / 2
-        mixed = (logits.softmax(dim=1).unsqueeze(1) @ attention).squeeze(1)  # (bags, most rows)
+        # Not a product of matrices, which bfloat16 would round: the weights of a bag sum to 1.
+        mixed = (logits.float().softmax(dim=1).unsqueeze(2) * attention).sum(dim=1)  # (bags, most rows)
         return Output(logits, instances.unpadded(mixed), evidence)
 
 

@@ -28,7 +28,7 @@ from aggregate.models.parameters import ClassWeight, Count, NotNegative, Positiv
 from aggregate.models.training import BAGS_PER_FORWARD, Task, Training, forward, one_thread, train
 from pipeline.bags import Bag
 
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -134,7 +134,7 @@ class MILEstimator(BagEstimator):
                 packed = pack(self.prepared(few))
                 self.scaling_.apply_(packed.features)
                 instances = self._placed(packed).take(np.arange(len(packed)))
-                output = forward(self.network_, instances, _DTYPES[self.precision])
+                output = forward(self.network_, instances, DTYPES[self.precision])
             yield output, packed.sizes
 
     def _standardised(self, bags: Iterable[Bag], *, n_train: int) -> tuple[PackedBags, Scaling]:
@@ -149,7 +149,7 @@ class MILEstimator(BagEstimator):
         device = torch.device(self.device)
         return replace(
             packed,
-            features=packed.features.to(device, _DTYPES[self.precision]),
+            features=packed.features.to(device, DTYPES[self.precision]),
             phase=packed.phase.to(device),
             to_below=packed.to_below.to(device),
             to_above=packed.to_above.to(device),
@@ -170,7 +170,7 @@ class MILEstimator(BagEstimator):
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
             bags_per_step=self.bags_per_step,
-            dtype=_DTYPES[self.precision],
+            dtype=DTYPES[self.precision],
         )
 
 

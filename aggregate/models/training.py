@@ -85,6 +85,8 @@ def train(network: nn.Module, task: Task, training: Training, rng: np.random.Gen
             best_loss, best_epoch, best_state = tuning_loss, epoch, deepcopy(network.state_dict())
         elif epoch - best_epoch >= training.patience:
             break
+    if best_loss == math.inf:
+        raise TrainingError("training diverged: the loss of the tuning patients is no number in any epoch")
     network.load_state_dict(best_state)
     network.eval()
     return best_epoch

@@ -58,7 +58,7 @@ class Transformer(Network):
         rows, _ = self.first(torch.cat([token, slices], dim=1), is_filling)
         placed = instances.padded(self._with_neighbours(instances.unpadded(rows[:, 1:]), instances))
         rows, weights = self.second(torch.cat([rows[:, :1], placed], dim=1), is_filling)
-        of_slices = weights[:, 0, 1:]  # (bags, most rows), of the class token
+        of_slices = weights[:, 0, 1:].float()  # (bags, most rows), of the class token
         attention = of_slices / of_slices.sum(dim=1, keepdim=True)
         logits = self.classify(self.drop(self.norm(rows[:, 0])))
         return Output(logits, instances.unpadded(attention))

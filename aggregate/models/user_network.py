@@ -12,17 +12,20 @@
 
 import importlib.util
 import inspect
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from torch import nn
 
 from aggregate.models import torchmil_network
-from aggregate.models.contract import check_network
-from aggregate.models.mil import AttendingEstimator, EvidentEstimator
+from aggregate.models.base import Labels, Tune
+from aggregate.models.contract import check_network, said
+from aggregate.models.mil import DTYPES, AttendingEstimator, EvidentEstimator
 from aggregate.models.network import Shape
+from pipeline.bags import Bag
 from pipeline.errors import ConfigError
 from pipeline.provenance import sha256_of_file
 
@@ -47,8 +50,14 @@ class ModuleMIL(AttendingEstimator, EvidentEstimator):
             ConfigError: there is no such network, or it breaks the contract.
         """
         network = self._built(shape)
-        check_network(network, shape, self.module)
+        check_network(network, shape, self.module, DTYPES[self.precision])
         return network
+
+    def fit(self, bags: Sequence[Bag], labels: Labels, *, tune: Tune | None = None) -> Self:
+        """Train on `bags`, stopping early on `tune`; what breaks the contract only once it has learned is refused, too."""
+        super().fit(bags, labels, tune=tune)
+        check_network(self.network_, self._fitted_shape(), f"{self.module}, trained")
+        return self
 
     @classmethod
     def settings_names(cls, parameters: Mapping[str, Any]) -> list[str]:
@@ -61,7 +70,14 @@ class ModuleMIL(AttendingEstimator, EvidentEstimator):
         if not isinstance(path, str) or ":" not in path:
             raise ConfigError(f'kind = "module": expected module = "FILE.py:CLASS", found {path!r}')
         given = {*_SIZES, "in_shape", "args", "kwargs"}
-        return [name for name in inspect.signature(_class_at(path)).parameters if name not in given]
+        names = [name for name in inspect.signature(_class_at(path)).parameters if name not in given]
+        own = {field.name for field in fields(cls)}
+        clash = [name for name in names if name in own]
+        if clash:
+            raise ConfigError(
+                f"{path}: its argument {clash[0]!r} bears the name of a key of the training; rename the argument"
+            )
+        return names
 
     @classmethod
     def code_sha256(cls, parameters: Mapping[str, Any]) -> str:
@@ -71,10 +87,14 @@ class ModuleMIL(AttendingEstimator, EvidentEstimator):
 
     @property
     def weighs_slices(self) -> bool:
-        """Whether the network gives attention and evidence."""
-        shape = Shape(n_features=8, n_phases=2, n_classes=2)
-        output = check_network(self._built(shape), shape, self.module)
+        """Whether the fitted network gives attention and evidence; before `fit` it may."""
+        if not hasattr(self, "network_"):
+            return True
+        output = check_network(self.network_, self._fitted_shape(), self.module)
         return output.attention is not None and output.evidence is not None
+
+    def _fitted_shape(self) -> Shape:
+        return Shape(len(self.scaling_.mean), self.n_phases_, len(self.classes_))
 
     def _built(self, shape: Shape) -> nn.Module:
         found = _class_at(self.module)
@@ -85,7 +105,7 @@ class ModuleMIL(AttendingEstimator, EvidentEstimator):
         except Exception as error:  # what somebody else's code raises cannot be listed
             raise ConfigError(
                 f"{self.module}: cannot be built from n_features = {shape.n_features}, n_phases = {shape.n_phases}, "
-                f"n_classes = {shape.n_classes}, {dict(self.settings)}: {type(error).__name__}: {error}"
+                f"n_classes = {shape.n_classes}, {dict(self.settings)}: {said(error)}"
             ) from error
 
 
@@ -101,14 +121,16 @@ def _class_in_file(file: Path, name: str) -> type[nn.Module]:
         raise ConfigError(
             f'{file}: no such file; expected module = "FILE.py:CLASS", FILE beside the configuration'
         )
-    spec = importlib.util.spec_from_file_location(f"phasemil_user_{file.stem}", file)
+    name_of_module = f"phasemil_user_{file.stem}_{sha256_of_file(file)[:16]}"
+    spec = importlib.util.spec_from_file_location(name_of_module, file)
     if spec is None or spec.loader is None:
         raise ConfigError(f"{file}: expected a Python file, named *.py")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name_of_module] = module  # dataclasses look for the module of their annotations there
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # what somebody else's code raises cannot be listed
-        raise ConfigError(f"{file}: cannot be imported: {type(error).__name__}: {error}") from error
+        raise ConfigError(f"{file}: cannot be imported: {said(error)}") from error
     found = getattr(module, name, None)
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
         there = [k for k, v in vars(module).items() if isinstance(v, type) and issubclass(v, nn.Module)]

@@ -30,6 +30,7 @@ from aggregate.models.parameters import AtLeastTwo
 from aggregate.models.plain import PLAIN_MODELS
 from pipeline.bags import Bag
 from pipeline.errors import ConfigError, FoldError
+from pipeline.provenance import sha256_of_json
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -40,6 +41,15 @@ class Wrapper(BagEstimator):
     """Kind of the model inside."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """Parameters of the model inside."""
+
+    @classmethod
+    def code_sha256(cls, parameters: Mapping[str, Any]) -> str:
+        """Return the SHA-256 of code outside this package that the models inside need, or nothing."""
+        inside = building.find(_inner_kinds(), str(parameters.get("model", cls.model)))
+        given = dict(parameters.get("parameters", {}))
+        choices = parameters.get("grid", {}).get("module", [given.get("module")])
+        hashes = [inside.code_sha256({**given, "module": module}) for module in choices]
+        return sha256_of_json(hashes) if any(hashes) else ""
 
     @property
     def is_savable(self) -> bool:  # type: ignore[override]  # of a wrapper it hangs on what is inside

@@ -35,7 +35,7 @@ def test_a_sound_machine_is_all_ok_with_one_line_a_check(tmp_path):
     assert lines[-1] == "all ok"
     assert all(line.startswith("ok ") for line in lines[:-1])
     for word in ("Python", "torch and torchvision", "processor", "threads", "GPU", "write access", "free space",
-                 "locale", "terminal", "a fit in float32 beside a loop"):  # fmt: skip
+                 "locale", "terminal", "a fit in float32 on cpu beside a loop"):  # fmt: skip
         assert sum(line.startswith(f"ok   {word}") for line in lines) == 1, word
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from aggregate.models.attention_mil import AttentionMIL
+from aggregate.models.base import Attends
 from aggregate.models.mil import MILEstimator
 from aggregate.models.registry import MODELS, build_model, load_model
 from aggregate.models.training import one_thread
@@ -82,6 +83,14 @@ def test_no_parameter_is_without_a_gradient(cohort, kind):
     start = build_model(kind, {"epochs": 1, "learning_rate": 1e-12}, random_state=0).fit(bags, labels)
     after, before = model.network_.state_dict(), start.network_.state_dict()
     assert all((after[name] - before[name]).abs().max() > 1e-4 for name in after)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("kind", [k for k in NETWORKS if isinstance(MODELS[k](), Attends)])
+def test_attention_sums_to_one_in_every_precision(cohort, kind, precision):
+    bags, labels = cohort
+    model = build_model(kind, {"epochs": 1, "precision": precision}, random_state=0).fit(bags, labels)
+    np.testing.assert_allclose([w.sum() for w in model.attention(bags)], 1, atol=1e-5)
 
 
 def test_a_model_trained_on_a_gpu_is_read_where_there_is_none(cohort, tmp_path):

@@ -1,15 +1,17 @@
 """A network from outside: named in TOML, tried before it trains, and torchmil's models by the same door."""
 
 import importlib.util
+import json
 import re
 
 import numpy as np
 import pytest
 import torch
 
-from aggregate.models.registry import build_model, load_model
+from aggregate.models.registry import MODELS, build_model, load_model
 from aggregate.models.torchmil_network import _adjacency
-from pipeline.errors import ConfigError
+from aggregate.run import load_aggregate_config
+from pipeline.errors import ConfigError, ResultsError
 
 GOOD = """
 import torch
@@ -108,14 +110,10 @@ def test_an_argument_that_it_does_not_have_is_named_with_the_nearest(tmp_path):
 
 
 def test_attention_and_evidence_can_be_explained_where_the_network_gives_them(tmp_path, cohort):
-    assert not build(tmp_path).weighs_slices
-    giving = GOOD.replace(
-        f"return self.classify({MEAN})",
-        f"return Output(self.classify({MEAN}), (1 / instances.sizes)[instances.bag], self.classify(rows))",
-    ).replace("import torch\n", "import torch\nfrom aggregate.models.network import Output\n", 1)
-    model = build(tmp_path, giving)
+    assert not build(tmp_path).fit(*cohort).weighs_slices
+    model = build(tmp_path, giving()).fit(*cohort)
     assert model.weighs_slices
-    weights = model.fit(*cohort).attention(cohort[0][:2])
+    weights = model.attention(cohort[0][:2])
     np.testing.assert_allclose([w.sum() for w in weights], 1, atol=1e-6)
 
 
@@ -168,3 +166,127 @@ def test_a_model_of_torchmil_that_breaks_the_contract_is_refused(cohort, name, c
     model = build_model("module", {"module": f"torchmil.models:{name}", "epochs": 1}, random_state=0)
     with pytest.raises(ConfigError, match=f"its prediction changes when {cause}"):
         model.fit(*cohort)
+
+
+GIVING = GOOD.replace(
+    f"return self.classify({MEAN})",
+    f"return Output(self.classify({MEAN}), WEIGHTS, EVIDENCE)",
+).replace("import torch\n", "import torch\nfrom aggregate.models.network import Output\n", 1)
+"""A network that gives attention and evidence, to be filled in."""
+
+
+def giving(weights="(1 / instances.sizes)[instances.bag]", evidence="self.classify(rows)"):
+    return GIVING.replace("WEIGHTS", weights).replace("EVIDENCE", evidence)
+
+
+@pytest.mark.parametrize(
+    ("weights", "evidence", "message"),
+    [
+        ("[0.5]", "None", "expected attention as a tensor, found list"),
+        ("rows[:, 0] * 0 + 1", "None", "expected attention of 0 or more that sums to 1 in every bag"),
+        ("None", "self.classify(rows) / 0", "expected finite evidence"),
+        ("None", "torch.arange(len(rows) * 3.0).view(-1, 3)", "its evidence does not follow its slices"),
+    ],
+)
+def test_attention_and_evidence_that_are_none_are_refused(tmp_path, cohort, weights, evidence, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        build(tmp_path, giving(weights, evidence)).fit(*cohort)
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        ("lambda target: 1 / 0", "a step of training fails: ZeroDivisionError"),
+        (
+            "lambda target: torch.zeros(len(target), 1)",
+            "expected an auxiliary loss (bags,) = (3,), found (3, 1)",
+        ),
+    ],
+)
+def test_a_loss_of_its_own_is_tried_before_training(tmp_path, cohort, loss, message):
+    text = giving("None", f"None, {loss}")
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        build(tmp_path, text).fit(*cohort)
+
+
+def test_what_fails_only_while_training_is_one_line(tmp_path, cohort):
+    text = GOOD.replace("rows = torch", "assert not self.training, 'only in evaluation'; rows = torch")
+    with pytest.raises(ConfigError, match=re.escape("fails: AssertionError: only in evaluation")):
+        build(tmp_path, text).fit(*cohort)
+
+
+def test_a_network_without_parameters_is_refused(tmp_path, cohort):
+    text = "from torch import nn\nclass Mean(nn.Module):\n    def __init__(self, d, p, c):\n        super().__init__()\n"
+    with pytest.raises(ConfigError, match="expected a network with parameters to train, found none"):
+        build(tmp_path, text).fit(*cohort)
+
+
+def test_a_position_that_is_learned_from_zero_is_refused_once_it_is_learned(tmp_path, cohort):
+    text = GOOD.replace(
+        "self.classify = nn", "self.place = nn.Parameter(torch.zeros(64, hidden)); self.classify = nn"
+    ).replace(
+        "total = rows",
+        "place = torch.arange(len(rows)) - (instances.sizes.cumsum(0) - instances.sizes)[instances.bag]; "
+        "rows = torch.relu(rows + self.place[place]); total = rows",
+    )
+    with pytest.raises(
+        ConfigError, match="trained: its prediction changes when the slices of a bag are permuted"
+    ):
+        build(tmp_path, text, epochs=20, learning_rate=0.02).fit(*cohort)
+
+
+def test_a_file_with_dataclasses_can_be_imported(tmp_path, cohort):
+    head = "from __future__ import annotations\nfrom dataclasses import dataclass\n@dataclass\nclass Size:\n    n: int = 1\n"
+    build(tmp_path, head + GOOD).fit(*cohort)
+
+
+def test_an_argument_named_like_a_key_of_the_training_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="its argument 'epochs' bears the name of a key of the training"):
+        build(tmp_path, GOOD.replace("hidden=8", "hidden=8, epochs=3"))
+
+
+def test_a_saved_model_is_read_with_the_file_it_was_trained_with_only(tmp_path, cohort):
+    build(tmp_path).fit(*cohort).save(tmp_path / "model")
+    build(tmp_path, GOOD.replace("torch.relu", "-torch.relu"))
+    with pytest.raises(
+        ResultsError, match=r"the code of .*mine\.py:Mean is not the one this model was trained with"
+    ):
+        load_model(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"model": "module", "parameters": {"module": "FILE:Mean"}},
+        {"model": "module", "grid": {"module": ["FILE:Mean"]}},
+    ],
+)
+@pytest.mark.parametrize("kind", ["grid", "calibrated"])
+def test_a_change_of_the_file_changes_the_key_of_wrapped_fits_too(tmp_path, kind, parameters):
+    if kind == "calibrated":
+        parameters = {"model": "module", "parameters": {"module": "FILE:Mean"}}
+    file = tmp_path / "mine.py"
+    text = json.dumps(parameters).replace("FILE", str(file))
+    hashes = []
+    for source in (GOOD, GOOD + "# another line\n"):
+        file.write_text(source)
+        hashes.append(MODELS[kind].code_sha256(json.loads(text)))
+    assert hashes[0] != hashes[1]
+    assert all(hashes)
+
+
+def test_the_file_of_a_wrapped_network_is_relative_to_the_configuration(tmp_path, experiment_folder):
+    (tmp_path / "mine.py").write_text(GOOD)
+    path = experiment_folder("""
+[aggregate.model.cal]
+kind = "calibrated"
+model = "module"
+parameters = {module = "mine.py:Mean", epochs = 1}
+[aggregate.model.tried]
+kind = "grid"
+model = "module"
+grid = {module = ["mine.py:Mean"]}
+""")
+    models = load_aggregate_config(path, ()).aggregate.model
+    assert models["cal"].parameters["parameters"]["module"] == f"{tmp_path / 'mine.py'}:Mean"
+    assert models["tried"].parameters["grid"]["module"] == [f"{tmp_path / 'mine.py'}:Mean"]
