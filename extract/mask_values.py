@@ -15,6 +15,8 @@ from extract.volumes import VolumeError, VolumeFile
 
 AT_MOST_LABELS = 200
 """Maps of organs have up to about 130 labels; an image has thousands of values, or all 256 of its byte."""
+LEAST_LABEL = -1
+"""Some tools write it for the background; what lies lower are HU."""
 _NOISE = 0.01
 """True values that differ by less come of rounding where a mask is stored scaled."""
 _SHARE_OF_NOISE = 1e-3
@@ -144,7 +146,7 @@ def _of_many_values(mask: VolumeFile, stored: NDArray[Any], rule: MaskRule) -> S
     values = _labels_in(mask, stored)
     if values is None:
         return _of_fractions(mask, stored, rule)
-    if len(values) > AT_MOST_LABELS:
+    if len(values) > AT_MOST_LABELS or values[0] < LEAST_LABEL:
         raise VolumeError(
             f"{mask.path}: expected a mask, found {len(values)} values from {values[0]} to {values[-1]}, as of an image"
         )

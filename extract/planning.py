@@ -125,6 +125,7 @@ def _job(
         phase: {
             "image": f.image,
             "mask": f.mask,
+            "organ": f.organ,
             "mask_source": plans[phase].mask_source,
             "mask_labels": plans[phase].drawn.mask_labels,
             "overrides": [vars(plans[phase].scan.overrides), vars(plans[phase].drawn.overrides)],

@@ -9,6 +9,8 @@ from extract.volumes import PADDING_HU, VolumeError, VolumeFile
 
 SPACING_MM = (0.3, 10.0)
 """Distances between voxels that a body CT can have."""
+_ROUNDING_MM = 1e-4
+"""Headers hold float32."""
 BODY_HU = -300.0
 """The body lies above, but for gas in it; air and the fabric of the table lie below."""
 HIGHEST_FIRST_PERCENTILE_HU = -50.0
@@ -31,7 +33,7 @@ def check_spacing(image: VolumeFile) -> None:
         VolumeError: a distance between voxels is out of range.
     """
     low, high = SPACING_MM
-    if not all(low <= mm <= high for mm in image.grid.spacing_mm):
+    if not all(low - _ROUNDING_MM <= mm <= high + _ROUNDING_MM for mm in image.grid.spacing_mm):
         found = " x ".join(f"{mm:.3g}" for mm in reversed(image.grid.spacing_mm))
         raise VolumeError(
             f"{image.path}: expected a spacing of {low:g} to {high:g} mm, found {found} mm (x, y, z); set spacing_x, "

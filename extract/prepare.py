@@ -30,6 +30,8 @@ class Fingerprint:
 
     image: str
     mask: str
+    organ: str = ""
+    """Of the mask of the organ, which judges the HU; empty where there is none to be read."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from extract.volumes import PADDING_HU, VolumeError, VolumeFile, open_volume
 Result = TypeVar("Result")
 _ORGAN_SLICES = 8
 """Chosen slices on which the organ is measured: thousands of voxels each, so that more say nothing new."""
+_NOT_CHECKED = "the mask of the organ cannot be used, and the order of the phases is not checked"
 _SHARE_TOLD = 0.01
 """Less of the mask's box outside of the image is the rounding of two grids."""
 
@@ -140,29 +141,42 @@ def _read_planes(reading: ScanReading, image: VolumeFile) -> None:
 def _judge_masks(
     reading: ScanReading, region: Lesions, image: VolumeFile, planes_hu: NDArray[np.int16]
 ) -> None:
-    plan = reading.plan
     if any(finding.kind is Kind.HOUNSFIELD for finding in reading.findings):
         return  # where the body lies is not known
+    plan = reading.plan
+    n_before = len(reading.findings)
     if plan.mask_files:
         path, structure = plan.mask_files[0][1], "tumour" if plan.shows_lesions else "organ"
         inside = _on_planes(region, reading.first, planes_hu.shape)
         reading.attempt(Kind.MASK, lambda: check_share(path, inside, planes_hu, structure))
-    index = reading.chosen[:: -(-len(reading.chosen) // _ORGAN_SLICES)]
-    lesions, rule = region if plan.shows_lesions else None, organ_rule(reading.masks)
-    planes = planes_hu[index - reading.first]
-    n_before = len(reading.findings)
-    organ_hu = reading.attempt(
-        Kind.ORGAN, lambda: measure_liver(plan.scan, image, planes, index, lesions, rule=rule)
-    )
+    if len(reading.findings) > n_before or plan.scan.liver_mask is None:
+        return
+    organ_hu = reading.attempt(Kind.ORGAN, lambda: _organ_hu(reading, region, image, planes_hu))
     if organ_hu is not None:
         reading.organ_hu = organ_hu
         reading.attempt(Kind.HOUNSFIELD, lambda: check_organ_hu(image.path, organ_hu))
-    elif plan.scan.liver_mask is not None and len(reading.findings) == n_before:
-        reading.note(
-            Kind.ORGAN,
-            f"{plan.scan.liver_mask}: too little of the organ to measure on the {len(index)} slices looked at; the order of "
-            "the phases is not checked",
+
+
+def _organ_hu(
+    reading: ScanReading, region: Lesions, image: VolumeFile, planes_hu: NDArray[np.int16]
+) -> float:
+    """Measure the organ on a few of the slices that are decoded anyway.
+
+    Raises:
+        VolumeError: its mask cannot be used, and so the order of the phases not be checked.
+    """
+    plan, rule = reading.plan, organ_rule(reading.masks)
+    index = reading.chosen[:: -(-len(reading.chosen) // _ORGAN_SLICES)]
+    lesions = region if plan.shows_lesions else None
+    try:
+        found = measure_liver(plan.scan, image, planes_hu[index - reading.first], index, lesions, rule=rule)
+    except VolumeError as error:
+        raise VolumeError(f"{_NOT_CHECKED}: {error}") from error
+    if found is None:
+        raise VolumeError(
+            f"{_NOT_CHECKED}: {plan.scan.liver_mask}: too little of the organ on the {len(index)} slices looked at"
         )
+    return found
 
 
 def _on_planes(region: Lesions, first: int, shape: tuple[int, ...]) -> NDArray[np.bool_]:

@@ -53,7 +53,8 @@ class Grid:
         With a gantry tilt the step from slice to slice is longer than the distance of their planes.
         """
         _, row, column = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
-        return abs(float(np.linalg.det(self.affine[:3, :3]))) / self.pixel_area_mm2, row, column
+        normal = np.cross(self.affine[:3, 1], self.affine[:3, 2]) / self.pixel_area_mm2
+        return abs(float(normal @ self.affine[:3, 0])), row, column
 
     @property
     def pixel_area_mm2(self) -> float:
