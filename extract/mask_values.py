@@ -67,24 +67,33 @@ def structure_in(mask: VolumeFile, stored: NDArray[Any], rule: MaskRule = PLAIN)
     Raises:
         VolumeError: the values are not those of a mask, or what they mean was not said.
     """
-    if stored.dtype.kind == "f" and not np.isfinite(stored).all():
-        return _beside_nan(mask, stored, rule)
     low, high = stored.min(), stored.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return _beside_nan(mask, stored, rule)
     if low == high:
         return _of_one_value(mask, stored, rule)
-    upper, lower = _near(mask, stored, high), _near(mask, stored, low)
-    if np.count_nonzero(upper) + np.count_nonzero(lower) < stored.size:
+    noise = _noise_of(mask, stored.dtype, float(high) - float(low))
+    upper: NDArray[np.bool_] = stored >= high - noise if noise else stored == high
+    is_certain = not noise and int(high) - int(low) == 1
+    if not is_certain and np.count_nonzero(upper) + np.count_nonzero(stored <= low + noise) < stored.size:
         return _of_many_values(mask, stored, rule)
     ends = mask.true_values(np.array([low, high]))
     if mask.slope < 0:
-        upper, lower, ends = lower, upper, ends[::-1]
+        upper, ends = ~upper, ends[::-1]
     if not rule.labels:
         return Structure(upper, _unusual(mask, rule, float(ends[0]), float(ends[1])))
     named = [np.abs(end - np.array(rule.labels)).min() <= _NOISE for end in ends]
     if not any(named):
         raise VolumeError(_lacks_labels(mask, rule, ends.tolist()))
     # Both values named is the whole image; what covers too much is told where it is placed.
-    return Structure(upper | lower if all(named) else upper if named[1] else lower)
+    return Structure(np.ones_like(upper) if all(named) else upper if named[1] else ~upper)
+
+
+def _noise_of(mask: VolumeFile, dtype: np.dtype[Any], span: float) -> float:
+    """Return by how much stored numbers of one value differ: the rounding of scaled or float storage."""
+    if dtype.kind in "iu" and mask.slope == 1:
+        return 0.0
+    return min(_SHARE_OF_NOISE * span, _NOISE / abs(mask.slope))
 
 
 def _unusual(mask: VolumeFile, rule: MaskRule, background: float, value: float) -> str | None:

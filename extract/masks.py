@@ -207,9 +207,10 @@ def _reach(box: _Box, to_image: NDArray[np.float64]) -> tuple[NDArray[np.float64
 
 
 def _outside_message(mask: VolumeFile, grid: Grid) -> str:
+    why = f"; {mask.doubt}" if mask.doubt else ""
     return (
         f"{mask.path}: the mask lies outside of the image: expected it within {grid.extent}, found a mask "
-        f"volume at {mask.grid.extent}"
+        f"volume at {mask.grid.extent}{why}"
     )
 
 
