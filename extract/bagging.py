@@ -1,5 +1,7 @@
 """From a prepared patient and its features to a bag."""
 
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +44,46 @@ def make_bag(
         lesion=column("lesion"),
         scale=scale.astype(np.int8),
     )
+
+
+def constant_phases(
+    prepared: PreparedPatient, features: NDArray[np.float32], n_scales: int
+) -> dict[str, str]:
+    """Find phases whose slices all have the same features: phase -> what is wrong.
+
+    An encoder tells slices of a patient apart, unless the window shows nothing of them.
+    """
+    found = {}
+    for phase, rows in zip(prepared.phases, _of_phases(prepared, features, n_scales), strict=True):
+        by_slice = rows.reshape(n_scales, len(phase), -1)
+        if len(phase) > 1 and np.allclose(by_slice, by_slice[:, :1], rtol=1e-5, atol=1e-7):
+            found[phase.phase] = (
+                f"expected features that differ between slices, found the same on all {len(phase)} of {phase.source.file}: "
+                "the windows of [extract.input] show nothing of it, or its voxels are not in HU"
+            )
+    return found
+
+
+def without_phases(
+    prepared: PreparedPatient, features: NDArray[np.float32], n_scales: int, reasons: dict[str, str]
+) -> tuple[PreparedPatient, NDArray[np.float32]]:
+    """Return a patient and its features without some phases, which are missing for the reasons given."""
+    parts = _of_phases(prepared, features, n_scales)
+    kept = [
+        (phase, rows)
+        for phase, rows in zip(prepared.phases, parts, strict=True)
+        if phase.phase not in reasons
+    ]
+    phases = tuple(phase for phase, _ in kept)
+    rows = np.concatenate([rows for _, rows in kept]) if kept else features[:0]
+    return replace(prepared, phases=phases, missing={**prepared.missing, **reasons}), rows
+
+
+def _of_phases(
+    prepared: PreparedPatient, features: NDArray[np.float32], n_scales: int
+) -> Iterable[NDArray[np.float32]]:
+    ends = np.cumsum([len(phase) * n_scales for phase in prepared.phases])
+    return np.split(features, ends[:-1])
 
 
 def _side_mm(config: ExtractConfig, prepared: PreparedPatient) -> float:

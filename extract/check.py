@@ -1,22 +1,15 @@
 """The command `extract.py check`: read everything, embed nothing, write cohort_check.csv."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from rich.console import Console
 from rich.table import Table
 
-from extract.checks import (
-    ERROR,
-    WARNING,
-    ScanReport,
-    compare_scans,
-    describe_scan,
-    doubtful_scans,
-    examine_scan,
-)
+from extract.checks import OK, ScanReport, compare_scans, doubtful_scans, examine_scan
 from extract.config import ExtractConfig
+from extract.findings import Finding, Kind, Severity, describe_finding, errors_of, reason_of, warning_lines
 from extract.fingerprints import FileHashes
 from extract.planning import NO_SCAN, lacking
 from extract.progress import RunProgress
@@ -55,7 +48,7 @@ def check_cohort(config: ExtractConfig, console: Console) -> list[ScanReport]:
     cohort = read_cohort(config.cohort)
     reports = compare_scans(_examined(config, cohort, console), config.extract)
     reports = _with_names(reports, cohort) + [
-        ScanReport(e.patient_id, e.phase, "", ((ERROR, e.reason),)) for e in cohort.exclusions
+        ScanReport(e.patient_id, e.phase, "", (Finding(Kind.COHORT, e.reason),)) for e in cohort.exclusions
     ]
     labels = {patient.patient_id: patient.label or "" for patient in cohort.patients}
     path = config.output / TABLE
@@ -67,7 +60,7 @@ def check_cohort(config: ExtractConfig, console: Console) -> list[ScanReport]:
 
 def has_errors(reports: Iterable[ScanReport]) -> bool:
     """Whether a scan cannot be used; warnings are no errors."""
-    return any(report.status == ERROR for report in reports)
+    return any(report.status == Severity.ERROR for report in reports)
 
 
 def _examined(config: ExtractConfig, cohort: Cohort, console: Console) -> list[ScanReport]:
@@ -91,10 +84,7 @@ def _examined(config: ExtractConfig, cohort: Cohort, console: Console) -> list[S
 
 def _with_names(reports: Sequence[ScanReport], cohort: Cohort) -> list[ScanReport]:
     doubts = doubtful_scans(cohort)
-    return [
-        report.but(*((WARNING, reason) for reason in doubts.get((report.patient_id, report.phase), ())))
-        for report in reports
-    ]
+    return [report.but(*doubts.get((report.patient_id, report.phase), ())) for report in reports]
 
 
 def _row(report: ScanReport, labels: Mapping[str, str]) -> Mapping[str, object]:
@@ -112,7 +102,7 @@ def _row(report: ScanReport, labels: Mapping[str, str]) -> Mapping[str, object]:
 def _print_summary(
     config: ExtractConfig, cohort: Cohort, reports: Sequence[ScanReport], console: Console
 ) -> None:
-    usable = {(r.patient_id, r.phase) for r in reports if r.status != ERROR}
+    usable = {(r.patient_id, r.phase) for r in reports if r.status != Severity.ERROR}
     phases = config.cohort.phases
     table = Table(title=f"{config.name}: usable patients by class and phase")
     for heading in ("class", "patients", *phases, f"kept ({_policy(config)})"):
@@ -124,14 +114,25 @@ def _print_summary(
             kept = sum(_is_kept(p, usable, config) for p in members)
             table.add_row(label or "no label", *map(str, (len(members), *counts, kept)))
     console.print(table)
-    for report in reports:
-        if report.status != "ok":
-            line = describe_scan(report.status, report.patient_id, report.phase, report.reason)
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+    for line in _lines(reports):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     found = Counter(report.status for report in reports)
     console.print(
-        ", ".join(f"{found[status]} {status}" for status in ("ok", WARNING, ERROR)), highlight=False
+        ", ".join(f"{found[status]} {status}" for status in (OK, Severity.WARNING, Severity.ERROR)),
+        highlight=False,
     )
+
+
+def _lines(reports: Sequence[ScanReport]) -> Iterator[str]:
+    """Yield a line for every scan that cannot be used, then the warnings, grouped."""
+    for report in reports:
+        errors = errors_of(report.findings)
+        if errors:
+            yield describe_finding(Severity.ERROR, report.patient_id, report.phase, reason_of(errors))
+    found = (
+        ((report.patient_id, report.phase), finding) for report in reports for finding in report.findings
+    )
+    yield from warning_lines(found, TABLE)
 
 
 def _policy(config: ExtractConfig) -> str:

@@ -5,21 +5,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from extract.config import ExtractSection
 from extract.duplicates import describe_shared, shared_pixels, slice_digests
+from extract.findings import Finding, Kind, Severity, errors_of, reason_of
 from extract.fingerprints import FileHashes, fingerprint
 from extract.masks import Lesions, areas_mm2
-from extract.phases import implausible_order, measure_liver
-from extract.prepare import Fingerprint, check_hounsfield, check_spacing
-from extract.regions import RegionPlan, read_region
-from extract.slice_policy import choose_slices
-from extract.volumes import PADDING_HU, VolumeError, VolumeFile, open_volume
+from extract.phases import implausible_order
+from extract.reading import ScanReading, read_scan
+from extract.regions import RegionPlan
+from extract.volumes import VolumeError, VolumeFile
 from pipeline.cohort import Cohort, Patient
-from pipeline.errors import ScanError
+from pipeline.errors import MaskError, ScanError, SharedPixelsError
 
-OK, WARNING, ERROR = "ok", "warning", "error"
+OK = "ok"
 _DATE = re.compile(
     r"(?:19|20)\d{2}[-_.]?(?:0[1-9]|1[0-2])[-_.]?(?:0[1-9]|[12]\d|3[01])|\d{1,2}[-_.]\d{1,2}[-_.]\d{4}"
 )
@@ -35,7 +34,7 @@ class ScanReport:
         patient_id: as in the cohort table.
         phase: as in the configuration, or as in the table where it is unknown.
         file: name of the image.
-        problems: (status, reason), worst first by status.
+        findings: in the order in which they were found.
         facts: the other columns, as far as they could be found.
         liver_hu: median HU of the lesion-free liver, for the order of phases.
         pixels: hashes of the slices in HU.
@@ -44,51 +43,49 @@ class ScanReport:
     patient_id: str
     phase: str
     file: str
-    problems: tuple[tuple[str, str], ...] = ()
+    findings: tuple[Finding, ...] = ()
     facts: Mapping[str, object] = field(default_factory=dict)
     liver_hu: float | None = None
     pixels: tuple[str, ...] = ()
 
     @property
     def status(self) -> str:
-        """The worst status of all problems."""
-        found = {status for status, _ in self.problems}
-        return ERROR if ERROR in found else WARNING if WARNING in found else OK
+        """The worst severity of all findings, or `ok`."""
+        if errors_of(self.findings):
+            return Severity.ERROR
+        return Severity.WARNING if self.findings else OK
 
     @property
     def reason(self) -> str:
-        """All problems, errors first."""
-        return "; ".join(reason for _, reason in sorted(self.problems))
+        """All findings, errors first."""
+        return reason_of(self.findings)
 
-    def but(self, *problems: tuple[str, str], **facts: object) -> "ScanReport":
-        """Return the report with more problems and facts."""
-        return replace(self, problems=self.problems + problems, facts={**self.facts, **facts})
+    def but(self, *findings: Finding, **facts: object) -> "ScanReport":
+        """Return the report with more findings and facts."""
+        return replace(self, findings=self.findings + findings, facts={**self.facts, **facts})
 
 
 def examine_scan(plan: RegionPlan, section: ExtractSection, hashes: FileHashes) -> ScanReport:
-    """Read one scan whole and report everything about it."""
+    """Read one scan as a run does, then whole, and report everything about it."""
     scan = plan.scan
     report = ScanReport(scan.patient_id, scan.phase, scan.image.name, facts={"mask_source": plan.mask_source})
     prints = fingerprint(plan, hashes)
     if isinstance(prints, ScanError):
-        return report.but((ERROR, prints.reason))
-    try:
-        image = open_volume(scan.image, scan.overrides)
-    except VolumeError as error:
-        return report.but((ERROR, str(error)), image_sha256=prints.image)
-    report = report.but(**_header_facts(image, prints))
-    try:
-        check_spacing(image)
-    except VolumeError as error:
-        report = report.but((ERROR, str(error)), geometry_ok=False)
-    try:
-        stored = image.read()
-        hu = image.to_hu(stored)
-        report = _with_voxels(report, hu, image.lowest_hu(stored))
-        check_hounsfield(image.path, hu)
-    except VolumeError as error:
-        return report.but((ERROR, str(error)))
-    return _with_region(report, plan, image, hu, section)
+        return report.but(finding_of(prints))
+    reading = read_scan(plan, section.slices, section.masks)
+    report = replace(report, liver_hu=reading.organ_hu).but(*reading.findings, image_sha256=prints.image)
+    if reading.image is None:
+        return report
+    report = report.but(**_header_facts(reading.image), geometry_ok=_geometry_is_ok(reading))
+    if reading.region is not None:
+        report = report.but(**_region_facts(reading, reading.region, reading.image))
+    return _with_all_voxels(report, reading.image)
+
+
+def finding_of(fault: ScanError) -> Finding:
+    """Return a fault that is found before a scan is read as a finding."""
+    kinds = ((SharedPixelsError, Kind.SHARED), (MaskError, Kind.MASK), (ScanError, Kind.IMAGE))
+    return Finding(next(kind for error, kind in kinds if isinstance(fault, error)), fault.reason)
 
 
 def compare_scans(reports: Sequence[ScanReport], section: ExtractSection) -> list[ScanReport]:
@@ -137,33 +134,25 @@ def files_of_others(cohort: Cohort) -> Mapping[tuple[str, str], str]:
     return found
 
 
-def doubtful_scans(cohort: Cohort) -> Mapping[tuple[str, str], tuple[str, ...]]:
+def doubtful_scans(cohort: Cohort) -> Mapping[tuple[str, str], tuple[Finding, ...]]:
     """Find what the cohort table alone shows: (patient_id, phase) -> what is doubtful, of identifiers and files."""
     names, strangers = check_identifiers(cohort.patients), files_of_others(cohort)
-    found = {
-        (patient.patient_id, phase): (
-            names.get(patient.patient_id),
-            strangers.get((patient.patient_id, phase)),
-        )
-        for patient in cohort.patients
-        for phase in patient.scans
-    }
-    return {key: tuple(filter(None, reasons)) for key, reasons in found.items() if any(reasons)}
-
-
-def describe_scan(status: str, patient_id: str, phase: str, reason: str) -> str:
-    """Return the line that `check` and `run` print about a scan."""
-    return f"{status}: patient {patient_id}, phase {phase}: {reason}"
+    found: dict[tuple[str, str], tuple[Finding, ...]] = {}
+    for patient in cohort.patients:
+        for key in ((patient.patient_id, phase) for phase in patient.scans):
+            told = ((Kind.IDENTIFIER, names.get(key[0])), (Kind.STRANGER, strangers.get(key)))
+            found[key] = tuple(Finding(kind, reason) for kind, reason in told if reason)
+    return {key: findings for key, findings in found.items() if findings}
 
 
 def _identifiers_in(name: str, ids: set[str]) -> set[str]:
     """Return the identifiers that stand in a file name between separators, so that P1 is not found in P10."""
-    stem = name.partition(".nii")[0]
+    stem = re.split(r"\.nii", name, maxsplit=1, flags=re.IGNORECASE)[0]
     found = {i for i in ids if re.search(rf"(?<![A-Za-z0-9]){re.escape(i)}(?![A-Za-z0-9])", stem)}
     return {i for i in found if not i.isdigit() or len(i) > 2}
 
 
-def _header_facts(image: VolumeFile, prints: Fingerprint) -> Mapping[str, object]:
+def _header_facts(image: VolumeFile) -> Mapping[str, object]:
     z, row, column = image.grid.spacing_mm
     return {
         "shape": " x ".join(map(str, image.stored_shape)),
@@ -171,58 +160,42 @@ def _header_facts(image: VolumeFile, prints: Fingerprint) -> Mapping[str, object
         "thickness_mm": round(z, 3),
         "orientation": image.stored_codes,
         "n_slices": image.grid.shape[0],
-        "image_sha256": prints.image,
-        "geometry_ok": True,
     }
 
 
-def _with_voxels(report: ScanReport, hu: NDArray[np.int16], lowest: float) -> ScanReport:
-    every = max(1, hu.size // 2_000_000)
-    low, middle, high = np.percentile(hu.reshape(-1)[::every], (1, 50, 99)).tolist()
-    report = replace(report, pixels=slice_digests(hu))
-    report = report.but(hu_p1=low, hu_p50=middle, hu_p99=high)
-    if lowest <= PADDING_HU:
-        report = report.but((WARNING, f"padding of {lowest:.0f} HU is taken as air"))
-    return report
+def _geometry_is_ok(reading: ScanReading) -> bool:
+    spacing_is_odd = any(finding.kind is Kind.SPACING for finding in reading.findings)
+    mask_lies_elsewhere = any(
+        finding.kind is Kind.MASK and "outside" in finding.reason for finding in reading.findings
+    )
+    return not (spacing_is_odd or mask_lies_elsewhere)
 
 
-def _with_region(
-    report: ScanReport, plan: RegionPlan, image: VolumeFile, hu: NDArray[np.int16], section: ExtractSection
-) -> ScanReport:
-    try:
-        region = read_region(plan, image, section.masks)
-    except VolumeError as error:
-        return report.but((ERROR, str(error)), geometry_ok="outside" not in str(error))
-    report = report.but(*_region_problems(region, image), **_region_facts(region, image, section))
-    if not report.facts["n_chosen"]:
-        report = report.but((ERROR, "no slice has the minimum area of [extract.slices]"))
-    lesions = region if plan.shows_lesions else None
-    return replace(report, liver_hu=measure_liver(plan.scan, image, hu, np.arange(len(hu)), lesions))
-
-
-def _region_problems(region: Lesions, image: VolumeFile) -> list[tuple[str, str]]:
-    problems = []
-    if region.resampled:
-        problems.append(
-            (WARNING, "the mask lies on another grid and was resampled by its place in the patient")
-        )
-    if region.share_outside > 0.01:
-        problems.append((WARNING, f"{region.share_outside:.0%} of the mask's box lies outside of the image"))
-    n = len(np.unique(region.number[region.number > 0]))
-    if n > 1:
-        problems.append((WARNING, f"{n} separate lesions"))
-    return problems
-
-
-def _region_facts(region: Lesions, image: VolumeFile, section: ExtractSection) -> Mapping[str, object]:
-    areas = areas_mm2(region, image.grid.spacing_mm)
-    start = region.start[0]
-    chosen = choose_slices(image.grid.z_mm()[start : start + len(areas)], areas, section.slices)
+def _region_facts(reading: ScanReading, region: Lesions, image: VolumeFile) -> Mapping[str, object]:
+    areas = areas_mm2(region, image.grid)
     return {
         "n_tumour_slices": int(np.count_nonzero(areas)),
-        "n_chosen": len(chosen),
+        "n_chosen": len(reading.chosen),
         "tumour_volume_ml": round(float(areas.sum()) * image.grid.spacing_mm[0] / 1000, 3),
     }
+
+
+def _with_all_voxels(report: ScanReport, image: VolumeFile) -> ScanReport:
+    """Add what only the whole volume shows, which a run does not read."""
+    try:
+        stored = image.read()
+    except VolumeError as error:
+        known = Finding(Kind.IMAGE, str(error))
+        return report if known in report.findings else report.but(known)
+    if stored.dtype.kind == "f":
+        n_odd = stored.size - int(np.isfinite(stored).sum())
+        if n_odd:
+            beyond = Finding(Kind.BEYOND, f"{image.path}: {n_odd} NaN or infinite voxels in the whole volume")
+            return report if errors_of(report.findings) else report.but(beyond)
+    hu = image.to_hu(stored)
+    every = max(1, hu.size // 2_000_000)
+    low, middle, high = np.percentile(hu.reshape(-1)[::every], (1, 50, 99)).tolist()
+    return replace(report, pixels=slice_digests(hu)).but(hu_p1=low, hu_p50=middle, hu_p99=high)
 
 
 def _compared(
@@ -233,9 +206,9 @@ def _compared(
 ) -> ScanReport:
     key = (report.patient_id, report.phase)
     if other:
-        status = WARNING if section.shared_images == "allow" else ERROR
-        report = report.but((status, describe_shared(key, other)), duplicate_of=" ".join(other))
+        kind = Kind.SHARED_ALLOWED if section.shared_images == "allow" else Kind.SHARED
+        report = report.but(Finding(kind, describe_shared(key, other)), duplicate_of=" ".join(other))
     order = orders.get(key)
     if report.liver_hu is not None:
         report = report.but(phase_plausible=order is None)
-    return report.but((WARNING, order)) if order else report
+    return report.but(Finding(Kind.ORDER, order)) if order else report

@@ -39,8 +39,29 @@ class SlicesSection(Section):
         return self
 
 
+Label = Annotated[int, Field(ge=1)]
+
+
+class MaskLabels(Section):
+    """[extract.masks] labels: which values of a map of labels are the structure.
+
+    Without them a mask has two values, of which the larger is the structure. Where they are given, they hold for every
+    mask of the structure; the column mask_label of the cohort table goes before them.
+    """
+
+    tumour: tuple[Label, ...] = ()
+    """As in { tumour = [2] }."""
+    organ: tuple[Label, ...] = ()
+    """Of the column liver_mask."""
+
+
 class MasksSection(Section):
-    """[extract.masks]: what stands in for a mask that was not drawn."""
+    """[extract.masks]: what the values of masks mean, and what stands in for a mask that was not drawn."""
+
+    labels: MaskLabels = MaskLabels()
+    """A map of more than two labels is refused unless they are named here or in the cohort table."""
+    threshold: float | None = None
+    """Where the structure begins in a mask of fractions, a probability or a linearly resampled mask; else refused."""
 
     propagate_from: tuple[str, ...] = ()
     """Phases whose mask is used, by its place in the patient, where a phase has none; the first that has one."""

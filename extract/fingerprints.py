@@ -5,6 +5,7 @@ from pathlib import Path
 
 from extract.prepare import Fingerprint
 from extract.regions import RegionPlan
+from pipeline.cohort import Scan
 from pipeline.errors import ImageError, MaskError, ScanError
 from pipeline.files import written_whole
 from pipeline.provenance import sha256_of_file, sha256_of_json
@@ -55,6 +56,12 @@ def fingerprint(plan: RegionPlan, hashes: FileHashes) -> Fingerprint | ScanError
             masks.append((name, hashes.sha256(path)))
         except OSError as error:
             return MaskError(f"{path}: expected a mask file, found: {error.strerror}", **who)
-    if len(masks) == 1:
-        return Fingerprint(image, masks[0][1])
-    return Fingerprint(image, sha256_of_json([masks, plan.z_range_mm]))
+    mask = masks[0][1] if len(masks) == 1 else sha256_of_json([masks, plan.z_range_mm])
+    return Fingerprint(image, mask, _organ_hash(scan, hashes))
+
+
+def _organ_hash(scan: Scan, hashes: FileHashes) -> str:
+    try:
+        return hashes.sha256(scan.liver_mask) if scan.liver_mask else ""
+    except OSError:
+        return ""  # told when the scan is read; the scan can do without

@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from extract.mask_values import PLAIN, MaskRule
 from extract.masks import Lesions, read_organ
-from extract.volumes import VolumeError, VolumeFile
+from extract.plausibility import check_share
+from extract.volumes import VolumeFile
 from pipeline.cohort import Scan
 
 NON_CONTRAST, ARTERIAL, PORTAL, DELAYED = "NC", "AP", "PVP", "DP"
@@ -27,9 +29,15 @@ _LATER = ((NON_CONTRAST, ARTERIAL), (NON_CONTRAST, PORTAL), (NON_CONTRAST, DELAY
 
 
 def measure_liver(
-    scan: Scan, image: VolumeFile, hu: NDArray[np.int16], index: NDArray[np.intp], lesions: Lesions | None
+    scan: Scan,
+    image: VolumeFile,
+    hu: NDArray[np.int16],
+    index: NDArray[np.intp],
+    lesions: Lesions | None,
+    *,
+    rule: MaskRule = PLAIN,
 ) -> float | None:
-    """Return the median HU of the liver outside of lesions; None where no mask is given, readable or large enough.
+    """Return the median HU of the liver outside of lesions; None where no mask is given or large enough.
 
     Args:
         scan: names the liver mask.
@@ -37,13 +45,15 @@ def measure_liver(
         hu: int16 (n, rows, columns), whole slices.
         index: intp (n,), which slices of the image they are, ascending.
         lesions: to be left out; None where the region of the scan is no lesion.
+        rule: what is said about the values of liver masks.
+
+    Raises:
+        VolumeError: the mask cannot be read, or holds too much of the body.
     """
     if scan.liver_mask is None:
         return None
-    try:
-        liver = read_organ(scan.liver_mask, scan, image, index)
-    except VolumeError:
-        return None  # a missing liver mask is no fault of the scan; the check says that the order is unknown
+    liver = read_organ(scan.liver_mask, scan, image, index, rule)
+    check_share(scan.liver_mask, liver, hu, "organ")
     inside = ndimage.binary_erosion(liver, structure=_IN_PLANE)
     if lesions is not None:
         _leave_out(inside, index, lesions)

@@ -11,7 +11,7 @@ from extract.prepare import Fingerprint, Preparation
 from extract.regions import RegionPlan, plan_region, read_ranges
 from pipeline.bags import Recipe
 from pipeline.cohort import Patient
-from pipeline.errors import ImageError, ScanError
+from pipeline.errors import ScanError, SharedPixelsError
 from pipeline.provenance import sha256_of_json
 
 NO_SCAN = "no scan in the cohort table"
@@ -109,7 +109,7 @@ def _without_shared(
     kept = {patient_id: dict(phases) for patient_id, phases in found.items()}
     for (patient_id, phase), other in shared_pixels(digests).items():
         reason = describe_shared((patient_id, phase), other)
-        kept[patient_id][phase] = ImageError(reason, patient_id=patient_id, phase=phase)
+        kept[patient_id][phase] = SharedPixelsError(reason, patient_id=patient_id, phase=phase)
     return dict(kept)
 
 
@@ -125,7 +125,9 @@ def _job(
         phase: {
             "image": f.image,
             "mask": f.mask,
+            "organ": f.organ,
             "mask_source": plans[phase].mask_source,
+            "mask_labels": plans[phase].drawn.mask_labels,
             "overrides": [vars(plans[phase].scan.overrides), vars(plans[phase].drawn.overrides)],
         }
         for phase, f in good.items()

@@ -2,20 +2,24 @@
 
 import csv
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import KDTree
 
 from extract.config import MasksSection, SlicesSection
+from extract.mask_values import MaskRule
 from extract.masks import Lesions, read_lesions
 from extract.volumes import Grid, VolumeError, VolumeFile
 from pipeline.cohort import Patient, Scan
 from pipeline.errors import CohortError
 
 DRAWN = "drawn"
+_OBLIQUE = 1e-6
+"""Axes whose cosine is larger than this are not at right angles."""
 Range = tuple[float, float]
 Ranges = Mapping[tuple[str, str], Range]
 """(patient_id, phase or empty) -> lowest and highest z in mm."""
@@ -49,6 +53,18 @@ class RegionPlan:
             return (("organ", self.scan.liver_mask),)
         return self.drawn.masks if self.shows_lesions else ()
 
+    def mask_rules(self, masks: MasksSection) -> tuple[MaskRule, ...]:
+        """Return what is said about the values of each of these files; the cohort table goes before the configuration."""
+        if not self.shows_lesions:
+            return (organ_rule(masks),) * len(self.mask_files)
+        given = self.drawn.mask_labels or ((),) * len(self.drawn.masks)
+        return tuple(MaskRule(labels or masks.labels.tumour, masks.threshold, "tumour") for labels in given)
+
+
+def organ_rule(masks: MasksSection) -> MaskRule:
+    """Return what is said about the values of the masks of the organ."""
+    return MaskRule(masks.labels.organ, masks.threshold, "organ")
+
 
 def plan_region(
     patient: Patient, phase: str, slices: SlicesSection, masks: MasksSection, ranges: Ranges
@@ -81,23 +97,41 @@ def read_region(plan: RegionPlan, image: VolumeFile, masks: MasksSection) -> Les
         )
     if plan.z_range_mm is not None:
         return _planes_in(plan.z_range_mm, image)
-    lesions = read_lesions(plan.mask_files, plan.drawn, image)
+    lesions = read_lesions(plan.mask_files, plan.drawn, image, plan.mask_rules(masks))
     propagated = plan.mask_source.startswith("propagated:")
     return grown(lesions, image.grid, masks.margin_mm) if propagated and masks.margin_mm else lesions
 
 
 def grown(lesions: Lesions, grid: Grid, margin_mm: float) -> Lesions:
     """Return the lesions with every voxel within `margin_mm` of one given to the nearest of them."""
-    spacing = np.array(grid.spacing_mm)
-    reach = np.ceil(margin_mm / spacing).astype(np.intp)
+    # A step of an index leads this far away from the plane of the other two, also where axes are oblique.
+    between_planes_mm = 1 / np.linalg.norm(np.linalg.inv(grid.affine[:3, :3]), axis=1)
+    reach = np.ceil(margin_mm / between_planes_mm).astype(np.intp)
     start = np.maximum(np.array(lesions.start) - reach, 0)
     stop = np.minimum(np.array(lesions.start) + lesions.number.shape + reach, grid.shape)
     before, after = np.array(lesions.start) - start, stop - lesions.start - lesions.number.shape
     number = np.pad(lesions.number, list(zip(before.tolist(), after.tolist(), strict=True)))
-    distance, nearest = ndimage.distance_transform_edt(number == 0, sampling=spacing, return_indices=True)
-    near = np.where(distance <= margin_mm, number[tuple(nearest)], 0).astype(np.int16)
     z, row, column = start.tolist()
-    return Lesions(near, (z, row, column), lesions.share_outside, lesions.resampled)
+    return replace(lesions, number=_nearest(number, grid, margin_mm), start=(z, row, column))
+
+
+def _nearest(number: NDArray[np.int16], grid: Grid, margin_mm: float) -> NDArray[np.int16]:
+    """Give every voxel within the margin the number of the nearest numbered one."""
+    steps = grid.affine[:3, :3]
+    overlap = steps.T @ steps
+    if np.abs(overlap - np.diag(np.diag(overlap))).max() < _OBLIQUE * np.diag(overlap).min():
+        distance, nearest = ndimage.distance_transform_edt(
+            number == 0, sampling=grid.spacing_mm, return_indices=True
+        )
+        return np.where(distance <= margin_mm, number[tuple(nearest)], 0).astype(np.int16)
+    # A distance transform knows right angles only.
+    drawn, free = np.argwhere(number > 0), np.argwhere(number == 0)
+    tree = KDTree(drawn @ steps.T)
+    distance, place = tree.query(free @ steps.T, distance_upper_bound=np.nextafter(margin_mm, np.inf))
+    near = number.copy()
+    reached = np.isfinite(distance)
+    near[tuple(free[reached].T)] = number[tuple(drawn[place[reached]].T)]
+    return near
 
 
 def read_ranges(table: Path | None) -> Ranges:

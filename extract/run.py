@@ -1,30 +1,33 @@
 """The run of stage 1: plan, skip what is done, prepare ahead, embed, write bags."""
 
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 
-from extract.bagging import make_bag
-from extract.checks import WARNING, describe_scan, doubtful_scans
+from extract.bagging import constant_phases, make_bag, without_phases
+from extract.checks import doubtful_scans, finding_of
 from extract.config import ExtractConfig
 from extract.doctor import require_right_numbers
 from extract.duplicates import PixelMemory, describe_shared
 from extract.embed import PreparedPatient, embed_patients
 from extract.encoders import Encoder, load_encoder
+from extract.findings import TABLE, Finding, FindingLog, Key, Kind, read_findings, warning_lines
 from extract.fingerprints import FileHashes
 from extract.inputs import preprocessing
 from extract.phases import implausible_order
 from extract.planning import NO_SCAN, Job, Memory, lacking, plan_jobs, shared_scans
-from extract.prepare import Preparation, prepare_scan
+from extract.prepare import Preparation, PreparedScan, prepare_scan
 from extract.progress import RunProgress
 from extract.selftest import check_precision
 from pipeline.bags import RANDOM_BANNER, Bag, Recipe, bag_path, read_bag, read_header, write_bag
-from pipeline.cohort import Exclusion, Patient, read_cohort
-from pipeline.errors import BagError, ScanError, StoreError
+from pipeline.cohort import Cohort, Exclusion, Patient, read_cohort
+from pipeline.errors import BagError, ImageError, ScanError, StoreError
 from pipeline.files import sweep_partials
 from pipeline.slices import PhaseSlices
 from pipeline.store import SliceStore, StoredPatient
@@ -85,18 +88,20 @@ def run_extraction(config: ExtractConfig, console: Console) -> RunResult:
         console.print(f"[bold red]{RANDOM_BANNER}[/]: the features of {recipe.weights_name} mean nothing")
     result = RunResult(exclusions=list(cohort.exclusions), n_faults=len(cohort.exclusions))
     with RunProgress(console) as progress, ThreadPoolExecutor(section.workers) as pool:
-        for (patient_id, phase), reasons in doubtful_scans(cohort).items():
-            progress.say(describe_scan(WARNING, patient_id, phase, "; ".join(reasons)))
         run = _Run(config, encoder, recipe, result, progress, pool)
+        run.note_table(cohort)
         try:
             run.embed(run.plan(cohort.patients))
             late = run.patients_sharing_pixels()
             if late:  # Decoding has shown it after their bags were written.
                 run.embed(run.plan(cohort.patients, only=late))
+            for line in warning_lines(run.log, TABLE):
+                progress.say(line)
         finally:
             # After Ctrl-C nobody waits for scans that are not needed any more.
             pool.shutdown(wait=False, cancel_futures=True)
             write_table(config.bags_folder / "excluded.csv", EXCLUDED_COLUMNS, map(vars, result.exclusions))
+            run.log.write(config.bags_folder / TABLE)
     return result
 
 
@@ -111,6 +116,7 @@ class _Run:
     progress: RunProgress
     pool: ThreadPoolExecutor
     planned: dict[str, Job] = field(default_factory=dict)
+    log: FindingLog = field(default_factory=FindingLog)
 
     @cached_property
     def memory(self) -> Memory:
@@ -123,6 +129,18 @@ class _Run:
     @property
     def store(self) -> SliceStore:
         return SliceStore(self.config.store_path)
+
+    @cached_property
+    def earlier(self) -> Mapping[str, Sequence[tuple[Key, Finding]]]:
+        """What the last run found, for the patients whose bags are there already."""
+        return read_findings(self.config.bags_folder / TABLE)
+
+    def note_table(self, cohort: Cohort) -> None:
+        """Note what the cohort table alone shows."""
+        for exclusion in cohort.exclusions:
+            self.log.add((exclusion.patient_id, exclusion.phase), Finding(Kind.COHORT, exclusion.reason))
+        for key, findings in doubtful_scans(cohort).items():
+            self.log.add(key, *findings)
 
     def plan(self, patients: tuple[Patient, ...], only: frozenset[str] | None = None) -> list[Job]:
         """Hash every file and return the jobs that are not done yet, of some patients or of all."""
@@ -152,7 +170,7 @@ class _Run:
             self.result.forget(late)
             return late
         for key, other in shared.items():
-            self.progress.say(describe_scan(WARNING, *key, describe_shared(key, other)))
+            self.log.add(key, Finding(Kind.SHARED_ALLOWED, describe_shared(key, other)))
         return frozenset()
 
     def embed(self, jobs: list[Job]) -> None:
@@ -164,11 +182,34 @@ class _Run:
             for patient, features in embed_patients(
                 prepared, self.encoder, section.input, batch_size=section.batch_size
             ):
-                bag = make_bag(self.config, self.recipe, patient, features)
-                writer.submit(partial(self._write, bag))
+                kept, rows = self._without_constant(patient, features)
+                if kept.phases:
+                    bag = make_bag(self.config, self.recipe, kept, rows)
+                    writer.submit(partial(self._write, bag))
 
-    def _exclude(self, fault: ScanError) -> None:
+    def _without_constant(
+        self, patient: PreparedPatient, features: NDArray[np.float32]
+    ) -> tuple[PreparedPatient, NDArray[np.float32]]:
+        """Leave out phases on which the encoder saw nothing, and the patient where too little is left."""
+        n_scales = len(self.config.extract.input.scales_mm)
+        constant = constant_phases(patient, features, n_scales)
+        if not constant:
+            return patient, features
+        patient_id = patient.patient.patient_id
+        for phase, reason in constant.items():
+            fault = ImageError(reason, patient_id=patient_id, phase=phase)
+            self._exclude(fault, Finding(Kind.CONSTANT, reason))
+        left, rows = without_phases(patient, features, n_scales, constant)
+        problem = lacking(self.config.cohort.phases, left.missing, self.config.extract.missing_phases)
+        if left.phases and not problem:
+            return left, rows
+        self._exclude_patient(patient.patient, problem or "no phase could be used")
+        self.progress.has_embedded(0)
+        return replace(left, phases=()), rows
+
+    def _exclude(self, fault: ScanError, *findings: Finding) -> None:
         """Record the fault of one scan and say it in one line."""
+        self.log.add((fault.patient_id, fault.phase), *(findings or (finding_of(fault),)))
         exclusion = Exclusion(fault.patient_id, fault.phase, STAGE, fault.reason)
         if exclusion not in self.result.exclusions:  # A patient that is planned again repeats its faults.
             self.result.exclusions.append(exclusion)
@@ -204,9 +245,15 @@ class _Run:
         """Count a patient as done, and repeat what its bag says about phases that could not be used."""
         missing = read_header(bag_path(self.config.bags_folder, patient.patient_id)).phases_missing
         known = {(e.patient_id, e.phase) for e in self.result.exclusions}
+        found = self.earlier.get(patient.patient_id, ())
+        for key, finding in found:
+            if key not in known:
+                self.log.add(key, finding)
         for phase, reason in missing.items():
-            if reason != NO_SCAN and (patient.patient_id, phase) not in known:
-                self._exclude(ScanError(reason, patient_id=patient.patient_id, phase=phase))
+            key = (patient.patient_id, phase)
+            if reason != NO_SCAN and key not in known:
+                fault = ScanError(reason, patient_id=patient.patient_id, phase=phase)
+                self._exclude(fault, *(finding for of, finding in found if of == key))
         problem = lacking(self.config.cohort.phases, missing, self.config.extract.missing_phases)
         if problem:
             self._exclude_patient(patient, problem)
@@ -240,19 +287,20 @@ class _Run:
             self.progress.say(f"{error}; preparing the scans again")
             return _gathered(job, [_done(self._from_scan(job, phase)) for phase in job.plans])
 
-    def _from_scan(self, job: Job, phase: str) -> PhaseSlices | ScanError:
+    def _from_scan(self, job: Job, phase: str) -> PreparedScan:
         settings = Preparation.of(self.config.extract)
-        try:
-            return prepare_scan(job.plans[phase], job.fingerprints[phase], settings, self.memory.pixels)
-        except ScanError as fault:
-            return fault
+        return prepare_scan(job.plans[phase], job.fingerprints[phase], settings, self.memory.pixels)
 
     def _usable(self, job: Job, found: StoredPatient, writer: "_Writer") -> Iterator[PreparedPatient]:
         """Record the faults of a prepared patient, and yield it unless nothing or too little is left."""
         patient_id = job.patient.patient_id
+        findings = {phase: _findings(pairs) for phase, pairs in found.remarks.items()}
+        for phase, of_phase in findings.items():
+            self.log.add((patient_id, phase), *of_phase)
         for phase, reason in found.faults.items():
-            self._exclude(ScanError(reason, patient_id=patient_id, phase=phase))
-        self._warn_of_order(patient_id, found.phases)
+            fault = ScanError(reason, patient_id=patient_id, phase=phase)
+            self._exclude(fault, *findings.get(phase, ()))
+        self._note_order(patient_id, found.phases)
         reasons = {**{phase: fault.reason for phase, fault in job.faults.items()}, **found.faults}
         present = {phase.phase for phase in found.phases}
         names = self.config.cohort.phases
@@ -266,11 +314,11 @@ class _Run:
         else:
             yield PreparedPatient(job.patient, found.phases, missing, job.content_key)
 
-    def _warn_of_order(self, patient_id: str, phases: Iterable[PhaseSlices]) -> None:
-        """Say which phases of a prepared patient enhance in an order that no timing explains."""
+    def _note_order(self, patient_id: str, phases: Iterable[PhaseSlices]) -> None:
+        """Note which phases of a prepared patient enhance in an order that no timing explains."""
         liver_hu = {(patient_id, p.phase): p.liver_hu for p in phases if p.liver_hu is not None}
         for key, reason in implausible_order(liver_hu).items():
-            self.progress.say(describe_scan(WARNING, *key, reason))
+            self.log.add(key, Finding(Kind.ORDER, reason))
 
     def _write(self, bag: Bag) -> None:
         write_bag(self.config.bags_folder, bag)
@@ -302,16 +350,21 @@ class _Writer:
             self._pending.popleft().result()
 
 
-def _done(value: PhaseSlices | ScanError) -> Future[PhaseSlices | ScanError]:
-    future: Future[PhaseSlices | ScanError] = Future()
+def _done(value: PreparedScan) -> Future[PreparedScan]:
+    future: Future[PreparedScan] = Future()
     future.set_result(value)
     return future
 
 
-def _gathered(job: Job, scans: Iterable[Future[PhaseSlices | ScanError]]) -> StoredPatient:
-    found = [scan.result() for scan in scans]
+def _gathered(job: Job, scans: Iterable[Future[PreparedScan]]) -> StoredPatient:
+    found = {phase: scan.result() for phase, scan in zip(job.plans, scans, strict=True)}
     return StoredPatient(
         key=job.prepared_key,
-        phases=tuple(f for f in found if isinstance(f, PhaseSlices)),
-        faults={f.phase: f.reason for f in found if isinstance(f, ScanError)},
+        phases=tuple(scan.slices for scan in found.values() if scan.slices is not None),
+        faults={phase: scan.fault.reason for phase, scan in found.items() if scan.fault is not None},
+        remarks={phase: [(str(f.kind), f.reason) for f in scan.findings] for phase, scan in found.items()},
     )
+
+
+def _findings(pairs: Iterable[Sequence[str]]) -> tuple[Finding, ...]:
+    return tuple(Finding(Kind(kind), reason) for kind, reason in pairs)

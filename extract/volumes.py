@@ -14,7 +14,7 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from extract.inflate import GzipDamage, inflate
+from extract.inflate import GzipDamage, inflate, is_compressed
 from pipeline.cohort import HeaderOverrides
 from pipeline.errors import PhasemilError
 
@@ -24,6 +24,8 @@ PADDING_HU = -1500
 """No tissue and no air is below; scanners write such values outside of their field of view."""
 GRID_TOLERANCE = 0.1
 """Grids are the same when no corner lies further apart than this share of the smallest voxel side."""
+
+_SAMPLE = 1_000_000
 
 DISPLAY = nib.orientations.axcodes2ornt(("S", "P", "L"))
 
@@ -46,9 +48,23 @@ class Grid:
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
-        """Distances between voxel centres along z, rows and columns."""
-        z, row, column = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
-        return z, row, column
+        """Distance of the slice planes, and of voxel centres along rows and columns.
+
+        With a gantry tilt the step from slice to slice is longer than the distance of their planes.
+        """
+        _, row, column = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
+        normal = np.cross(self.affine[:3, 1], self.affine[:3, 2]) / self.pixel_area_mm2
+        return abs(float(normal @ self.affine[:3, 0])), row, column
+
+    @property
+    def pixel_area_mm2(self) -> float:
+        """Area of a pixel in the plane of its slice; times the distance of planes it is the volume of a voxel."""
+        return float(np.linalg.norm(np.cross(self.affine[:3, 1], self.affine[:3, 2])))
+
+    @property
+    def extent(self) -> str:
+        """Between which voxel centres the grid reaches, in patient coordinates (RAS+)."""
+        return _extent(self.affine, self.shape)
 
     def z_mm(self) -> NDArray[np.float32]:
         """Return float32 (z,): the patient coordinate of each slice's centre."""
@@ -61,9 +77,7 @@ class Grid:
         """Whether voxels of equal index lie at the same place, within the tolerance."""
         if self.shape != other.shape:
             return False
-        corners = np.array([[z, r, c, 1] for z in (0, 1) for r in (0, 1) for c in (0, 1)], dtype=float)
-        corners[:, :3] *= np.array(self.shape) - 1
-        apart = np.abs((self.affine - other.affine) @ corners.T).max()
+        apart = np.abs((self.affine - other.affine) @ _corners(self.shape)).max()
         return bool(apart <= GRID_TOLERANCE * min(self.spacing_mm))
 
 
@@ -81,6 +95,7 @@ class VolumeFile:
         slope: HU per stored unit.
         intercept: HU of stored 0.
         to_display: nibabel orientation that leads from stored to display order.
+        doubt: what the header leaves open about the place of the volume; None where it is plain.
     """
 
     path: Path
@@ -92,6 +107,7 @@ class VolumeFile:
     slope: float
     intercept: float
     to_display: NDArray[np.float64]
+    doubt: str | None = None
 
     def read(self, start: int = 0, stop: int | None = None) -> NDArray[Any]:
         """Read slices start to stop (not included) in display order, as stored numbers.
@@ -117,10 +133,22 @@ class VolumeFile:
         """
         return self.to_hu(self.read(start, stop))
 
+    def sampled_hu(self, stored: NDArray[Any]) -> NDArray[np.float32]:
+        """Return float32 HU of about a million of stored voxels (z, rows, columns), padding as it is."""
+        every = max(1, int(np.ceil(np.sqrt(stored.size / _SAMPLE))))
+        sample: NDArray[np.float32] = stored[:, ::every, ::every].astype(np.float32)
+        return sample * np.float32(self.slope) + np.float32(self.intercept)
+
     def lowest_hu(self, stored: NDArray[Any]) -> float:
         """Return the lowest of stored voxels in HU, padding included."""
         ends = (float(stored.min()), float(stored.max()))
         return min(end * self.slope + self.intercept for end in ends)
+
+    def true_values(self, stored: NDArray[Any]) -> NDArray[Any]:
+        """Return float64 values of stored numbers, slope and intercept applied; as they are where these do nothing."""
+        if self.slope == 1 and self.intercept == 0:
+            return stored
+        return stored.astype(np.float64) * self.slope + self.intercept
 
     def to_hu(self, stored: NDArray[Any]) -> NDArray[np.int16]:
         """Turn stored numbers into int16 HU; padding below air becomes air.
@@ -151,12 +179,13 @@ class VolumeFile:
         slice_bytes = i * j * self.dtype.itemsize
         skip, wanted = self.offset + first * slice_bytes, (last - first) * slice_bytes
         whole = self.offset + k * slice_bytes
-        read = _inflate if self.path.suffix == ".gz" else _read_plain
+        # By content: the name may end in .GZ or .bz2.
+        read = _inflate if is_compressed(self.path) else _read_plain
         return read(self.path, skip, wanted, whole).view(self.dtype).reshape(last - first, j, i)
 
 
 def open_volume(path: Path, overrides: HeaderOverrides | None = None) -> VolumeFile:
-    """Read the header of a NIfTI file (.nii or .nii.gz).
+    """Read the header of a NIfTI file (.nii, .nii.gz or .nii.bz2).
 
     Args:
         path: the file.
@@ -173,9 +202,10 @@ def open_volume(path: Path, overrides: HeaderOverrides | None = None) -> VolumeF
     if dtype.kind not in "iuf":
         raise VolumeError(f"{path}: expected integer or float voxels, found {dtype}")
     overrides = overrides or HeaderOverrides()
-    affine = _overridden(image.affine, shape, overrides)
+    affine = image.affine.astype(np.float64)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise VolumeError(f"{path}: expected an invertible affine, found {affine[:3].round(3).tolist()}")
+    affine = _overridden(affine, shape, overrides)
     orientation = nib.io_orientation(affine)
     to_display = nib.orientations.ornt_transform(orientation, DISPLAY)
     display_shape = np.empty(3, dtype=int)
@@ -191,6 +221,7 @@ def open_volume(path: Path, overrides: HeaderOverrides | None = None) -> VolumeF
         slope=float(voxels.slope) * overrides.hu_slope,
         intercept=float(voxels.inter) * overrides.hu_slope + overrides.hu_intercept,
         to_display=to_display,
+        doubt=_doubtful_place(image),
     )
 
 
@@ -202,22 +233,70 @@ def _load(path: Path) -> tuple[nib.Nifti1Image, nib.arrayproxy.ArrayProxy]:
     except (ImageFileError, HeaderDataError, OSError, EOFError, GzipDamage, ValueError) as error:
         raise VolumeError(f"{path}: expected a NIfTI file, found: {str(error).splitlines()[0]}") from error
     if not isinstance(image, nib.Nifti1Image) or not isinstance(image.dataobj, nib.arrayproxy.ArrayProxy):
-        raise VolumeError(f"{path}: expected a NIfTI file (.nii, .nii.gz), found {type(image).__name__}")
+        raise VolumeError(
+            f"{path}: expected a NIfTI file (.nii, .nii.gz, .nii.bz2), found {type(image).__name__}"
+        )
     return image, image.dataobj
 
 
 def _overridden(
     affine: NDArray[np.float64], shape: tuple[int, ...], overrides: HeaderOverrides
 ) -> NDArray[np.float64]:
-    affine = affine.astype(np.float64)
+    affine = affine.copy()
+    slices = int(np.flatnonzero(nib.io_orientation(affine)[:, 0] == 2)[0])
     for axis, spacing in enumerate(overrides.spacing_mm):
         if spacing is not None:
-            affine[:3, axis] *= spacing / np.linalg.norm(affine[:3, axis])
+            affine[:3, axis] *= spacing / _step_mm(affine, axis, between_planes=axis == slices)
     if overrides.flip_z:
-        axis = int(np.flatnonzero(nib.io_orientation(affine)[:, 0] == 2)[0])
+        axis = slices
         affine[:3, 3] += affine[:3, axis] * (shape[axis] - 1)
         affine[:3, axis] *= -1
     return affine
+
+
+def _step_mm(affine: NDArray[np.float64], axis: int, *, between_planes: bool) -> float:
+    """Return the length of a step along a stored axis, or of slices the distance of their planes."""
+    if between_planes:
+        return float(1 / np.linalg.norm(np.linalg.inv(affine[:3, :3])[axis]))
+    return float(np.linalg.norm(affine[:3, axis]))
+
+
+def _doubtful_place(image: nib.Nifti1Image) -> str | None:
+    """Say that a header places its volume nowhere, or at two places; None where it is plain."""
+    shape = image.shape[:3]
+    sform, sform_code = image.header.get_sform(coded=True)
+    try:
+        qform, qform_code = image.header.get_qform(coded=True)
+    except HeaderDataError as error:
+        return f"the qform is no rotation ({error}); the sform was used"
+    if not sform_code and not qform_code:
+        return (
+            "the header places the volume nowhere (sform and qform have code 0); taken as "
+            f"{''.join(nib.aff2axcodes(image.affine))} around its middle, {_extent(image.affine, shape)}: right and "
+            "left may be exchanged"
+        )
+    if not sform_code or not qform_code:
+        return None
+    apart_mm = float(np.linalg.norm((sform - qform)[:3] @ _corners(shape), axis=0).max())
+    if apart_mm <= GRID_TOLERANCE * np.linalg.norm(sform[:3, :3], axis=0).min():
+        return None
+    return (
+        f"sform and qform lie up to {apart_mm:.1f} mm apart: sform {_extent(sform, shape)}; qform "
+        f"{_extent(qform, shape)}; the sform was used"
+    )
+
+
+def _corners(shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Return float64 (4, 8): the indices of the outermost voxels, with a 1 below."""
+    ends = np.array([[a, b, c, 1] for a in (0, 1) for b in (0, 1) for c in (0, 1)], dtype=np.float64)
+    ends[:, :3] *= np.array(shape) - 1
+    return ends.T
+
+
+def _extent(affine: NDArray[np.float64], shape: tuple[int, ...]) -> str:
+    places = (affine @ _corners(shape))[:3]
+    axes = zip("xyz", places.min(axis=1), places.max(axis=1), strict=True)
+    return ", ".join(f"{axis} {low:.0f} to {high:.0f} mm" for axis, low, high in axes)
 
 
 def _read_plain(path: Path, skip: int, wanted: int, whole: int) -> NDArray[np.uint8]:

@@ -1,8 +1,8 @@
 """The cohort table (contract 1): a CSV with one row per patient and phase.
 
 Columns `patient_id, phase, image, mask, label` are required (a mask or label may be empty). Optional:
-`centre, lesion_id, liver_mask, spacing_x, spacing_y, spacing_z, flip_z, hu_slope, hu_intercept`. Any other
-column is a covariate. Every cell is read as text first, so that patient "007" stays "007". Paths are relative
+`centre, lesion_id, liver_mask, mask_label, spacing_x, spacing_y, spacing_z, flip_z, hu_slope, hu_intercept`. Any
+other column is a covariate. Every cell is read as text first, so that patient "007" stays "007". Paths are relative
 to the table. Several rows of one patient and phase are allowed when `lesion_id` tells them apart: one mask per
 lesion of the same image.
 """
@@ -19,7 +19,7 @@ from pipeline.errors import CohortError
 
 REQUIRED = ("patient_id", "phase", "image", "mask", "label")
 OVERRIDES = ("spacing_x", "spacing_y", "spacing_z", "flip_z", "hu_slope", "hu_intercept")
-OPTIONAL = ("centre", "lesion_id", "liver_mask", *OVERRIDES)
+OPTIONAL = ("centre", "lesion_id", "liver_mask", "mask_label", *OVERRIDES)
 
 STAGES = ("cohort", "label")
 """The `stage` of an exclusion by the table itself: a row that cannot be used, or a label nobody knows."""
@@ -65,6 +65,8 @@ class Scan:
     overrides: HeaderOverrides = HeaderOverrides()
     line: int = 0
     """Line of the cohort table, the header being line 1."""
+    mask_labels: tuple[tuple[int, ...], ...] = ()
+    """Of each mask, the values that are its lesion; empty where the table says nothing of them."""
 
 
 @dataclass(frozen=True)
@@ -188,6 +190,7 @@ def _row_problem(row: _Row, phases: Mapping[str, str]) -> str | None:
         return "the image cell is empty"
     try:
         _overrides(row)
+        _mask_label(row)
     except ValueError as error:
         return str(error)
     return None
@@ -274,9 +277,24 @@ def _scan(folder: Path, phase: str, rows: Sequence[_Row]) -> Scan:
         image=folder / first["image"],
         masks=tuple((row["lesion_id"], folder / row["mask"]) for row in rows if row["mask"]),
         liver_mask=folder / first["liver_mask"] if first["liver_mask"] else None,
+        mask_labels=tuple(_mask_label(row) for row in rows if row["mask"]),
         overrides=_overrides(first),
         line=first.line,
     )
+
+
+def _mask_label(row: _Row) -> tuple[int, ...]:
+    """Return the values of a mask that are the lesion, of a cell such as `2`, `2.0` (as spreadsheets write) or `2 3`."""
+    words = re.split(r"[\s;,+]+", row["mask_label"]) if row["mask_label"] else ()
+    try:
+        labels = tuple(int(re.sub(r"\.0*$", "", word)) for word in words)
+    except ValueError:
+        labels = (0,)
+    if any(label < 1 for label in labels):
+        raise ValueError(
+            f"mask_label {row['mask_label']!r}; expected whole numbers above 0, such as 2 or 2 3"
+        )
+    return labels
 
 
 def _overrides(row: _Row) -> HeaderOverrides:

@@ -35,6 +35,10 @@ class ImageError(ScanError):
     """An image is missing, truncated, or not a CT volume in Hounsfield units."""
 
 
+class SharedPixelsError(ImageError):
+    """The pixels of an image stand under another patient or phase, too."""
+
+
 class MaskError(ScanError):
     """A mask is missing, empty, or lies outside its image."""
 

@@ -1,7 +1,7 @@
 """The slice store (contract 3): prepared slices of every patient as Zarr v3, before any windowing.
 
     <name>/slices.zarr/                   group; attributes format = "phasemil-slices", format_version = 1
-        <patient_id>/                     group; attributes key, faults (phase -> reason), phases (columns, source)
+        <patient_id>/                     group; attributes key, faults (phase -> reason), remarks, phases (columns, source)
             <phase>/crops_hu              int16 (n, height, width), one chunk per slice, one shard per phase
             <phase>/masks                 bool  (n, height, width)
             <phase>/neighbours            int16 (n, 2, height, width), only for 2.5D
@@ -48,11 +48,13 @@ class StoredPatient:
         key: hash of the scans and of the settings that they were prepared with.
         phases: in the order of preparation; at least one.
         faults: phase -> why it could not be prepared.
+        remarks: phase -> (kind, reason) of everything found about its scan, faults included.
     """
 
     key: str
     phases: tuple[PhaseSlices, ...]
     faults: Mapping[str, str] = field(default_factory=dict)
+    remarks: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
 
 
 class SliceStore:
@@ -100,7 +102,9 @@ class SliceStore:
                 _phase(self.folder / patient_id / name, name, about)
                 for name, about in attributes["phases"].items()
             )
-            return StoredPatient(attributes["key"], phases, attributes["faults"])
+            # A store of an earlier release has no remarks.
+            remarks = attributes.get("remarks", {})
+            return StoredPatient(attributes["key"], phases, attributes["faults"], remarks)
         except FileNotFoundError:
             raise StoreError(
                 f"{self.folder}: no slices of patient {patient_id}; run stage 1 to store them"
@@ -120,6 +124,7 @@ class SliceStore:
             attributes = {
                 "key": patient.key,
                 "faults": dict(patient.faults),
+                "remarks": dict(patient.remarks),
                 "phases": {phase.phase: _about(phase) for phase in patient.phases},
             }
             (partial / "zarr.json").write_text(_group(attributes), encoding="utf-8")

@@ -1,5 +1,6 @@
-"""Part of a gzip file equals that part of its contents."""
+"""Part of a compressed file equals that part of its contents."""
 
+import bz2
 import gzip
 import zlib
 
@@ -47,3 +48,21 @@ def test_damage_within_the_part_is_found(engine, path):
     path.write_bytes(bytes(data))
     with pytest.raises(ValueError, match=r"damaged|truncated"):
         inflate(path, 0, len(CONTENTS), len(CONTENTS))
+
+
+@pytest.mark.parametrize(("skip", "wanted"), [(0, 10), (352, 2_000_000), (2_999_999, 1)])
+def test_a_part_of_a_bzip2_file_is_that_part(tmp_path, skip, wanted):
+    (tmp_path / "a.bz2").write_bytes(bz2.compress(CONTENTS))
+    found = inflate(tmp_path / "a.bz2", skip, wanted, len(CONTENTS))
+    assert found.tobytes() == CONTENTS[skip : skip + wanted]
+
+
+def test_a_cut_and_a_damage_of_a_bzip2_file_are_found(tmp_path):
+    data = bytearray(bz2.compress(CONTENTS))
+    (tmp_path / "cut.bz2").write_bytes(data[:-500])
+    with pytest.raises(ValueError, match=r"cut.bz2: truncated: expected 3000000 bytes after inflating"):
+        inflate(tmp_path / "cut.bz2", 0, 10, len(CONTENTS))
+    data[2000:2400] = bytes(400)
+    (tmp_path / "odd.bz2").write_bytes(data)
+    with pytest.raises(ValueError, match=r"odd.bz2: damaged bzip2 file"):
+        inflate(tmp_path / "odd.bz2", 0, 10, len(CONTENTS))

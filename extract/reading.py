@@ -1,0 +1,191 @@
+"""One scan read as far as its slices go, with everything that is found about it on the way.
+
+`check` and `run` both read scans here, so that they say the same of them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from extract.config import MasksSection, SlicesSection
+from extract.findings import Finding, Kind
+from extract.masks import Lesions, areas_mm2
+from extract.phases import measure_liver
+from extract.plausibility import check_hounsfield, check_organ_hu, check_share, check_spacing
+from extract.regions import RegionPlan, organ_rule, read_region
+from extract.slice_policy import choose_slices
+from extract.volumes import PADDING_HU, VolumeError, VolumeFile, open_volume
+
+Result = TypeVar("Result")
+_ORGAN_SLICES = 8
+"""Chosen slices on which the organ is measured: thousands of voxels each, so that more say nothing new."""
+_NOT_CHECKED = "the mask of the organ cannot be used, and the order of the phases is not checked"
+_SHARE_TOLD = 0.01
+"""Less of the mask's box outside of the image is the rounding of two grids."""
+
+
+@dataclass(eq=False)
+class ScanReading:
+    """A scan, its region and the voxels of the slices around it; what could not be read is None.
+
+    Attributes:
+        plan: where the region comes from.
+        slices: which slices of it are wanted.
+        masks: what the values of masks mean.
+        findings: everything found so far.
+        image: its header.
+        region: the lesions, the organ or the range of slices.
+        chosen: intp (n,), slices of the image.
+        first: slice of the image that planes_hu begins with.
+        planes_hu: int16 (m, rows, columns); where no slice was chosen, the middle one of the image.
+        organ_hu: median of the organ without lesions, where there is a mask of it.
+    """
+
+    plan: RegionPlan
+    slices: SlicesSection
+    masks: MasksSection
+    findings: list[Finding] = field(default_factory=list)
+    image: VolumeFile | None = None
+    region: Lesions | None = None
+    chosen: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, dtype=np.intp))
+    first: int = 0
+    planes_hu: NDArray[np.int16] | None = None
+    organ_hu: float | None = None
+
+    def note(self, kind: Kind, reason: str) -> None:
+        """Note a finding."""
+        self.findings.append(Finding(kind, reason))
+
+    def attempt(self, kind: Kind, step: Callable[[], Result]) -> Result | None:
+        """Return what a step gives, or None where it finds something wrong, which is noted."""
+        try:
+            return step()
+        except VolumeError as error:
+            self.note(kind, str(error))
+            return None
+
+
+def read_scan(plan: RegionPlan, slices: SlicesSection, masks: MasksSection) -> ScanReading:
+    """Read a scan up to its last wanted slice, and find what can be wrong with it.
+
+    A fault does not end the search: a bad mask says nothing about the voxels of the image.
+    """
+    reading = ScanReading(plan, slices, masks)
+    image = reading.attempt(Kind.IMAGE, lambda: open_volume(plan.scan.image, plan.scan.overrides))
+    if image is None:
+        return reading
+    reading.image = image
+    reading.attempt(Kind.SPACING, lambda: check_spacing(image))
+    if image.doubt:
+        reading.note(Kind.PLACE, f"{image.path}: {image.doubt}")
+    region = reading.attempt(Kind.MASK, lambda: read_region(plan, image, masks))
+    if region is not None:
+        reading.region = region
+        _choose(reading, region, image)
+    reading.attempt(Kind.IMAGE, lambda: _read_planes(reading, image))
+    if reading.planes_hu is not None and region is not None and len(reading.chosen):
+        _judge_masks(reading, region, image, reading.planes_hu)
+    return reading
+
+
+def neighbour_step(image: VolumeFile, section: SlicesSection) -> int:
+    """Return how many slices away the neighbours of a slice are; 0 when none are wanted."""
+    return max(1, round(section.neighbour_mm / image.grid.spacing_mm[0])) if section.neighbour_mm else 0
+
+
+def _choose(reading: ScanReading, region: Lesions, image: VolumeFile) -> None:
+    for doubt in region.doubts:
+        reading.note(Kind.PLACE, doubt)
+    for remark in region.remarks:
+        reading.note(Kind.VALUES, remark)
+    if region.resampled:
+        reading.note(
+            Kind.RESAMPLED, "the mask lies on another grid and was resampled by its place in the patient"
+        )
+    if region.share_outside > _SHARE_TOLD:
+        reading.note(Kind.OUTSIDE, f"{region.share_outside:.0%} of the mask's box lies outside of the image")
+    n = len(np.unique(region.number[region.number > 0]))
+    if n > 1:
+        reading.note(Kind.LESIONS, f"{n} separate lesions")
+    start, areas = region.start[0], areas_mm2(region, image.grid)
+    chosen = choose_slices(image.grid.z_mm()[start : start + len(areas)], areas, reading.slices)
+    reading.chosen = chosen + start
+    if not len(chosen):
+        reading.note(
+            Kind.SLICES,
+            f"expected a slice with at least {reading.slices.minimum_area_mm2:g} mm2 of the mask, found "
+            f"{areas.max():.0f} mm2 at most",
+        )
+
+
+def _read_planes(reading: ScanReading, image: VolumeFile) -> None:
+    """Read the chosen slices with their neighbours, or the middle of the image where there are none."""
+    n = image.grid.shape[0]
+    if len(reading.chosen):
+        step = neighbour_step(image, reading.slices)
+        first, stop = max(0, int(reading.chosen[0]) - step), min(n, int(reading.chosen[-1]) + step + 1)
+    else:
+        first, stop = n // 2, n // 2 + 1
+    stored = image.read(first, stop)
+    planes_hu = image.to_hu(stored)
+    lowest = image.lowest_hu(stored)
+    if lowest <= PADDING_HU:
+        reading.note(Kind.PADDING, f"padding of {lowest:.0f} HU is taken as air")
+    reading.attempt(Kind.HOUNSFIELD, lambda: check_hounsfield(image.path, image.sampled_hu(stored)))
+    reading.first, reading.planes_hu = first, planes_hu
+
+
+def _judge_masks(
+    reading: ScanReading, region: Lesions, image: VolumeFile, planes_hu: NDArray[np.int16]
+) -> None:
+    if any(finding.kind is Kind.HOUNSFIELD for finding in reading.findings):
+        return  # where the body lies is not known
+    plan = reading.plan
+    n_before = len(reading.findings)
+    if plan.mask_files:
+        path, structure = plan.mask_files[0][1], "tumour" if plan.shows_lesions else "organ"
+        inside = _on_planes(region, reading.first, planes_hu.shape)
+        reading.attempt(Kind.MASK, lambda: check_share(path, inside, planes_hu, structure))
+    if len(reading.findings) > n_before or plan.scan.liver_mask is None:
+        return
+    organ_hu = reading.attempt(Kind.ORGAN, lambda: _organ_hu(reading, region, image, planes_hu))
+    if organ_hu is not None:
+        reading.organ_hu = organ_hu
+        reading.attempt(Kind.HOUNSFIELD, lambda: check_organ_hu(image.path, organ_hu))
+
+
+def _organ_hu(
+    reading: ScanReading, region: Lesions, image: VolumeFile, planes_hu: NDArray[np.int16]
+) -> float:
+    """Measure the organ on a few of the slices that are decoded anyway.
+
+    Raises:
+        VolumeError: its mask cannot be used, and so the order of the phases not be checked.
+    """
+    plan, rule = reading.plan, organ_rule(reading.masks)
+    index = reading.chosen[:: -(-len(reading.chosen) // _ORGAN_SLICES)]
+    lesions = region if plan.shows_lesions else None
+    try:
+        found = measure_liver(plan.scan, image, planes_hu[index - reading.first], index, lesions, rule=rule)
+    except VolumeError as error:
+        raise VolumeError(f"{_NOT_CHECKED}: {error}") from error
+    if found is None:
+        raise VolumeError(
+            f"{_NOT_CHECKED}: {plan.scan.liver_mask}: too little of the organ on the {len(index)} slices looked at"
+        )
+    return found
+
+
+def _on_planes(region: Lesions, first: int, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return the region on whole slices, as far as these were read."""
+    inside = np.zeros(shape, dtype=np.bool_)
+    z, row, column = region.start
+    low, high = max(z, first), min(z + len(region.number), first + shape[0])
+    _, height, width = region.number.shape
+    inside[low - first : high - first, row : row + height, column : column + width] = (
+        region.number[low - z : high - z] > 0
+    )
+    return inside
