@@ -23,7 +23,7 @@ from aggregate.run import load_aggregate_config
 from aggregate.splits import repeated_folds
 from aggregate.study import load_study
 
-EPOCHS, PATIENCE, RATES = 60, 12, (1e-4, 3e-4, 1e-3)
+EPOCHS, PATIENCE, RATES = 60, 12, (3e-4, 1e-3, 3e-3)
 KINDS = ("attention_mil", "phase_attention")
 
 
