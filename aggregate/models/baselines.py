@@ -3,14 +3,19 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Self
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+import pipeline.covariates
 from aggregate.models.base import Arrays, BagEstimator, Labels, Tune
 from aggregate.models.logistic import BagLogistic
 from pipeline.bags import Bag
+from pipeline.covariates import Covariate, Kind, read_covariate
+from pipeline.errors import ConfigError
+from pipeline.provenance import sha256_of_file
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -97,23 +102,36 @@ class Covariates(BagLogistic):
     unsaved: ClassVar[frozenset[str]] = frozenset({"covariates"})  # they are the patients' data
 
     covariates: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """Patient identifier -> column -> cell; an empty cell is missing. After loading, to be set anew."""
+    """Patient identifier -> column -> cell, of every patient; after loading, to be set anew."""
+
+    @classmethod
+    def code_sha256(cls, parameters: Mapping[str, Any]) -> str:
+        """Return the SHA-256 of the code that types the columns."""
+        del parameters
+        return sha256_of_file(Path(pipeline.covariates.__file__))
 
     def fit(self, bags: Sequence[Bag], labels: Labels, *, tune: Tune | None = None) -> Self:
-        """Learn which words each column has among the training patients, then train on `bags`."""
-        cells = [self._cells(bag) for bag in bags]
-        columns = sorted({column for row in cells for column in row})
-        self.words_ = {column: _words([row.get(column, "") for row in cells]) for column in columns}
+        """Learn which words each category has among the training patients, then train on `bags`.
+
+        What kind a column is, is told by the cells of all patients in the table, and by no label.
+        """
+        training = {bag.patient_id for bag in bags}
+        self.words_: dict[str, list[str] | None] = {
+            column.name: None
+            if column.is_ordered
+            else sorted({word for who, word in column.words.items() if who in training and word})
+            for column in self._columns()
+        }
         return super().fit(bags, labels, tune=tune)
 
     def vectors(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
-        """Return the columns as numbers (bags, numbers + words)."""
-        rows = []
-        for bag in bags:
-            cells = self._cells(bag)
-            row = [_numbers_of(cells.get(column, ""), words) for column, words in self.words_.items()]
-            rows.append([0.0, *(number for numbers in row for number in numbers)])  # never an empty vector
-        return np.array(rows)
+        """Return the columns as numbers, NaN where missing (bags, numbers + words)."""
+        columns = {column.name: column for column in self._columns()}
+        rows = [np.zeros(len(bags))]  # never an empty vector
+        for name, words in self.words_.items():
+            column = columns.get(name, Covariate(name, Kind.CATEGORY, {}, {}))
+            rows += _as_numbers(column, words, [bag.patient_id for bag in bags])
+        return np.stack(rows, axis=1)
 
     def learned_arrays(self) -> Arrays:
         """Return what logistic regression learned, and the words of each column as JSON."""
@@ -125,12 +143,31 @@ class Covariates(BagLogistic):
         super().set_learned_arrays(arrays)
         self.words_ = json.loads(arrays["words"].tobytes())
 
-    def _cells(self, bag: Bag) -> Mapping[str, str]:
-        return self.covariates.get(bag.patient_id, {})
+    def _columns(self) -> list[Covariate]:
+        names = sorted({name for cells in self.covariates.values() for name in cells})
+        return [
+            read_covariate(name, {who: cells.get(name, "") for who, cells in self.covariates.items()})
+            for name in names
+        ]
+
+
+def _as_numbers(
+    column: Covariate, words: Sequence[str] | None, patient_ids: Sequence[str]
+) -> list[NDArray[np.float64]]:
+    """Return the numbers of a column (bags,), or for each of its words who has it (bags,)."""
+    if words is None:
+        found = column.numbers
+        numbers = [found.get(who) for who in patient_ids]
+        return [np.array([np.nan if number is None else number for number in numbers])]
+    told = column.words
+    return [np.array([float(told.get(who) == word) for who in patient_ids]) for word in words]
 
 
 def _mean_of_phase(bag: Bag, phase: str) -> NDArray[np.float64]:
     """Return the mean over the slices of a phase (d,), NaN where there is none."""
+    if phase not in bag.header.phase_names:
+        known = ", ".join(bag.header.phase_names)
+        raise ConfigError(f"model 'single_phase': no phase {phase!r} in the bags; expected one of {known}")
     features = bag.in_phases([phase]).features  # (n, d)
     if not len(features):
         return np.full(features.shape[1], np.nan)
@@ -157,24 +194,3 @@ def _middle_slices(bag: Bag) -> NDArray[np.intp]:
         in_order = here[np.lexsort((bag.lesion[here], bag.scale[here], bag.slice_index[here]))]
         middle.append(in_order[len(in_order) // 2])
     return np.array(middle, dtype=np.intp)
-
-
-def _words(cells: Sequence[str]) -> list[str] | None:
-    """Return the distinct words of a column, or None where every cell that is not empty is a number."""
-    filled = {cell.strip() for cell in cells} - {""}
-    return None if all(_number(cell) is not None for cell in filled) else sorted(filled)
-
-
-def _numbers_of(cell: str, words: Sequence[str] | None) -> list[float]:
-    if words is not None:
-        return [float(cell.strip() == word) for word in words]
-    number = _number(cell)
-    return [np.nan if number is None else number]
-
-
-def _number(cell: str) -> float | None:
-    try:
-        number = float(cell)
-    except ValueError:
-        return None
-    return number if np.isfinite(number) else None
