@@ -64,6 +64,13 @@ class Covariate:
         """The values of a category; empty where missing."""
         return {who: value if isinstance(value, str) else "" for who, value in self.values.items()}
 
+    @property
+    def levels(self) -> tuple[float | str, ...]:
+        """The distinct values, sorted."""
+        found = set(self.values.values())
+        numbers = sorted(value for value in found if isinstance(value, float))
+        return (*numbers, *sorted(value for value in found if isinstance(value, str)))
+
     def record(self) -> Mapping[str, object]:
         """Return the kind, how many values are missing, and the misfits, as run.json holds them."""
         n_missing = sum(value is None for value in self.values.values())
@@ -71,12 +78,10 @@ class Covariate:
 
     def describe(self) -> str:
         """Return one line: what the column was taken for, and which cells were not."""
-        known = [value for value in self.values.values() if value is not None]
-        n_missing = len(self.values) - len(known) - len(self.misfits)
-        levels = f" of {len(set(known))} words" if self.kind is Kind.CATEGORY else ""
-        line = (
-            f"covariate {self.name!r} read as {self.kind}{levels}: {len(known)} patients, {n_missing} missing"
-        )
+        n_known = sum(value is not None for value in self.values.values())
+        n_missing = len(self.values) - n_known - len(self.misfits)
+        levels = f" of {len(self.levels)} words" if self.kind is Kind.CATEGORY else ""
+        line = f"covariate {self.name!r} read as {self.kind}{levels}: {n_known} patients, {n_missing} missing"
         if not self.misfits:
             return line
         first = [f"{cell!r} (patient {who})" for who, cell in list(self.misfits.items())[:_NAMED]]

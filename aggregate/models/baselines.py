@@ -96,7 +96,11 @@ class SinglePhase(BagLogistic):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Covariates(BagLogistic):
-    """Logistic regression on columns of the cohort table: numbers as they are, words as one column each."""
+    """Logistic regression on columns of the cohort table: numbers as they are, words as one column each.
+
+    A patient of whom every column is missing gets the class shares of the training patients, as weighted there: the
+    mean of a column would be taken for a finding.
+    """
 
     kind: ClassVar[str] = "covariates"
     unsaved: ClassVar[frozenset[str]] = frozenset({"covariates"})  # they are the patients' data
@@ -122,7 +126,14 @@ class Covariates(BagLogistic):
             else sorted({word for who, word in column.words.items() if who in training and word})
             for column in self._columns()
         }
+        _, counts = np.unique(np.asarray(labels), return_counts=True)
+        shares = np.ones(len(counts)) if self.class_weight == "balanced" else counts.astype(np.float64)
+        self.shares_ = shares / shares.sum()
         return super().fit(bags, labels, tune=tune)
+
+    def predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
+        """Return class probabilities (bags, classes)."""
+        return np.where(self._is_known(bags)[:, None], super().predict_proba(bags), self.shares_)
 
     def vectors(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
         """Return the columns as numbers, NaN where missing (bags, numbers + words)."""
@@ -134,14 +145,33 @@ class Covariates(BagLogistic):
         return np.stack(rows, axis=1)
 
     def learned_arrays(self) -> Arrays:
-        """Return what logistic regression learned, and the words of each column as JSON."""
+        """Return what logistic regression learned, the class shares, and the words of each column as JSON."""
         words = np.frombuffer(json.dumps(self.words_).encode(), dtype=np.uint8)
-        return {**super().learned_arrays(), "words": words}
+        return {**super().learned_arrays(), "shares": self.shares_, "words": words}
 
     def set_learned_arrays(self, arrays: Arrays) -> None:
         """Take over what `learned_arrays` returned."""
         super().set_learned_arrays(arrays)
+        self.shares_ = arrays["shares"]
         self.words_ = json.loads(arrays["words"].tobytes())
+
+    def _is_known(self, bags: Sequence[Bag]) -> NDArray[np.bool_]:
+        """Return of which patients there is a number, or a word that training patients have too (bags,)."""
+        self.check_fitted()
+        vectors = self.vectors(bags)
+        is_word = np.concatenate(
+            [
+                [True],
+                *(
+                    [words is not None] * (1 if words is None else len(words))
+                    for words in self.words_.values()
+                ),
+            ]
+        )
+        told: NDArray[np.bool_] = np.where(
+            is_word, vectors > 0, np.isfinite(vectors)
+        )  # (bags, numbers + words)
+        return np.asarray(told.any(axis=1))
 
     def _columns(self) -> list[Covariate]:
         names = sorted({name for cells in self.covariates.values() for name in cells})
