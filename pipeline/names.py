@@ -163,7 +163,7 @@ def nearest(text: str, valid: Iterable[str], *, cutoff: float = 0.5) -> str | No
 
 def hint_of_nearest(text: str, valid: Iterable[str]) -> str:
     """Return `nearest valid name: 'x'`, or all valid names where none is near."""
-    names = tuple(valid)
+    names = tuple(dict.fromkeys(valid))
     near = nearest(text, names)
     return f"nearest valid name: {near!r}" if near else f"valid names: {', '.join(names) or 'none'}"
 
