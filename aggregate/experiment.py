@@ -3,7 +3,7 @@
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from aggregate.leaks import check_no_label_among_covariates, check_no_shared_ima
 from aggregate.predictions import Predictions
 from aggregate.progress import LiveTable
 from aggregate.report.page import FIGURES, REPORT
+from aggregate.resolve import check_study, how_the_table_was_read, used_covariates
 from aggregate.splits import leave_one_centre_out, read_splits, repeated_folds, write_splits
 from aggregate.study import Study, load_study
 from aggregate.tables.catalogue import CATALOGUE
@@ -44,10 +45,20 @@ class Run:
     seconds: float
 
 
-def run_experiment(config: AggregateConfig) -> Run:
+def _say_nothing(line: str) -> None:
+    del line
+
+
+def run_experiment(config: AggregateConfig, *, tell: Callable[[str], None] = _say_nothing) -> Run:
     """Cross-validate every model of the configuration; write splits.csv, excluded.csv and run.json.
 
+    Args:
+        config: with every name resolved.
+        tell: receives how the cohort table was read, one line at a time, before anything is trained.
+
     Raises:
+        CohortError: the cohort table cannot be used, or lacks a covariate.
+        ConfigError: the primary comparison names a model that is not run.
         LeakError: an image belongs to two patients, or a covariate is the label.
         FoldError: the patients cannot be split as asked.
         MachineError: this machine computes other numbers than it should.
@@ -55,6 +66,9 @@ def run_experiment(config: AggregateConfig) -> Run:
     started = time.monotonic()
     require_right_numbers()
     study = load_study(config)
+    for line in how_the_table_was_read(config.aggregate, study):
+        tell(line)
+    check_study(config, study)
     check_no_shared_images(study.headers)
     check_no_label_among_covariates(config.aggregate.covariates, study.patients, study.labels)
     folds = choose_folds(config, study)
@@ -158,6 +172,8 @@ def _write_provenance(run: Run) -> None:
         "fits": {name: [task.key for task in tasks] for name, tasks in run.result.tasks.items()},
         "n_patients": len(run.study.labels),
         "n_excluded": len(run.study.exclusions),
+        "translations": [vars(translation) for translation in run.study.translations],
+        "covariates": {c.name: c.record() for c in used_covariates(run.config.aggregate, run.study.patients)},
         "seconds": round(run.seconds, 2),
         "software": dict(software_versions()),
         "created_utc": utc_now(),

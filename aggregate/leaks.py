@@ -1,13 +1,16 @@
 """What must never reach the training, looked for before anything is trained."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aggregate.resolve import covariate_of
 from pipeline.bags import BagHeader
-from pipeline.cohort import LABEL_ALIASES, Patient
-from pipeline.errors import CohortError, LeakError
+from pipeline.cohort import Patient
+from pipeline.covariates import Value
+from pipeline.errors import LeakError
+from pipeline.names import AMBIGUOUS_LABELS, LABEL_ALIASES, folded
 
 
 def check_no_shared_images(headers: Sequence[BagHeader]) -> None:
@@ -34,37 +37,41 @@ def check_no_label_among_covariates(
     """Refuse a covariate that is the label under another name.
 
     A column is refused when it holds the label's words, or when each of its few values (at most one in three
-    patients) goes with one class only.
+    patients) goes with one class only, be it that missing cells are a value or that their patients are left out.
 
     Raises:
         LeakError: the column is named.
         CohortError: the cohort table has no such column, or says two things of one patient.
     """
+    words = _label_words(patients)
     for column in covariates:
-        values = _values_of(column, patients)
-        classes_of: Mapping[str, set[int]] = {value: set() for value in values}
-        for value, label in zip(values, labels, strict=True):
-            classes_of[value].add(int(label))
-        decides = len(set(labels.tolist())) > 1 and all(len(classes) == 1 for classes in classes_of.values())
-        few = len(classes_of) <= max(2, len(patients) // 3)
-        if (decides and few) or _are_label_words(classes_of):
+        values = covariate_of(column, patients, where="[aggregate] covariates").values
+        told = [values[patient.patient_id] for patient in patients]
+        known = [i for i, value in enumerate(told) if value is not None]
+        mostly_known = 2 * len(known) > len(told) and _decides([told[i] for i in known], labels[known])
+        if mostly_known or _decides(told, labels) or _are_words(told, words):
+            first = next(patients[i].covariates[column] for i in known)
             raise LeakError(
-                f"covariate {column!r} tells the label of every patient (values such as {sorted(classes_of)[0]!r}); "
+                f"covariate {column!r} tells the label of every patient (values such as {first!r}); "
                 "take it out of [aggregate] covariates"
             )
 
 
-def _values_of(column: str, patients: Sequence[Patient]) -> list[str]:
-    if not any(column in patient.covariates for patient in patients):
-        raise CohortError(
-            f"covariate {column!r} is no column of the cohort table; see [aggregate] covariates"
-        )
-    for patient in patients:
-        if column in patient.contradictions:
-            raise CohortError(f"patient {patient.patient_id}: {patient.contradictions[column]}")
-    return [patient.covariates.get(column, "") for patient in patients]
+def _decides(values: Sequence[Value], labels: NDArray[np.intp]) -> bool:
+    """Whether few values go with one class each, and there are several classes."""
+    classes_of: dict[Value, set[int]] = {}
+    for value, label in zip(values, labels.tolist(), strict=True):
+        classes_of.setdefault(value, set()).add(label)
+    few = len(classes_of) <= max(2, len(values) // 3)
+    return few and len(set(labels.tolist())) > 1 and all(len(classes) == 1 for classes in classes_of.values())
 
 
-def _are_label_words(values: Mapping[str, object]) -> bool:
-    words = {alias for name, aliases in LABEL_ALIASES.items() for alias in (name.lower(), *aliases)}
-    return bool(values) and all(value.lower() in words for value in values if value) and any(values)
+def _label_words(patients: Sequence[Patient]) -> set[str]:
+    aliases = {alias for name, of_name in LABEL_ALIASES.items() for alias in (name, *of_name)}
+    own = {word for patient in patients for word in (patient.label, patient.label_given) if word}
+    return {folded(word) for word in (*aliases, *AMBIGUOUS_LABELS, *own)}
+
+
+def _are_words(values: Sequence[Value], words: set[str]) -> bool:
+    filled = [value for value in values if value is not None]
+    return bool(filled) and all(isinstance(value, str) and folded(value) in words for value in filled)

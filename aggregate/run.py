@@ -13,6 +13,7 @@ from aggregate.explanations import check_explained_model, explain_run
 from aggregate.finished import config_of_run, weights_of_run
 from aggregate.null import write_null
 from aggregate.report.page import write_report
+from aggregate.resolve import with_names_resolved
 from aggregate.summary import print_summary
 from aggregate.tables.write import rebuild_tables, write_columns, write_tables
 from pipeline.config import load_config
@@ -26,13 +27,15 @@ def load_aggregate_config(path: Path, overrides: Sequence[str]) -> AggregateConf
     """
     tables = set(AggregateConfig.model_fields)
     full = [o if o.partition(".")[0].partition("=")[0] in tables else f"aggregate.{o}" for o in overrides]
-    return load_config(path, AggregateConfig, overrides=full)
+    return with_names_resolved(load_config(path, AggregateConfig, overrides=full), str(path))
 
 
 def run_and_report(config: AggregateConfig, *, n_null: int, console: Console) -> None:
     """Run the experiment, write every table, and print the performance and where the tables lie."""
     check_explained_model(config.aggregate)
-    run = run_experiment(config)
+    run = run_experiment(
+        config, tell=lambda line: console.print(line, soft_wrap=True, highlight=False, markup=False)
+    )
     style = table_style(config, run.study.recipe)
     tuning = tuning_of(run.study, run.result)
     settings = config.aggregate.statistics

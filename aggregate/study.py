@@ -14,6 +14,7 @@ from pipeline.bags import Bag, BagHeader, Recipe, bag_path, check_one_recipe, li
 from pipeline.cohort import STAGES, Cohort, Exclusion, Patient, read_cohort
 from pipeline.config import ExperimentConfig
 from pipeline.errors import BagError, CohortError
+from pipeline.names import Translation
 from pipeline.tables import read_table
 
 _FEATURE_BYTES_KEPT = 2**29
@@ -95,6 +96,8 @@ class Study:
         recipe: what made the features, the same for all.
         exclusions: everybody and every phase left out, by either stage, with the reason.
         view: what of the bags is shown, where it is not all of them; a part of every fit's key.
+        translations: spellings of the cohort table that were read as other words.
+        remarks: what else was decided in reading it.
     """
 
     name: str
@@ -106,6 +109,8 @@ class Study:
     recipe: Recipe
     exclusions: tuple[Exclusion, ...]
     view: str = ""
+    translations: tuple[Translation, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def patient_ids(self) -> tuple[str, ...]:
@@ -148,6 +153,8 @@ def load_study(config: ExperimentConfig) -> Study:
         patients=tuple(kept),
         recipe=check_one_recipe(headers),
         exclusions=tuple(exclusions),
+        translations=cohort.translations,
+        remarks=cohort.remarks,
     )
 
 

@@ -13,7 +13,7 @@ from extract.findings import Finding, Kind, Severity, describe_finding, errors_o
 from extract.fingerprints import FileHashes
 from extract.planning import NO_SCAN, lacking
 from extract.progress import RunProgress
-from extract.regions import RegionPlan, plan_region, read_ranges
+from extract.regions import RegionPlan, plan_region, ranges_of
 from pipeline.cohort import Cohort, Patient, read_cohort
 from pipeline.tables import write_table
 
@@ -35,7 +35,7 @@ _FACTS = (
     "image_sha256",
     "duplicate_of",
 )
-COLUMNS = ("patient_id", "phase", "file", "status", "reason", *_FACTS, "label")
+COLUMNS = ("patient_id", "phase", "file", "status", "reason", *_FACTS, "label", "phase_given", "label_given")
 TABLE = "cohort_check.csv"
 
 
@@ -46,13 +46,15 @@ def check_cohort(config: ExtractConfig, console: Console) -> list[ScanReport]:
         PhasemilError: the cohort table or the configuration cannot be used at all.
     """
     cohort = read_cohort(config.cohort)
+    for notice in cohort.notices:
+        console.print(notice, markup=False, highlight=False, soft_wrap=True)
     reports = compare_scans(_examined(config, cohort, console), config.extract)
     reports = _with_names(reports, cohort) + [
         ScanReport(e.patient_id, e.phase, "", (Finding(Kind.COHORT, e.reason),)) for e in cohort.exclusions
     ]
-    labels = {patient.patient_id: patient.label or "" for patient in cohort.patients}
+    people = {patient.patient_id: patient for patient in cohort.patients}
     path = config.output / TABLE
-    write_table(path, COLUMNS, (_row(report, labels) for report in reports))
+    write_table(path, COLUMNS, (_row(report, people.get(report.patient_id)) for report in reports))
     _print_summary(config, cohort, reports, console)
     console.print(f"wrote {path}", soft_wrap=True, highlight=False)
     return reports
@@ -65,7 +67,7 @@ def has_errors(reports: Iterable[ScanReport]) -> bool:
 
 def _examined(config: ExtractConfig, cohort: Cohort, console: Console) -> list[ScanReport]:
     section = config.extract
-    ranges = read_ranges(section.slices.z_ranges)
+    ranges = ranges_of(config, cohort)
     hashes = FileHashes(config.store_path.with_name("fingerprints.json"))
     plans: list[RegionPlan] = [
         plan_region(patient, phase, section.slices, section.masks, ranges)
@@ -87,7 +89,8 @@ def _with_names(reports: Sequence[ScanReport], cohort: Cohort) -> list[ScanRepor
     return [report.but(*doubts.get((report.patient_id, report.phase), ())) for report in reports]
 
 
-def _row(report: ScanReport, labels: Mapping[str, str]) -> Mapping[str, object]:
+def _row(report: ScanReport, patient: Patient | None) -> Mapping[str, object]:
+    scan = patient.scans.get(report.phase) if patient else None
     return {
         "patient_id": report.patient_id,
         "phase": report.phase,
@@ -95,7 +98,9 @@ def _row(report: ScanReport, labels: Mapping[str, str]) -> Mapping[str, object]:
         "status": report.status,
         "reason": report.reason,
         **{name: report.facts.get(name) for name in _FACTS},
-        "label": labels.get(report.patient_id, ""),
+        "label": (patient.label if patient else None) or "",
+        "phase_given": scan.phase_given if scan else report.phase,
+        "label_given": patient.label_given if patient else "",
     }
 
 

@@ -9,6 +9,8 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from extract.architectures import PENULTIMATE
 from extract.checkpoints import EMBEDDED, FILE_SUFFIXES
 from pipeline.config import ConfigPath, ExperimentConfig, Section, load_config
+from pipeline.files import with_home
+from pipeline.names import phase_vocabulary
 
 Millimetres = Annotated[float, Field(gt=0)]
 Window = tuple[float, Annotated[float, Field(gt=0)]]
@@ -148,7 +150,7 @@ class ExtractSection(Section):
     def _relative_to_config(cls, weights: str, info: ValidationInfo) -> str:
         folder = (info.context or {}).get("folder")
         is_file = Path(weights).suffix in FILE_SUFFIXES
-        return str((folder / Path(weights).expanduser()).resolve()) if is_file and folder else weights
+        return str((folder / with_home(weights)).resolve()) if is_file and folder else weights
 
 
 class ExtractConfig(ExperimentConfig):
@@ -165,4 +167,24 @@ def load_extract_config(path: Path, overrides: Sequence[str]) -> ExtractConfig:
     """
     tables = set(ExtractConfig.model_fields)
     full = [o if o.partition(".")[0].partition("=")[0] in tables else f"extract.{o}" for o in overrides]
-    return load_config(path, ExtractConfig, overrides=full)
+    return _with_names_resolved(load_config(path, ExtractConfig, overrides=full), f"{path}: extract")
+
+
+def _with_names_resolved(config: ExtractConfig, where: str) -> ExtractConfig:
+    """Return the configuration with every spelling of a phase replaced by the name that it stands for.
+
+    Raises:
+        ConfigError: a spelling is unknown (the nearest one is named) or ambiguous.
+    """
+    phases, section = phase_vocabulary(config.cohort), config.extract
+
+    def resolved(names: Sequence[str], key: str) -> tuple[str, ...]:
+        return tuple(phases.resolve(name, where=f"{where}.{key}") for name in names)
+
+    propagate_from = resolved(section.masks.propagate_from, "masks.propagate_from")
+    missing = section.missing_phases
+    if isinstance(missing, Required):
+        missing = Required(require=resolved(missing.require, "missing_phases.require"))
+    masks = section.masks.model_copy(update={"propagate_from": propagate_from})
+    section = section.model_copy(update={"masks": masks, "missing_phases": missing})
+    return config.model_copy(update={"extract": section})

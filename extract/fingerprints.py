@@ -7,7 +7,7 @@ from extract.prepare import Fingerprint
 from extract.regions import RegionPlan
 from pipeline.cohort import Scan
 from pipeline.errors import ImageError, MaskError, ScanError
-from pipeline.files import written_whole
+from pipeline.files import path_hint, written_whole
 from pipeline.provenance import sha256_of_file, sha256_of_json
 
 
@@ -49,13 +49,18 @@ def fingerprint(plan: RegionPlan, hashes: FileHashes) -> Fingerprint | ScanError
     try:
         image = hashes.sha256(scan.image)
     except OSError as error:
-        return ImageError(f"{scan.image}: expected an image file, found: {error.strerror}", **who)
+        return ImageError(
+            f"{scan.image}: expected an image file, found: {error.strerror}{path_hint(str(scan.image))}",
+            **who,
+        )
     masks = []
     for name, path in plan.mask_files:
         try:
             masks.append((name, hashes.sha256(path)))
         except OSError as error:
-            return MaskError(f"{path}: expected a mask file, found: {error.strerror}", **who)
+            return MaskError(
+                f"{path}: expected a mask file, found: {error.strerror}{path_hint(str(path))}", **who
+            )
     mask = masks[0][1] if len(masks) == 1 else sha256_of_json([masks, plan.z_range_mm])
     return Fingerprint(image, mask, _organ_hash(scan, hashes))
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extract.config import ExtractConfig, MasksSection
-from extract.regions import RegionPlan, plan_region, read_ranges, read_region
+from extract.regions import RegionPlan, plan_region, ranges_of, read_region
 from extract.volumes import DISPLAY, VolumeError, VolumeFile, open_volume
 from pipeline.cohort import read_cohort
 from pipeline.errors import ResultsError
@@ -52,8 +52,9 @@ def write_overlays(
     """
     weights = read_weights(config.output / ATTENTION, model, patients)
     section = config.extract
-    ranges = read_ranges(section.slices.z_ranges)
-    people = {patient.patient_id: patient for patient in read_cohort(config.cohort).patients}
+    cohort = read_cohort(config.cohort)
+    ranges = ranges_of(config, cohort)
+    people = {patient.patient_id: patient for patient in cohort.patients}
     paths, faults = [], []
     for (patient_id, phase), of_slice in weights.items():
         path = config.output / FOLDER / f"{patient_id}_{phase}_attention.nii.gz"

@@ -8,7 +8,7 @@ from extract.config import ExtractSection, Required
 from extract.duplicates import Key, PixelMemory, describe_shared, shared_pixels
 from extract.fingerprints import FileHashes, fingerprint
 from extract.prepare import Fingerprint, Preparation
-from extract.regions import RegionPlan, plan_region, read_ranges
+from extract.regions import Ranges, RegionPlan, plan_region
 from pipeline.bags import Recipe
 from pipeline.cohort import Patient
 from pipeline.errors import ScanError, SharedPixelsError
@@ -47,16 +47,18 @@ class Memory:
 
 
 def plan_jobs(
-    patients: Sequence[Patient], section: ExtractSection, recipe: Recipe, memory: Memory, pool: Executor
+    patients: Sequence[Patient],
+    section: ExtractSection,
+    recipe: Recipe,
+    memory: Memory,
+    pool: Executor,
+    *,
+    ranges: Ranges,
 ) -> Iterable[Job]:
     """Hash the files of every patient in threads and plan its job; yields in order.
 
     A scan whose pixels are known to stand elsewhere too is a fault, unless the configuration allows it.
-
-    Raises:
-        CohortError: the table of z ranges cannot be used.
     """
-    ranges = read_ranges(section.slices.z_ranges)
     plans = {
         patient.patient_id: {
             phase: plan_region(patient, phase, section.slices, section.masks, ranges)

@@ -1,7 +1,7 @@
 """The region of a scan that its slices are chosen and cropped by: tumour, organ, or a range of z."""
 
-import csv
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,16 +10,19 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import KDTree
 
-from extract.config import MasksSection, SlicesSection
+from extract.config import ExtractConfig, MasksSection, SlicesSection
 from extract.mask_values import MaskRule
 from extract.masks import Lesions, read_lesions
 from extract.volumes import Grid, VolumeError, VolumeFile
-from pipeline.cohort import Patient, Scan
+from pipeline.cohort import Cohort, Patient, Scan
+from pipeline.cohort_table import Columns, Row, read_user_table
 from pipeline.errors import CohortError
+from pipeline.names import Vocabulary, phase_vocabulary
 
 DRAWN = "drawn"
 _OBLIQUE = 1e-6
 """Axes whose cosine is larger than this are not at right angles."""
+_RANGE_COLUMNS = Columns(("patient_id", "phase", "z_from_mm", "z_to_mm"))
 Range = tuple[float, float]
 Ranges = Mapping[tuple[str, str], Range]
 """(patient_id, phase or empty) -> lowest and highest z in mm."""
@@ -134,27 +137,67 @@ def _nearest(number: NDArray[np.int16], grid: Grid, margin_mm: float) -> NDArray
     return near
 
 
-def read_ranges(table: Path | None) -> Ranges:
+def read_ranges(table: Path | None, phases: Vocabulary, patients: Collection[str]) -> Ranges:
     """Read the table of z ranges; None gives none.
 
+    Args:
+        table: CSV or .xlsx of patient_id, phase (empty for all), z_from_mm, z_to_mm.
+        phases: how a phase may be written.
+        patients: identifiers of the cohort; the table may name more patients, but must name one of these.
+
     Raises:
-        CohortError: it is missing, lacks a column, or holds a number that is none.
+        CohortError: it is missing, lacks a column, or a row names an unknown phase, no finite number, or what an
+            earlier row did; the line is named.
     """
     if table is None:
         return {}
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as stream:
-            return {
-                (row["patient_id"], row["phase"]): (float(row["z_from_mm"]), float(row["z_to_mm"]))
-                for row in csv.DictReader(stream)
-            }
-    except FileNotFoundError:
-        raise CohortError(f"{table}: no such table of z ranges") from None
-    except (KeyError, ValueError, TypeError) as error:
-        expected = "patient_id, phase, z_from_mm, z_to_mm"
+    found = read_user_table(table, _RANGE_COLUMNS, what="table of z ranges")
+    if found.faults:
+        row, reason = found.faults[0]
+        raise CohortError(f"{table}: line {row.line}: {reason}")
+    ranges: dict[tuple[str, str], Range] = {}
+    for row in found.rows:
+        key = row["patient_id"], _phase_of(table, row, phases)
+        if key in ranges:
+            raise CohortError(f"{table}: line {row.line}: a second range of {' '.join(key)}; expected one")
+        ranges[key] = _z_mm(table, row, "z_from_mm"), _z_mm(table, row, "z_to_mm")
+    if not {patient_id for patient_id, _ in ranges} & set(patients):
         raise CohortError(
-            f"{table}: expected columns {expected} and numbers in mm, found: {error}"
-        ) from error
+            f"{table}: expected identifiers of the cohort table, such as {next(iter(patients), '')!r}, found none; the "
+            f"first is {found.rows[0]['patient_id']!r}"
+        )
+    return ranges
+
+
+def ranges_of(config: ExtractConfig, cohort: Cohort) -> Ranges:
+    """Read the table of z ranges that a configuration names, if any.
+
+    Raises:
+        CohortError: it cannot be used.
+    """
+    patients = [patient.patient_id for patient in cohort.patients]
+    return read_ranges(config.extract.slices.z_ranges, phase_vocabulary(config.cohort), patients)
+
+
+def _phase_of(table: Path, row: Row, phases: Vocabulary) -> str:
+    if not row["phase"]:
+        return ""
+    phase = phases.find(row["phase"])
+    if phase is None:
+        raise CohortError(f"{table}: line {row.line}: {phases.problem(row['phase'])}")
+    return phase
+
+
+def _z_mm(table: Path, row: Row, column: str) -> float:
+    try:
+        z_mm = float(row[column])
+    except ValueError:
+        z_mm = math.nan
+    if not math.isfinite(z_mm):
+        raise CohortError(
+            f"{table}: line {row.line}: {column} is {row[column]!r}; expected a number in mm, with a decimal point"
+        )
+    return z_mm
 
 
 def _planes_in(z_range_mm: Range, image: VolumeFile) -> Lesions:

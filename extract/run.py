@@ -24,6 +24,7 @@ from extract.phases import implausible_order
 from extract.planning import NO_SCAN, Job, Memory, lacking, plan_jobs, shared_scans
 from extract.prepare import Preparation, PreparedScan, prepare_scan
 from extract.progress import RunProgress
+from extract.regions import Ranges, ranges_of
 from extract.selftest import check_precision
 from pipeline.bags import RANDOM_BANNER, Bag, Recipe, bag_path, read_bag, read_header, write_bag
 from pipeline.cohort import Cohort, Exclusion, Patient, read_cohort
@@ -71,6 +72,7 @@ def run_extraction(config: ExtractConfig, console: Console) -> RunResult:
     """
     require_right_numbers()
     cohort = read_cohort(config.cohort)
+    ranges = ranges_of(config, cohort)
     for folder in (config.output, config.bags_folder, config.store_path.parent, config.store_path):
         sweep_partials(folder)
     section = config.extract
@@ -88,7 +90,7 @@ def run_extraction(config: ExtractConfig, console: Console) -> RunResult:
         console.print(f"[bold red]{RANDOM_BANNER}[/]: the features of {recipe.weights_name} mean nothing")
     result = RunResult(exclusions=list(cohort.exclusions), n_faults=len(cohort.exclusions))
     with RunProgress(console) as progress, ThreadPoolExecutor(section.workers) as pool:
-        run = _Run(config, encoder, recipe, result, progress, pool)
+        run = _Run(config, encoder, recipe, result, progress, pool, ranges)
         run.note_table(cohort)
         try:
             run.embed(run.plan(cohort.patients))
@@ -115,6 +117,7 @@ class _Run:
     result: RunResult
     progress: RunProgress
     pool: ThreadPoolExecutor
+    ranges: Ranges
     planned: dict[str, Job] = field(default_factory=dict)
     log: FindingLog = field(default_factory=FindingLog)
 
@@ -136,7 +139,9 @@ class _Run:
         return read_findings(self.config.bags_folder / TABLE)
 
     def note_table(self, cohort: Cohort) -> None:
-        """Note what the cohort table alone shows."""
+        """Note what the cohort table alone shows, and say how it was read."""
+        for notice in cohort.notices:
+            self.progress.say(notice)
         for exclusion in cohort.exclusions:
             self.log.add((exclusion.patient_id, exclusion.phase), Finding(Kind.COHORT, exclusion.reason))
         for key, findings in doubtful_scans(cohort).items():
@@ -146,7 +151,8 @@ class _Run:
         """Hash every file and return the jobs that are not done yet, of some patients or of all."""
         self.progress.start_reading(len(patients if only is None else only))
         waiting = []
-        for job in plan_jobs(patients, self.config.extract, self.recipe, self.memory, self.pool):
+        section = self.config.extract
+        for job in plan_jobs(patients, section, self.recipe, self.memory, self.pool, ranges=self.ranges):
             if only is not None and job.patient.patient_id not in only:
                 continue
             self.planned[job.patient.patient_id] = job

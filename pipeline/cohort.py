@@ -1,4 +1,4 @@
-"""The cohort table (contract 1): a CSV with one row per patient and phase.
+"""The cohort table (contract 1): a CSV or .xlsx with one row per patient and phase.
 
 Columns `patient_id, phase, image, mask, label` are required (a mask or label may be empty). Optional:
 `centre, lesion_id, liver_mask, mask_label, spacing_x, spacing_y, spacing_z, flip_z, hu_slope, hu_intercept`. Any
@@ -7,35 +7,29 @@ to the table. Several rows of one patient and phase are allowed when `lesion_id`
 lesion of the same image.
 """
 
-import csv
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
 
+from pipeline.cohort_table import Columns, Row, UserTable, invisible_character, read_user_table
 from pipeline.config import CohortSection
+from pipeline.covariates import is_missing
 from pipeline.errors import CohortError
+from pipeline.files import with_home
+from pipeline.names import Translation, Vocabulary, count_of_rows, label_vocabulary, phase_vocabulary
 
 REQUIRED = ("patient_id", "phase", "image", "mask", "label")
 OVERRIDES = ("spacing_x", "spacing_y", "spacing_z", "flip_z", "hu_slope", "hu_intercept")
 OPTIONAL = ("centre", "lesion_id", "liver_mask", "mask_label", *OVERRIDES)
+COLUMNS = Columns(REQUIRED, OPTIONAL, paths=frozenset({"image", "mask", "liver_mask"}))
 
 STAGES = ("cohort", "label")
 """The `stage` of an exclusion by the table itself: a row that cannot be used, or a label nobody knows."""
-
-PHASE_ALIASES = {
-    "NC": ("nc", "dry", "plain", "native", "precontrast", "pre", "c-pre", "p", "0000", "non-contrast"),
-    "AP": ("ap", "art", "arterial", "c1", "a", "c+a", "0001"),
-    "PVP": ("pvp", "pv", "ven", "venous", "portal", "portal venous", "c2", "c+v", "0002"),
-    "DP": ("dp", "del", "delay", "delayed", "c3", "c+delay", "late", "0003"),
-}
-"""Spellings found in public multiphasic liver datasets (PLC-CECT, WAW-TACE, AMPLIFAI, LLD-MMRI, nnU-Net)."""
-LABEL_ALIASES = {
-    "HCC": ("hcc",),
-    "iCCA": ("icca", "icc", "cca", "imcc"),
-    "cHCC-CCA": ("chcc-cca", "chcc-cc", "chcc", "chc", "chcc-icca", "mixed"),
-}
+NO_PHASE = "(none)"
+"""Stands for the phase of an excluded row that names none, since an empty one means the whole patient."""
 
 _SAFE_ID = re.compile(r"^[^\s/\\.\x00-\x1f][^/\\\x00-\x1f]*$")
 
@@ -67,6 +61,8 @@ class Scan:
     """Line of the cohort table, the header being line 1."""
     mask_labels: tuple[tuple[int, ...], ...] = ()
     """Of each mask, the values that are its lesion; empty where the table says nothing of them."""
+    phase_given: str = ""
+    """The phase as the table writes it."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +78,8 @@ class Patient:
     """Every further column; empty where the rows say nothing, or not the same."""
     contradictions: Mapping[str, str] = field(default_factory=dict)
     """Further columns in which the rows disagree, as columns of single scans may, and how."""
+    label_given: str = ""
+    """The label as the table writes it."""
 
 
 @dataclass(frozen=True)
@@ -100,92 +98,91 @@ class Cohort:
 
     patients: tuple[Patient, ...]
     exclusions: tuple[Exclusion, ...]
+    translations: tuple[Translation, ...] = ()
+    """Every spelling that was read as another word."""
+    remarks: tuple[str, ...] = ()
+    """What else was decided in reading the table."""
 
-
-@dataclass(frozen=True)
-class _Row:
-    line: int
-    cells: Mapping[str, str]
-
-    def __getitem__(self, column: str) -> str:
-        return self.cells.get(column, "")
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the user is told of how the table was read, one line each."""
+        return (*map(str, self.translations), *self.remarks)
 
 
 def read_cohort(section: CohortSection) -> Cohort:
     """Read the cohort table named in the configuration.
 
-    A row that cannot be used (unknown phase, duplicate, unsafe identifier, unreadable override) becomes an
-    exclusion and the others go on.
+    A row that cannot be used (another length than the header, unknown phase, duplicate, unsafe identifier,
+    unreadable override) becomes an exclusion and the others go on.
 
     Raises:
-        CohortError: the table is missing, empty, not UTF-8 text, or lacks a required column.
+        CohortError: the table is missing, empty or of another kind, lacks a required column, its columns cannot be
+            trusted, or a spelling in it is ambiguous.
     """
-    rows = _read_rows(section.table)
-    phases = _alias_table(section.phases, PHASE_ALIASES, section.phase_aliases)
-    labels = _alias_table(section.classes, LABEL_ALIASES, section.label_aliases)
-    exclusions: list[Exclusion] = []
-    grouped: dict[str, dict[str, list[_Row]]] = {}
-    for row in rows:
+    phases, labels = phase_vocabulary(section), label_vocabulary(section)
+    table = read_user_table(section.table, COLUMNS, what="cohort table ([cohort] table of the configuration)")
+    _refuse_ambiguous(section.table, table, (phases, labels))
+    exclusions = [_excluded(row, problem) for row, problem in table.faults]
+    grouped: dict[str, dict[str, list[Row]]] = {}
+    for row in table.rows:
         problem = _row_problem(row, phases)
-        if problem:
-            exclusions.append(
-                Exclusion(row["patient_id"], row["phase"], "cohort", f"line {row.line}: {problem}")
-            )
-            continue
-        phase = phases[row["phase"].lower()]
-        grouped.setdefault(row["patient_id"], {}).setdefault(phase, []).append(row)
+        phase = phases.find(row["phase"])
+        if problem or phase is None:
+            exclusions.append(_excluded(row, problem or ""))
+        else:
+            grouped.setdefault(row["patient_id"], {}).setdefault(phase, []).append(row)
     patients = [_patient(section, labels, by_phase, exclusions) for by_phase in grouped.values()]
     kept = tuple(patient for patient in patients if patient.scans)
+    translations = (*table.translations, *_translations(table, phases), *_translations(table, labels))
+    return Cohort(kept, (*exclusions, *_lost(table, kept, exclusions)), translations, table.remarks)
+
+
+def _excluded(row: Row, problem: str) -> Exclusion:
+    reason = f"line {row.line}: {problem}"
+    return Exclusion(row["patient_id"], row["phase"] or NO_PHASE, "cohort", reason)
+
+
+def _lost(table: UserTable, kept: Sequence[Patient], exclusions: Sequence[Exclusion]) -> list[Exclusion]:
+    """Name the patients of whom no row is left."""
     named = {patient.patient_id for patient in kept} | {e.patient_id for e in exclusions if not e.phase}
+    rows = [*table.rows, *(row for row, _ in table.faults)]
     lost = dict.fromkeys(row["patient_id"] for row in rows if row["patient_id"] not in named)
-    reason = "no row of this patient can be used"
-    return Cohort(kept, (*exclusions, *(Exclusion(patient_id, "", "cohort", reason) for patient_id in lost)))
+    return [Exclusion(p, "", "cohort", "no row of this patient can be used") for p in lost if p]
 
 
-def _read_rows(table: Path) -> list[_Row]:
-    try:
-        text = table.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise CohortError(
-            f"{table}: no such cohort table; the configuration names it under [cohort] table"
-        ) from None
-    except OSError as error:
-        raise CohortError(f"{table}: expected a CSV table, found: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise CohortError(f"{table}: expected UTF-8 text: {error}") from error
-    delimiter = ";" if text.partition("\n")[0].count(";") > text.partition("\n")[0].count(",") else ","
-    reader = csv.DictReader(text.splitlines(), delimiter=delimiter, restkey="")
-    missing = [column for column in REQUIRED if column not in (reader.fieldnames or ())]
-    if missing:
-        raise CohortError(f"{table}: column {missing[0]!r} is missing; expected {', '.join(REQUIRED)}")
-    rows = [_Row(reader.line_num, {k: (v or "").strip() for k, v in cells.items() if k}) for cells in reader]
-    if not rows:
-        raise CohortError(f"{table}: expected at least one row, found none")
-    return rows
+def _refuse_ambiguous(path: Path, table: UserTable, vocabularies: Sequence[Vocabulary]) -> None:
+    """Refuse spellings that mean two things.
+
+    Raises:
+        CohortError: every such spelling is named with its first line.
+    """
+    doubts: dict[str, list[int]] = {}
+    for row in table.rows:
+        for vocabulary in vocabularies:
+            doubt = vocabulary.doubt(row[vocabulary.what])
+            if doubt:
+                doubts.setdefault(doubt, []).append(row.line)
+    if doubts:
+        said = (f"line {lines[0]}: {doubt} ({count_of_rows(len(lines))})" for doubt, lines in doubts.items())
+        raise CohortError(f"{path}: {'; '.join(said)}")
 
 
-def _alias_table(
-    names: Sequence[str], built_in: Mapping[str, Sequence[str]], given: Mapping[str, str]
-) -> Mapping[str, str]:
-    table = {alias: name for name in names for alias in built_in.get(name, ())}
-    table |= {name.lower(): name for name in names}
-    for alias, name in given.items():
-        if name not in names:
-            raise CohortError(f"alias {alias!r} leads to {name!r}; expected one of {', '.join(names)}")
-        table[alias.lower()] = name
-    return table
+def _translations(table: UserTable, vocabulary: Vocabulary) -> list[Translation]:
+    given = Counter(row[vocabulary.what] for row in table.rows)
+    found = ((text, vocabulary.find(text), n) for text, n in given.items())
+    return [Translation(vocabulary.what, text, name, n) for text, name, n in found if name and name != text]
 
 
-def _row_problem(row: _Row, phases: Mapping[str, str]) -> str | None:
+def _row_problem(row: Row, phases: Vocabulary) -> str | None:
     if not _SAFE_ID.match(row["patient_id"]):
         return (
             f"patient_id {row['patient_id']!r} cannot name a file; expected no '/', no leading '.', not empty"
         )
-    if row["phase"].lower() not in phases:
-        known = ", ".join(dict.fromkeys(phases.values()))
-        return (
-            f"unknown phase {row['phase']!r}; expected one of {known}, or an alias in [cohort.phase_aliases]"
-        )
+    unseen = invisible_character(row["patient_id"])
+    if unseen:
+        return f"patient_id {row['patient_id']!a} holds the invisible character {unseen}; type it anew"
+    if phases.find(row["phase"]) is None:
+        return phases.problem(row["phase"])
     if not row["image"]:
         return "the image cell is empty"
     try:
@@ -198,8 +195,8 @@ def _row_problem(row: _Row, phases: Mapping[str, str]) -> str | None:
 
 def _patient(
     section: CohortSection,
-    labels: Mapping[str, str],
-    by_phase: Mapping[str, Sequence[_Row]],
+    labels: Vocabulary,
+    by_phase: Mapping[str, Sequence[Row]],
     exclusions: list[Exclusion],
 ) -> Patient:
     first = next(iter(by_phase.values()))[0]
@@ -228,10 +225,11 @@ def _patient(
         centre=centre or None,
         covariates={name: value for name, (value, _) in said.items()},
         contradictions={name: problem for name, (_, problem) in said.items() if problem},
+        label_given=" / ".join(dict.fromkeys(row["label"] for row in rows if row["label"])),
     )
 
 
-def _ambiguity(rows: Sequence[_Row]) -> str | None:
+def _ambiguity(rows: Sequence[Row]) -> str | None:
     if len(rows) < 2:
         return None
     lines = ", ".join(str(row.line) for row in rows)
@@ -243,47 +241,46 @@ def _ambiguity(rows: Sequence[_Row]) -> str | None:
     return None
 
 
-def _unanimous(rows: Sequence[_Row], column: str) -> tuple[str, str | None]:
+def _unanimous(rows: Sequence[Row], column: str) -> tuple[str, str | None]:
     """Return what the rows of one patient say in a column (empty cells say nothing), and how they disagree."""
     found = {row[column]: row.line for row in reversed(rows) if row[column]}
+    if len(found) > 1 and column not in OPTIONAL:
+        found = {value: line for value, line in found.items() if not is_missing(value)} or found
     if len(found) < 2:
         return next(iter(found), ""), None
     said = ", ".join(f"{value!r} (line {line})" for value, line in sorted(found.items()))
     return "", f"column {column!r} says {said} of one patient; expected one value"
 
 
-def _label(rows: Sequence[_Row], labels: Mapping[str, str]) -> tuple[str | None, str | None]:
+def _label(rows: Sequence[Row], labels: Vocabulary) -> tuple[str | None, str | None]:
     found = dict.fromkeys(row["label"] for row in rows if row["label"])
     if not found:
         return None, None
-    unknown = [text for text in found if text.lower() not in labels]
+    unknown = [text for text in found if labels.find(text) is None]
     if unknown:
-        expected = ", ".join(dict.fromkeys(labels.values()))
-        return (
-            None,
-            f"unknown label {unknown[0]!r}; expected one of {expected}, or an alias in [cohort.label_aliases]",
-        )
-    classes = {labels[text.lower()] for text in found}
+        return None, labels.problem(unknown[0])
+    classes = {labels.find(text) or "" for text in found}
     if len(classes) > 1:
         return None, f"several labels for one patient: {', '.join(sorted(classes))}"
     return classes.pop(), None
 
 
-def _scan(folder: Path, phase: str, rows: Sequence[_Row]) -> Scan:
+def _scan(folder: Path, phase: str, rows: Sequence[Row]) -> Scan:
     first = rows[0]
     return Scan(
         patient_id=first["patient_id"],
         phase=phase,
-        image=folder / first["image"],
-        masks=tuple((row["lesion_id"], folder / row["mask"]) for row in rows if row["mask"]),
-        liver_mask=folder / first["liver_mask"] if first["liver_mask"] else None,
+        image=_path(folder, first["image"]),
+        masks=tuple((row["lesion_id"], _path(folder, row["mask"])) for row in rows if row["mask"]),
+        liver_mask=_path(folder, first["liver_mask"]) if first["liver_mask"] else None,
         mask_labels=tuple(_mask_label(row) for row in rows if row["mask"]),
         overrides=_overrides(first),
         line=first.line,
+        phase_given=first["phase"],
     )
 
 
-def _mask_label(row: _Row) -> tuple[int, ...]:
+def _mask_label(row: Row) -> tuple[int, ...]:
     """Return the values of a mask that are the lesion, of a cell such as `2`, `2.0` (as spreadsheets write) or `2 3`."""
     words = re.split(r"[\s;,+]+", row["mask_label"]) if row["mask_label"] else ()
     try:
@@ -297,7 +294,12 @@ def _mask_label(row: _Row) -> tuple[int, ...]:
     return labels
 
 
-def _overrides(row: _Row) -> HeaderOverrides:
+def _path(folder: Path, cell: str) -> Path:
+    """Return the file that a cell names, relative to the table."""
+    return folder / with_home(cell)
+
+
+def _overrides(row: Row) -> HeaderOverrides:
     def number(column: str) -> float | None:
         try:
             value = float(row[column]) if row[column] else None

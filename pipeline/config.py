@@ -5,16 +5,25 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, Self, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from pipeline.errors import ConfigError
+from pipeline.files import path_hint, with_home
 
 
 def _relative_to_config(path: Path, info: ValidationInfo) -> Path:
     folder = (info.context or {}).get("folder")
-    return path if folder is None else (folder / path.expanduser()).resolve()
+    return path if folder is None else (folder / with_home(str(path))).resolve()
 
 
 ConfigPath = Annotated[Path, AfterValidator(_relative_to_config)]
@@ -40,6 +49,17 @@ class CohortSection(Section):
     """Other spellings of the phases, beside the built-in ones; matched without regard to case."""
     label_aliases: Mapping[str, str] = {}
     """Other spellings of the classes, beside the built-in ones; matched without regard to case."""
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        for what, names in (("phases", self.phases), ("classes", self.classes)):
+            forms = [name.strip().lower() for name in names]
+            for i, form in enumerate(forms):
+                if not form or form in forms[:i]:
+                    raise ValueError(
+                        f"{what}: {names[i]!r} is empty or stands there twice (case does not count)"
+                    )
+        return self
 
 
 class ExperimentConfig(Section):
@@ -86,11 +106,12 @@ def load_config(path: Path, kind: type[Config], *, overrides: Sequence[str] = ()
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such configuration file") from None
+        raise ConfigError(f"{path}: no such configuration file{path_hint(str(path))}") from None
     except OSError as error:
         raise ConfigError(f"{path}: expected a TOML file, found: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not a TOML file: {error}") from error
+        hint = "; in a path write '/' for a backslash" if "\\" in str(error) else ""
+        raise ConfigError(f"{path}: not a TOML file: {error}{hint}") from error
     for override in overrides:
         _apply_override(tables, override)
     try:
@@ -116,6 +137,8 @@ def _apply_override(tables: dict[str, Any], override: str) -> None:
 
 def _explain(kind: type[BaseModel], error: Mapping[str, Any]) -> str:
     location = [str(part) for part in error["loc"]]
+    if error["type"] == "value_error":  # raised here: it says itself what was found
+        return ": ".join(filter(None, (".".join(location), str(error["msg"]).removeprefix("Value error, "))))
     if error["type"] != "extra_forbidden":
         found = json.dumps(error["input"], default=str)
         return (

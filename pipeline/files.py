@@ -14,6 +14,22 @@ _HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
 _LEFTOVER = re.compile(rf"\.{_HOST}-(\d+)-[0-9a-f]{{8}}\.partial$")
 
 
+def with_home(path: str) -> str:
+    """Return a path with `~/` at its beginning replaced by the user's own folder."""
+    return os.path.expanduser(path) if path.startswith("~/") else path  # noqa: PTH111  # Path's own raises
+
+
+def path_hint(path: str) -> str:
+    """Return what to write instead in a path that holds a sign this system does not take; nothing where it is fine."""
+    if any(ord(sign) < 32 for sign in path):
+        return "; the path holds a control character (in TOML a backslash begins one, as in \"a\\table\"): write '/'"
+    if os.sep == "/" and "\\" in path:
+        return "; backslashes separate no folders on this machine: write '/'"
+    if "~" in path:
+        return "; '~' is the user's folder only at the very beginning, as in '~/data'"
+    return ""
+
+
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """Yield a uniquely named sibling to write to; put it under `path` only when the block succeeds.

@@ -3,14 +3,19 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Self
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+import pipeline.covariates
 from aggregate.models.base import Arrays, BagEstimator, Labels, Tune
 from aggregate.models.logistic import BagLogistic
 from pipeline.bags import Bag
+from pipeline.covariates import Covariate, Kind, read_covariate
+from pipeline.errors import ConfigError
+from pipeline.provenance import sha256_of_file
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -91,46 +96,108 @@ class SinglePhase(BagLogistic):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Covariates(BagLogistic):
-    """Logistic regression on columns of the cohort table: numbers as they are, words as one column each."""
+    """Logistic regression on columns of the cohort table: numbers as they are, words as one column each.
+
+    A patient of whom every column is missing gets the class shares of the training patients, as weighted there: the
+    mean of a column would be taken for a finding.
+    """
 
     kind: ClassVar[str] = "covariates"
     unsaved: ClassVar[frozenset[str]] = frozenset({"covariates"})  # they are the patients' data
 
     covariates: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """Patient identifier -> column -> cell; an empty cell is missing. After loading, to be set anew."""
+    """Patient identifier -> column -> cell, of every patient; after loading, to be set anew."""
+
+    @classmethod
+    def code_sha256(cls, parameters: Mapping[str, Any]) -> str:
+        """Return the SHA-256 of the code that types the columns."""
+        del parameters
+        return sha256_of_file(Path(pipeline.covariates.__file__))
 
     def fit(self, bags: Sequence[Bag], labels: Labels, *, tune: Tune | None = None) -> Self:
-        """Learn which words each column has among the training patients, then train on `bags`."""
-        cells = [self._cells(bag) for bag in bags]
-        columns = sorted({column for row in cells for column in row})
-        self.words_ = {column: _words([row.get(column, "") for row in cells]) for column in columns}
+        """Learn which words each category has among the training patients, then train on `bags`.
+
+        What kind a column is, is told by the cells of all patients in the table, and by no label.
+        """
+        training = {bag.patient_id for bag in bags}
+        self.words_: dict[str, list[str] | None] = {
+            column.name: None
+            if column.is_ordered
+            else sorted({word for who, word in column.words.items() if who in training and word})
+            for column in self._columns()
+        }
+        _, counts = np.unique(np.asarray(labels), return_counts=True)
+        shares = np.ones(len(counts)) if self.class_weight == "balanced" else counts.astype(np.float64)
+        self.shares_ = shares / shares.sum()
         return super().fit(bags, labels, tune=tune)
 
+    def predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
+        """Return class probabilities (bags, classes)."""
+        return np.where(self._is_known(bags)[:, None], super().predict_proba(bags), self.shares_)
+
     def vectors(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
-        """Return the columns as numbers (bags, numbers + words)."""
-        rows = []
-        for bag in bags:
-            cells = self._cells(bag)
-            row = [_numbers_of(cells.get(column, ""), words) for column, words in self.words_.items()]
-            rows.append([0.0, *(number for numbers in row for number in numbers)])  # never an empty vector
-        return np.array(rows)
+        """Return the columns as numbers, NaN where missing (bags, numbers + words)."""
+        columns = {column.name: column for column in self._columns()}
+        rows = [np.zeros(len(bags))]  # never an empty vector
+        for name, words in self.words_.items():
+            column = columns.get(name, Covariate(name, Kind.CATEGORY, {}, {}))
+            rows += _as_numbers(column, words, [bag.patient_id for bag in bags])
+        return np.stack(rows, axis=1)
 
     def learned_arrays(self) -> Arrays:
-        """Return what logistic regression learned, and the words of each column as JSON."""
+        """Return what logistic regression learned, the class shares, and the words of each column as JSON."""
         words = np.frombuffer(json.dumps(self.words_).encode(), dtype=np.uint8)
-        return {**super().learned_arrays(), "words": words}
+        return {**super().learned_arrays(), "shares": self.shares_, "words": words}
 
     def set_learned_arrays(self, arrays: Arrays) -> None:
         """Take over what `learned_arrays` returned."""
         super().set_learned_arrays(arrays)
+        self.shares_ = arrays["shares"]
         self.words_ = json.loads(arrays["words"].tobytes())
 
-    def _cells(self, bag: Bag) -> Mapping[str, str]:
-        return self.covariates.get(bag.patient_id, {})
+    def _is_known(self, bags: Sequence[Bag]) -> NDArray[np.bool_]:
+        """Return of which patients there is a number, or a word that training patients have too (bags,)."""
+        self.check_fitted()
+        vectors = self.vectors(bags)
+        is_word = np.concatenate(
+            [
+                [True],
+                *(
+                    [words is not None] * (1 if words is None else len(words))
+                    for words in self.words_.values()
+                ),
+            ]
+        )
+        told: NDArray[np.bool_] = np.where(
+            is_word, vectors > 0, np.isfinite(vectors)
+        )  # (bags, numbers + words)
+        return np.asarray(told.any(axis=1))
+
+    def _columns(self) -> list[Covariate]:
+        names = sorted({name for cells in self.covariates.values() for name in cells})
+        return [
+            read_covariate(name, {who: cells.get(name, "") for who, cells in self.covariates.items()})
+            for name in names
+        ]
+
+
+def _as_numbers(
+    column: Covariate, words: Sequence[str] | None, patient_ids: Sequence[str]
+) -> list[NDArray[np.float64]]:
+    """Return the numbers of a column (bags,), or for each of its words who has it (bags,)."""
+    if words is None:
+        found = column.numbers
+        numbers = [found.get(who) for who in patient_ids]
+        return [np.array([np.nan if number is None else number for number in numbers])]
+    told = column.words
+    return [np.array([float(told.get(who) == word) for who in patient_ids]) for word in words]
 
 
 def _mean_of_phase(bag: Bag, phase: str) -> NDArray[np.float64]:
     """Return the mean over the slices of a phase (d,), NaN where there is none."""
+    if phase not in bag.header.phase_names:
+        known = ", ".join(bag.header.phase_names)
+        raise ConfigError(f"model 'single_phase': no phase {phase!r} in the bags; expected one of {known}")
     features = bag.in_phases([phase]).features  # (n, d)
     if not len(features):
         return np.full(features.shape[1], np.nan)
@@ -157,24 +224,3 @@ def _middle_slices(bag: Bag) -> NDArray[np.intp]:
         in_order = here[np.lexsort((bag.lesion[here], bag.scale[here], bag.slice_index[here]))]
         middle.append(in_order[len(in_order) // 2])
     return np.array(middle, dtype=np.intp)
-
-
-def _words(cells: Sequence[str]) -> list[str] | None:
-    """Return the distinct words of a column, or None where every cell that is not empty is a number."""
-    filled = {cell.strip() for cell in cells} - {""}
-    return None if all(_number(cell) is not None for cell in filled) else sorted(filled)
-
-
-def _numbers_of(cell: str, words: Sequence[str] | None) -> list[float]:
-    if words is not None:
-        return [float(cell.strip() == word) for word in words]
-    number = _number(cell)
-    return [np.nan if number is None else number]
-
-
-def _number(cell: str) -> float | None:
-    try:
-        number = float(cell)
-    except ValueError:
-        return None
-    return number if np.isfinite(number) else None

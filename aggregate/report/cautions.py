@@ -22,6 +22,7 @@ def cautions(folder: ResultsFolder) -> list[str]:
         *_too_good(folder),
         *_bag_size(folder),
         *_small_classes(folder),
+        *_misfits(folder),
         *_failed_controls(folder),
     ]
 
@@ -67,6 +68,16 @@ def _small_classes(folder: ResultsFolder) -> Iterator[str]:
             yield (
                 f"Class {name} has {n} patients, under {FEWEST_IN_CLASS}: its estimates are close to "
                 "meaningless, whatever their intervals say."
+            )
+
+
+def _misfits(folder: ResultsFolder) -> Iterator[str]:
+    """Name the cells of a covariate that count as missing since they are not of its kind."""
+    for name, covariate in folder.run.get("covariates", {}).items():
+        cells = [f"{cell} (patient {who})" for who, cell in covariate["misfits"].items()]
+        if cells:
+            yield (
+                f"Covariate {name} is a {covariate['kind']}; cells that are none count as missing: {', '.join(cells)}."
             )
 
 

@@ -2,11 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from statistics import median
 from typing import Any
 
 from aggregate.report.elements import Element, Note, Section, Table, absent, interval, p_text
 from aggregate.report.folder import ResultsFolder, distinct, is_true
+from pipeline.covariates import Kind, Value, read_covariate
 
 _MOST_EXCLUSIONS = 25
 _MOST_LEVELS = 6
@@ -170,7 +172,7 @@ def _characteristics(folder: ResultsFolder, rows: Sequence[dict[str, str]]) -> T
             cells = [_slices(folder, [row[column] for row in group]) for _, group in groups]
             table.append([f"{phase}: patients; slices, median (range)", *cells])
         else:
-            table += _covariate(folder, column, groups)
+            table += _covariate(column, groups)
     return Table(
         ("characteristic", *(name for name, _ in groups)),
         table,
@@ -186,22 +188,18 @@ def _slices(folder: ResultsFolder, cells: Sequence[str]) -> str:
     return f"{len(present)}; {median(present):.0f} ({min(present):.0f}–{max(present):.0f})"
 
 
-def _covariate(
-    folder: ResultsFolder, column: str, groups: Sequence[tuple[str, Sequence[dict[str, str]]]]
-) -> list[list[str]]:
-    everyone = [row[column] for row in groups[-1][1] if row[column]]
-    if not everyone:
-        return []
-    numbers = [folder.number(cell) for cell in everyone]
+def _covariate(column: str, groups: Sequence[tuple[str, Sequence[dict[str, str]]]]) -> list[list[str]]:
+    covariate = read_covariate(column, {row["patient_id"]: row[column] for row in groups[-1][1]})
+    told = [[covariate.values[row["patient_id"]] for row in group] for _, group in groups]
+    levels = covariate.levels
     title = _titled(column)
-    if all(n is not None for n in numbers) and len(set(numbers)) > _MOST_LEVELS:
-        return [[title, *(_range(folder, [row[column] for row in group]) for _, group in groups)]]
-    levels = Counter(everyone)
+    if covariate.is_ordered and len(levels) > _MOST_LEVELS:
+        return [[title, *(_range(covariate.kind, values) for values in told)]]
     if len(levels) > _MOST_LEVELS:
         return []
     return [
-        [f"{title}: {_level(folder, level)}", *(str(sum(r[column] == level for r in g)) for _, g in groups)]
-        for level in sorted(levels)
+        [f"{title}: {_level(covariate.kind, level)}", *(str(values.count(level)) for values in told)]
+        for level in levels
     ]
 
 
@@ -211,16 +209,18 @@ def _titled(column: str) -> str:
     return f"{_words(name)} ({unit})" if unit in (*_UNITS, "ml") else _words(column)
 
 
-def _level(folder: ResultsFolder, cell: str) -> str:
-    value = folder.number(cell)
-    return cell if value is None else f"{value:g}"
+def _level(kind: Kind, value: Value, digits: str = "g") -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return date.fromordinal(round(value)).isoformat() if kind is Kind.DATE else f"{value:{digits}}"
 
 
-def _range(folder: ResultsFolder, cells: Sequence[str]) -> str:
-    known = [n for n in (folder.number(cell) for cell in cells) if n is not None]
+def _range(kind: Kind, values: Sequence[Value]) -> str:
+    known = [value for value in values if isinstance(value, float)]
     if not known:
         return ""
-    return f"{median(known):.3g} ({min(known):.3g}–{max(known):.3g})"
+    middle, low, high = (_level(kind, value, ".3g") for value in (median(known), min(known), max(known)))
+    return f"{middle} ({low}–{high})"
 
 
 def _exclusions(folder: ResultsFolder) -> list[Element]:

@@ -1,7 +1,9 @@
 """subgroups.csv: does a model work as well in every centre, for small tumours, with missing phases."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ from aggregate.statistics.resamples import Sample, draw_resamples
 from aggregate.statistics.training import design_effect
 from aggregate.tables.cells import interval_cells
 from aggregate.tables.performance import estimate_of, group_sizes
+from pipeline.covariates import Covariate, Kind, read_covariate
 from pipeline.errors import ConfigError
 
 SUBGROUPS = "subgroups.csv"
@@ -69,22 +72,31 @@ def subgroups_of(cohort: CohortFacts, settings: StatisticsSection) -> list[Subgr
             raise ConfigError(
                 f"aggregate.statistics.subgroup_covariates names {name!r}; covariates of the cohort table: {known}"
             )
-        groups += _by_covariate(name, [p.covariates.get(name, "") for p in patients])
+        cells = {p.patient_id: p.covariates.get(name, "") for p in patients}
+        groups += _by_covariate(read_covariate(name, cells))
     # A group of everybody is no subgroup.
     return [group for group in groups if not group.members.all()]
 
 
-def _by_covariate(name: str, values: Sequence[str]) -> list[Subgroup]:
-    numbers = [_number(value) for value in values]
-    is_numeric = all(number is not None for number, value in zip(numbers, values, strict=True) if value)
-    return _by_number(name, numbers) if is_numeric else _levels(name, values)
+def _by_covariate(covariate: Covariate) -> list[Subgroup]:
+    match covariate.kind:
+        case Kind.NUMBER:
+            return _by_number(covariate.name, list(covariate.numbers.values()))
+        case Kind.DATE:
+            return _by_date(covariate.name, list(covariate.numbers.values()))
+        case Kind.CATEGORY:
+            return _levels(covariate.name, list(covariate.words.values()))
 
 
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
+def _by_date(name: str, values: Sequence[float | None]) -> list[Subgroup]:
+    """Split at the median day; the days are ordinals."""
+    days = np.array([np.nan if value is None else value for value in values], dtype=float)
+    if np.isnan(days).all():
+        return []
+    limit = math.floor(np.nanmedian(days))
+    text = date.fromordinal(limit).isoformat()
+    halves = {f"up to {text}": days <= limit, f"after {text}": days > limit}
+    return [Subgroup(name, level, members) for level, members in halves.items() if members.any()]
 
 
 def _levels(name: str, values: Sequence[str]) -> list[Subgroup]:

@@ -25,7 +25,7 @@ def test_phase_aliases_of_public_datasets_are_known(tmp_path, text, phase):
 
 
 @pytest.mark.parametrize(
-    ("text", "label"), [("ICC", "iCCA"), ("cca", "iCCA"), ("CHC", "cHCC-CCA"), ("hcc", "HCC")]
+    ("text", "label"), [("ICC", "iCCA"), ("cca", "iCCA"), ("cHCC-CC", "cHCC-CCA"), ("hcc", "HCC")]
 )
 def test_label_aliases_are_known(tmp_path, text, label):
     assert cohort(tmp_path, f"p,AP,a,m,{text}").patients[0].label == label

@@ -1,0 +1,144 @@
+"""Columns of the cohort table as numbers, dates or categories, by one rule that no single cell can turn.
+
+A cell that is empty or spelled as missing ("NA", "n/a", "-", "unknown" ...) says nothing. What most of the other
+cells are, the column is: numbers, ISO dates, or else categories. In a column of numbers or dates a cell that is none
+(">75") counts as missing and is named. A decimal comma is understood; a cell that may be read in two ways
+("1,234" without another decimal comma in the column) is not guessed.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+
+_MISSING = frozenset({
+    "", "na", "n/a", "n.a.", "n. a.", "#n/a", "#na", "nan", "null", "missing", "unknown", "unk", "not available",
+    "not known", "nd", "n.d.", "n/d", "-", "--", "---", "–", "—", ".", "?", "??",
+})  # fmt: skip
+"""Not "none", which is a word of many categories (no cirrhosis)."""
+_POINT = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}[.,]\d{3}", re.ASCII)
+"""Either a decimal sign and three digits behind it, or a separator of thousands."""
+_ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_NAMED = 3
+"""Misfits that a description lists one by one."""
+
+
+class Kind(StrEnum):
+    """What the values of a column are."""
+
+    NUMBER = "number"
+    DATE = "date"
+    CATEGORY = "category"
+
+
+Value = float | str | None
+
+
+@dataclass(frozen=True)
+class Covariate:
+    """One column of the cohort table, typed."""
+
+    name: str
+    kind: Kind
+    values: Mapping[str, Value]
+    """Patient identifier -> number, days (of a date: its ordinal), word, or None where missing."""
+    misfits: Mapping[str, str]
+    """Patient identifier -> cell that does not fit the kind, and counts as missing."""
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether the values are numbers: of dates, days."""
+        return self.kind is not Kind.CATEGORY
+
+    @property
+    def numbers(self) -> dict[str, float | None]:
+        """The values of an ordered column; None where missing."""
+        return {who: value if isinstance(value, float) else None for who, value in self.values.items()}
+
+    @property
+    def words(self) -> dict[str, str]:
+        """The values of a category; empty where missing."""
+        return {who: value if isinstance(value, str) else "" for who, value in self.values.items()}
+
+    @property
+    def levels(self) -> tuple[float | str, ...]:
+        """The distinct values, sorted."""
+        found = set(self.values.values())
+        numbers = sorted(value for value in found if isinstance(value, float))
+        return (*numbers, *sorted(value for value in found if isinstance(value, str)))
+
+    def record(self) -> Mapping[str, object]:
+        """Return the kind, how many values are missing, and the misfits, as run.json holds them."""
+        n_missing = sum(value is None for value in self.values.values())
+        return {"kind": self.kind.value, "n_missing": n_missing, "misfits": dict(self.misfits)}
+
+    def describe(self) -> str:
+        """Return one line: what the column was taken for, and which cells were not."""
+        n_known = sum(value is not None for value in self.values.values())
+        n_missing = len(self.values) - n_known - len(self.misfits)
+        levels = f" of {len(self.levels)} words" if self.kind is Kind.CATEGORY else ""
+        line = f"covariate {self.name!r} read as {self.kind}{levels}: {n_known} patients, {n_missing} missing"
+        if not self.misfits:
+            return line
+        first = [f"{cell!r} (patient {who})" for who, cell in list(self.misfits.items())[:_NAMED]]
+        more = f" and {len(self.misfits) - _NAMED} more" if len(self.misfits) > _NAMED else ""
+        return f"{line}; no {self.kind}, so taken as missing: {', '.join(first)}{more}"
+
+
+def is_missing(cell: str) -> bool:
+    """Whether a cell says nothing."""
+    return cell.strip().lower() in _MISSING
+
+
+def read_covariate(name: str, cells: Mapping[str, str]) -> Covariate:
+    """Type one column.
+
+    Args:
+        name: of the column.
+        cells: patient identifier -> cell as text; of every patient, since the kind is decided by all of them.
+    """
+    texts = {who: unicodedata.normalize("NFC", cell.strip()) for who, cell in cells.items()}
+    filled = {who: text for who, text in texts.items() if not is_missing(text)}
+    number = _reader_of_numbers(filled)
+    for kind, read in ((Kind.NUMBER, number), (Kind.DATE, _days)):
+        found = {who: read(text) for who, text in filled.items()}
+        if 2 * sum(value is not None for value in found.values()) > len(filled):
+            misfits = {who: filled[who] for who, value in found.items() if value is None}
+            return Covariate(name, kind, {who: found.get(who) for who in texts}, misfits)
+    return Covariate(name, Kind.CATEGORY, {who: filled.get(who) for who in texts}, {})
+
+
+def _reader_of_numbers(filled: Mapping[str, str]) -> Callable[[str], float | None]:
+    """Return how the cells of a column are read, which hangs on the decimal signs that are plain to see."""
+    plain = [text for text in filled.values() if not _THOUSANDS.fullmatch(text)]
+    has_comma = any(_COMMA.fullmatch(text) for text in plain)
+    has_point = any("." in text and _POINT.fullmatch(text) for text in plain)
+
+    def number(text: str) -> float | None:
+        doubtful = _THOUSANDS.fullmatch(text)
+        if _COMMA.fullmatch(text):
+            return None if doubtful and (has_point or not has_comma) else float(text.replace(",", "."))
+        if _POINT.fullmatch(text):
+            return None if doubtful and has_comma else _finite(text)
+        return None
+
+    return number
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if abs(number) < float("inf") else None
+
+
+def _days(text: str) -> float | None:
+    """Return the ordinal of an ISO date."""
+    if not _ISO_DATE.fullmatch(text):
+        return None
+    try:
+        return float(date.fromisoformat(text).toordinal())
+    except ValueError:
+        return None

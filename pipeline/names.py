@@ -1,0 +1,173 @@
+"""The names of a configuration: every spelling that is understood, and those that mean two things.
+
+A spelling is translated only where it means one thing everywhere; what means different things in different places
+is asked for. Every translation is told.
+"""
+
+import difflib
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pipeline.config import CohortSection
+from pipeline.errors import CohortError, ConfigError
+
+PHASE_ALIASES: Mapping[str, Sequence[str]] = {
+    "NC": ("nc", "dry", "plain", "native", "precontrast", "pre", "c-pre", "non-contrast"),
+    "AP": ("ap", "art", "arterial", "c1", "c+a"),
+    "PVP": ("pvp", "pv", "ven", "venous", "portal", "portal venous", "c2", "c+v"),
+    "DP": ("dp", "del", "delay", "delayed", "c3", "c+delay"),
+}
+"""Spellings found in public multiphasic liver datasets (PLC-CECT, WAW-TACE, AMPLIFAI, LLD-MMRI)."""
+CHANNELS: Mapping[str, str] = {"0000": "NC", "0001": "AP", "0002": "PVP", "0003": "DP"}
+"""Channels of nnU-Net datasets. They count, so they are understood only beside all four phases."""
+AMBIGUOUS_PHASES: Mapping[str, str] = {
+    "p": "plain in some data sets, portal venous in others",
+    "a": "arterial in some data sets, the first of a lettered series in others",
+    "late": "delayed to some, late arterial to others",
+}
+LABEL_ALIASES: Mapping[str, Sequence[str]] = {
+    "HCC": ("hcc",),
+    "iCCA": ("icca", "icc", "cca", "imcc"),
+    "cHCC-CCA": ("chcc-cca", "chcc-cc", "chcc-icca", "mixed"),
+}
+AMBIGUOUS_LABELS: Mapping[str, str] = {
+    "chc": "hepatocellular carcinoma in French, Spanish and Portuguese, the combined carcinoma elsewhere",
+    "chcc": "the combined carcinoma to some, classical hepatocellular carcinoma (beside fibrolamellar) to others",
+}
+_OTHER_CHOLANGIOCARCINOMAS = {"ecca", "pcca", "dcca"}
+_CCA = "cholangiocarcinoma of any place, beside a class of those outside the liver"
+
+
+@dataclass(frozen=True)
+class Translation:
+    """One spelling of the cohort table that was read as another word."""
+
+    what: str
+    """`phase`, `label` or `column`."""
+    given: str
+    meaning: str
+    n_rows: int
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.given!r} read as {self.meaning} ({count_of_rows(self.n_rows)})"
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The names of one kind in a configuration, and what may be written for them."""
+
+    what: str
+    """`phase` or `label`."""
+    names: tuple[str, ...]
+    spellings: Mapping[str, str]
+    """Spelling in small letters -> name."""
+    ambiguous: Mapping[str, str]
+    """Spelling in small letters -> what it may mean."""
+
+    def find(self, text: str) -> str | None:
+        """Return the name that a spelling stands for; None where it is unknown or ambiguous."""
+        return self.spellings.get(folded(text))
+
+    def doubt(self, text: str) -> str | None:
+        """Return what an ambiguous spelling may mean and what to write; None for every other one."""
+        meanings = None if self.find(text) else self.ambiguous.get(folded(text))
+        return meanings and (
+            f"{self.what} {text!r} is ambiguous ({meanings}); say which in [cohort.{self.what}_aliases], such as "
+            f'"{text}" = "{self.names[0]}"'
+        )
+
+    def problem(self, text: str) -> str:
+        """Return why a spelling has no name, and what is expected."""
+        near = nearest(text, self.spellings, cutoff=0.6)
+        hint = f"; nearest: {self.spellings[near]!r}" if near else ""
+        return self.doubt(text) or (
+            f"unknown {self.what} {text!r}; expected one of {', '.join(self.names)}, or an alias in "
+            f"[cohort.{self.what}_aliases]{hint}"
+        )
+
+    def resolve(self, text: str, *, where: str) -> str:
+        """Return the name that a spelling in the configuration stands for.
+
+        Raises:
+            ConfigError: the spelling is unknown (the nearest one is named) or ambiguous.
+        """
+        name = self.find(text)
+        if name is None:
+            raise ConfigError(f"{where}: {self.problem(text)}")
+        return name
+
+
+def phase_vocabulary(section: CohortSection) -> Vocabulary:
+    """Return how the phases of a configuration may be written.
+
+    Raises:
+        CohortError: an alias of the configuration leads nowhere or contradicts a name.
+    """
+    built_in = {alias: name for name in section.phases for alias in PHASE_ALIASES.get(name, ())}
+    if set(PHASE_ALIASES) <= set(section.phases):
+        built_in |= CHANNELS
+    return _vocabulary("phase", section.phases, built_in, AMBIGUOUS_PHASES, section.phase_aliases)
+
+
+def label_vocabulary(section: CohortSection) -> Vocabulary:
+    """Return how the classes of a configuration may be written.
+
+    Raises:
+        CohortError: an alias of the configuration leads nowhere or contradicts a name.
+    """
+    built_in = {alias: name for name in section.classes for alias in LABEL_ALIASES.get(name, ())}
+    ambiguous = dict(AMBIGUOUS_LABELS)
+    if _OTHER_CHOLANGIOCARCINOMAS & set(map(folded, section.classes)):
+        built_in.pop("cca", None)
+        ambiguous["cca"] = _CCA
+    return _vocabulary("label", section.classes, built_in, ambiguous, section.label_aliases)
+
+
+def _vocabulary(
+    what: str,
+    names: tuple[str, ...],
+    built_in: Mapping[str, str],
+    ambiguous: Mapping[str, str],
+    given: Mapping[str, str],
+) -> Vocabulary:
+    own = {folded(name): name for name in names}
+    asked: dict[str, str] = {}
+    for alias, name in given.items():
+        if name not in names:
+            raise CohortError(
+                f"[cohort.{what}_aliases] {alias!r} leads to {name!r}; expected one of {', '.join(names)}"
+            )
+        other = own.get(folded(alias), asked.get(folded(alias), name))
+        if other != name:
+            raise CohortError(
+                f"[cohort.{what}_aliases] {alias!r} leads to {name!r}, but stands for {other!r} already"
+            )
+        asked[folded(alias)] = name
+    return Vocabulary(what, names, {**built_in, **own, **asked}, ambiguous)
+
+
+def folded(text: str) -> str:
+    """Return a spelling as it is compared: composed Unicode, small letters, no blanks around."""
+    return unicodedata.normalize("NFC", text).strip().lower()
+
+
+def nearest(text: str, valid: Iterable[str], *, cutoff: float = 0.5) -> str | None:
+    """Return the valid name that a mistyped one was probably meant to be, without regard to case."""
+    by_form: dict[str, str] = {}
+    for name in valid:
+        by_form.setdefault(folded(name), name)
+    near = difflib.get_close_matches(folded(text), by_form, n=1, cutoff=cutoff)
+    return by_form[near[0]] if near else None
+
+
+def hint_of_nearest(text: str, valid: Iterable[str]) -> str:
+    """Return `nearest valid name: 'x'`, or all valid names where none is near."""
+    names = tuple(dict.fromkeys(valid))
+    near = nearest(text, names)
+    return f"nearest valid name: {near!r}" if near else f"valid names: {', '.join(names) or 'none'}"
+
+
+def count_of_rows(n: int) -> str:
+    """Return `1 row` or `24 rows`."""
+    return "1 row" if n == 1 else f"{n} rows"
