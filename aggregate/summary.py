@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.bags import RANDOM_BANNER
-from pipeline.tables import TableStyle, read_table
+from pipeline.tables import TableStyle, number_in, read_table
 
 
 def print_summary(folder: Path, classes: Sequence[str], console: Console, style: TableStyle) -> None:
@@ -46,7 +46,5 @@ def _with_interval(row: Mapping[str, str]) -> str:
 
 def _figure(cell: str) -> str:
     """Shorten a number to two decimals; leave what is not estimable as it is."""
-    try:
-        return f"{float(cell.replace(',', '.')):.2f}"
-    except ValueError:
-        return cell
+    value = number_in(cell)
+    return cell if value is None else f"{value:.2f}"

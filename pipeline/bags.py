@@ -357,7 +357,7 @@ def how_alike(a: str, b: str) -> str:
     if a == b or unicodedata.normalize("NFC", a).casefold() != unicodedata.normalize("NFC", b).casefold():
         return ""
     if unicodedata.normalize("NFC", a) == unicodedata.normalize("NFC", b):
-        return f", which differ in their Unicode form only ({ascii(a)} and {ascii(b)})"
+        return f", which differ in their Unicode form only ({a!a} and {b!a})"
     return ", which differ in upper and lower case only"
 
 
