@@ -56,6 +56,9 @@ def written_beside(folder: Path, *, keep: bool) -> Iterator[Path]:
     Args:
         folder: the results folder.
         keep: begin with a copy of the files of the finished run, to write some of them anew.
+
+    Raises:
+        ResultsError: as raised inside, its paths those of the results folder.
     """
     beside = partial_of(folder / "results")
     beside.mkdir(parents=True)
@@ -65,6 +68,9 @@ def written_beside(folder: Path, *, keep: bool) -> Iterator[Path]:
                 (beside / name).parent.mkdir(exist_ok=True)
                 shutil.copy2(folder / name, beside / name)
         yield beside
+    except ResultsError as error:
+        # Whoever reads it looks for the file in the results folder.
+        raise ResultsError(str(error).replace(str(beside), str(folder))) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
