@@ -75,8 +75,11 @@ def doctor(
 
 
 def _wide_console() -> Console:
-    """Return a console on which the performance table is not cut, also where output goes to a file."""
-    return Console(width=max(Console().width, _TABLE_WIDTH))
+    """Return a console on which the performance table is not cut, also where output goes to a file.
+
+    Names of users may hold brackets and colons, which are printed as they stand.
+    """
+    return Console(width=max(Console().width, _TABLE_WIDTH), markup=False, emoji=False)
 
 
 def main() -> None:

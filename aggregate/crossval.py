@@ -67,8 +67,7 @@ def cross_validate(
 
     Fits run side by side, one process each; those on a GPU one after the other in this process.
     """
-    contents = _contents(study)
-    tasks = {spec.name: _tasks(study, folds, spec, seed, contents) for spec in specs}
+    tasks = fit_tasks(study, folds, specs, seed=seed)
     fits: dict[str, Fit] = {}
     open_tasks: list[FitTask] = []
     for task in (task for name in tasks for task in tasks[name]):
@@ -88,6 +87,14 @@ def cross_validate(
         tasks={name: tuple(of_model) for name, of_model in tasks.items()},
         fits={name: tuple(fits[task.key] for task in of_model) for name, of_model in tasks.items()},
     )
+
+
+def fit_tasks(
+    study: Study, folds: Sequence[Fold], specs: Sequence[ModelSpec], *, seed: int
+) -> Mapping[str, Sequence[FitTask]]:
+    """Return what is to be fitted, by model; the key of a task names everything that decides the fit."""
+    contents = _contents(study)
+    return {spec.name: _tasks(study, folds, spec, seed, contents) for spec in specs}
 
 
 def predictions_of(study: Study, result: OutOfFold) -> Predictions:

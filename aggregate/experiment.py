@@ -1,7 +1,5 @@
 """An experiment: a configuration and its bags, cross-validated, with a record of what was done."""
 
-import json
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -13,23 +11,27 @@ import numpy as np
 from aggregate.baselines import with_baselines
 from aggregate.cache import FitCache
 from aggregate.config import AggregateConfig
-from aggregate.crossval import ModelSpec, OutOfFold, cross_validate, predictions_of
+from aggregate.crossval import ModelSpec, OutOfFold, cross_validate, fit_tasks, predictions_of
 from aggregate.doctor import require_right_numbers
+from aggregate.finished import BAGS, BAGS_SHA256, FITS, RECORD, SPLITS_SHA256, check_same_bags, fits_of_run
 from aggregate.folds import Fold
 from aggregate.leaks import check_no_label_among_covariates, check_no_shared_images
+from aggregate.models.registry import build_model
+from aggregate.placing import write_json
 from aggregate.predictions import Predictions
 from aggregate.progress import LiveTable
-from aggregate.report.page import FIGURES, REPORT
 from aggregate.resolve import check_study, how_the_table_was_read, used_covariates
-from aggregate.splits import leave_one_centre_out, read_splits, repeated_folds, write_splits
+from aggregate.splits import leave_one_centre_out, never_tested, read_splits, repeated_folds, write_splits
 from aggregate.study import Study, load_study
-from aggregate.tables.catalogue import CATALOGUE
-from aggregate.tables.twins import SUFFIX, write_with_twin
+from aggregate.tables.twins import write_with_twin
 from pipeline.bags import RANDOM_BANNER, Recipe
-from pipeline.files import sweep_partials, written_whole
+from pipeline.cohort import Exclusion
+from pipeline.errors import ResultsError
+from pipeline.files import sweep_partials
 from pipeline.provenance import sha256_of_file, sha256_of_json, software_versions, utc_now
 from pipeline.tables import TableStyle
 
+SPLITS, EXCLUDED = "splits.csv", "excluded.csv"
 EXCLUDED_COLUMNS = ("patient_id", "phase", "stage", "reason")
 
 
@@ -50,7 +52,9 @@ def _say_nothing(line: str) -> None:
 
 
 def run_experiment(config: AggregateConfig, *, tell: Callable[[str], None] = _say_nothing) -> Run:
-    """Cross-validate every model of the configuration; write splits.csv, excluded.csv and run.json.
+    """Cross-validate every model of the configuration; nothing but the cache of fits is written.
+
+    Every name is resolved and every model built before the first fit.
 
     Args:
         config: with every name resolved.
@@ -58,7 +62,7 @@ def run_experiment(config: AggregateConfig, *, tell: Callable[[str], None] = _sa
 
     Raises:
         CohortError: the cohort table cannot be used, or lacks a covariate.
-        ConfigError: the primary comparison names a model that is not run.
+        ConfigError: a model cannot be built as the configuration says, or the primary comparison names none.
         LeakError: an image belongs to two patients, or a covariate is the label.
         FoldError: the patients cannot be split as asked.
         MachineError: this machine computes other numbers than it should.
@@ -72,39 +76,52 @@ def run_experiment(config: AggregateConfig, *, tell: Callable[[str], None] = _sa
     check_no_shared_images(study.headers)
     check_no_label_among_covariates(config.aggregate.covariates, study.patients, study.labels)
     folds = choose_folds(config, study)
-    style = table_style(config, study.recipe)
+    untested = never_tested(folds, study.patient_ids)
+    study = replace(
+        study, exclusions=(*study.exclusions, *(Exclusion(p, "", "splits", why) for p, why in untested))
+    )
+    specs = with_baselines(config.aggregate, study)
+    for spec in specs:
+        build_model(spec.kind, spec.parameters, random_state=0)
     config.output.mkdir(parents=True, exist_ok=True)
     for folder in (config.output, config.cache_folder, config.concepts_folder):
         sweep_partials(folder)
-    _remove_older_results(config.output)
-    write_splits(config.output / "splits.csv", folds, study.patient_ids, style)
-    write_with_twin(
-        config.output / "excluded.csv", EXCLUDED_COLUMNS, map(vars, study.exclusions), style=style
-    )
-    specs = with_baselines(config.aggregate, study)
-    result = cross_validate_all(config, study, folds, specs)
-    run = Run(config, study, tuple(specs), result, predictions_of(study, result), time.monotonic() - started)
-    _write_provenance(run)
-    return run
-
-
-def reopen(config: AggregateConfig) -> Run:
-    """Gather a finished run again, on its own splits.csv; what the cache lacks is trained anew."""
-    started = time.monotonic()
-    study = load_study(config)
-    folds = read_splits(config.output / "splits.csv", study.roster)
-    specs = with_baselines(config.aggregate, study)
     result = cross_validate_all(config, study, folds, specs)
     return Run(config, study, tuple(specs), result, predictions_of(study, result), time.monotonic() - started)
 
 
-def _remove_older_results(folder: Path) -> None:
-    """Take away what an earlier run of this experiment left, so that no table of another run stands beside."""
-    for name in {entry.file for entry in CATALOGUE}:
-        (folder / name).unlink(missing_ok=True)
-        (folder / name).with_suffix(SUFFIX).unlink(missing_ok=True)
-    (folder / REPORT).unlink(missing_ok=True)
-    shutil.rmtree(folder / FIGURES, ignore_errors=True)
+def reopen(config: AggregateConfig) -> Run:
+    """Gather a finished run again, on its own splits.csv; what the cache lacks is trained anew to the same.
+
+    Raises:
+        ResultsError: the patients, bags, labels, covariates or the software are not those of the run any more.
+    """
+    started = time.monotonic()
+    study = load_study(config)
+    check_same_bags(config.output, bag_keys(study))
+    folds = read_splits(config.output / SPLITS, study.roster)
+    specs = with_baselines(config.aggregate, study)
+    _check_same_fits(config, study, folds, specs)
+    result = cross_validate_all(config, study, folds, specs)
+    return Run(config, study, tuple(specs), result, predictions_of(study, result), time.monotonic() - started)
+
+
+def _check_same_fits(
+    config: AggregateConfig, study: Study, folds: Sequence[Fold], specs: Sequence[ModelSpec]
+) -> None:
+    tasks = fit_tasks(study, folds, specs, seed=config.aggregate.seed)
+    fits = fits_of_run(config.output)
+    other = [name for name in tasks if [task.key for task in tasks[name]] != list(fits.get(name, ()))]
+    if other:
+        raise ResultsError(
+            f"{config.output}: model {other[0]} would not be the one of the tables, since labels, covariates or the "
+            "software have changed since the run; run `aggregate.py run` again"
+        )
+
+
+def bag_keys(study: Study) -> dict[str, str]:
+    """Return the content key of every bag by patient, in the order of the study."""
+    return {header.patient_id: header.content_key for header in study.headers}
 
 
 def run_null(config: AggregateConfig, study: Study, n_permutations: int) -> list[Predictions]:
@@ -160,28 +177,29 @@ def cross_validate_all(
         )
 
 
-def _write_provenance(run: Run) -> None:
-    recipe = run.study.recipe
+def write_record(run: Run, folder: Path) -> None:
+    """Write splits.csv, excluded.csv, and run.json without the list of files."""
+    recipe, study = run.study.recipe, run.study
+    style = table_style(run.config, recipe)
+    write_splits(folder / SPLITS, run.result.folds, study.patient_ids, style)
+    write_with_twin(folder / EXCLUDED, EXCLUDED_COLUMNS, map(vars, study.exclusions), style=style)
+    keys = bag_keys(study)
     record: dict[str, Any] = {
-        "name": run.study.name,
-        "config": run.config.model_dump(mode="json"),
-        "weights": table_style(run.config, recipe).stamp["weights"],
+        "name": study.name,
+        "config": run.config.model_dump(mode="json", by_alias=True),
+        "weights": style.stamp["weights"],
         "recipe": {**vars(recipe), "key": recipe.key, "random_weights": recipe.has_random_weights},
-        "bags_sha256": sha256_of_json([h.content_key for h in run.study.headers]),
-        "splits_sha256": sha256_of_file(run.config.output / "splits.csv"),
-        "fits": {name: [task.key for task in tasks] for name, tasks in run.result.tasks.items()},
-        "n_patients": len(run.study.labels),
-        "n_excluded": len(run.study.exclusions),
-        "translations": [vars(translation) for translation in run.study.translations],
-        "covariates": {c.name: c.record() for c in used_covariates(run.config.aggregate, run.study.patients)},
+        BAGS: keys,
+        BAGS_SHA256: sha256_of_json(list(keys.values())),
+        SPLITS_SHA256: sha256_of_file(folder / SPLITS),
+        FITS: {name: [task.key for task in tasks] for name, tasks in run.result.tasks.items()},
+        "n_patients": len(run.predictions.patient_ids),
+        "n_excluded": len(study.exclusions),
+        "remarks": list(study.remarks),
+        "translations": [vars(translation) for translation in study.translations],
+        "covariates": {c.name: c.record() for c in used_covariates(run.config.aggregate, study.patients)},
         "seconds": round(run.seconds, 2),
         "software": dict(software_versions()),
         "created_utc": utc_now(),
     }
-    write_json(run.config.output / "run.json", record)
-
-
-def write_json(path: Path, record: object) -> None:
-    """Write a record as indented JSON, whole or not at all; tables keep the order of the configuration."""
-    with written_whole(path) as sibling:
-        sibling.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / RECORD, record)

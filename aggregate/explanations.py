@@ -1,6 +1,8 @@
 """Explain a finished run: out-of-fold models from the cache, slices from the store, tables beside the others."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from aggregate.experiment import Run, cross_validate_all
 from aggregate.explain.inputs import ExplainableModel, LabelledBags, OutOfFoldModels
 from aggregate.explain.kept import MeasuredPatients
 from aggregate.explain.phase_value import Evaluate
+from aggregate.explain.pictures import ReadSlices
 from aggregate.explain.resampling import resampling_of
 from aggregate.explain.writing import Aids, Retrain, Sink, explain
 from aggregate.folds import Fold
@@ -21,11 +24,12 @@ from aggregate.phase_views import retrained_probabilities
 from aggregate.splits import fold_of_test
 from aggregate.study import Study
 from pipeline.errors import ConfigError, ResultsError
+from pipeline.slices import PhaseSlices
 from pipeline.store import SliceStore
 from pipeline.tables import TableStyle
 
 
-def explain_run(run: Run, style: TableStyle, *, retrain: bool) -> list[str]:
+def explain_run(run: Run, folder: Path, style: TableStyle, *, retrain: bool) -> list[str]:
     """Write what explains a run, tables and pictures; return remarks on what could not be explained, and why."""
     settings = run.config.aggregate.statistics
     remarks = []
@@ -50,14 +54,26 @@ def explain_run(run: Run, style: TableStyle, *, retrain: bool) -> list[str]:
         run.study.labels, draws=settings.draws, seed=settings.seed, confidence=settings.confidence
     )
     aids = Aids(
-        read_slices=None if lacking else store.read_phases,
-        kept=MeasuredPatients(run.config.concepts_folder, store.content_of),
+        read_slices=None if lacking else _reader(store, run.study),
+        kept=MeasuredPatients(
+            run.config.concepts_folder, lambda name: f"{store.content_of(name)}{run.study.view}"
+        ),
         retrain=_retraining(run) if retrain else None,
         jobs=run.config.aggregate.jobs,
     )
-    sink = Sink(run.config.output, style)
+    sink = Sink(folder, style)
     explain(sink, inputs, run.predictions, resampling, aids=aids, seed=run.config.aggregate.seed)
     return remarks
+
+
+def _reader(store: SliceStore, study: Study) -> ReadSlices:
+    """Read the slices of the phases that the study sees."""
+    phases = study.headers[0].phase_names
+    return partial(_read_phases, store, phases)
+
+
+def _read_phases(store: SliceStore, phases: Sequence[str], patient_id: str) -> Sequence[PhaseSlices]:
+    return [slices for slices in store.read_phases(patient_id) if slices.phase in phases]
 
 
 def check_explained_model(section: AggregateSection) -> None:

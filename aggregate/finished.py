@@ -1,14 +1,44 @@
 """A finished run, found again from its results folder: `tables`, `explain` and `report` start here."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from aggregate.config import AggregateConfig
+from pipeline.bags import bag_path, read_header
 from pipeline.errors import ResultsError
+from pipeline.provenance import sha256_of_file, sha256_of_json
 
 RECORD = "run.json"
+BAGS, BAGS_SHA256, SPLITS_SHA256, FITS = "bags", "bags_sha256", "splits_sha256", "fits"
+FILES = "files"
+"""Of run.json: the files of the run, path relative to the folder -> SHA-256."""
+INCOMPLETE = "incomplete"
+"""Of run.json: stands there while the files of a run are put in place, and after that was cut off."""
+_SPLITS = "splits.csv"
+
+
+def record_of(folder: Path) -> Mapping[str, Any] | None:
+    """Return what run.json says, or None where there is none.
+
+    Raises:
+        ResultsError: run.json is not the record of a run.
+    """
+    path = folder / RECORD
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ResultsError(f"{path}: not the record of a run: {error}") from error
+    if not isinstance(record, dict) or "config" not in record:
+        raise ResultsError(
+            f"{path}: not the record of a run of `aggregate.py run`; choose another folder, or move this file elsewhere"
+        )
+    return record
 
 
 def config_of_run(folder: Path) -> AggregateConfig:
@@ -20,7 +50,11 @@ def config_of_run(folder: Path) -> AggregateConfig:
     try:
         config = AggregateConfig.model_validate(_recorded(folder, "config"))
     except ValidationError as error:
-        raise ResultsError(f"{folder / RECORD}: not the record of a run of this version: {error}") from error
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ResultsError(
+            f"{folder / RECORD}: not the record of a run of this version: {place}: {first['msg']}"
+        ) from error
     return config.model_copy(update={"output": folder.resolve()})
 
 
@@ -33,13 +67,79 @@ def weights_of_run(folder: Path) -> str:
     return str(_recorded(folder, "weights"))
 
 
-def _recorded(folder: Path, key: str) -> object:
-    path = folder / RECORD
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))[key]
-    except FileNotFoundError:
+def fits_of_run(folder: Path) -> Mapping[str, Sequence[str]]:
+    """Return the keys of the fits of every model of a run.
+
+    Raises:
+        ResultsError: the folder holds no run.json, or one that this version does not understand.
+    """
+    fits: Mapping[str, Sequence[str]] = _recorded(folder, FITS)
+    return fits
+
+
+def check_unchanged(folder: Path, bags_folder: Path) -> None:
+    """Refuse a finished run whose bags or splits are other ones now: its figures would be mixed with theirs.
+
+    Where there are no bags, as in a folder that was sent to somebody, there are none to compare.
+
+    Raises:
+        ResultsError: the message says what has changed.
+    """
+    splits = folder / _SPLITS
+    if splits.exists() and sha256_of_file(splits) != _recorded(folder, SPLITS_SHA256):
         raise ResultsError(
-            f"{path}: no such file; expected the folder of a finished `aggregate.py run`"
-        ) from None
-    except (json.JSONDecodeError, KeyError) as error:
-        raise ResultsError(f"{path}: not the record of a run of this version: {error}") from error
+            f"{splits}: not as the run of {folder / RECORD} left it; put the file back, or run `aggregate.py run` again"
+        )
+    if not bags_folder.is_dir():
+        return
+    recorded: Mapping[str, str] = (record_of(folder) or {}).get(BAGS, {})
+    changed = [name for name, key in recorded.items() if _content_key(bags_folder, name) != key]
+    if changed:
+        raise ResultsError(
+            f"{bags_folder}: the bags of {len(changed)} of {len(recorded)} patients, such as {changed[0]}, have changed "
+            f"or gone since the run of {folder / RECORD}; run `aggregate.py run` again"
+        )
+
+
+def check_same_bags(folder: Path, bags: Mapping[str, str]) -> None:
+    """Refuse to explain a run with other patients or bags (identifier -> content key) than it had.
+
+    Raises:
+        ResultsError: the message says what has changed.
+    """
+    recorded: Mapping[str, str] | None = (record_of(folder) or {}).get(BAGS)
+    if sha256_of_json(list(bags.values())) == _recorded(folder, BAGS_SHA256) and recorded in (None, bags):
+        return
+    known = recorded or {}
+    new, gone = sorted(set(bags) - set(known)), sorted(set(known) - set(bags))
+    what = (
+        f"; new are {', '.join(new[:3])}"
+        if known and new
+        else f"; gone are {', '.join(gone[:3])}"
+        if gone
+        else ""
+    )
+    raise ResultsError(
+        f"{folder}: the patients and bags are not those of the run in {folder / RECORD} any more ({len(bags)} now"
+        f"{what}); run `aggregate.py run` again"
+    )
+
+
+def _content_key(bags_folder: Path, patient_id: str) -> str | None:
+    path = bag_path(bags_folder, patient_id)
+    return read_header(path).content_key if path.exists() else None
+
+
+def _recorded(folder: Path, key: str) -> Any:  # noqa: ANN401 - as JSON has it
+    record = record_of(folder)
+    if record is None:
+        raise ResultsError(
+            f"{folder / RECORD}: no such file; expected the folder of a finished `aggregate.py run`"
+        )
+    if record.get(INCOMPLETE):
+        raise ResultsError(
+            f"{folder}: a run was cut off while its tables were put in place; run `aggregate.py run` again"
+        )
+    if key not in record:
+        raise ResultsError(f"{folder / RECORD}: not the record of a run of this version: {key!r} is missing")
+    return record[key]

@@ -11,6 +11,7 @@ from aggregate.statistics.measures import macro_auc
 from aggregate.tables.twins import write_with_twin
 from pipeline.tables import TableStyle, write_table
 
+TABLES = ("null.csv", "null_summary.csv")
 COLUMNS = ("model", "permutation", "auc")
 SUMMARY_COLUMNS = ("model", "n_permutations", "mean_auc", "standard_error", "observed_auc", "p_value", "n")
 
@@ -24,8 +25,8 @@ def write_null(
     (Phipson and Smyth, "Permutation p-values should never be zero", 2010).
     """
     found = {model: [macro_auc_of(p, model) for p in permuted] for model in observed.models}
-    write_table(folder / "null.csv", COLUMNS, _rows(found), style=style)
-    write_with_twin(folder / "null_summary.csv", SUMMARY_COLUMNS, _summary(observed, found), style=style)
+    write_table(folder / TABLES[0], COLUMNS, _rows(found), style=style)
+    write_with_twin(folder / TABLES[1], SUMMARY_COLUMNS, _summary(observed, found), style=style)
 
 
 def macro_auc_of(predictions: Predictions, model: str) -> float:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from aggregate.crossval import OutOfFold
 from aggregate.folds import Fold
+from aggregate.predictions import as_printed
 from aggregate.study import Study
 from pipeline.bags import Bag
 from pipeline.errors import FoldError
@@ -63,7 +64,7 @@ def retrained_probabilities(
         )
         table[repeats.index(fold.repeat), fold.test] = frequencies
         table[repeats.index(fold.repeat), narrow.test] = one.test
-    return table[:, tested]
+    return as_printed(table[:, tested])
 
 
 def _check_classes(study: Study, fold: Fold, narrow: Fold) -> None:

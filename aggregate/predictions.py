@@ -6,6 +6,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+PROBABILITY_DIGITS = 10
+"""Enough that the ranks of confident models survive."""
+
+
+def as_printed(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Round probabilities to the digits of a table, before anything is decided or computed from them.
+
+    Two that print alike are equal from then on: a decision between them is the same whoever makes it.
+    """
+    return np.round(probabilities, PROBABILITY_DIGITS)
+
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
@@ -16,7 +27,8 @@ class Predictions:
         patient_ids: n patients, sorted.
         labels: intp (n,), index into classes.
         fold: intp (repeats, n), the fold in which a patient was tested, from 0.
-        probabilities: model name -> float64 (repeats, n, classes), rows summing to 1, never NaN.
+        probabilities: model name -> float64 (repeats, n, classes), rows summing to 1 but for rounding, never NaN.
+            Kept as they are printed, so that whatever is computed from them follows from predictions.csv.
         n_slices: intp (n,), instances in the bag.
         phases: per patient the phases present, such as "AP+PVP".
     """
@@ -28,6 +40,10 @@ class Predictions:
     probabilities: Mapping[str, NDArray[np.float64]]
     n_slices: NDArray[np.intp]
     phases: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        printed = {model: as_printed(p) for model, p in self.probabilities.items()}
+        object.__setattr__(self, "probabilities", printed)
 
     @property
     def models(self) -> tuple[str, ...]:

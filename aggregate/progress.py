@@ -27,7 +27,9 @@ class LiveTable:
         self._aucs: dict[str, float | None] = {}
         self._started = time.monotonic()
         self._fresh = 0
-        self._live = Live(console=Console(stderr=True), refresh_per_second=4, transient=False)
+        self._live = Live(
+            console=Console(stderr=True, markup=False, emoji=False), refresh_per_second=4, transient=False
+        )
 
     def __enter__(self) -> Self:
         if self._live.console.is_terminal:

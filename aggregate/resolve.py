@@ -93,9 +93,11 @@ def covariate_of(column: str, patients: Sequence[Patient], *, where: str) -> Cov
 
 
 def _with_phases(name: str, model: ModelSection, phase: Resolve) -> ModelSection:
-    extra = model.model_extra or {}
-    resolved = _resolved(model.kind, extra, phase, f"model.{name}")
-    return model.model_copy(update={key: value for key, value in resolved.items() if value != extra.get(key)})
+    resolved = _resolved(model.kind, model.parameters, phase, f"model.{name}")
+    changed = {key: value for key, value in resolved.items() if value != model.parameters.get(key)}
+    if "parameters" in changed:
+        changed["parameters_inside"] = changed.pop("parameters")
+    return model.model_copy(update=changed)
 
 
 def _resolved(kind: object, parameters: Mapping[str, Any], phase: Resolve, key: str) -> dict[str, Any]:

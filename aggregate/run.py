@@ -8,13 +8,27 @@ from rich.console import Console
 from aggregate.cohort_facts import CohortFacts, describe_patient
 from aggregate.config import AggregateConfig
 from aggregate.crossval import tuning_of
-from aggregate.experiment import Run, reopen, run_experiment, run_null, style_with_weights, table_style
+from aggregate.experiment import (
+    SPLITS,
+    Run,
+    reopen,
+    run_experiment,
+    run_null,
+    style_with_weights,
+    table_style,
+    write_record,
+)
 from aggregate.explanations import check_explained_model, explain_run
-from aggregate.finished import config_of_run, weights_of_run
+from aggregate.finished import check_unchanged, config_of_run, weights_of_run
+from aggregate.null import TABLES as NULL_TABLES
 from aggregate.null import write_null
-from aggregate.report.page import write_report
+from aggregate.placing import EARLIER, check_may_write, put_in_place, was_changed, written_beside
+from aggregate.report.page import REPORT, write_report
 from aggregate.resolve import with_names_resolved
 from aggregate.summary import print_summary
+from aggregate.tables.catalogue import CATALOGUE
+from aggregate.tables.explanation_catalogue import EXPLANATIONS
+from aggregate.tables.predictions import FILE as PREDICTIONS
 from aggregate.tables.write import rebuild_tables, write_columns, write_tables
 from pipeline.config import load_config
 
@@ -31,35 +45,61 @@ def load_aggregate_config(path: Path, overrides: Sequence[str]) -> AggregateConf
 
 
 def run_and_report(config: AggregateConfig, *, n_null: int, console: Console) -> None:
-    """Run the experiment, write every table, and print the performance and where the tables lie."""
+    """Run the experiment, put every table in place, and print the performance and where the tables lie.
+
+    Whatever fails, the results of an earlier run stay as they were.
+
+    Raises:
+        ResultsError: the results would replace a file that no run wrote.
+    """
     check_explained_model(config.aggregate)
-    run = run_experiment(
-        config, tell=lambda line: console.print(line, soft_wrap=True, highlight=False, markup=False)
-    )
-    style = table_style(config, run.study.recipe)
-    tuning = tuning_of(run.study, run.result)
-    settings = config.aggregate.statistics
-    facts = _facts(run)
-    write_tables(config.output, run.predictions, facts, settings, style, tuning=tuning)
+    splits = config.aggregate.splits.file
+    own = config.output / SPLITS
+    inputs = [config.cohort.table, *([splits] if splits is not None and splits != own else [])]
+    check_may_write(config.output, _tables_of_run(config, n_null=n_null), inputs)
+    run = run_experiment(config, tell=lambda line: _say(console, line))
+    with written_beside(config.output, keep=False) as beside:
+        _write_everything(run, beside, n_null=n_null, console=console)
+        kept = put_in_place(beside, config.output)
+    _say_kept(config.output, kept, console)
+    print_summary(config.output, config.cohort.classes, console, table_style(config, run.study.recipe))
+
+
+def _write_everything(run: Run, folder: Path, *, n_null: int, console: Console) -> None:
+    config, style = run.config, table_style(run.config, run.study.recipe)
+    facts, tuning = _facts(run), tuning_of(run.study, run.result)
+    write_record(run, folder)
+    write_tables(folder, run.predictions, facts, config.aggregate.statistics, style, tuning=tuning)
     if n_null:
-        write_null(config.output, run.predictions, run_null(config, run.study, n_null), style)
-        write_columns(config.output, run.study.classes, facts, style)
+        write_null(folder, run.predictions, run_null(config, run.study, n_null), style)
+        write_columns(folder, run.study.classes, facts, style)
     if config.aggregate.explain:
-        _explain(run, facts, console, retrain=config.aggregate.retrain_phases)
-    write_report(config.output)
-    print_summary(config.output, config.cohort.classes, console, style)
+        _explain(run, facts, folder, console, retrain=config.aggregate.retrain_phases)
+    write_report(folder)
+
+
+def _tables_of_run(config: AggregateConfig, *, n_null: int) -> list[str]:
+    left_out = [] if config.aggregate.explain else [entry.file for entry in EXPLANATIONS]
+    left_out += [] if n_null else NULL_TABLES
+    return [entry.file for entry in CATALOGUE if entry.file not in left_out]
 
 
 def tables_of(folder: Path, *, console: Console) -> None:
     """Write every table of a finished run again from its predictions, and the report, without training.
 
     Raises:
-        ResultsError: the folder is not that of a finished run.
+        ResultsError: the folder is not that of a finished run, or its bags or splits have changed since.
     """
     config = config_of_run(folder)
+    check_unchanged(config.output, config.bags_folder)
+    if was_changed(config.output, PREDICTIONS):
+        _say(console, f"{PREDICTIONS} was changed since the run wrote it; the tables rest on it as it is now")
     style = style_with_weights(config, weights_of_run(folder))
-    rebuild_tables(config.output, config.aggregate.statistics, style)
-    write_report(config.output)
+    with written_beside(config.output, keep=True) as beside:
+        rebuild_tables(beside, config.aggregate.statistics, style)
+        write_report(beside)
+        kept = put_in_place(beside, config.output)
+    _say_kept(config.output, kept, console)
     print_summary(config.output, config.cohort.classes, console, style)
 
 
@@ -67,28 +107,53 @@ def explain_folder(folder: Path, *, retrain: bool, console: Console) -> None:
     """Explain a finished run from its out-of-fold models, and write the report anew.
 
     Raises:
-        ResultsError: the folder is not that of a finished run.
+        ResultsError: the folder is not that of a finished run, or what it was made of has changed since.
     """
-    run = reopen(config_of_run(folder))
-    _explain(run, _facts(run), console, retrain=retrain)
-    path = write_report(run.config.output)
-    console.print(f"Report: {path}", soft_wrap=True, highlight=False)
+    config = config_of_run(folder)
+    check_unchanged(config.output, config.bags_folder)
+    check_may_write(config.output, [entry.file for entry in EXPLANATIONS])
+    run = reopen(config)
+    with written_beside(config.output, keep=True) as beside:
+        _explain(run, _facts(run), beside, console, retrain=retrain)
+        write_report(beside)
+        kept = put_in_place(beside, config.output)
+    _say_kept(config.output, kept, console)
+    _say(console, f"Report: {config.output / REPORT}")
 
 
 def report_of(folder: Path, *, console: Console) -> None:
     """Write report.html of a finished run anew from its tables.
 
     Raises:
-        ResultsError: the folder is not that of a finished run.
+        ResultsError: the folder is not that of a finished run, or its bags or splits have changed since.
     """
-    console.print(f"Report: {write_report(config_of_run(folder).output)}", soft_wrap=True, highlight=False)
+    config = config_of_run(folder)
+    check_unchanged(config.output, config.bags_folder)
+    with written_beside(config.output, keep=True) as beside:
+        write_report(beside)
+        kept = put_in_place(beside, config.output)
+    _say_kept(config.output, kept, console)
+    _say(console, f"Report: {config.output / REPORT}")
 
 
-def _explain(run: Run, facts: CohortFacts, console: Console, *, retrain: bool) -> None:
+def _explain(run: Run, facts: CohortFacts, folder: Path, console: Console, *, retrain: bool) -> None:
     style = table_style(run.config, run.study.recipe)
-    for remark in explain_run(run, style, retrain=retrain):
-        console.print(remark, soft_wrap=True, highlight=False)
-    write_columns(run.config.output, run.study.classes, facts, style)
+    for remark in explain_run(run, folder, style, retrain=retrain):
+        _say(console, remark)
+    write_columns(folder, run.study.classes, facts, style)
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
+def _say_kept(folder: Path, kept: Sequence[str], console: Console) -> None:
+    if kept:
+        _say(
+            console,
+            f"{len(kept)} files, such as {kept[0]}, were not as a run is known to have written them, and are kept in "
+            f"{folder / EARLIER}",
+        )
 
 
 def _facts(run: Run) -> CohortFacts:

@@ -1,7 +1,7 @@
 """Who is tested when: repeated stratified folds over patients, leave-one-centre-out, or the user's own file."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregate.folds import Fold
+from pipeline.bags import how_alike
 from pipeline.errors import FoldError, LeakError
-from pipeline.tables import TableStyle, read_table, write_table
+from pipeline.tables import Line, TableStyle, read_lines, whole_number_in, write_table
 
 COLUMNS = ("patient_id", "repeat", "fold", "role")
 ROLES = ("train", "tune", "test")
@@ -81,28 +82,55 @@ def leave_one_centre_out(roster: Roster, *, tune_share: float, seed: int) -> lis
 def read_splits(path: Path, roster: Roster) -> list[Fold]:
     """Read folds from a file with the columns patient_id, repeat, fold, role (train, tune or test).
 
+    The file may have been saved by a spreadsheet: see `pipeline.tables.read_lines`.
+
     Raises:
-        FoldError: a column, role or patient is unknown, or the tested patients differ between repeats.
+        FoldError: a column, number, role or patient is unknown, a fold tests nobody or has no training patient of a
+            class, or the tested patients differ between repeats.
         LeakError: a patient has two roles in one fold.
+        ResultsError: the file is missing or no table.
     """
     index = {patient_id: i for i, patient_id in enumerate(roster.patient_ids)}
     members: dict[tuple[int, int], dict[str, list[int]]] = {}
-    for line, row in enumerate(read_table(path), start=2):
-        place = f"{path}, line {line}"
-        if set(COLUMNS) - set(row):
-            raise FoldError(f"{path}: expected the columns {', '.join(COLUMNS)}, found {', '.join(row)}")
-        if row["role"] not in ROLES:
-            raise FoldError(f"{place}: unknown role {row['role']!r}; expected one of {', '.join(ROLES)}")
-        if row["patient_id"] not in index:
-            raise FoldError(f"{place}: patient {row['patient_id']!r} has no bag and label in this cohort")
-        key = (int(row["repeat"]), int(row["fold"]))
-        roles = members.setdefault(key, {role: [] for role in ROLES})
-        roles[row["role"]].append(index[row["patient_id"]])
+    for line in read_lines(path):
+        patient, key, role = _place(path, line, index)
+        members.setdefault(key, {name: [] for name in ROLES})[role].append(patient)
     for key, roles in members.items():
         _check_roles(path, key, roles, roster)
     folds = [Fold(*key, *(_sorted(roles[role]) for role in ROLES)) for key, roles in sorted(members.items())]
     _check_tested(path, folds)
+    for fold in folds:
+        _check_trained(path, fold, roster)
     return folds
+
+
+def _place(path: Path, line: Line, index: Mapping[str, int]) -> tuple[int, tuple[int, int], str]:
+    """Return the patient, the repeat and fold, and the role of one line."""
+    cells = line.cells
+    if set(COLUMNS) - set(cells):
+        raise FoldError(f"{path}: expected the columns {', '.join(COLUMNS)}, found {', '.join(cells)}")
+    patient_id, role = cells["patient_id"].strip(), cells["role"].strip().lower()
+    place = f"{path}, line {line.number}, patient {patient_id!r}"
+    if patient_id not in index:
+        raise FoldError(
+            f"{place}: no patient with a bag and a label in this cohort{_near(patient_id, index)}"
+        )
+    if role not in ROLES:
+        raise FoldError(f"{place}: unknown role {cells['role']!r}; expected one of {', '.join(ROLES)}")
+    numbers = [whole_number_in(cells[name].strip()) for name in ("repeat", "fold")]
+    for name, number in zip(("repeat", "fold"), numbers, strict=True):
+        if number is None or number < 0:
+            raise FoldError(f"{place}: expected {name} as a whole number from 0, found {cells[name]!r}")
+    repeat, fold = (number or 0 for number in numbers)
+    return index[patient_id], (repeat, fold), role
+
+
+def _near(patient_id: str, known: Iterable[str]) -> str:
+    """Name the patient that is meant, where a spreadsheet took the zeros off or the spelling alone differs."""
+    for name in known:
+        if patient_id and (name.lstrip("0") == patient_id.lstrip("0") or how_alike(name, patient_id)):
+            return f"; it has {name!r}{how_alike(name, patient_id)}"
+    return ""
 
 
 def _check_roles(
@@ -115,6 +143,30 @@ def _check_roles(
             f"{path}: repeat {key[0]}, fold {key[1]}: {', '.join(twice)} stand there more than once; expected one role "
             "for each patient of a fold"
         )
+
+
+def _check_trained(path: Path, fold: Fold, roster: Roster) -> None:
+    """Refuse a fold that tests nobody or trains nobody of a class, of which a model would give nobody a chance."""
+    place = f"{path}: repeat {fold.repeat}, fold {fold.fold}"
+    if not len(fold.test):
+        raise FoldError(f"{place} tests nobody; expected at least one patient of the role test")
+    counts = np.bincount(roster.labels[fold.train], minlength=len(roster.classes))
+    if counts.min() == 0:
+        raise FoldError(
+            f"{place} has no training patient of class {roster.classes[int(counts.argmin())]}"
+            f"{'' if counts.any() else ' or of any other'}; expected at least one of every class"
+        )
+
+
+def never_tested(folds: Sequence[Fold], patient_ids: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield (patient, reason) for everybody on whom no figure rests, since some repeat does not test them."""
+    tested = (fold_of_test(folds, len(patient_ids)) >= 0).all(axis=0)
+    placed = {int(i) for fold in folds for i in (*fold.train, *fold.tune)}
+    for i in np.flatnonzero(~tested).tolist():
+        if i in placed:
+            yield patient_ids[i], "no fold of the splits tests this patient, who trains or tunes only"
+        else:
+            yield patient_ids[i], "in no fold of the splits"
 
 
 def write_splits(path: Path, folds: Sequence[Fold], patient_ids: Sequence[str], style: TableStyle) -> None:

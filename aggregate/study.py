@@ -1,6 +1,6 @@
 """The patients of one experiment: bags with labels, and everybody who had to be left out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -9,8 +9,19 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
+from aggregate.configured_phases import bag_in_phases, check_phases_known, header_in_phases
 from aggregate.splits import Roster
-from pipeline.bags import Bag, BagHeader, Recipe, bag_path, check_one_recipe, list_bags, read_bag, read_header
+from pipeline.bags import (
+    Bag,
+    BagHeader,
+    Recipe,
+    bag_path,
+    check_one_recipe,
+    how_alike,
+    list_bags,
+    read_bag,
+    read_header,
+)
 from pipeline.cohort import STAGES, Cohort, Exclusion, Patient, read_cohort
 from pipeline.config import ExperimentConfig
 from pipeline.errors import BagError, CohortError
@@ -25,14 +36,21 @@ class BagFolder(Sequence[Bag]):
     """The bags of some patients in a folder, read when asked for, and kept while there is room for them.
 
     A bag that was kept is not given up for a later one: models go through all bags again and again, and when
-    the least recently used one always goes, each is gone by the time it is asked for.
+    the least recently used one always goes, each is gone by the time it is asked for. With `phases`, no other phase
+    of a bag is seen.
     """
 
     def __init__(
-        self, folder: Path, patient_ids: Sequence[str], *, bytes_kept: int = _FEATURE_BYTES_KEPT
+        self,
+        folder: Path,
+        patient_ids: Sequence[str],
+        *,
+        phases: tuple[str, ...] | None = None,
+        bytes_kept: int = _FEATURE_BYTES_KEPT,
     ) -> None:
         self.folder = folder
         self.patient_ids = tuple(patient_ids)
+        self.phases = phases
         self.bytes_kept = bytes_kept
         self._room = bytes_kept
         self._bags: dict[str, Bag] = {}
@@ -48,7 +66,9 @@ class BagFolder(Sequence[Bag]):
     def __getitem__(self, index: int | slice) -> "Bag | BagFolder":
         """Return one bag, or the folder of a slice of patients."""
         if isinstance(index, slice):
-            return BagFolder(self.folder, self.patient_ids[index], bytes_kept=self.bytes_kept)
+            return BagFolder(
+                self.folder, self.patient_ids[index], phases=self.phases, bytes_kept=self.bytes_kept
+            )
         patient_id = self.patient_ids[index]
         return self._bags[patient_id] if patient_id in self._bags else self._read(patient_id)
 
@@ -59,6 +79,8 @@ class BagFolder(Sequence[Bag]):
 
     def _read(self, patient_id: str) -> Bag:
         bag = read_bag(bag_path(self.folder, patient_id))
+        if self.phases is not None:
+            bag = bag_in_phases(bag, self.phases)
         self._sizes[patient_id] = len(bag)
         if bag.features.nbytes <= self._room:
             self._bags[patient_id] = bag
@@ -67,12 +89,14 @@ class BagFolder(Sequence[Bag]):
 
     def __reduce__(self) -> tuple[object, ...]:
         """Travel to a worker as paths; the worker reads the bags itself."""
-        return _open_folder, (self.folder, self.patient_ids, self.bytes_kept)
+        return _open_folder, (self.folder, self.patient_ids, self.phases, self.bytes_kept)
 
 
 @lru_cache(maxsize=2)
-def _open_folder(folder: Path, patient_ids: tuple[str, ...], bytes_kept: int) -> BagFolder:
-    return BagFolder(folder, patient_ids, bytes_kept=bytes_kept)
+def _open_folder(
+    folder: Path, patient_ids: tuple[str, ...], phases: tuple[str, ...] | None, bytes_kept: int
+) -> BagFolder:
+    return BagFolder(folder, patient_ids, phases=phases, bytes_kept=bytes_kept)
 
 
 def bag_sizes(bags: Sequence[Bag]) -> NDArray[np.intp]:
@@ -97,7 +121,7 @@ class Study:
         exclusions: everybody and every phase left out, by either stage, with the reason.
         view: what of the bags is shown, where it is not all of them; a part of every fit's key.
         translations: spellings of the cohort table that were read as other words.
-        remarks: what else was decided in reading it.
+        remarks: what else was decided in reading it, and what table and bags do not agree in.
     """
 
     name: str
@@ -126,10 +150,11 @@ class Study:
 
 
 def load_study(config: ExperimentConfig) -> Study:
-    """Match the cohort table with the bags of stage 1.
+    """Match the cohort table with the bags of stage 1, seen through the phases of the configuration.
 
     Raises:
-        BagError: the folder holds no bag, or bags of different recipes.
+        BagError: the folder holds no bag, bags of different recipes, a bag under another patient's name, or none
+            that knows a phase of the configuration.
         CohortError: no patient has both a bag and a label, or one class is left.
     """
     cohort = read_cohort(config.cohort)
@@ -138,24 +163,49 @@ def load_study(config: ExperimentConfig) -> Study:
         raise BagError(
             f"{config.bags_folder}: no bag here; run `extract.py run` with this configuration first"
         )
-    exclusions = _exclusions(config, cohort, paths)
-    kept = sorted(
+    labelled = sorted(
         (p for p in cohort.patients if p.label and p.patient_id in paths), key=lambda p: p.patient_id
     )
-    _check_classes(config, kept)
-    headers = tuple(read_header(paths[patient.patient_id]) for patient in kept)
+    of_bags = {p.patient_id: read_header(paths[p.patient_id]) for p in labelled}
+    phases = config.cohort.phases
+    for header in of_bags.values():
+        check_phases_known(phases, header)
+    exclusions = _exclusions(config, cohort, paths)
+    exclusions += _unseen_phases(of_bags, phases, exclusions)
+    kept = [p for p in labelled if set(of_bags[p.patient_id].phases_present) & set(phases)]
+    _check_classes(config, cohort, kept, exclusions)
+    headers = [of_bags[patient.patient_id] for patient in kept]
     return Study(
         name=config.name,
-        bags=BagFolder(config.bags_folder, [patient.patient_id for patient in kept]),
-        headers=headers,
+        bags=BagFolder(config.bags_folder, [patient.patient_id for patient in kept], phases=phases),
+        headers=tuple(header_in_phases(header, phases) for header in headers),
         labels=np.array([config.cohort.classes.index(p.label or "") for p in kept], dtype=np.intp),
         classes=config.cohort.classes,
         patients=tuple(kept),
         recipe=check_one_recipe(headers),
         exclusions=tuple(exclusions),
+        view="" if headers[0].phase_names == phases else "+".join(phases),
         translations=cohort.translations,
-        remarks=cohort.remarks,
+        remarks=(*cohort.remarks, *_phases_without_a_row(kept, of_bags, phases)),
     )
+
+
+def _phases_without_a_row(
+    patients: Sequence[Patient], headers: Mapping[str, BagHeader], phases: Sequence[str]
+) -> Iterator[str]:
+    """Say which bags hold phases of which the cohort table has no usable row, as when one was taken out since."""
+    lacking = [
+        (p.patient_id, name)
+        for p in patients
+        for name in headers[p.patient_id].phases_present
+        if name in phases and name not in p.scans
+    ]
+    if lacking:
+        patient_id, name = lacking[0]
+        yield (
+            f"{len(lacking)} phases in the bags have no usable row in the cohort table, such as {name} of patient "
+            f"{patient_id}; they are used as they stand in the bags: run `extract.py run` again if they are not wanted"
+        )
 
 
 def _exclusions(config: ExperimentConfig, cohort: Cohort, paths: Mapping[str, Path]) -> list[Exclusion]:
@@ -167,25 +217,59 @@ def _exclusions(config: ExperimentConfig, cohort: Cohort, paths: Mapping[str, Pa
     of_extract = [Exclusion(**row) for row in read_table(table)] if table.exists() else []
     found = [*cohort.exclusions, *(e for e in of_extract if e.stage not in STAGES)]
     excluded = {e.patient_id for e in found if not e.phase}
+    strangers = sorted(set(paths) - {patient.patient_id for patient in cohort.patients})
     for patient in cohort.patients:
         named = patient.patient_id in excluded
         if patient.patient_id not in paths and not named:
-            found.append(
-                Exclusion(patient.patient_id, "", "aggregate", "no bag: stage 1 wrote none for this patient")
+            reason = (
+                f"no bag: stage 1 wrote none for this patient{_look_alike(patient.patient_id, strangers)}"
             )
+            found.append(Exclusion(patient.patient_id, "", "aggregate", reason))
         elif patient.label is None and not named:
             found.append(Exclusion(patient.patient_id, "", "aggregate", "no label in the cohort table"))
-    strangers = sorted(set(paths) - {patient.patient_id for patient in cohort.patients})
     reason = "a bag without a row in the cohort table"
-    found.extend(Exclusion(stranger, "", "aggregate", reason) for stranger in strangers)
+    found.extend(
+        Exclusion(stranger, "", "aggregate", reason) for stranger in strangers if stranger not in excluded
+    )
     return found
 
 
-def _check_classes(config: ExperimentConfig, patients: Sequence[Patient]) -> None:
+def _look_alike(patient_id: str, strangers: Sequence[str]) -> str:
+    alike = ((name, how) for name in strangers if (how := how_alike(patient_id, name)))
+    return next((f"; there is a bag of {name}{how}" for name, how in alike), "")
+
+
+def _unseen_phases(
+    headers: Mapping[str, BagHeader], phases: Sequence[str], exclusions: Sequence[Exclusion]
+) -> list[Exclusion]:
+    """Name the phases of the bags that the configuration leaves out, and the patients who have no other."""
+    named = {(e.patient_id, e.phase) for e in exclusions}
+    found = []
+    for patient_id, header in headers.items():
+        unseen = [phase for phase in header.phases_present if phase not in phases]
+        found += [
+            Exclusion(patient_id, phase, "aggregate", "in the bag, but no phase of the configuration")
+            for phase in unseen
+            if (patient_id, phase) not in named
+        ]
+        if len(unseen) == len(header.phases_present) and (patient_id, "") not in named:
+            reason = f"no phase of the configuration in the bag; expected one of {', '.join(phases)}"
+            found.append(Exclusion(patient_id, "", "aggregate", reason))
+    return found
+
+
+def _check_classes(
+    config: ExperimentConfig, cohort: Cohort, patients: Sequence[Patient], exclusions: Sequence[Exclusion]
+) -> None:
     found = {patient.label for patient in patients}
     absent = [name for name in config.cohort.classes if name not in found]
-    if absent:
-        raise CohortError(
-            f"{config.cohort.table}: class {absent[0]} of the configuration has no patient with a bag and a label; "
-            "take it out of [cohort] classes, or see excluded.csv for who was left out"
-        )
+    if not absent:
+        return
+    of_class = {patient.patient_id for patient in cohort.patients if patient.label == absent[0]}
+    reasons = [f"{e.patient_id} ({e.reason})" for e in exclusions if e.patient_id in of_class and not e.phase]
+    more = f" and {len(reasons) - 1} more" if len(reasons) > 1 else ""
+    left_out = f"; left out: {reasons[0]}{more}" if reasons else ""
+    raise CohortError(
+        f"{config.cohort.table}: class {absent[0]} of the configuration has no patient with a bag and a label; "
+        f"take it out of [cohort] classes{left_out}"
+    )

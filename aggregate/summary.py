@@ -6,9 +6,10 @@ from pathlib import Path
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from pipeline.bags import RANDOM_BANNER
-from pipeline.tables import TableStyle, read_table
+from pipeline.tables import TableStyle, number_in, read_table
 
 
 def print_summary(folder: Path, classes: Sequence[str], console: Console, style: TableStyle) -> None:
@@ -16,18 +17,20 @@ def print_summary(folder: Path, classes: Sequence[str], console: Console, style:
     rows = read_table(folder / "performance.csv", style=style)
     weights = rows[0]["weights"]
     if weights.startswith(RANDOM_BANNER):
-        console.print(f"{weights}: the encoder is untrained; these figures say nothing about patients")
+        console.print(
+            f"{weights}: the encoder is untrained; these figures say nothing about patients", markup=False
+        )
     title = f"{folder.name}: out-of-fold performance [95 % CI], weights {weights}"
-    console.print(_performance_table(rows, classes, title))
+    console.print(_performance_table(rows, classes, title), markup=False)
     excluded = read_table(folder / "excluded.csv", style=style)
     if excluded:
         console.print(f"{len(excluded)} rows in excluded.csv say who or what was left out, and why")
-    console.print(f"Results: {folder}", soft_wrap=True, highlight=False)
+    console.print(f"Results: {folder}", soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
 def _performance_table(rows: Sequence[Mapping[str, str]], classes: Sequence[str], title: str) -> Table:
     titles = ["n", "macro AUC", "balanced acc.", *(f"AUC {name}" for name in classes)]
-    table = Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False)
+    table = Table(title=Text(title), title_justify="left", box=SIMPLE, pad_edge=False)
     for name in ("model", *titles):
         table.add_column(name, no_wrap=True)
     cells = {(row["model"], row["class"], row["metric"]): row for row in rows}
@@ -46,7 +49,5 @@ def _with_interval(row: Mapping[str, str]) -> str:
 
 def _figure(cell: str) -> str:
     """Shorten a number to two decimals; leave what is not estimable as it is."""
-    try:
-        return f"{float(cell.replace(',', '.')):.2f}"
-    except ValueError:
-        return cell
+    value = number_in(cell)
+    return cell if value is None else f"{value:.2f}"

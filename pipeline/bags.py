@@ -23,10 +23,12 @@ feat_type = "tile", extractor, unit = "um", tile_size_um, tile_size_px. It MUST 
 untrained encoder MUST also have the attribute warning = "RANDOM WEIGHTS".
 
 A bag MUST NOT hold a label: relabelling never needs a new extraction. A reader MUST refuse a file whose format
-or version it does not know, and MAY ignore attributes and datasets it does not know.
+or version it does not know, or whose attribute patient_id is not its name, and MAY ignore attributes and datasets it
+does not know.
 """
 
 import json
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -193,7 +195,7 @@ def write_bag(folder: Path, bag: Bag) -> Path:
             _write_arrays(file, bag)
             for name, value in _attributes(bag.header).items():
                 file.attrs[name] = value
-        written = _read(sibling)
+        written = _read(sibling, bag.patient_id)
         if not np.array_equal(written.features, bag.features):
             raise BagError(f"{path}: the disk gave back other features than were written")
     return path
@@ -203,9 +205,10 @@ def read_bag(path: Path) -> Bag:
     """Read and check one bag.
 
     Raises:
-        BagError: the file is missing or unreadable, of another format or version, or breaks the specification.
+        BagError: the file is missing or unreadable, of another format or version, bears another patient's name, or
+            breaks the specification.
     """
-    bag = _read(path)
+    bag = _read(path, _patient_of(path))
     _check(bag, path)
     return bag
 
@@ -214,10 +217,10 @@ def read_header(path: Path) -> BagHeader:
     """Read what a bag says about itself, without its arrays.
 
     Raises:
-        BagError: the file is missing or unreadable, or of another format or version.
+        BagError: the file is missing or unreadable, of another format or version, or bears another patient's name.
     """
     with _open(path) as file:
-        return _header(file.attrs, path)
+        return _header(file.attrs, path, _patient_of(path))
 
 
 def check_one_recipe(headers: Iterable[BagHeader]) -> Recipe:
@@ -323,20 +326,39 @@ def _open(path: Path) -> h5py.File:
     return file
 
 
-def _read(path: Path) -> Bag:
+def _patient_of(path: Path) -> str:
+    return path.name.removesuffix(SUFFIX)
+
+
+def _read(path: Path, patient_id: str) -> Bag:
     with _open(path) as file:
         try:
             arrays = {name: file[name][()] for name in ("features", *_COLUMNS)}
         except (KeyError, OSError) as error:
             raise BagError(f"{path}: {error}") from error
-        return Bag(header=_header(file.attrs, path), **arrays)
+        return Bag(header=_header(file.attrs, path, patient_id), **arrays)
 
 
-def _header(attributes: Mapping[str, Any], path: Path) -> BagHeader:
+def _header(attributes: Mapping[str, Any], path: Path, patient_id: str) -> BagHeader:
     try:
-        return _understood(attributes)
+        header = _understood(attributes)
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise BagError(f"{path}: an attribute of the bag is missing or damaged: {error}") from error
+    if header.patient_id != patient_id:
+        raise BagError(
+            f"{path}: the file is named after patient {patient_id!r}, its header says {header.patient_id!r}"
+            f"{how_alike(patient_id, header.patient_id)}; rename the file, or extract it again"
+        )
+    return header
+
+
+def how_alike(a: str, b: str) -> str:
+    """Say of two names that look the same what tells them apart, such as ", which ..."; empty for all others."""
+    if a == b or unicodedata.normalize("NFC", a).casefold() != unicodedata.normalize("NFC", b).casefold():
+        return ""
+    if unicodedata.normalize("NFC", a) == unicodedata.normalize("NFC", b):
+        return f", which differ in their Unicode form only ({a!a} and {b!a})"
+    return ", which differ in upper and lower case only"
 
 
 def _understood(attributes: Mapping[str, Any]) -> BagHeader:

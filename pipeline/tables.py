@@ -1,8 +1,15 @@
-"""Result tables: UTF-8 CSV with fixed columns, fixed number format and cells no spreadsheet will run."""
+"""Result tables: UTF-8 CSV with fixed columns, fixed number format and cells no spreadsheet will run.
+
+They are read back strictly, also after a spreadsheet has saved them again with a byte order mark, another line end,
+another separator or decimal commas; what can be read in two ways is refused with its line.
+"""
 
 import csv
+import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,19 +68,26 @@ def format_cell(value: object, style: TableStyle) -> str:
     return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA_STARTS) else text
 
 
+@dataclass(frozen=True)
+class Line:
+    """One row of a table that was read.
+
+    Attributes:
+        number: line of the file on which the row ends, the header being line 1.
+        cells: column -> text.
+    """
+
+    number: int
+    cells: dict[str, str]
+
+
 def read_table(path: Path, *, style: TableStyle | None = None) -> list[dict[str, str]]:
     """Read a CSV that `write_table` wrote, every cell as text and the apostrophes of formulas taken off.
 
     Raises:
-        ResultsError: the file is missing.
+        ResultsError: as of `read_lines`.
     """
-    style = style or TableStyle()
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            rows = list(csv.DictReader(stream, delimiter=style.separator))
-    except FileNotFoundError:
-        raise ResultsError(f"{path}: no such table") from None
-    return [{_bare(key): _bare(cell) for key, cell in row.items()} for row in rows]
+    return [line.cells for line in read_lines(path, style=style)]
 
 
 def read_columns(path: Path, *, style: TableStyle | None = None) -> list[str]:
@@ -82,12 +96,89 @@ def read_columns(path: Path, *, style: TableStyle | None = None) -> list[str]:
     Raises:
         ResultsError: the file is missing or empty.
     """
-    style = style or TableStyle()
+    _, header = next(_raw_rows(path, style or TableStyle()), (0, None))
+    if header is None:
+        raise ResultsError(f"{path}: no such table: the file is empty")
+    return _names(path, header)
+
+
+def read_lines(path: Path, *, style: TableStyle | None = None) -> list[Line]:
+    """Read a CSV with the line of each row; rows without any text, as spreadsheets leave them, are passed over.
+
+    The separator is that of `style` where it splits the header, or else whichever of `,`, `;` and the tab does.
+
+    Raises:
+        ResultsError: the file is missing, no UTF-8 text or no CSV, names a column twice, or has a row that is
+            longer or shorter than the header; the line is named.
+    """
+    rows = _raw_rows(path, style or TableStyle())
+    _, header = next(rows, (0, []))
+    names = _names(path, header)
+    lines = []
+    for number, row in rows:
+        if not any(row):
+            continue
+        found = len(row)
+        while found > len(names) and not row[found - 1]:
+            found -= 1
+        if found != len(names):
+            start = ", ".join(row[:3])
+            raise ResultsError(
+                f"{path}, line {number}: expected {len(names)} cells as in the header, found {found} ({start} ...)"
+            )
+        lines.append(Line(number, dict(zip(names, map(_bare, row), strict=False))))
+    return lines
+
+
+def number_in(cell: str) -> float | None:
+    """Return the finite number in a cell, written with a decimal point or a decimal comma; None for anything else.
+
+    Of both signs at once, as in "1.234,5", nothing can be told.
+    """
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            return [_bare(name) for name in next(csv.reader(stream, delimiter=style.separator))]
-    except (FileNotFoundError, StopIteration):
+        value = float(cell.replace(",", ".") if "." not in cell else cell)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def whole_number_in(cell: str) -> int | None:
+    """Return the whole number in a cell, also where a program wrote it as "0.0"; None for anything else."""
+    value = number_in(cell)
+    return int(value) if value is not None and value.is_integer() else None
+
+
+def _raw_rows(path: Path, style: TableStyle) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line and the cells of each row, the header first."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
         raise ResultsError(f"{path}: no such table") from None
+    except OSError as error:
+        raise ResultsError(f"{path}: expected a CSV table, found: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ResultsError(f"{path}: expected UTF-8 text; save it again as CSV UTF-8: {error}") from None
+    separators = dict.fromkeys((style.separator, ",", ";", "\t"))
+    head = re.split(r"[\r\n]", text, maxsplit=1)[0]
+    splits = (s for s in separators if len(next(csv.reader([head], delimiter=s), ())) > 1)
+    separator = next(splits, style.separator)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    try:
+        for row in reader:
+            if row:
+                yield reader.line_num, row
+    except csv.Error as error:
+        raise ResultsError(f"{path}, line {reader.line_num}: not CSV: {error}") from None
+
+
+def _names(path: Path, header: Sequence[str]) -> list[str]:
+    names = [_bare(name) for name in header]
+    while names and not names[-1]:
+        names.pop()
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
+    if twice:
+        raise ResultsError(f"{path}: expected every column once, found {twice[0]!r} twice")
+    return names
 
 
 def _bare(cell: str) -> str:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from aggregate.explain.inputs import OutOfFoldModels, in_all_classes
 from aggregate.explain.resampling import Resampling, cells_of
+from aggregate.predictions import as_printed
 from aggregate.statistics.intervals import Scale, without_estimate
 from aggregate.statistics.measures import macro_auc
 from pipeline.bags import Bag
@@ -141,7 +142,7 @@ def masked_evaluation(inputs: OutOfFoldModels, name: str, patients: Sequence[int
             for patient, row in zip(fold.test, probabilities, strict=True):
                 if int(patient) in position:
                     result[repeats[fold.repeat], position[int(patient)]] = row
-        return result
+        return as_printed(result)
 
     return evaluate
 

@@ -1,6 +1,7 @@
 """Drawing to SVG: sizes, colours that the colour-blind tell apart, and text that stays text."""
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
@@ -34,6 +35,7 @@ WIDTH_IN = 9.2
 STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "phasemil",
+    "text.parse_math": False,  # a name such as "a$b$" is no formula
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "Helvetica"],
     "font.size": 9,
@@ -84,7 +86,10 @@ def _print_svg(canvas: Canvas, target: StringIO | Path, metadata: Mapping[str, s
     """Write what `savefig` writes, transparent; `savefig` draws a canvas that has a layout twice."""
     for patch in (canvas.patch, *(axes.patch for axes in canvas.axes)):
         patch.set(facecolor="none", edgecolor="none")
-    FigureCanvasSVG(canvas).print_svg(target, metadata={"Date": None, "Creator": None, **metadata})
+    with warnings.catch_warnings():
+        # Text stays text: the reader's fonts have the sign, the one that only measures it here need not.
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
+        FigureCanvasSVG(canvas).print_svg(target, metadata={"Date": None, "Creator": None, **metadata})
 
 
 def for_page(text: str, name: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ResultsError
-from pipeline.tables import TableStyle, read_table
+from pipeline.tables import TableStyle, number_in, read_table
 
 Row = Mapping[str, str]
 
@@ -55,10 +55,7 @@ class ResultsFolder:
 
     def number(self, cell: str | None) -> float | None:
         """Return the number in a cell, or None for an empty cell or words such as "not estimable"."""
-        try:
-            return float((cell or "").replace(self.style.decimal, "."))
-        except ValueError:
-            return None
+        return number_in(cell or "")
 
     @cached_property
     def classes(self) -> tuple[str, ...]:

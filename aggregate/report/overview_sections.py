@@ -135,7 +135,8 @@ def _words(key: str) -> str:
 
 def cohort_section(folder: ResultsFolder) -> Section:
     """Return who was in, who was left out and why, and how the patients were split."""
-    rows = folder.rows("cohort.csv")
+    excluded = {row["patient_id"] for row in folder.rows("excluded.csv") if not row["phase"]}
+    rows = [row for row in folder.rows("cohort.csv") if row["patient_id"] not in excluded]
     elements: list[Element] = [_flow(folder, len(rows) or int(folder.run.get("n_patients", 0)))]
     elements.append(_characteristics(folder, rows) if rows else absent("The cohort", "cohort.csv is missing"))
     elements += _exclusions(folder)

@@ -124,8 +124,9 @@ def _clustered(model: Any, patient: NDArray[np.intp]) -> Any:  # noqa: ANN401 - 
 
 
 def _fitted(fit: Callable[[], Any], parameter: int, confidence: float) -> Estimate:
-    # A fitted probability of 0 or 1 leaves a standard error that is not finite, which is looked for below.
-    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
+    # A fitted probability of 0 or 1 (its logit overflows on the way) leaves a standard error that is not finite, which
+    # is looked for below.
+    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         warnings.simplefilter("error", ConvergenceWarning)
         warnings.simplefilter("error", PerfectSeparationWarning)
         try:

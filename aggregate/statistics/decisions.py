@@ -6,6 +6,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from aggregate.predictions import as_printed
+
 ThresholdRule = Literal["youden", "sensitivity", "specificity"]
 DECISION_THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 """Probabilities at which a patient would be treated as of the class."""
@@ -23,7 +25,7 @@ class TuneFold:
         fold: from 0 within the repeat.
         patient_ids: n_tune identifiers.
         labels: intp (n_tune,), index into the classes.
-        probabilities: float64 (n_tune, classes).
+        probabilities: float64 (n_tune, classes), as they are printed.
     """
 
     repeat: int
@@ -31,6 +33,9 @@ class TuneFold:
     patient_ids: tuple[str, ...]
     labels: NDArray[np.intp]
     probabilities: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "probabilities", as_printed(self.probabilities))
 
 
 def choose_threshold(

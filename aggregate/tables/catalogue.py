@@ -18,6 +18,8 @@ WITHOUT_TWIN = frozenset({
 """Long tables for programs; every other one is for clinicians and also exists as .xlsx."""
 COLUMNS_COLUMNS = ("file", "column", "meaning", "unit")
 
+ADDED = "Not a column of phasemil: somebody has added it to the file"
+
 _REPEAT = "Repeat of the cross-validation, from 0"
 _FOLD = "Fold within the repeat, from 0"
 _CLASS = "Class against all others; macro is the mean over the classes"
@@ -318,7 +320,7 @@ def catalogue_rows(
     for entry in CATALOGUE:
         meanings = meanings_of(entry, names)
         for column in headers.get(entry.file, ()):
-            meaning, unit = meanings[column]
+            meaning, unit = meanings.get(column, (ADDED, ""))
             yield {"file": entry.file, "column": column, "meaning": meaning, "unit": unit}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from aggregate.cohort_facts import CohortFacts, PatientFacts
 from aggregate.tables.entries import WEIGHTS
 from pipeline.errors import ResultsError
-from pipeline.tables import TableStyle, read_table
+from pipeline.tables import TableStyle, number_in, read_table, whole_number_in
 
 COHORT = "cohort.csv"
 SLICES_PREFIX = "slices_"
@@ -67,13 +67,15 @@ def read_cohort_facts(folder: Path, *, style: TableStyle | None = None) -> Cohor
 
 def _patient(row: Mapping[str, str], style: TableStyle) -> PatientFacts:
     known = (*_BEFORE, *_AFTER, *style.stamp)
-    slices = {name: int(cell) for name, cell in row.items() if name.startswith(SLICES_PREFIX)}
+    slices = {
+        name: whole_number_in(cell) or 0 for name, cell in row.items() if name.startswith(SLICES_PREFIX)
+    }
     return PatientFacts(
         patient_id=row["patient_id"],
         label=row["label"],
         centre=row["centre"] or None,
-        tumour_volume_ml=_number(row["tumour_volume_ml"], style),
-        slice_thickness_mm=_number(row["slice_thickness_mm"], style),
+        tumour_volume_ml=number_in(row["tumour_volume_ml"]),
+        slice_thickness_mm=number_in(row["slice_thickness_mm"]),
         slices_per_phase={name.removeprefix(SLICES_PREFIX): count for name, count in slices.items()},
         covariates={
             name.removeprefix(COVARIATE_PREFIX): cell
@@ -81,7 +83,3 @@ def _patient(row: Mapping[str, str], style: TableStyle) -> PatientFacts:
             if name not in known and name not in slices
         },
     )
-
-
-def _number(cell: str, style: TableStyle) -> float | None:
-    return float(cell.replace(style.decimal, ".")) if cell else None

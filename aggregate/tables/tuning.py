@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from aggregate.predictions import PROBABILITY_DIGITS
 from aggregate.statistics.decisions import TuneFold
-from aggregate.tables.predictions import PROBABILITY_DIGITS, PROBABILITY_PREFIX
-from pipeline.tables import TableStyle, read_table, write_table
+from aggregate.tables.predictions import PROBABILITY_PREFIX
+from pipeline.errors import ResultsError
+from pipeline.tables import Line, TableStyle, number_in, read_lines, whole_number_in, write_table
 
 TUNING = "tune_predictions.csv"
 
@@ -54,24 +56,43 @@ def read_tuning(
     Raises:
         ResultsError: the table does not fit.
     """
-    path, style = folder / TUNING, style or TableStyle()
+    path = folder / TUNING
     if not path.exists():
         return {}
-    rows_by_fold = defaultdict(list)
-    for row in read_table(path, style=style):
-        rows_by_fold[row["model"], int(row["repeat"]), int(row["fold"])].append(row)
+    by_fold: dict[tuple[str, int, int], list[tuple[str, int, list[float]]]] = defaultdict(list)
+    for line in read_lines(path, style=style):
+        key, patient = _understood(path, line, classes)
+        by_fold[key].append(patient)
     tuning = defaultdict(list)
-    for (model, repeat, fold), rows in rows_by_fold.items():
-        cells = [
-            [row[f"{PROBABILITY_PREFIX}{c}"].replace(style.decimal, ".") for c in classes] for row in rows
-        ]
+    for (model, repeat, fold), patients in by_fold.items():
+        names, labels, probabilities = zip(*patients, strict=True)
         tuning[model].append(
             TuneFold(
                 repeat=repeat,
                 fold=fold,
-                patient_ids=tuple(row["patient_id"] for row in rows),
-                labels=np.array([classes.index(row["label"]) for row in rows], dtype=np.intp),
-                probabilities=np.array(cells, dtype=float),
+                patient_ids=names,
+                labels=np.array(labels, dtype=np.intp),
+                probabilities=np.array(probabilities, dtype=float),
             )
         )
     return tuning
+
+
+def _understood(
+    path: Path, line: Line, classes: Sequence[str]
+) -> tuple[tuple[str, int, int], tuple[str, int, list[float]]]:
+    """Return the model, repeat and fold of a line, and its patient, label and probabilities."""
+    cells = line.cells
+    missing = [name for name in tuning_columns(classes) if name not in cells]
+    if missing:
+        raise ResultsError(f"{path}: expected column {missing[0]}, found {', '.join(cells)}")
+    repeat, fold = whole_number_in(cells["repeat"]), whole_number_in(cells["fold"])
+    values = [number_in(cells[f"{PROBABILITY_PREFIX}{c}"]) for c in classes]
+    known = [value for value in values if value is not None and 0 <= value <= 1]
+    if repeat is None or fold is None or cells["label"] not in classes or len(known) < len(classes):
+        raise ResultsError(
+            f"{path}, line {line.number}, patient {cells['patient_id']!r}: expected a repeat, a fold, a label and "
+            f"probabilities from 0 to 1, found {', '.join(list(cells.values())[:-1])}"
+        )
+    label = classes.index(cells["label"])
+    return (cells["model"], repeat, fold), (cells["patient_id"], label, known)

@@ -8,7 +8,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from aggregate.cohort_facts import CohortFacts
-from aggregate.predictions import Predictions
+from aggregate.predictions import PROBABILITY_DIGITS, Predictions
 from aggregate.statistics.config import StatisticsSection
 from aggregate.statistics.decisions import TuneFold
 from aggregate.statistics.resamples import draw_resamples
@@ -85,12 +85,17 @@ def rebuild_tables(folder: Path, settings: StatisticsSection, style: TableStyle 
     # The products are small: a second thread costs more than it computes, 40 times so on a busy machine.
     with threadpool_limits(limits=1):
         for file, columns, rows in _derived(predictions, everybody, tuning, settings):
-            write_with_twin(folder / file, columns, rows, style=style)
+            write_with_twin(folder / file, columns, rows, style=_with_digits(style, file))
     names = _names(predictions.classes, everybody)
     write_twin(
         folder / COHORT, cohort_columns(everybody), list(cohort_rows(everybody)), style=style, names=names
     )
     write_columns(folder, predictions.classes, everybody, style)
+
+
+def _with_digits(style: TableStyle, file: str) -> TableStyle:
+    """A threshold is a probability of a tune patient: with fewer digits it would call other patients."""
+    return replace(style, digits=PROBABILITY_DIGITS) if file == THRESHOLDS else style
 
 
 def write_columns(

@@ -8,6 +8,7 @@ from aggregate.splits import (
     Roster,
     fold_of_test,
     leave_one_centre_out,
+    never_tested,
     read_splits,
     repeated_folds,
     write_splits,
@@ -117,8 +118,17 @@ def test_a_patient_in_two_roles_of_a_users_file_is_a_leak(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (["p000,0,0,trian"], "unknown role 'trian'"),
-        (["nobody,0,0,test"], "'nobody' has no bag and label"),
+        (
+            ["p000,0,0,trian"],
+            r"line 2, patient 'p000': unknown role 'trian'; expected one of train, tune, test",
+        ),
+        (["nobody,0,0,test"], r"line 2, patient 'nobody': no patient with a bag and a label in this cohort$"),
+        (["P000,0,0,test"], "it has 'p000', which differ in upper and lower case only"),
+        (["p000,0,0,test", "p001,0,,train"], r"line 3, patient 'p001': expected fold as a whole .* found ''"),
+        (["p000,0,1.5,test"], "expected fold as a whole number from 0, found '1.5'"),
+        (["p000,-1,0,test"], "expected repeat as a whole number from 0, found '-1'"),
+        (["p000,0,0,test"], "repeat 0, fold 0 has no training patient of class A or of any other"),
+        (["p000,0,0,train", "p001,0,0,tune"], "repeat 0, fold 0 tests nobody"),
         (["p000,0,0,test", "p001,1,0,test"], "repeat 1 tests other patients"),
         (["p000,0,0,test", "p000,0,1,test"], "tests a patient in two folds"),
         ([], "found no row"),
@@ -127,3 +137,59 @@ def test_a_patient_in_two_roles_of_a_users_file_is_a_leak(tmp_path):
 def test_a_faulty_users_file_is_refused_by_name(tmp_path, rows, message):
     with pytest.raises(FoldError, match=message):
         read_splits(user_file(tmp_path, *rows), roster())
+
+
+def as_saved_by(path, change) -> list[Fold]:
+    path.write_bytes(change(path.read_bytes()))
+    return read_splits(path, roster())
+
+
+SAVED_AGAIN = {
+    "byte order mark": lambda text: b"\xef\xbb\xbf" + text,
+    "another line end": lambda text: text.replace(b"\n", b"\r\n"),
+    "semicolons": lambda text: text.replace(b",", b";"),
+    "numbers with a decimal point": lambda text: text.replace(b",0,", b",0.0,").replace(b",1,", b",1.0,"),
+    "a note column": lambda text: text.replace(b"\n", b",x\n").replace(b"weights,x", b"weights,note"),
+    "rows without text": lambda text: text + b",,,,\n,,,,\n",
+    "roles in capitals": lambda text: text.replace(b"train", b"Train"),
+}
+
+
+@pytest.mark.parametrize("change", SAVED_AGAIN.values(), ids=SAVED_AGAIN)
+def test_splits_saved_again_by_a_spreadsheet_are_the_same(tmp_path, folds, change):
+    path = tmp_path / "splits.csv"
+    write_splits(path, folds, roster().patient_ids, TableStyle(stamp={"weights": "w"}))
+    for written, read in zip(folds, as_saved_by(path, change), strict=True):
+        for role in ("train", "tune", "test"):
+            assert np.array_equal(getattr(written, role), getattr(read, role))
+
+
+def test_splits_written_for_a_spreadsheet_are_read_back(tmp_path, folds):
+    write_splits(tmp_path / "splits.csv", folds, roster().patient_ids, TableStyle(";", ","))
+    assert len(read_splits(tmp_path / "splits.csv", roster())) == len(folds)
+
+
+def test_an_identifier_without_its_zeros_is_recognised(tmp_path):
+    people = Roster(("007", "008"), np.array([0, 1]), ("A", "B"), np.zeros(2, dtype=np.intp), ("",))
+    with pytest.raises(FoldError, match=r"patient '7': no patient .* in this cohort; it has '007'"):
+        read_splits(user_file(tmp_path, "7,0,0,test"), people)
+
+
+def test_a_class_that_nobody_trains_on_is_refused(tmp_path):
+    people = roster()
+    of_class = [np.flatnonzero(people.labels == k) for k in range(3)]
+    rows = [f"p{of_class[0][0]:03},0,0,test"]
+    rows += [f"p{of_class[k][i]:03},0,0,train" for k in (0, 2) for i in (1, 2)]
+    with pytest.raises(
+        FoldError, match=r"mine\.csv: repeat 0, fold 0 has no training patient of class B; exp"
+    ):
+        read_splits(user_file(tmp_path, *rows), people)
+
+
+def test_whoever_is_never_tested_is_named_with_the_reason():
+    one = Fold(0, 0, np.array([1, 2]), np.array([], dtype=np.intp), np.array([0]))
+    assert list(never_tested([one], ("a", "b", "c", "d"))) == [
+        ("b", "no fold of the splits tests this patient, who trains or tunes only"),
+        ("c", "no fold of the splits tests this patient, who trains or tunes only"),
+        ("d", "in no fold of the splits"),
+    ]

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from aggregate.run import load_aggregate_config
@@ -121,3 +122,77 @@ def test_the_size_of_a_bag_that_was_read_needs_no_second_reading(folder, bags_an
     for path in folder.glob("*.h5"):
         path.unlink()
     assert bag_sizes(bags).tolist() == bag_sizes(bags_and_labels[0][:6]).tolist()
+
+
+def test_two_bags_exchanged_stop_the_run(experiment_folder, tmp_path):
+    config = load_aggregate_config(experiment_folder(MODEL), ())
+    bags = tmp_path / "out" / "bags"
+    (bags / "p003.h5").rename(bags / "x")
+    (bags / "p004.h5").rename(bags / "p003.h5")
+    (bags / "x").rename(bags / "p004.h5")
+    with pytest.raises(BagError, match=r"p003\.h5: the file is named after patient 'p003', its header says"):
+        load_study(config)
+
+
+def test_a_bag_whose_name_differs_in_case_only_is_named_beside_its_patient(experiment_folder, tmp_path):
+    config = load_aggregate_config(experiment_folder(MODEL), ())
+    bags = tmp_path / "out" / "bags"
+    (bags / "p003.h5").rename(bags / "P003.h5")
+    (reason,) = [e.reason for e in load_study(config).exclusions if e.patient_id == "p003"]
+    assert reason.endswith("there is a bag of P003, which differ in upper and lower case only")
+
+
+def with_phases(experiment_folder, *phases: str):
+    """An experiment whose cohort is read with some phases; the bags have NC, AP, PVP and DP."""
+    named = ", ".join(f'"{name}"' for name in phases)
+    return load_aggregate_config(experiment_folder(f"phases = [{named}]\n" + MODEL), ())
+
+
+def test_the_bags_are_seen_through_the_phases_of_the_configuration(experiment_folder, bags_and_labels):
+    study = load_study(with_phases(experiment_folder, "PVP", "AP"))
+    for seen, whole in zip(study.bags, bags_and_labels[0], strict=True):
+        assert seen.header.phase_names == ("PVP", "AP")
+        for i, old in enumerate((2, 1)):
+            assert (seen.features[seen.phase == i] == whole.features[whole.phase == old]).all()
+        assert len(seen) == np.isin(whole.phase, (1, 2)).sum()
+        assert (np.diff(seen.phase) >= 0).all()
+    assert [bag.header for bag in study.bags] == list(study.headers)
+    assert study.view == "PVP+AP"  # another fit, under another key
+
+
+def test_every_phase_left_out_by_the_configuration_is_named(experiment_folder, bags_and_labels):
+    study = load_study(with_phases(experiment_folder, "AP", "PVP"))
+    left_out = {(e.patient_id, e.phase) for e in study.exclusions}
+    for bag in bags_and_labels[0]:
+        assert {(bag.patient_id, p) for p in bag.header.phases_present if p in ("NC", "DP")} <= left_out
+
+
+def test_a_patient_without_a_phase_of_the_configuration_is_left_out(experiment_folder, bags_and_labels):
+    study = load_study(with_phases(experiment_folder, "NC"))
+    without = [bag.patient_id for bag in bags_and_labels[0] if "NC" not in bag.header.phases_present]
+    assert without
+    assert not set(without) & set(study.patient_ids)
+    assert set(without) <= {e.patient_id for e in study.exclusions if not e.phase}
+
+
+def test_phases_that_the_bags_do_not_know_are_refused_with_both_lists(experiment_folder):
+    both = r"\[cohort\] phases are NC, ART, PVP, DP, those of the bags NC, AP, PVP, DP"
+    with pytest.raises(BagError, match=f"phase ART of the configuration is in no bag: {both}"):
+        load_study(with_phases(experiment_folder, "NC", "ART", "PVP", "DP"))
+
+
+def test_a_phase_in_a_bag_without_a_row_in_the_table_is_told(experiment_folder, tmp_path):
+    config = load_aggregate_config(experiment_folder(MODEL), ())
+    table = tmp_path / "cohort.csv"
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join(line for line in lines if not line.startswith("p003,AP")))
+    (remark,) = load_study(config).remarks
+    assert remark.startswith("1 phases in the bags have no usable row in the cohort table, such as AP of")
+
+
+def test_an_absent_class_names_who_was_left_out(experiment_folder, tmp_path):
+    config = load_aggregate_config(experiment_folder(MODEL), ())
+    for i in range(2, 60, 3):
+        (tmp_path / "out" / "bags" / f"p{i:03}.h5").unlink()
+    with pytest.raises(CohortError, match=r"class cHCC-CCA .* left out: p002 \(no bag: .*\) and 19 more"):
+        load_study(config)

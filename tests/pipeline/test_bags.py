@@ -137,3 +137,30 @@ def test_a_bag_of_an_untrained_encoder_says_so(tmp_path, bag, weights, warning):
     recipe = replace(bag.header.recipe, weights_name=weights)
     with h5py.File(write_bag(tmp_path, replace(bag, header=replace(bag.header, recipe=recipe)))) as file:
         assert file.attrs.get("warning") == warning
+
+
+def test_two_bags_exchanged_are_told_from_their_headers(tmp_path, bags_and_labels):
+    first, second = (write_bag(tmp_path, bag) for bag in bags_and_labels[0][:2])
+    first.rename(tmp_path / "x")
+    second.rename(first)
+    (tmp_path / "x").rename(second)
+    for read in (read_bag, read_header):
+        with pytest.raises(
+            BagError,
+            match=r"p000\.h5: the file is named after patient 'p000', its header says 'p001'; rename",
+        ):
+            read(first)
+
+
+@pytest.mark.parametrize(
+    ("file", "header", "difference"),
+    [
+        ("Zoe\u0308", "Zo\xeb", r"Unicode form only \('Zoe\\u0308' and 'Zo\\xeb'\)"),
+        ("P1", "p1", "upper and lower case only"),
+    ],
+)
+def test_names_that_look_the_same_are_told_apart(tmp_path, bag, file, header, difference):
+    path = write_bag(tmp_path, replace(bag, header=replace(bag.header, patient_id=header)))
+    path.rename(tmp_path / f"{file}.h5")
+    with pytest.raises(BagError, match=f"which differ in (their )?{difference}"):
+        read_header(tmp_path / f"{file}.h5")

@@ -99,3 +99,12 @@ def test_perfect_separation_is_named():
     found = calibration_slope(np.where(is_positive, 0.9, 0.1)[None] + np.linspace(0, 0.05, 40), is_positive)
     assert found.value is None
     assert found.method.startswith("not estimable: ")
+
+
+def test_a_fit_that_runs_away_warns_nobody_and_is_told_in_the_table():
+    """Under pytest a warning is an error; this fit overflowed on its way."""
+    probabilities = np.array([[0.001, 0.999, 0.999, 0.5, 0.999, 0.999, 0.999, 1e-7]])
+    is_positive = np.array([1, 0, 0, 1, 0, 0, 1, 0], dtype=bool)
+    for fit in (calibration_slope, calibration_intercept):
+        estimate = fit(probabilities, is_positive)
+        assert estimate.value is not None or "not estimable" in estimate.method

@@ -1,10 +1,13 @@
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from aggregate.predictions import Predictions
 from aggregate.tables.predictions import read_predictions, write_predictions
 from pipeline.errors import ResultsError
-from pipeline.tables import TableStyle
+from pipeline.tables import TableStyle, read_table
 
 GERMAN = TableStyle(separator=";", decimal=",")
 
@@ -65,9 +68,55 @@ def test_a_row_stands_for_a_patient_a_repeat_and_a_model(tmp_path, predictions):
             lambda lines: [lines[0], lines[1].replace(",iCCA,", ",CRLM,", 1), *lines[2:]],
             "label 'CRLM' has no",
         ),
-        (lambda lines: [*lines[:-1], lines[-1].replace("0.", "x.", 1)], "line 13: expected a probability"),
+        (
+            lambda lines: [*lines[:-1], lines[-1].replace("0.", "x.", 1)],
+            r"csv, line 13, patient 'p3': expected a probability from 0 to 1 in p_HCC, found 'x\.",
+        ),
+        (
+            lambda lines: [*lines[:-1], lines[-1].replace("0.", "7.", 1)],
+            r"line 13, patient 'p3': expected a probability from 0 to 1 in p_HCC, found '7\.",
+        ),
+        (
+            lambda lines: [*lines[:-1], re.sub(r"0\.\d+", "0.25", lines[-1])],
+            "line 13, patient 'p3': the probabilities sum to 0.5; expected 1",
+        ),
+        (lambda lines: [*lines, "p4,HCC"], "line 14: expected 10 cells as in the header, found 2"),
+        (
+            lambda lines: [*lines, lines[-1]],
+            "line 14, patient 'p3': a second row of this patient, repeat and",
+        ),
+        (
+            lambda lines: [*lines[:-1], lines[-1].replace(",1,0,", ",1,1,")],
+            "line 13, patient 'p3': fold 1 in a repeat that tests this patient in fold 0",
+        ),
+        (
+            lambda lines: [*lines[:-1], lines[-1].replace(",iCCA,alpha", ",HCC,alpha")],
+            "line 13, patient 'p3': another label, n_slices or phases of this patient than in line 10",
+        ),
+        (
+            lambda lines: [*lines[:-1], lines[-1].replace(",HCC,0.", ",iCCA,0.")],
+            "line 13, patient 'p3': predicted is 'iCCA', which is not the most probable class",
+        ),
+        (
+            lambda lines: [*lines[:-1], lines[-1].replace("alpha,1,", "alpha,,")],
+            "line 13, patient 'p3': expected repeat as a whole number from 0, found ''",
+        ),
     ],
-    ids=["lost row", "lost column", "empty", "unknown label", "no number"],
+    ids=[
+        "lost row",
+        "lost column",
+        "empty",
+        "unknown label",
+        "no number",
+        "no probability",
+        "no distribution",
+        "short row",
+        "row twice",
+        "two folds",
+        "two labels",
+        "another class",
+        "no repeat",
+    ],
 )
 def test_a_table_that_does_not_fit_is_refused_by_name(tmp_path, predictions, spoil, message):
     write_predictions(tmp_path, predictions)
@@ -80,3 +129,37 @@ def test_a_table_that_does_not_fit_is_refused_by_name(tmp_path, predictions, spo
 def test_without_the_file_the_error_names_it(tmp_path):
     with pytest.raises(ResultsError, match=r"predictions\.csv: no such table"):
         read_predictions(tmp_path)
+
+
+SAVED_AGAIN = {
+    "byte order mark and line ends": lambda text: b"\xef\xbb\xbf" + text.replace(b"\n", b"\r\n"),
+    "semicolons and decimal commas": lambda text: text.replace(b",", b";").replace(b".", b","),
+    "a note column": lambda text: text.replace(b"\n", b",x\n").replace(b"phases,x", b"phases,note"),
+    "nine digits": lambda text: re.sub(rb"(0\.\d{9})\d", rb"\1", text),
+}
+
+
+@pytest.mark.parametrize("change", SAVED_AGAIN.values(), ids=SAVED_AGAIN)
+def test_predictions_saved_again_by_a_spreadsheet_are_read(tmp_path, predictions, change):
+    write_predictions(tmp_path, predictions)
+    path = tmp_path / "predictions.csv"
+    path.write_bytes(change(path.read_bytes()))
+    found = read_predictions(tmp_path)
+    for model in predictions.models:
+        assert np.allclose(found.probabilities[model], predictions.probabilities[model], atol=1e-8)
+    assert np.array_equal(found.labels, predictions.labels)
+
+
+def test_probabilities_that_print_alike_are_equal_and_the_first_is_predicted(tmp_path, predictions):
+    even = np.full((2, 3, 2), [0.5 - 1e-12, 0.5 + 1e-12])
+    written = replace(predictions, probabilities={"even": even})
+    assert (written.probabilities["even"] == 0.5).all()
+    write_predictions(tmp_path, written)
+    assert {row["predicted"] for row in read_table(tmp_path / "predictions.csv")} == {"HCC"}
+
+
+def test_a_file_of_a_release_that_chose_before_rounding_is_read(tmp_path, predictions):
+    write_predictions(tmp_path, replace(predictions, probabilities={"even": np.full((2, 3, 2), 0.5)}))
+    path = tmp_path / "predictions.csv"
+    path.write_text(path.read_text().replace(",HCC,0.5", ",iCCA,0.5"))
+    assert read_predictions(tmp_path).models == ("even",)
