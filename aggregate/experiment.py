@@ -83,8 +83,8 @@ def run_experiment(config: AggregateConfig, *, tell: Callable[[str], None] = _sa
     specs = with_baselines(config.aggregate, study)
     for spec in specs:
         build_model(spec.kind, spec.parameters, random_state=0)
-    config.output.mkdir(parents=True, exist_ok=True)
-    for folder in (config.output, config.cache_folder, config.concepts_folder):
+    config.results_folder.mkdir(parents=True, exist_ok=True)
+    for folder in (config.results_folder, config.cache_folder, config.concepts_folder):
         sweep_partials(folder)
     result = cross_validate_all(config, study, folds, specs)
     return Run(config, study, tuple(specs), result, predictions_of(study, result), time.monotonic() - started)
@@ -98,8 +98,8 @@ def reopen(config: AggregateConfig) -> Run:
     """
     started = time.monotonic()
     study = load_study(config)
-    check_same_bags(config.output, bag_keys(study))
-    folds = read_splits(config.output / SPLITS, study.roster)
+    check_same_bags(config.results_folder, bag_keys(study))
+    folds = read_splits(config.results_folder / SPLITS, study.roster)
     specs = with_baselines(config.aggregate, study)
     _check_same_fits(config, study, folds, specs)
     result = cross_validate_all(config, study, folds, specs)
@@ -110,11 +110,11 @@ def _check_same_fits(
     config: AggregateConfig, study: Study, folds: Sequence[Fold], specs: Sequence[ModelSpec]
 ) -> None:
     tasks = fit_tasks(study, folds, specs, seed=config.aggregate.seed)
-    fits = fits_of_run(config.output)
+    fits = fits_of_run(config.results_folder)
     other = [name for name in tasks if [task.key for task in tasks[name]] != list(fits.get(name, ()))]
     if other:
         raise ResultsError(
-            f"{config.output}: model {other[0]} would not be the one of the tables, since labels, covariates or the "
+            f"{config.results_folder}: model {other[0]} would not be the one of the tables, since labels, covariates or the "
             "software have changed since the run; run `aggregate.py run` again"
         )
 

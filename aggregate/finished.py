@@ -42,7 +42,7 @@ def record_of(folder: Path) -> Mapping[str, Any] | None:
 
 
 def config_of_run(folder: Path) -> AggregateConfig:
-    """Return the configuration that a run recorded in run.json, with its output at where the folder lies now.
+    """Return the configuration that a run recorded in run.json, with its results at where the folder lies now.
 
     Raises:
         ResultsError: the folder holds no run.json, or one that this version does not understand.
@@ -55,7 +55,11 @@ def config_of_run(folder: Path) -> AggregateConfig:
         raise ResultsError(
             f"{folder / RECORD}: not the record of a run of this version: {place}: {first['msg']}"
         ) from error
-    return config.model_copy(update={"output": folder.resolve()})
+    if config.results_folder == config.output:
+        return config.model_copy(update={"output": folder.resolve()})
+    output = folder.resolve().parent
+    table = config.cohort.model_copy(update={"table": output / config.cohort.table.name})
+    return config.model_copy(update={"output": output, "cohort": table})
 
 
 def weights_of_run(folder: Path) -> str:

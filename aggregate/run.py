@@ -54,15 +54,17 @@ def run_and_report(config: AggregateConfig, *, n_null: int, console: Console) ->
     """
     check_explained_model(config.aggregate)
     splits = config.aggregate.splits.file
-    own = config.output / SPLITS
+    own = config.results_folder / SPLITS
     inputs = [config.cohort.table, *([splits] if splits is not None and splits != own else [])]
-    check_may_write(config.output, _tables_of_run(config, n_null=n_null), inputs)
+    check_may_write(config.results_folder, _tables_of_run(config, n_null=n_null), inputs)
     run = run_experiment(config, tell=lambda line: _say(console, line))
-    with written_beside(config.output, keep=False) as beside:
+    with written_beside(config.results_folder, keep=False) as beside:
         _write_everything(run, beside, n_null=n_null, console=console)
-        kept = put_in_place(beside, config.output)
-    _say_kept(config.output, kept, console)
-    print_summary(config.output, config.cohort.classes, console, table_style(config, run.study.recipe))
+        kept = put_in_place(beside, config.results_folder)
+    _say_kept(config.results_folder, kept, console)
+    print_summary(
+        config.results_folder, config.cohort.classes, console, table_style(config, run.study.recipe)
+    )
 
 
 def _write_everything(run: Run, folder: Path, *, n_null: int, console: Console) -> None:
@@ -91,16 +93,16 @@ def tables_of(folder: Path, *, console: Console) -> None:
         ResultsError: the folder is not that of a finished run, or its bags or splits have changed since.
     """
     config = config_of_run(folder)
-    check_unchanged(config.output, config.bags_folder)
-    if was_changed(config.output, PREDICTIONS):
+    check_unchanged(config.results_folder, config.bags_folder)
+    if was_changed(config.results_folder, PREDICTIONS):
         _say(console, f"{PREDICTIONS} was changed since the run wrote it; the tables rest on it as it is now")
     style = style_with_weights(config, weights_of_run(folder))
-    with written_beside(config.output, keep=True) as beside:
+    with written_beside(config.results_folder, keep=True) as beside:
         rebuild_tables(beside, config.aggregate.statistics, style)
         write_report(beside)
-        kept = put_in_place(beside, config.output)
-    _say_kept(config.output, kept, console)
-    print_summary(config.output, config.cohort.classes, console, style)
+        kept = put_in_place(beside, config.results_folder)
+    _say_kept(config.results_folder, kept, console)
+    print_summary(config.results_folder, config.cohort.classes, console, style)
 
 
 def explain_folder(folder: Path, *, retrain: bool, console: Console) -> None:
@@ -110,15 +112,15 @@ def explain_folder(folder: Path, *, retrain: bool, console: Console) -> None:
         ResultsError: the folder is not that of a finished run, or what it was made of has changed since.
     """
     config = config_of_run(folder)
-    check_unchanged(config.output, config.bags_folder)
-    check_may_write(config.output, [entry.file for entry in EXPLANATIONS])
+    check_unchanged(config.results_folder, config.bags_folder)
+    check_may_write(config.results_folder, [entry.file for entry in EXPLANATIONS])
     run = reopen(config)
-    with written_beside(config.output, keep=True) as beside:
+    with written_beside(config.results_folder, keep=True) as beside:
         _explain(run, _facts(run), beside, console, retrain=retrain)
         write_report(beside)
-        kept = put_in_place(beside, config.output)
-    _say_kept(config.output, kept, console)
-    _say(console, f"Report: {config.output / REPORT}")
+        kept = put_in_place(beside, config.results_folder)
+    _say_kept(config.results_folder, kept, console)
+    _say(console, f"Report: {config.results_folder / REPORT}")
 
 
 def report_of(folder: Path, *, console: Console) -> None:
@@ -128,12 +130,12 @@ def report_of(folder: Path, *, console: Console) -> None:
         ResultsError: the folder is not that of a finished run, or its bags or splits have changed since.
     """
     config = config_of_run(folder)
-    check_unchanged(config.output, config.bags_folder)
-    with written_beside(config.output, keep=True) as beside:
+    check_unchanged(config.results_folder, config.bags_folder)
+    with written_beside(config.results_folder, keep=True) as beside:
         write_report(beside)
-        kept = put_in_place(beside, config.output)
-    _say_kept(config.output, kept, console)
-    _say(console, f"Report: {config.output / REPORT}")
+        kept = put_in_place(beside, config.results_folder)
+    _say_kept(config.results_folder, kept, console)
+    _say(console, f"Report: {config.results_folder / REPORT}")
 
 
 def _explain(run: Run, facts: CohortFacts, folder: Path, console: Console, *, retrain: bool) -> None:

@@ -108,7 +108,7 @@ def overlay(
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     settings = load_extract_config(config, ())
     written = write_overlays(settings, model=model, patients=patient or ())
-    console.print(f"{len(written.paths)} overlays written: {settings.output / 'overlays'}")
+    console.print(f"{len(written.paths)} overlays written: {settings.results_folder / 'overlays'}")
     for fault in written.faults:
         console.print(fault, markup=False)
     if written.faults:
@@ -127,7 +127,7 @@ def saliency(
     settings = load_extract_config(config, ())
     paths = draw_saliency(settings, patient or ())
     Console(stderr=True, soft_wrap=True, highlight=False).print(
-        f"{len(paths)} pictures written: {settings.output / 'figures'}; `aggregate.py report {settings.output}` "
+        f"{len(paths)} pictures written: {settings.results_folder / 'figures'}; `aggregate.py report {settings.results_folder}` "
         "shows them"
     )
 

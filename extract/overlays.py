@@ -50,14 +50,14 @@ def write_overlays(
     Raises:
         ResultsError: there is no attention.csv, or it knows no such model or patient.
     """
-    weights = read_weights(config.output / ATTENTION, model, patients)
+    weights = read_weights(config.results_folder / ATTENTION, model, patients)
     section = config.extract
     cohort = read_cohort(config.cohort)
     ranges = ranges_of(config, cohort)
     people = {patient.patient_id: patient for patient in cohort.patients}
     paths, faults = [], []
     for (patient_id, phase), of_slice in weights.items():
-        path = config.output / FOLDER / f"{patient_id}_{phase}_attention.nii.gz"
+        path = config.results_folder / FOLDER / f"{patient_id}_{phase}_attention.nii.gz"
         try:
             plan = plan_region(people[patient_id], phase, section.slices, section.masks, ranges)
             _write(path, plan, of_slice, section.masks)

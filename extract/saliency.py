@@ -68,8 +68,8 @@ def draw_saliency(config: ExtractConfig, patients: Collection[str] = ()) -> list
         ConfigError: captum is not installed.
         ResultsError: there is no attention.csv, or nobody to draw.
     """
-    folder = config.output / FIGURES
-    weights = read_weights(config.output / ATTENTION, None, patients)
+    folder = config.results_folder / FIGURES
+    weights = read_weights(config.results_folder / ATTENTION, None, patients)
     everybody = dict.fromkeys(patient_id for patient_id, _ in weights)
     chosen = [p for p in everybody if patients or any(folder.glob(f"montage_*_{_safe(p)}.svg"))]
     if not chosen:

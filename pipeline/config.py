@@ -88,6 +88,13 @@ class ExperimentConfig(Section):
         return self.output / "bags"
 
     @property
+    def results_folder(self) -> Path:
+        """Folder of the tables of stage 2: `output`, or `results` in it where the cohort table has their name there."""
+        table = self.cohort.table
+        is_in_the_way = table.parent == self.output and table.stem == "cohort"
+        return self.output / "results" if is_in_the_way else self.output
+
+    @property
     def store_path(self) -> Path:
         """Folder of the Zarr slice store."""
         return self.slice_store or self.output / "slices.zarr"

@@ -107,9 +107,9 @@ def test_a_cohort_table_among_the_results_is_never_replaced(finished, toml):
     mine = finished / "cohort.csv"
     mine.write_bytes((toml.parent / "cohort.csv").read_bytes())
     before = mine.read_bytes()
-    with pytest.raises(ResultsError, match=r"cohort\.csv: .*or this run reads it"):
-        command("run", toml, f"cohort.table={mine}")
+    command("run", toml, f"cohort.table={mine}")
     assert mine.read_bytes() == before
+    assert (finished / "results" / "cohort.csv").exists()
 
 
 @pytest.mark.parametrize(
@@ -220,3 +220,20 @@ def test_an_error_names_the_file_in_the_results_folder(finished):
     path.write_text(path.read_text() + "p003,HCC\n")
     with pytest.raises(ResultsError, match=rf"^{path}, line 62: expected 12 cells"):
         command("tables", finished)
+
+
+def test_beside_a_cohort_table_of_their_name_the_results_have_a_folder_of_their_own(
+    tmp_path, write_experiment
+):
+    path = write_experiment(tmp_path, SMALL)
+    text = path.read_text(encoding="utf-8").replace('output = "out"', 'output = "."')
+    path.write_text(text, encoding="utf-8")
+    (tmp_path / "out" / "bags").rename(tmp_path / "bags")
+    table = (tmp_path / "cohort.csv").read_bytes()
+    for _ in range(2):
+        assert CliRunner().invoke(application, ["run", str(path)], catch_exceptions=False).exit_code == 0
+    assert (tmp_path / "cohort.csv").read_bytes() == table
+    assert (tmp_path / "results" / "report.html").exists()
+    moved = tmp_path.rename(tmp_path.with_name("moved"))
+    ended = CliRunner().invoke(application, ["tables", str(moved / "results")], catch_exceptions=False)
+    assert ended.exit_code == 0, ended.output

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from aggregate.experiment import run_experiment
+from aggregate.experiment import run_experiment, write_record
 from aggregate.resolve import check_study, used_covariates
 from aggregate.run import load_aggregate_config
 from aggregate.study import load_study
-from pipeline.errors import CohortError, ConfigError
+from pipeline.errors import BagError, CohortError, ConfigError
 
 MODEL = '[aggregate.model.m]\nkind = "majority"\n'
 SINGLE = '[aggregate.model.s]\nkind = "single_phase"\nphase = "art"\n'
@@ -87,13 +87,13 @@ def test_a_covariate_nobody_has_is_refused_before_anything_is_written(
     assert not (tmp_path / "out" / "splits.csv").exists()
 
 
-def test_a_primary_comparison_with_a_phase_that_no_bag_has_is_refused_before_training(experiment_folder):
+def test_a_phase_that_no_bag_knows_is_refused_before_training(experiment_folder):
     config = load_aggregate_config(
         experiment_folder('phases = ["NC", "AP", "PVP", "DP", "XP"]\n' + MODEL),
         ['statistics.primary={model_a="m", model_b="phase_XP"}'],
     )
-    with pytest.raises(ConfigError, match="primary names model 'phase_XP'"):
-        check_study(config, load_study(config))
+    with pytest.raises(BagError, match="phase XP of the configuration is in no bag"):
+        load_study(config)
 
 
 def test_a_column_for_subgroups_that_contradicts_itself_is_named(experiment_folder, tmp_path):
@@ -114,9 +114,9 @@ def test_translations_and_misfits_are_told_and_stand_in_the_record(experiment_fo
     text = table.read_text().replace(",iCCA,", ",ICC,")
     table.write_text("\n".join(line.replace(",41,", ",>40,") for line in text.splitlines()) + "\n")
     told: list[str] = []
-    run_experiment(config, tell=told.append)
+    write_record(run_experiment(config, tell=told.append), tmp_path)
     n_rows = text.count(",ICC,")
-    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    record = json.loads((tmp_path / "run.json").read_text())
     assert told[0] == f"label 'ICC' read as iCCA ({n_rows} rows)"
     assert "'>40' (patient p001), '>40' (patient p038)" in told[1]
     assert record["translations"] == [{"what": "label", "given": "ICC", "meaning": "iCCA", "n_rows": n_rows}]
