@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,16 +19,14 @@ class Majority(BagEstimator):
 
     kind: ClassVar[str] = "majority"
 
-    def fit(self, bags: Sequence[Bag], labels: Labels, *, tune: Tune | None = None) -> Self:
+    def _fit(self, bags: Sequence[Bag], labels: Labels, tune: Tune | None) -> None:
         """Count the classes of the training patients."""
         del bags, tune
-        self.classes_, counts = np.unique(np.asarray(labels), return_counts=True)
+        self.classes_, counts = np.unique(labels, return_counts=True)
         self.shares_ = counts / counts.sum()
-        return self
 
-    def predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
+    def _predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
         """Return the class shares for every bag (bags, classes)."""
-        self.check_fitted()
         return np.tile(self.shares_, (len(bags), 1))
 
     def learned_arrays(self) -> Arrays:
@@ -99,12 +97,12 @@ class Covariates(BagLogistic):
     covariates: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Patient identifier -> column -> cell; an empty cell is missing. After loading, to be set anew."""
 
-    def fit(self, bags: Sequence[Bag], labels: Labels, *, tune: Tune | None = None) -> Self:
+    def _fit(self, bags: Sequence[Bag], labels: Labels, tune: Tune | None) -> None:
         """Learn which words each column has among the training patients, then train on `bags`."""
         cells = [self._cells(bag) for bag in bags]
         columns = sorted({column for row in cells for column in row})
         self.words_ = {column: _words([row.get(column, "") for row in cells]) for column in columns}
-        return super().fit(bags, labels, tune=tune)
+        super()._fit(bags, labels, tune)
 
     def vectors(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
         """Return the columns as numbers (bags, numbers + words)."""
