@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import aggregate.models
 from aggregate.folds import Fold
 from aggregate.models.base import BagEstimator
-from pipeline.files import partial_of
+from pipeline.files import naming, partial_of
 from pipeline.provenance import sha256_of_file, sha256_of_json
 
 _PREDICTIONS = "predictions.npz"
@@ -78,14 +78,15 @@ class FitCache:
         """Keep a fit, and the model where it can be written without pickle."""
         self.folder.mkdir(parents=True, exist_ok=True)
         partial = partial_of(self.folder / key)
-        partial.mkdir()
         try:
-            np.savez(partial / _PREDICTIONS, test=fit.test, tune=fit.tune)
-            if model.is_savable:
-                (partial / MODEL_FOLDER).mkdir()
-                model.save(partial / MODEL_FOLDER)
-            if not (self.folder / key).exists():
-                partial.replace(self.folder / key)
+            with naming(self.folder / key, instead_of=partial):
+                partial.mkdir()
+                np.savez(partial / _PREDICTIONS, test=fit.test, tune=fit.tune)
+                if model.is_savable:
+                    (partial / MODEL_FOLDER).mkdir()
+                    model.save(partial / MODEL_FOLDER)
+                if not (self.folder / key).exists():
+                    partial.replace(self.folder / key)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 

@@ -41,5 +41,10 @@ def _recorded(folder: Path, key: str) -> object:
         raise ResultsError(
             f"{path}: no such file; expected the folder of a finished `aggregate.py run`"
         ) from None
-    except (json.JSONDecodeError, KeyError) as error:
+    except NotADirectoryError:
+        raise ResultsError(
+            f"{folder}: expected the folder of a finished `aggregate.py run`, found a file; name the `output` of the "
+            "configuration"
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
         raise ResultsError(f"{path}: not the record of a run of this version: {error}") from error

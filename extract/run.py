@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 
@@ -84,7 +85,11 @@ def run_extraction(config: ExtractConfig, console: Console) -> RunResult:
     if recipe.has_random_weights:
         console.print(f"[bold red]{RANDOM_BANNER}[/]: the features of {recipe.weights_name} mean nothing")
     result = RunResult(exclusions=list(cohort.exclusions), n_faults=len(cohort.exclusions))
-    with RunProgress(console) as progress, ThreadPoolExecutor(section.workers) as pool:
+    with (
+        RunProgress(console) as progress,
+        _exclusions_written(config, result),
+        ThreadPoolExecutor(section.workers) as pool,
+    ):
         for (patient_id, phase), reasons in doubtful_scans(cohort).items():
             progress.say(describe_scan(WARNING, patient_id, phase, "; ".join(reasons)))
         run = _Run(config, encoder, recipe, result, progress, pool)
@@ -96,8 +101,25 @@ def run_extraction(config: ExtractConfig, console: Console) -> RunResult:
         finally:
             # After Ctrl-C nobody waits for scans that are not needed any more.
             pool.shutdown(wait=False, cancel_futures=True)
-            write_table(config.bags_folder / "excluded.csv", EXCLUDED_COLUMNS, map(vars, result.exclusions))
     return result
+
+
+@contextmanager
+def _exclusions_written(config: ExtractConfig, result: RunResult) -> Iterator[None]:
+    """Write excluded.csv at the end of a run, however it ends."""
+
+    def write() -> None:
+        write_table(config.bags_folder / "excluded.csv", EXCLUDED_COLUMNS, map(vars, result.exclusions))
+
+    try:
+        yield
+    except BaseException:
+        with suppress(
+            OSError
+        ):  # the disk that ended the run may refuse this table too; the run's end is what is told
+            write()
+        raise
+    write()
 
 
 @dataclass(frozen=True, eq=False)

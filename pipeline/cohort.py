@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pipeline.config import CohortSection
 from pipeline.errors import CohortError
+from pipeline.files import MAX_IDENTIFIER_BYTES
 
 REQUIRED = ("patient_id", "phase", "image", "mask", "label")
 OVERRIDES = ("spacing_x", "spacing_y", "spacing_z", "flip_z", "hu_slope", "hu_intercept")
@@ -179,6 +180,9 @@ def _row_problem(row: _Row, phases: Mapping[str, str]) -> str | None:
         return (
             f"patient_id {row['patient_id']!r} cannot name a file; expected no '/', no leading '.', not empty"
         )
+    n_bytes = len(row["patient_id"].encode())
+    if n_bytes > MAX_IDENTIFIER_BYTES:
+        return f"patient_id of {n_bytes} bytes cannot name a file; expected at most {MAX_IDENTIFIER_BYTES}: shorten it"
     if row["phase"].lower() not in phases:
         known = ", ".join(dict.fromkeys(phases.values()))
         return (
