@@ -1,11 +1,13 @@
 """Fits by content: what was fitted once, on the same patients with the same settings, is never fitted again."""
 
 import shutil
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,8 @@ from pipeline.files import naming, partial_of
 from pipeline.provenance import sha256_of_file, sha256_of_json
 
 _PREDICTIONS = "predictions.npz"
+_DAMAGED = (ValueError, KeyError, EOFError, BadZipFile, zlib.error, TypeError)
+"""What numpy raises at a file that is none of its own, or cut off."""
 MODEL_FOLDER = "model"
 
 
@@ -67,12 +71,16 @@ class FitCache:
         self.folder = folder
 
     def read(self, key: str) -> Fit | None:
-        """Return the fit of a key, or None where there is none."""
+        """Return the fit of a key, or None where there is none; a damaged one is removed, to be fitted anew."""
         path = self.folder / key / _PREDICTIONS
         if not path.exists():
             return None
-        with np.load(path, allow_pickle=False) as arrays:
-            return Fit(test=arrays["test"], tune=arrays["tune"])
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return Fit(test=arrays["test"], tune=arrays["tune"])
+        except _DAMAGED:
+            shutil.rmtree(self.folder / key)
+            return None
 
     def write(self, key: str, fit: Fit, model: BagEstimator) -> None:
         """Keep a fit, and the model where it can be written without pickle."""

@@ -157,7 +157,7 @@ def _exclusions(config: ExperimentConfig, cohort: Cohort, paths: Mapping[str, Pa
     Stage 1's own copy of the table's faults is not read: labels may have been mended since.
     """
     table = config.bags_folder / "excluded.csv"
-    of_extract = [Exclusion(**row) for row in read_table(table)] if table.exists() else []
+    of_extract = [_exclusion(row) for row in read_table(table)] if table.exists() else []
     found = [*cohort.exclusions, *(e for e in of_extract if e.stage not in STAGES)]
     excluded = {e.patient_id for e in found if not e.phase}
     for patient in cohort.patients:
@@ -172,6 +172,10 @@ def _exclusions(config: ExperimentConfig, cohort: Cohort, paths: Mapping[str, Pa
     reason = "a bag without a row in the cohort table"
     found.extend(Exclusion(stranger, "", "aggregate", reason) for stranger in strangers)
     return found
+
+
+def _exclusion(row: Mapping[str, str]) -> Exclusion:
+    return Exclusion(row["patient_id"], row["phase"], row["stage"], row["reason"])
 
 
 def _check_classes(config: ExperimentConfig, patients: Sequence[Patient]) -> None:

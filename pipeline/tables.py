@@ -65,7 +65,7 @@ def read_table(path: Path, *, style: TableStyle | None = None) -> list[dict[str,
     """Read a CSV that `write_table` wrote, every cell as text and the apostrophes of formulas taken off.
 
     Raises:
-        ResultsError: the file is missing.
+        ResultsError: the file is missing; later, when a cell is asked for whose column the table lacks.
     """
     style = style or TableStyle()
     try:
@@ -73,7 +73,7 @@ def read_table(path: Path, *, style: TableStyle | None = None) -> list[dict[str,
             rows = list(csv.DictReader(stream, delimiter=style.separator))
     except FileNotFoundError:
         raise ResultsError(f"{path}: no such table") from None
-    return [{_bare(key): _bare(cell) for key, cell in row.items()} for row in rows]
+    return [Cells(path, {_bare(key): _bare(cell) for key, cell in row.items()}) for row in rows]
 
 
 def read_columns(path: Path, *, style: TableStyle | None = None) -> list[str]:
@@ -92,3 +92,15 @@ def read_columns(path: Path, *, style: TableStyle | None = None) -> list[str]:
 
 def _bare(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA_STARTS) else cell
+
+
+class Cells(dict[str, str]):
+    """One row of a table: column -> text. A column that the table lacks is an error that names file and column."""
+
+    def __init__(self, path: Path, cells: Mapping[str, str]) -> None:
+        super().__init__(cells)
+        self.path = path
+
+    def __missing__(self, column: str) -> str:
+        found = ", ".join(self) or "none"
+        raise ResultsError(f"{self.path}: expected a column {column!r}, found {found}")

@@ -60,3 +60,17 @@ def test_a_fit_that_finds_no_room_names_the_cache_and_leaves_nothing(bags_and_la
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert error.value.filename == str(tmp_path / "cache" / "key")
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x80\x04 rubbish", b"[1]", "half"], ids=str)
+def test_a_damaged_fit_of_the_cache_is_as_good_as_none(damage, bags_and_labels, tmp_path):
+    bags, labels = bags_and_labels
+    model = build_model("majority", {}, random_state=0).fit(bags, labels)
+    fit = Fit(test=model.predict_proba(bags), tune=model.predict_proba(bags[:3]))
+    cache = FitCache(tmp_path / "cache")
+    cache.write("key", fit, model)
+    path = tmp_path / "cache" / "key" / "predictions.npz"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if damage == "half" else damage)
+    assert cache.read("key") is None
+    cache.write("key", fit, model)
+    assert (cache.read("key").test == fit.test).all()

@@ -67,3 +67,15 @@ def test_a_folder_in_the_place_of_a_configuration_is_told_what_it_may_be(playgro
     code, printed = command("run", playground.folder)
     assert code == 2
     assert f"{playground.folder}: expected a configuration (TOML), found a folder; results go to" in printed
+
+
+def test_a_phantom_whose_image_was_damaged_is_told_how_to_be_written_again(playground, command):
+    config = playground.configure('[phantom]\npreset = "tiny"\npatients = { HCC = 1 }\n')
+    (playground.folder / "cohort.csv").unlink()
+    assert command("phantom", config)[0] == 0
+    for image in (playground.folder / "images").iterdir():
+        image.write_bytes(b"no image")
+    code, printed = command("phantom", config, "--preview")
+    assert code == 2
+    assert "not as `phantom` wrote it" in printed
+    assert "Traceback" not in printed
