@@ -76,7 +76,8 @@ class FitCache:
         if not path.exists():
             return None
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            # Opened here: numpy leaves a file that is no archive open.
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
                 return Fit(test=arrays["test"], tune=arrays["tune"])
         except _DAMAGED:
             shutil.rmtree(self.folder / key)
