@@ -105,7 +105,7 @@ class SliceStore:
             raise StoreError(
                 f"{self.folder}: no slices of patient {patient_id}; run stage 1 to store them"
             ) from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreError(
                 f"{self.folder / patient_id}: unreadable slices: {error}; delete the folder"
             ) from error

@@ -12,6 +12,7 @@ import typer
 
 from pipeline.bags import bag_path, read_bag, write_bag
 from pipeline.commands import run_application
+from pipeline.errors import StoreError
 from pipeline.files import MAX_IDENTIFIER_BYTES, naming, partial_of, written_whole
 from pipeline.store import SliceStore, StoredPatient
 from tests.conftest import draw_bag
@@ -154,3 +155,25 @@ def test_a_reader_that_goes_away_is_no_traceback():
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as listing:
         listing.stdout.close()
         assert "Traceback" not in listing.stderr.read()
+
+
+@pytest.mark.parametrize("file", ["zarr.json", "AP/zarr.json", "AP/crops_hu/zarr.json"])
+@pytest.mark.parametrize("content", [b"", b"[1]", b"{}", b"\x00\xff"], ids=str)
+def test_damaged_slices_are_told_or_read_from_what_is_whole(file, content, tmp_path):
+    store, stored = SliceStore(tmp_path / "slices.zarr"), StoredPatient("key", (draw("AP", 3),))
+    store.write("007", stored)
+    (store.folder / "007" / file).write_bytes(content)
+    assert store.key_of("007") in (None, "key")
+    if file != "AP/zarr.json":  # a group says nothing that is read
+        with pytest.raises(StoreError, match="007: unreadable slices"):
+            store.read("007")
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b"{}", b"\x00\xff"], ids=str)
+def test_a_store_whose_root_was_damaged_is_refused(content, tmp_path):
+    (tmp_path / "slices.zarr").mkdir()
+    (tmp_path / "slices.zarr" / "zarr.json").write_bytes(content)
+    with pytest.raises(
+        StoreError, match="expected phasemil-slices version 1, found nothing that can be read"
+    ):
+        SliceStore(tmp_path / "slices.zarr").write("007", StoredPatient("key", (draw("AP", 3),)))
