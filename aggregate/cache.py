@@ -1,11 +1,13 @@
 """Fits by content: what was fitted once, on the same patients with the same settings, is never fitted again."""
 
 import shutil
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +15,12 @@ from numpy.typing import NDArray
 import aggregate.models
 from aggregate.folds import Fold
 from aggregate.models.base import BagEstimator
-from pipeline.files import partial_of
+from pipeline.files import naming, partial_of
 from pipeline.provenance import sha256_of_file, sha256_of_json
 
 _PREDICTIONS = "predictions.npz"
+_DAMAGED = (ValueError, KeyError, EOFError, BadZipFile, zlib.error, TypeError)
+"""What numpy raises at a file that is none of its own, or cut off."""
 MODEL_FOLDER = "model"
 
 
@@ -67,25 +71,31 @@ class FitCache:
         self.folder = folder
 
     def read(self, key: str) -> Fit | None:
-        """Return the fit of a key, or None where there is none."""
+        """Return the fit of a key, or None where there is none; a damaged one is removed, to be fitted anew."""
         path = self.folder / key / _PREDICTIONS
         if not path.exists():
             return None
-        with np.load(path, allow_pickle=False) as arrays:
-            return Fit(test=arrays["test"], tune=arrays["tune"])
+        try:
+            # Opened here: numpy leaves a file that is no archive open.
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+                return Fit(test=arrays["test"], tune=arrays["tune"])
+        except _DAMAGED:
+            shutil.rmtree(self.folder / key)
+            return None
 
     def write(self, key: str, fit: Fit, model: BagEstimator) -> None:
         """Keep a fit, and the model where it can be written without pickle."""
         self.folder.mkdir(parents=True, exist_ok=True)
         partial = partial_of(self.folder / key)
-        partial.mkdir()
         try:
-            np.savez(partial / _PREDICTIONS, test=fit.test, tune=fit.tune)
-            if model.is_savable:
-                (partial / MODEL_FOLDER).mkdir()
-                model.save(partial / MODEL_FOLDER)
-            if not (self.folder / key).exists():
-                partial.replace(self.folder / key)
+            with naming(self.folder / key, instead_of=partial):
+                partial.mkdir()
+                np.savez(partial / _PREDICTIONS, test=fit.test, tune=fit.tune)
+                if model.is_savable:
+                    (partial / MODEL_FOLDER).mkdir()
+                    model.save(partial / MODEL_FOLDER)
+                if not (self.folder / key).exists():
+                    partial.replace(self.folder / key)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 

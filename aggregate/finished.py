@@ -32,6 +32,11 @@ def record_of(folder: Path) -> Mapping[str, Any] | None:
         record = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
+    except NotADirectoryError:
+        raise ResultsError(
+            f"{folder}: expected the folder of a finished `aggregate.py run`, found a file; name the `output` of the "
+            "configuration"
+        ) from None
     except (OSError, ValueError) as error:
         raise ResultsError(f"{path}: not the record of a run: {error}") from error
     if not isinstance(record, dict) or "config" not in record:

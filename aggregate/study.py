@@ -214,7 +214,7 @@ def _exclusions(config: ExperimentConfig, cohort: Cohort, paths: Mapping[str, Pa
     Stage 1's own copy of the table's faults is not read: labels may have been mended since.
     """
     table = config.bags_folder / "excluded.csv"
-    of_extract = [Exclusion(**row) for row in read_table(table)] if table.exists() else []
+    of_extract = [_exclusion(row) for row in read_table(table)] if table.exists() else []
     found = [*cohort.exclusions, *(e for e in of_extract if e.stage not in STAGES)]
     excluded = {e.patient_id for e in found if not e.phase}
     strangers = sorted(set(paths) - {patient.patient_id for patient in cohort.patients})
@@ -256,6 +256,10 @@ def _unseen_phases(
             reason = f"no phase of the configuration in the bag; expected one of {', '.join(phases)}"
             found.append(Exclusion(patient_id, "", "aggregate", reason))
     return found
+
+
+def _exclusion(row: Mapping[str, str]) -> Exclusion:
+    return Exclusion(row["patient_id"], row["phase"], row["stage"], row["reason"])
 
 
 def _check_classes(

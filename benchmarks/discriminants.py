@@ -86,10 +86,7 @@ def trained(labels: np.ndarray, features: np.ndarray, fold: np.ndarray) -> Fitte
 
 
 class OnVectors(BagLogistic):
-    """phasemil's logistic regression on rows of an array, in place of bags."""
-
-    def vectors(self, bags):
-        return bags
+    """phasemil's logistic regression, for rows of an array in place of bags."""
 
 
 def tuned(labels: np.ndarray, features: np.ndarray, fold: np.ndarray) -> Fitted:
@@ -98,7 +95,7 @@ def tuned(labels: np.ndarray, features: np.ndarray, fold: np.ndarray) -> Fitted:
     for repeat, number in np.ndindex(len(fold), int(fold.max()) + 1):
         seen = fold[repeat] != number
         seed = repeat * 1000 + number
-        model = OnVectors(class_weight="none", random_state=seed).fit(features[seen], labels[seen])
+        model = OnVectors(class_weight="none", random_state=seed).fit_vectors(features[seen], labels[seen])
         slopes.append(model.weights_ / model.std_[:, None])
         intercepts.append(model.bias_ - model.mean_ @ slopes[-1])
     return Fitted(np.stack(slopes), np.stack(intercepts))

@@ -8,6 +8,8 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.files import naming
+
 Key = tuple[str, str]
 """(patient_id, phase)."""
 _EVERY = 4
@@ -90,6 +92,6 @@ class PixelMemory:
                 return
             known.update(digests)
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="ascii") as stream:
+            with naming(self.path), self.path.open("a", encoding="ascii") as stream:
                 # The first line break ends a line that a killed run may have cut off.
                 stream.write(f"\n{image_sha256} {' '.join(digests)}\n")

@@ -10,17 +10,23 @@ from pipeline.errors import ImageError, MaskError, ScanError
 from pipeline.files import path_hint, written_whole
 from pipeline.provenance import sha256_of_file, sha256_of_json
 
+_ENTRY_LENGTH = 3
+"""Of a file: its size, its time of change and its hash."""
+
 
 class FileHashes:
     """SHA-256 of files; a file whose size and time of change (to the nanosecond) are known is not read again."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._known: dict[str, list[object]] = {}
         try:
-            self._known = json.loads(path.read_text(encoding="utf-8"))
+            known = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            self._known = {}  # no memory yet, or an unreadable one: every file is read
+            known = {}  # no memory yet, or an unreadable one: every file is read
+        entries = known.items() if isinstance(known, dict) else ()
+        self._known: dict[str, list[object]] = {
+            name: entry for name, entry in entries if isinstance(entry, list) and len(entry) == _ENTRY_LENGTH
+        }
 
     def sha256(self, path: Path) -> str:
         """Return the hash of a file.

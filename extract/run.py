@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
@@ -20,6 +21,7 @@ from extract.encoders import Encoder, load_encoder
 from extract.findings import TABLE, Finding, FindingLog, Key, Kind, read_findings, warning_lines
 from extract.fingerprints import FileHashes
 from extract.inputs import preprocessing
+from extract.ordered_writer import PATIENTS_AHEAD, OrderedWriter
 from extract.phases import implausible_order
 from extract.planning import NO_SCAN, Job, Memory, lacking, plan_jobs, shared_scans
 from extract.prepare import Preparation, PreparedScan, prepare_scan
@@ -36,8 +38,6 @@ from pipeline.tables import write_table
 
 EXCLUDED_COLUMNS = ("patient_id", "phase", "stage", "reason")
 STAGE = "extract"
-_PATIENTS_AHEAD = 2
-"""Patients that are being prepared beside the one that the encoder works on; memory grows with it."""
 
 
 @dataclass(eq=False)
@@ -89,8 +89,11 @@ def run_extraction(config: ExtractConfig, console: Console) -> RunResult:
     if recipe.has_random_weights:
         console.print(f"[bold red]{RANDOM_BANNER}[/]: the features of {recipe.weights_name} mean nothing")
     result = RunResult(exclusions=list(cohort.exclusions), n_faults=len(cohort.exclusions))
-    with RunProgress(console) as progress, ThreadPoolExecutor(section.workers) as pool:
-        run = _Run(config, encoder, recipe, result, progress, pool, ranges)
+    with (
+        RunProgress(console) as progress,
+        ThreadPoolExecutor(section.workers) as pool,
+        _record_written(_Run(config, encoder, recipe, result, progress, pool, ranges)) as run,
+    ):
         run.note_table(cohort)
         try:
             run.embed(run.plan(cohort.patients))
@@ -102,9 +105,21 @@ def run_extraction(config: ExtractConfig, console: Console) -> RunResult:
         finally:
             # After Ctrl-C nobody waits for scans that are not needed any more.
             pool.shutdown(wait=False, cancel_futures=True)
-            write_table(config.bags_folder / "excluded.csv", EXCLUDED_COLUMNS, map(vars, result.exclusions))
-            run.log.write(config.bags_folder / TABLE)
     return result
+
+
+@contextmanager
+def _record_written(run: "_Run") -> Iterator["_Run"]:
+    """Write excluded.csv and the findings at the end of a run, however it ends."""
+    try:
+        yield run
+    except BaseException:
+        with suppress(
+            OSError
+        ):  # the disk that ended the run may refuse these too; the run's end is what is told
+            run.write_record()
+        raise
+    run.write_record()
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,6 +152,12 @@ class _Run:
     def earlier(self) -> Mapping[str, Sequence[tuple[Key, Finding]]]:
         """What the last run found, for the patients whose bags are there already."""
         return read_findings(self.config.bags_folder / TABLE)
+
+    def write_record(self) -> None:
+        """Write excluded.csv and the findings."""
+        folder = self.config.bags_folder
+        write_table(folder / "excluded.csv", EXCLUDED_COLUMNS, map(vars, self.result.exclusions))
+        self.log.write(folder / TABLE)
 
     def note_table(self, cohort: Cohort) -> None:
         """Note what the cohort table alone shows, and say how it was read."""
@@ -183,7 +204,7 @@ class _Run:
         """Prepare patients ahead in threads, embed them in batches, and write in a thread."""
         self.progress.start_embedding(len(jobs), len(self.result.skipped))
         section = self.config.extract
-        with _Writer() as writer:
+        with OrderedWriter() as writer:
             prepared = self._prepared(jobs, writer)
             for patient, features in embed_patients(
                 prepared, self.encoder, section.input, batch_size=section.batch_size
@@ -266,14 +287,14 @@ class _Run:
         else:
             self.result.skipped.append(patient.patient_id)
 
-    def _prepared(self, jobs: Iterable[Job], writer: "_Writer") -> Iterator[PreparedPatient]:
+    def _prepared(self, jobs: Iterable[Job], writer: OrderedWriter) -> Iterator[PreparedPatient]:
         """Yield the patients in order while the next ones are prepared in threads."""
         ahead: deque[Callable[[], StoredPatient]] = deque()
         order: deque[Job] = deque()
         for job in jobs:
             order.append(job)
             ahead.append(self._begin(job))
-            if len(ahead) > _PATIENTS_AHEAD:
+            if len(ahead) > PATIENTS_AHEAD:
                 yield from self._usable(order.popleft(), ahead.popleft()(), writer)
         while ahead:
             yield from self._usable(order.popleft(), ahead.popleft()(), writer)
@@ -297,7 +318,7 @@ class _Run:
         settings = Preparation.of(self.config.extract)
         return prepare_scan(job.plans[phase], job.fingerprints[phase], settings, self.memory.pixels)
 
-    def _usable(self, job: Job, found: StoredPatient, writer: "_Writer") -> Iterator[PreparedPatient]:
+    def _usable(self, job: Job, found: StoredPatient, writer: OrderedWriter) -> Iterator[PreparedPatient]:
         """Record the faults of a prepared patient, and yield it unless nothing or too little is left."""
         patient_id = job.patient.patient_id
         findings = {phase: _findings(pairs) for phase, pairs in found.remarks.items()}
@@ -331,29 +352,6 @@ class _Run:
         self.result.written.append(bag.patient_id)
         self.result.n_slices += len(bag)
         self.progress.has_embedded(len(bag))
-
-
-class _Writer:
-    """A thread that writes in order, at most a few tasks behind; its errors surface at the next call."""
-
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(1)
-        self._pending: deque[Future[None]] = deque()
-
-    def __enter__(self) -> "_Writer":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._drain(0)
-        self._pool.shutdown()
-
-    def submit(self, task: Callable[[], None]) -> None:
-        self._pending.append(self._pool.submit(task))
-        self._drain(2 * _PATIENTS_AHEAD)
-
-    def _drain(self, n_left: int) -> None:
-        while self._pending and (len(self._pending) > n_left or self._pending[0].done()):
-            self._pending.popleft().result()
 
 
 def _done(value: PreparedScan) -> Future[PreparedScan]:

@@ -96,7 +96,11 @@ def draw_saliency(config: ExtractConfig, patients: Collection[str] = ()) -> list
 
 
 def occlusion_map(encoder: Encoder, image: Tensor) -> NDArray[np.float32]:
-    """Return how far the features of an image (3, height, width) turn when each place is hidden, (height, width).
+    """Return how far the features of an image turn when each place is hidden, float32 (height, width).
+
+    Args:
+        encoder: whose features.
+        image: float32 (3, height, width) in [0, 1], or (1, height, width) for three equal channels.
 
     Raises:
         ConfigError: captum is not installed.
@@ -110,12 +114,13 @@ def occlusion_map(encoder: Encoder, image: Tensor) -> NDArray[np.float32]:
     def likeness(images: Tensor) -> Tensor:
         return functional.normalize(encoder.embed(images), dim=1) @ whole[0]
 
-    side = max(2, round(HIDDEN_SHARE * image.shape[-1]))
+    n_channels, _, width = image.shape
+    side = max(2, round(HIDDEN_SHARE * width))
     with torch.inference_mode():
         lost = Occlusion(likeness).attribute(
             image[None],
-            sliding_window_shapes=(3, side, side),
-            strides=(3, side // 2, side // 2),
+            sliding_window_shapes=(n_channels, side, side),
+            strides=(n_channels, side // 2, side // 2),
             baselines=float(image.mean()),
             perturbations_per_eval=encoder.rows,
         )

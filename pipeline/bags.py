@@ -187,14 +187,13 @@ def write_bag(folder: Path, bag: Bag) -> Path:
 
     Raises:
         BagError: the arrays do not agree in length, are empty or unsorted, or hold a value that is not finite.
+        OSError: the disk is full or cannot be written to; it names the path.
     """
     path = bag_path(folder, bag.patient_id)
     _check(bag, path)
+    image = _hdf5(bag)
     with written_whole(path) as sibling:
-        with h5py.File(sibling, "w") as file:
-            _write_arrays(file, bag)
-            for name, value in _attributes(bag.header).items():
-                file.attrs[name] = value
+        sibling.write_bytes(image)
         written = _read(sibling, bag.patient_id)
         if not np.array_equal(written.features, bag.features):
             raise BagError(f"{path}: the disk gave back other features than were written")
@@ -267,6 +266,17 @@ def _check(bag: Bag, path: Path) -> None:
     order = np.lexsort((bag.slice_index, bag.scale, bag.phase))
     if not np.array_equal(order, np.arange(len(bag))):
         raise BagError(f"{path}: expected instances sorted by phase, scale and slice index")
+
+
+def _hdf5(bag: Bag) -> bytes:
+    """Return the file of a bag, made in memory: HDF5 that meets a full disk ends the process with a segmentation fault."""
+    with h5py.File(bag.patient_id, "w", driver="core", backing_store=False) as file:
+        _write_arrays(file, bag)
+        for name, value in _attributes(bag.header).items():
+            file.attrs[name] = value
+        file.flush()
+        image: bytes = file.id.get_file_image()
+    return image
 
 
 def _write_arrays(file: h5py.File, bag: Bag) -> None:

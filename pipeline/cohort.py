@@ -18,7 +18,7 @@ from pipeline.cohort_table import Columns, Row, UserTable, invisible_character, 
 from pipeline.config import CohortSection
 from pipeline.covariates import is_missing
 from pipeline.errors import CohortError
-from pipeline.files import with_home
+from pipeline.files import MAX_IDENTIFIER_BYTES, with_home
 from pipeline.names import Translation, Vocabulary, count_of_rows, label_vocabulary, phase_vocabulary
 
 REQUIRED = ("patient_id", "phase", "image", "mask", "label")
@@ -178,6 +178,9 @@ def _row_problem(row: Row, phases: Vocabulary) -> str | None:
         return (
             f"patient_id {row['patient_id']!r} cannot name a file; expected no '/', no leading '.', not empty"
         )
+    n_bytes = len(row["patient_id"].encode())
+    if n_bytes > MAX_IDENTIFIER_BYTES:
+        return f"patient_id of {n_bytes} bytes cannot name a file; expected at most {MAX_IDENTIFIER_BYTES}: shorten it"
     unseen = invisible_character(row["patient_id"])
     if unseen:
         return f"patient_id {row['patient_id']!a} holds the invisible character {unseen}; type it anew"

@@ -1,28 +1,73 @@
-"""Run a command-line application so that a user's mistake is one line and exit code 2, never a stack trace."""
+"""Run a command-line application so that a mistake of the user, or a fault of the machine, is one line and exit code 2."""
 
+import errno
 import gc
 import sys
+from collections.abc import Mapping
 
 import typer
 from rich.console import Console
 
 from pipeline.errors import PhasemilError
 
+_NO_ROOM = "free some space there or name another folder as `output`, then run the same command again"
+_NO_RIGHTS = "ask for the right to read or write it, or name another place in the configuration"
+_ADVICE: Mapping[int, str] = {
+    errno.ENOSPC: _NO_ROOM,
+    errno.EDQUOT: _NO_ROOM,
+    errno.EFBIG: _NO_ROOM,
+    errno.EROFS: "name a folder that you may write to as `output`",
+    errno.EACCES: _NO_RIGHTS,
+    errno.EPERM: _NO_RIGHTS,
+    errno.ENOENT: "correct the path, or put the file there",
+    errno.EEXIST: "a file stands where a folder is needed: move it away, or name another folder",
+    errno.ENOTDIR: "a file stands where a folder is needed: correct the path, or name another folder",
+    errno.EISDIR: "a folder stands where a file is needed: correct the path, or move it away",
+    errno.ENOTEMPTY: "something else was written there meanwhile: run the same command again",
+    errno.ENAMETOOLONG: "shorten the name",
+    errno.EIO: "the disk or the network drive failed: look after it, then run the same command again",
+    errno.ESTALE: "the network drive was lost: connect it, then run the same command again",
+    errno.EMFILE: "too many files are open: lower `workers` or `jobs`, or raise `ulimit -n`",
+    errno.ENOMEM: "lower `workers` or `jobs`, or take a machine with more memory",
+}
+"""What to do about a fault that the system reports."""
 _INTERRUPTED = 130
 
 
 def run_application(application: typer.Typer) -> None:
-    """Run a typer application; print a PhasemilError as one line to standard error and leave with 2."""
+    """Run a typer application; print what the user or the machine did wrong as one line and leave with 2.
+
+    That is a PhasemilError, a file or folder that the system refuses, and a lack of room or memory. Anything else is a
+    fault of the program and keeps its traceback.
+    """
     # What is imported by now lives to the end: the collector need not walk through it again and again.
     gc.freeze()
     try:
         application()
     except PhasemilError as error:
-        Console(stderr=True, soft_wrap=True, highlight=False).print(f"error: {error}", markup=False)
-        sys.exit(2)
+        _leave(str(error))
+    except OSError as error:
+        if error.filename is None and error.errno not in _ADVICE:
+            raise
+        _leave(describe_fault(error))
+    except MemoryError as error:
+        _leave(f"not enough memory: {error or 'no more to be had'}; {_ADVICE[errno.ENOMEM]}")
     except (KeyboardInterrupt, SystemExit) as end:
         # Typer turns Ctrl-C into this code and says nothing.
         code = _INTERRUPTED if isinstance(end, KeyboardInterrupt) else end.code
         if code == _INTERRUPTED:
             Console(stderr=True).print("interrupted; run the same command again to go on")
         sys.exit(code)
+
+
+def describe_fault(error: OSError) -> str:
+    """Say in one line what the system refused, of which file, and what to do."""
+    where = "" if error.filename is None else f"{error.filename}: "
+    advice = _ADVICE.get(error.errno or 0)
+    return f"{where}{error.strerror or error}" + (f"; {advice}" if advice else "")
+
+
+def _leave(message: str) -> None:
+    line = "; ".join(part.strip() for part in message.splitlines() if part.strip())
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"error: {line}", markup=False)
+    sys.exit(2)

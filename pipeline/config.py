@@ -114,6 +114,11 @@ def load_config(path: Path, kind: type[Config], *, overrides: Sequence[str] = ()
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such configuration file{path_hint(str(path))}") from None
+    except IsADirectoryError:
+        raise ConfigError(
+            f"{path}: expected a configuration (TOML), found a folder; results go to `aggregate.py tables`, `explain` "
+            "and `report`"
+        ) from None
     except OSError as error:
         raise ConfigError(f"{path}: expected a TOML file, found: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -67,6 +67,10 @@ class LeakError(FoldError):
     """Something of the test patients would reach the training."""
 
 
+class SampleError(PhasemilError, ValueError):
+    """Bags or labels that a model was given cannot be used, or do not fit each other."""
+
+
 class TrainingError(PhasemilError, ArithmeticError):
     """A model came to numbers that are no numbers while it was trained."""
 

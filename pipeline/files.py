@@ -10,8 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_NAME_BYTES = 255
+"""Longest name that the usual file systems take, in bytes."""
 _HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
 _LEFTOVER = re.compile(rf"\.{_HOST}-(\d+)-[0-9a-f]{{8}}\.partial$")
+_LONGEST_PID = 2**22
+MAX_IDENTIFIER_BYTES = _NAME_BYTES - len(f".h5.{_HOST}-{_LONGEST_PID}-{'0' * 8}.partial")
+"""Longest identifier in UTF-8 that can name a bag, also while the bag is being written."""
 
 
 def with_home(path: str) -> str:
@@ -37,15 +42,31 @@ def written_whole(path: Path) -> Iterator[Path]:
     The sibling ends in `.partial`, is flushed to the disk before the rename, and is removed when the block
     raises; a killed process leaves at most a `.partial` file, never a half-written `path`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     sibling = partial_of(path)
+    with naming(path, instead_of=sibling):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield sibling
+            _flush_to_disk(sibling)
+            sibling.replace(path)
+            _flush_to_disk(path.parent)
+        finally:
+            sibling.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path, *, instead_of: Path | None = None) -> Iterator[None]:
+    """Have an OSError of the block name `path` where it names no file: a full disk does not say who found it full.
+
+    An error that names `instead_of`, or something in it, names `path` too.
+    """
     try:
-        yield sibling
-        _flush_to_disk(sibling)
-        sibling.replace(path)
-        _flush_to_disk(path.parent)
-    finally:
-        sibling.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        named = None if error.filename is None else Path(str(error.filename))
+        if error.errno is not None and (named is None or (instead_of and named.is_relative_to(instead_of))):
+            error.filename = str(path)
+        raise
 
 
 def partial_of(path: Path) -> Path:

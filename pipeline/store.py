@@ -24,7 +24,7 @@ from zarr.codecs import ZstdCodec
 
 from pipeline.bags import Source
 from pipeline.errors import StoreError
-from pipeline.files import partial_of, written_whole
+from pipeline.files import naming, partial_of, written_whole
 from pipeline.provenance import sha256_of_file, sha256_of_json
 from pipeline.slices import PhaseSlices
 
@@ -67,7 +67,7 @@ class SliceStore:
         """Return the key that a patient's slices were stored with, or None where there are none."""
         try:
             return str(self._attributes(patient_id)["key"])
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def content_of(self, patient_id: str) -> str:
@@ -109,26 +109,24 @@ class SliceStore:
             raise StoreError(
                 f"{self.folder}: no slices of patient {patient_id}; run stage 1 to store them"
             ) from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreError(
                 f"{self.folder / patient_id}: unreadable slices: {error}; delete the folder"
             ) from error
 
     def write(self, patient_id: str, patient: StoredPatient) -> None:
-        """Store one patient, in the place of what was stored before."""
+        """Store one patient, in the place of what was stored before.
+
+        Raises:
+            StoreError: the folder is no store of this version.
+            OSError: the disk is full or cannot be written to; it names the folder of the patient.
+        """
         self._make_root()
         partial = partial_of(self.folder)
         try:
-            for phase in patient.phases:
-                _write_images(partial / phase.phase, phase)
-            attributes = {
-                "key": patient.key,
-                "faults": dict(patient.faults),
-                "remarks": dict(patient.remarks),
-                "phases": {phase.phase: _about(phase) for phase in patient.phases},
-            }
-            (partial / "zarr.json").write_text(_group(attributes), encoding="utf-8")
-            _put_in_place(partial, self.folder / patient_id)
+            with naming(self.folder / patient_id, instead_of=partial):
+                _write_patient(partial, patient)
+                _put_in_place(partial, self.folder / patient_id)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
@@ -137,10 +135,14 @@ class SliceStore:
         if not path.exists():
             with written_whole(path) as sibling:
                 sibling.write_text(_group({"format": FORMAT, "format_version": VERSION}), encoding="utf-8")
-        about = json.loads(path.read_text(encoding="utf-8")).get("attributes", {})
-        if (about.get("format"), about.get("format_version")) != (FORMAT, VERSION):
+        try:
+            about = json.loads(path.read_text(encoding="utf-8"))["attributes"]
+            found = (about["format"], about["format_version"])
+        except (ValueError, KeyError, TypeError):
+            found = ("nothing that can be read", "")
+        if found != (FORMAT, VERSION):
             raise StoreError(
-                f"{self.folder}: expected {FORMAT} version {VERSION}, found {about}; delete the folder"
+                f"{self.folder}: expected {FORMAT} version {VERSION}, found {found[0]} {found[1]}; delete the folder"
             )
 
     def _attributes(self, patient_id: str) -> dict[str, Any]:
@@ -151,6 +153,18 @@ class SliceStore:
 
 def _group(attributes: Mapping[str, Any]) -> str:
     return json.dumps({"zarr_format": 3, "node_type": "group", "attributes": attributes}, indent=1) + "\n"
+
+
+def _write_patient(folder: Path, patient: StoredPatient) -> None:
+    for phase in patient.phases:
+        _write_images(folder / phase.phase, phase)
+    attributes = {
+        "key": patient.key,
+        "faults": dict(patient.faults),
+        "remarks": dict(patient.remarks),
+        "phases": {phase.phase: _about(phase) for phase in patient.phases},
+    }
+    (folder / "zarr.json").write_text(_group(attributes), encoding="utf-8")
 
 
 def _put_in_place(partial: Path, final: Path) -> None:

@@ -85,9 +85,9 @@ def read_table(path: Path, *, style: TableStyle | None = None) -> list[dict[str,
     """Read a CSV that `write_table` wrote, every cell as text and the apostrophes of formulas taken off.
 
     Raises:
-        ResultsError: as of `read_lines`.
+        ResultsError: as of `read_lines`; later, when a cell is asked for whose column the table lacks.
     """
-    return [line.cells for line in read_lines(path, style=style)]
+    return [Cells(path, line.cells) for line in read_lines(path, style=style)]
 
 
 def read_columns(path: Path, *, style: TableStyle | None = None) -> list[str]:
@@ -183,3 +183,15 @@ def _names(path: Path, header: Sequence[str]) -> list[str]:
 
 def _bare(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA_STARTS) else cell
+
+
+class Cells(dict[str, str]):
+    """One row of a table: column -> text. A column that the table lacks is an error that names file and column."""
+
+    def __init__(self, path: Path, cells: Mapping[str, str]) -> None:
+        super().__init__(cells)
+        self.path = path
+
+    def __missing__(self, column: str) -> str:
+        found = ", ".join(self) or "none"
+        raise ResultsError(f"{self.path}: expected a column {column!r}, found {found}")

@@ -3,21 +3,26 @@
 import json
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
+from aggregate.models.parameters import Seed, checked_parameters
+from aggregate.models.samples import BagCheck, BagShape, CheckedBags, check_any, checked_labels
 from pipeline.bags import Bag
 from pipeline.errors import FoldError, ResultsError
 
 FORMAT = "phasemil-model"
-VERSION = 2
+VERSION = 3
+_CONFIG = "config.json"
+_ARRAYS = "arrays.safetensors"
 
 Labels = NDArray[Any]
 Tune = tuple[Sequence[Bag], Labels]
@@ -60,9 +65,10 @@ class GivesEvidence(Protocol):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class BagEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
-    """What all classifiers of bags share: `predict`, and saving without pickle.
+    """What all classifiers of bags share: the check of what they are given, `predict`, and saving without pickle.
 
-    A subclass is a dataclass whose fields are its parameters, so that the constructor only stores them.
+    A subclass is a dataclass whose fields are its parameters, so that the constructor only stores them; `fit` checks
+    them as a configuration's are. Bags are checked as a model reads them, so that none is read twice for it.
     """
 
     kind: ClassVar[str]
@@ -73,16 +79,44 @@ class BagEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sci
     is_savable: ClassVar[bool] = True
     """Whether a fitted model of this kind can be written without pickle."""
 
-    random_state: int | None = None
+    random_state: Seed | None = None
     """Seed of everything random in `fit`; None draws one."""
 
-    @abstractmethod
     def fit(self, bags: Sequence[Bag], labels: Labels, *, tune: Tune | None = None) -> Self:
-        """Train on `bags`; `tune` serves early stopping and the choice of hyper-parameters only."""
+        """Train on `bags`; `tune` serves early stopping and the choice of hyper-parameters only.
+
+        Raises:
+            ConfigError: a parameter has a value that is not allowed.
+            SampleError: bags and labels do not fit each other, a label is missing, or a bag cannot be used.
+            FoldError: a class is missing among the training patients.
+        """
+        checked_parameters(type(self), self.kind, self.get_params(deep=False))
+        self.__dict__.pop("bag_shape_", None)  # a fit that fails leaves no model behind
+        check = BagCheck()
+        known = checked_labels(bags, labels)
+        tuning = None
+        if tune is not None and (len(tune[0]) or len(tune[1])):
+            tuning = CheckedBags(tune[0], check), checked_labels(*tune, role="tuning ")
+        self._fit(CheckedBags(bags, check), known, tuning)
+        self.bag_shape_: BagShape | None = check.shape
+        return self
+
+    def predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
+        """Return class probabilities (bags, classes), rows summing to 1.
+
+        Raises:
+            NotFittedError: scikit-learn's, before `fit`.
+            SampleError: there is no bag, or one cannot be used or is unlike those of the training.
+        """
+        return self._predict_proba(self.checked(bags))
 
     @abstractmethod
-    def predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
-        """Return class probabilities (bags, classes), rows summing to 1."""
+    def _fit(self, bags: Sequence[Bag], labels: Labels, tune: Tune | None) -> None:
+        """Train on checked bags and labels; where there are no tuning bags, `tune` is None. Set `classes_`."""
+
+    @abstractmethod
+    def _predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
+        """Return class probabilities (bags, classes) of checked bags, after `fit`."""
 
     @abstractmethod
     def learned_arrays(self) -> Arrays:
@@ -111,11 +145,23 @@ class BagEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sci
 
     def predict(self, bags: Sequence[Bag]) -> Labels:
         """Return the most probable class of each bag."""
-        return cast("Labels", self.classes_[self.predict_proba(bags).argmax(axis=1)])
+        probabilities = self.predict_proba(bags)
+        return cast("Labels", self.classes_[probabilities.argmax(axis=1)])
+
+    def checked(self, bags: Sequence[Bag]) -> Sequence[Bag]:
+        """Return bags to predict, each checked as it is read.
+
+        Raises:
+            NotFittedError: scikit-learn's, before `fit`.
+            SampleError: there is no bag.
+        """
+        self.check_fitted()
+        check_any(bags)
+        return CheckedBags(bags, BagCheck(self.bag_shape_))
 
     def check_fitted(self) -> None:
         """Raise scikit-learn's NotFittedError before `fit`."""
-        check_is_fitted(self, "classes_")
+        check_is_fitted(self, "bag_shape_")
 
     def save(self, folder: Path) -> None:
         """Write the fitted model as config.json and arrays.safetensors.
@@ -130,7 +176,8 @@ class BagEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sci
             )
         folder.mkdir(parents=True, exist_ok=True)
         arrays = {name: np.ascontiguousarray(array) for name, array in self.learned_arrays().items()}
-        save_file(arrays, folder / "arrays.safetensors")
+        # As bytes: safetensors' own writing of a file does not say which file a full disk refused.
+        (folder / _ARRAYS).write_bytes(save(arrays))
         config = {
             "format": FORMAT,
             "version": VERSION,
@@ -138,8 +185,9 @@ class BagEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sci
             "parameters": {k: v for k, v in self.get_params(deep=False).items() if k not in self.unsaved},
             "classes": self.classes_.tolist(),
             "code_sha256": self.code_sha256(self.get_params(deep=False)),
+            "bags": None if self.bag_shape_ is None else asdict(self.bag_shape_),
         }
-        (folder / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+        (folder / _CONFIG).write_text(json.dumps(config, indent=1), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -159,7 +207,13 @@ class BagEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sci
             )
         model = cls(**config["parameters"])
         model.classes_ = np.asarray(config["classes"])
-        model.set_learned_arrays(load_file(folder / "arrays.safetensors"))
+        bags = config["bags"]
+        model.bag_shape_ = bags and BagShape(bags["n_features"], tuple(bags["phase_names"]))
+        try:
+            arrays = load((folder / _ARRAYS).read_bytes())
+        except (OSError, SafetensorError) as error:
+            raise ResultsError(f"{folder / _ARRAYS}: not the arrays of a saved model: {error}") from error
+        model.set_learned_arrays(arrays)
         return model
 
 
@@ -170,8 +224,8 @@ def read_model_config(folder: Path) -> dict[str, Any]:
         ResultsError: the folder holds no model, or one of another format or version.
     """
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
+        config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise ResultsError(f"{folder}: holds no saved model: {error}") from error
     found = (config.get("format"), config.get("version"))
     if found != (FORMAT, VERSION):

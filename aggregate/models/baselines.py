@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,16 +24,14 @@ class Majority(BagEstimator):
 
     kind: ClassVar[str] = "majority"
 
-    def fit(self, bags: Sequence[Bag], labels: Labels, *, tune: Tune | None = None) -> Self:
+    def _fit(self, bags: Sequence[Bag], labels: Labels, tune: Tune | None) -> None:
         """Count the classes of the training patients."""
         del bags, tune
-        self.classes_, counts = np.unique(np.asarray(labels), return_counts=True)
+        self.classes_, counts = np.unique(labels, return_counts=True)
         self.shares_ = counts / counts.sum()
-        return self
 
-    def predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
+    def _predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
         """Return the class shares for every bag (bags, classes)."""
-        self.check_fitted()
         return np.tile(self.shares_, (len(bags), 1))
 
     def learned_arrays(self) -> Arrays:
@@ -114,7 +112,7 @@ class Covariates(BagLogistic):
         del parameters
         return sha256_of_file(Path(pipeline.covariates.__file__))
 
-    def fit(self, bags: Sequence[Bag], labels: Labels, *, tune: Tune | None = None) -> Self:
+    def _fit(self, bags: Sequence[Bag], labels: Labels, tune: Tune | None) -> None:
         """Learn which words each category has among the training patients, then train on `bags`.
 
         What kind a column is, is told by the cells of all patients in the table, and by no label.
@@ -129,11 +127,10 @@ class Covariates(BagLogistic):
         _, counts = np.unique(np.asarray(labels), return_counts=True)
         shares = np.ones(len(counts)) if self.class_weight == "balanced" else counts.astype(np.float64)
         self.shares_ = shares / shares.sum()
-        return super().fit(bags, labels, tune=tune)
+        super()._fit(bags, labels, tune)
 
-    def predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
-        """Return class probabilities (bags, classes)."""
-        return np.where(self._is_known(bags)[:, None], super().predict_proba(bags), self.shares_)
+    def _predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
+        return np.where(self._is_known(bags)[:, None], super()._predict_proba(bags), self.shares_)
 
     def vectors(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
         """Return the columns as numbers, NaN where missing (bags, numbers + words)."""

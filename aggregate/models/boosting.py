@@ -22,6 +22,9 @@ from aggregate.models.base import (
 from aggregate.models.parameters import ClassWeight, Count, Positive, PositiveShare, StatisticName
 from aggregate.models.pooling import pool_phases, pool_phases_and_differences
 from pipeline.bags import Bag
+from pipeline.errors import ResultsError
+
+_TREES = "model.json"
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -54,7 +57,7 @@ class XGBoost(BagEstimator):
     threads: Count = 1
     """Of one fit; folds run in parallel beside it."""
 
-    def fit(self, bags: Sequence[Bag], labels: Labels, *, tune: Tune | None = None) -> Self:
+    def _fit(self, bags: Sequence[Bag], labels: Labels, tune: Tune | None) -> None:
         """Boost on `bags`, stopping early on `tune`."""
         self.classes_, codes = encode_labels(labels)
         weights = balanced_weights(codes, len(self.classes_))
@@ -72,11 +75,9 @@ class XGBoost(BagEstimator):
         )
         if watched:
             self.booster_ = self.booster_[: self.booster_.best_iteration + 1]
-        return self
 
-    def predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
+    def _predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
         """Return class probabilities (bags, classes)."""
-        self.check_fitted()
         raw = self.booster_.predict(self._matrix(bags)).astype(np.float64)
         probabilities: NDArray[np.float64] = raw / raw.sum(axis=1, keepdims=True)
         return probabilities
@@ -84,13 +85,21 @@ class XGBoost(BagEstimator):
     def save(self, folder: Path) -> None:
         """Write the fitted model as config.json and XGBoost's own model.json."""
         super().save(folder)
-        self.booster_.save_model(folder / "model.json")
+        # As bytes: XGBoost's own writing of a file does not say which file a full disk refused.
+        (folder / _TREES).write_bytes(self.booster_.save_raw("json"))
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read a model that `save` wrote."""
+        """Read a model that `save` wrote.
+
+        Raises:
+            ResultsError: the folder holds no such model, or one of another kind or version.
+        """
         model = super().load(folder)
-        model.booster_ = xgboost.Booster({"nthread": model.threads}, model_file=folder / "model.json")
+        try:
+            model.booster_ = xgboost.Booster({"nthread": model.threads}, model_file=folder / _TREES)
+        except xgboost.core.XGBoostError as error:
+            raise ResultsError(f"{folder / _TREES}: not the trees of a saved model") from error
         return model
 
     def learned_arrays(self) -> Arrays:

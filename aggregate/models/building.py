@@ -1,15 +1,12 @@
 """Building and loading models from a table of kinds; every mistake is named with the nearest valid name."""
 
 import difflib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_type_hints
-
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from aggregate.models.base import BagEstimator, read_model_config
+from aggregate.models.parameters import checked_parameters
 from pipeline.errors import ConfigError
 
 Kinds = Mapping[str, type[BagEstimator]]
@@ -34,11 +31,7 @@ def build(kinds: Kinds, kind: str, parameters: Mapping[str, object], random_stat
     settings = {name: value for name, value in parameters.items() if name not in own}
     if settings:
         given["settings"] = {**dict(given.get("settings", {})), **settings}  # type: ignore[call-overload]
-    try:
-        checked = _schema(model).model_validate(given)
-    except ValidationError as error:
-        raise ConfigError(f"model {kind!r}: {'; '.join(_explain(e) for e in error.errors())}") from None
-    return model(random_state=random_state, **{name: getattr(checked, name) for name in given})
+    return model(random_state=random_state, **checked_parameters(model, kind, given))
 
 
 def find(kinds: Kinds, kind: str) -> type[BagEstimator]:
@@ -63,19 +56,6 @@ def load(kinds: Kinds, folder: Path) -> BagEstimator:
 
 def _settable(model: type[BagEstimator]) -> list[str]:
     return [field.name for field in fields(model) if field.name != "random_state"]
-
-
-def _schema(model: type[BagEstimator]) -> type[BaseModel]:
-    """Return a pydantic model that checks the values of a model's parameters."""
-    hints = get_type_hints(model, include_extras=True)
-    definitions: dict[str, Any] = {name: (hints[name], None) for name in _settable(model)}
-    config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
-    return create_model(model.__name__, __config__=config, **definitions)
-
-
-def _explain(error: Mapping[str, Any]) -> str:
-    place = ".".join(str(part) for part in error["loc"])
-    return f"parameter {place}: {error['msg']}; found {json.dumps(error['input'], default=str)}"
 
 
 def _nearest(name: str, valid: Iterable[str]) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ class RandomForest(BagEstimator):
     class_weight: ClassWeight = "balanced"
     """Weigh classes inversely to their number of training patients, or not."""
 
-    def fit(self, bags: Sequence[Bag], labels: Labels, *, tune: Tune | None = None) -> Self:
+    def _fit(self, bags: Sequence[Bag], labels: Labels, tune: Tune | None) -> None:
         """Grow the trees on `bags`; `tune` is not needed."""
         del tune
         self.classes_, codes = encode_labels(labels)
@@ -43,11 +43,9 @@ class RandomForest(BagEstimator):
             n_jobs=1,
         )
         self.forest_ = forest.fit(self._vectors(bags), codes)
-        return self
 
-    def predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
+    def _predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
         """Return class probabilities (bags, classes), the mean over the trees of the shares in the leaf."""
-        self.check_fitted()
         probabilities: NDArray[np.float64] = self.forest_.predict_proba(self._vectors(bags))
         return probabilities
 

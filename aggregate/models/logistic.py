@@ -42,19 +42,25 @@ class BagLogistic(BagEstimator):
     def vectors(self, bags: Sequence[Bag]) -> Floats:
         """Return one vector per bag (bags, d), NaN where something is missing."""
 
-    def fit(self, bags: Sequence[Bag], labels: Labels, *, tune: Tune | None = None) -> Self:
-        """Train on `bags`; `tune` is not needed."""
-        del tune
+    def fit_vectors(self, vectors: Floats, labels: Labels) -> Self:
+        """Train on one vector per patient (n, d), NaN where something is missing."""
         classes, codes = encode_labels(labels)
-        vectors = self.vectors(bags)
         self._learn(self.new_pipeline(codes, *vectors.shape).fit(vectors, codes))
         self.classes_ = classes
         return self
 
-    def predict_proba(self, bags: Sequence[Bag]) -> Floats:
+    def _fit(self, bags: Sequence[Bag], labels: Labels, tune: Tune | None) -> None:
+        """Train on `bags`; `tune` is not needed."""
+        del tune
+        encode_labels(labels)  # before a bag is read
+        self.fit_vectors(self.vectors(bags), labels)
+
+    def _predict_proba(self, bags: Sequence[Bag]) -> Floats:
         """Return class probabilities (bags, classes)."""
-        self.check_fitted()
-        vectors = self.vectors(bags)
+        return self.probabilities_of(self.vectors(bags))
+
+    def probabilities_of(self, vectors: Floats) -> Floats:
+        """Return class probabilities (n, classes) of one vector per patient (n, d)."""
         standardised = (np.where(np.isnan(vectors), self.filling_, vectors) - self.mean_) / self.std_
         return softmax(standardised @ self.weights_ + self.bias_)
 

@@ -5,11 +5,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import AfterValidator
 from torch import Tensor, nn
 
 from aggregate.models.base import (
@@ -29,6 +30,20 @@ from aggregate.models.training import BAGS_PER_FORWARD, Task, Training, forward,
 from pipeline.bags import Bag
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def _known_device(name: str) -> str:
+    """Refuse what torch does not take for a device, or a GPU that is not there."""
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError("expected cpu, cuda or cuda:NUMBER") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"torch {torch.__version__} sees {torch.cuda.device_count()} CUDA devices here")
+    return name
+
+
+Device = Annotated[str, AfterValidator(_known_device)]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -52,7 +67,7 @@ class MILEstimator(BagEstimator):
     """Weigh classes inversely to their number of training patients, or not."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the matrix products over instances; parameters and losses are float32."""
-    device: str = "cpu"
+    device: Device = "cpu"
     """Where to compute: cpu, cuda, cuda:1, ..."""
 
     @abstractmethod
@@ -63,11 +78,11 @@ class MILEstimator(BagEstimator):
         """Return the bags as this model sees them."""
         return bags
 
-    def fit(self, bags: Sequence[Bag], labels: Labels, *, tune: Tune | None = None) -> Self:
+    def _fit(self, bags: Sequence[Bag], labels: Labels, tune: Tune | None) -> None:
         """Train on `bags`, stopping early on `tune`."""
         classes, codes = encode_labels(labels)
-        tune_bags, tune_labels = tune if tune is not None else ([], [])
-        tune_codes = codes_among(classes, np.asarray(tune_labels, dtype=np.asarray(labels).dtype))
+        tune_bags = () if tune is None else tune[0]
+        tune_codes = codes[:0] if tune is None else codes_among(classes, tune[1])
         seed = seed_of(self.random_state)
         with one_thread(), self._own_random_numbers(seed):
             packed, self.scaling_ = self._standardised(chain(bags, tune_bags), n_train=len(codes))
@@ -85,9 +100,8 @@ class MILEstimator(BagEstimator):
             rng = np.random.default_rng(seed)
             self.best_epoch_ = train(network.to(self.device), task, self._training(), rng)
         self.network_, self.n_phases_, self.classes_ = network, packed.n_phases, classes
-        return self
 
-    def predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
+    def _predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
         """Return class probabilities (bags, classes)."""
         logits = [output.logits.double() for output, _ in self._outputs(bags)]
         return torch.cat(logits).softmax(dim=1).cpu().numpy()
@@ -115,10 +129,12 @@ class MILEstimator(BagEstimator):
         """Return what the network says of each instance, "attention" or "evidence", one array per bag (n, ...).
 
         Raises:
+            NotFittedError: scikit-learn's, before `fit`.
+            SampleError: there is no bag, or one cannot be used or is unlike those of the training.
             AttributeError: the network does not give it.
         """
         rows: list[NDArray[np.float64]] = []
-        for output, sizes in self._outputs(bags):
+        for output, sizes in self._outputs(self.checked(bags)):
             values: Tensor | None = getattr(output, name)
             if values is None:
                 raise AttributeError(f"the network of {type(self).__name__} gives no {name}")
@@ -127,7 +143,6 @@ class MILEstimator(BagEstimator):
 
     def _outputs(self, bags: Sequence[Bag]) -> Iterator[tuple[Output, NDArray[np.intp]]]:
         """Yield the output for a few bags at a time, and the number of rows of each."""
-        self.check_fitted()
         for begin in range(0, len(bags), BAGS_PER_FORWARD):
             few = (bags[i] for i in range(begin, min(begin + BAGS_PER_FORWARD, len(bags))))
             with torch.inference_mode(), one_thread():

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -53,11 +53,10 @@ class ModuleMIL(AttendingEstimator, EvidentEstimator):
         check_network(network, shape, self.module, DTYPES[self.precision])
         return network
 
-    def fit(self, bags: Sequence[Bag], labels: Labels, *, tune: Tune | None = None) -> Self:
-        """Train on `bags`, stopping early on `tune`; what breaks the contract only once it has learned is refused, too."""
-        super().fit(bags, labels, tune=tune)
+    def _fit(self, bags: Sequence[Bag], labels: Labels, tune: Tune | None) -> None:
+        super()._fit(bags, labels, tune)
+        # What breaks the contract only once it has learned, such as a place that begins at zero, is refused too.
         check_network(self.network_, self._fitted_shape(), f"{self.module}, trained")
-        return self
 
     @classmethod
     def settings_names(cls, parameters: Mapping[str, Any]) -> list[str]:

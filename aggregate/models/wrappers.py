@@ -57,7 +57,7 @@ class Wrapper(BagEstimator):
         return self.new_inner().is_savable
 
     @abstractmethod
-    def fit(self, bags: Sequence[Bag], labels: Labels, *, tune: Tune | None = None) -> Self:
+    def _fit(self, bags: Sequence[Bag], labels: Labels, tune: Tune | None) -> None:
         """Train on `bags` and `tune`; set `inner_` and `classes_`."""
 
     def save(self, folder: Path) -> None:
@@ -93,12 +93,11 @@ class Grid(Wrapper):
     inner_folds: AtLeastTwo = 3
     """Folds within the training patients where there are no tuning patients."""
 
-    def fit(self, bags: Sequence[Bag], labels: Labels, *, tune: Tune | None = None) -> Self:
+    def _fit(self, bags: Sequence[Bag], labels: Labels, tune: Tune | None) -> None:
         """Train every combination on `bags` and keep the best; ties go to the first."""
         self.classes_, _ = encode_labels(labels)
-        labels = np.asarray(labels)
         choices = self._choices()
-        if tune is None or not len(tune[0]):
+        if tune is None:
             losses = [self._inner_loss(choice, bags, labels) for choice in choices]
             best = int(np.argmin(losses))
             self.inner_ = self.new_inner(choices[best]).fit(bags, labels)
@@ -108,11 +107,9 @@ class Grid(Wrapper):
             best = int(np.argmin(losses))
             self.inner_ = fitted[best]
         self.best_parameters_ = choices[best]
-        return self
 
-    def predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
+    def _predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
         """Return class probabilities (bags, classes) of the best model."""
-        self.check_fitted()
         return self.inner_.predict_proba(bags)
 
     def learned_arrays(self) -> Arrays:
@@ -150,19 +147,17 @@ class Calibrated(Wrapper):
 
     kind: ClassVar[str] = "calibrated"
 
-    def fit(self, bags: Sequence[Bag], labels: Labels, *, tune: Tune | None = None) -> Self:
+    def _fit(self, bags: Sequence[Bag], labels: Labels, tune: Tune | None) -> None:
         """Train the model inside, then choose the temperature of the lowest log loss on `tune`."""
         self.inner_ = self.new_inner().fit(bags, labels, tune=tune)
         self.classes_ = self.inner_.classes_
         self.temperature_ = 1.0
-        if tune is not None and len(tune[0]):
+        if tune is not None:
             logs = _logs(self.inner_.predict_proba(tune[0]))
             self.temperature_ = best_temperature(logs, codes_among(self.classes_, tune[1]))
-        return self
 
-    def predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
+    def _predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
         """Return calibrated class probabilities (bags, classes)."""
-        self.check_fitted()
         return softmax(_logs(self.inner_.predict_proba(bags)) / self.temperature_)
 
     def learned_arrays(self) -> Arrays:

@@ -1,5 +1,6 @@
 """One picture of the cohort: patients in rows, phases in columns, the tumour outlined."""
 
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from pipeline.cohort import Cohort, Patient, Scan
+from pipeline.errors import CohortError
 from pipeline.files import written_whole
 
 WINDOW_HU = (-100, 250)
@@ -18,7 +22,11 @@ _AIR_HU = -500
 
 
 def write_montage(path: Path, cohort: Cohort, phases: tuple[str, ...], *, rows: int = 9) -> None:
-    """Write a PNG of up to `rows` patients, classes in turn, at the slice where the tumour is largest."""
+    """Write a PNG of up to `rows` patients, classes in turn, at the slice where the tumour is largest.
+
+    Raises:
+        CohortError: an image or a mask is missing or damaged.
+    """
     chosen = _classes_in_turn(cohort.patients)[:rows]
     figure = Figure(figsize=(3.0 * len(phases), 2.35 * len(chosen)), layout="constrained", facecolor="black")
     canvas = FigureCanvasAgg(figure)
@@ -63,8 +71,13 @@ def _body(plane: NDArray[Any]) -> tuple[slice, slice]:
 
 
 def _canonical(path: Path) -> tuple[NDArray[Any], tuple[float, ...]]:
-    image = nibabel.as_closest_canonical(nibabel.load(path))
-    return np.asarray(image.dataobj), image.header.get_zooms()
+    try:
+        image = nibabel.as_closest_canonical(nibabel.load(path))
+        return np.asarray(image.dataobj), image.header.get_zooms()
+    except (ImageFileError, HeaderDataError, OSError, EOFError, zlib.error, ValueError) as error:
+        raise CohortError(
+            f"{path}: not as `phantom` wrote it: {error}; remove the cohort table, and the cohort is written again"
+        ) from error
 
 
 def _as_seen(plane: NDArray[Any]) -> NDArray[Any]:

@@ -32,3 +32,11 @@ def test_two_networks_that_look_alike_agree():
     heat = np.random.default_rng(0).random((8, 8)).astype(np.float32)
     assert Saliency("x", heat, heat, heat).agreement == pytest.approx(1)
     assert Saliency("x", heat, heat, -heat).agreement == pytest.approx(-1)
+
+
+def test_one_channel_stands_for_three_equal_ones(encoder):
+    """One window makes images of one channel: what `extract.py run` embeds, and what the maps must take."""
+    image = torch.rand(1, 64, 64, generator=torch.Generator().manual_seed(0))
+    np.testing.assert_allclose(
+        occlusion_map(encoder, image), occlusion_map(encoder, image.expand(3, -1, -1)), atol=1e-6
+    )

@@ -125,9 +125,9 @@ def test_a_forest_is_not_saved(cohort, tmp_path):
 def test_a_model_of_a_later_version_is_refused(fitted, tmp_path):
     fitted.save(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps(config | {"version": 3}))
+    (tmp_path / "config.json").write_text(json.dumps(config | {"version": 4}))
     with pytest.raises(
-        ResultsError, match="expected phasemil-model version 2, found phasemil-model version 3"
+        ResultsError, match="expected phasemil-model version 3, found phasemil-model version 4"
     ):
         load_model(tmp_path)
 

@@ -13,8 +13,11 @@ from pipeline.errors import FoldError
 class OnVectors(BagLogistic):
     """The regression on rows of an array, in place of bags."""
 
-    def vectors(self, bags):
-        return np.asarray(bags, dtype=np.float64)
+    def fit(self, vectors, labels):
+        return self.fit_vectors(vectors, labels)
+
+    def predict_proba(self, vectors):
+        return self.probabilities_of(vectors)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,135 @@
+"""Bags and labels as models take them; what does not fit is refused in one line that names patient and numbers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, overload
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipeline.bags import Bag
+from pipeline.errors import SampleError
+
+
+@dataclass(frozen=True)
+class BagShape:
+    """What all bags of one model have in common."""
+
+    n_features: int
+    phase_names: tuple[str, ...]
+
+
+class BagCheck:
+    """Looks at bags one by one; the first says what the others must be like, unless `shape` does.
+
+    Attributes:
+        shape: what every bag must be like; None before the first.
+    """
+
+    def __init__(self, shape: BagShape | None = None) -> None:
+        self.shape = shape
+
+    def checked(self, bag: Bag) -> Bag:
+        """Return the bag itself.
+
+        Raises:
+            SampleError: it has no instance, arrays of another length, a value that is not finite, or another number
+                of features or other phase names than the bags of this model.
+        """
+        if not isinstance(bag, Bag):
+            raise SampleError(f"expected bags as read_bag returns them, found {type(bag).__name__}")
+        _check_alone(bag)
+        found = BagShape(bag.features.shape[1], bag.header.phase_names)
+        wanted = self.shape = self.shape or found
+        if found != wanted:
+            told, other = _told(wanted), _told(found)
+            raise SampleError(
+                f"patient {bag.patient_id}: expected {told} as in the other bags of this model, found {other}; extract "
+                "all bags with one configuration"
+            )
+        return bag
+
+
+class CheckedBags(Sequence[Bag]):
+    """Bags that are checked each time one is fetched: none is held, and none is read only to be checked."""
+
+    def __init__(self, bags: Sequence[Bag], check: BagCheck) -> None:
+        self.bags = bags
+        self.check = check
+
+    def __len__(self) -> int:
+        return len(self.bags)
+
+    @overload
+    def __getitem__(self, index: int) -> Bag: ...
+    @overload
+    def __getitem__(self, index: slice) -> "CheckedBags": ...
+    def __getitem__(self, index: int | slice) -> "Bag | CheckedBags":
+        """Return one bag, or the checked bags of a slice."""
+        if isinstance(index, slice):
+            return CheckedBags(self.bags[index], self.check)
+        return self.check.checked(self.bags[index])
+
+
+def check_any(bags: Sequence[Bag], *, role: str = "") -> None:
+    """Refuse what is no sequence, or an empty one.
+
+    Raises:
+        SampleError: there is no bag.
+    """
+    if not (hasattr(bags, "__len__") and hasattr(bags, "__getitem__")):
+        raise SampleError(f"expected a sequence of {role}bags, found {type(bags).__name__}")
+    if not len(bags):
+        raise SampleError(f"expected at least one {role}bag, found none")
+
+
+def checked_labels(bags: Sequence[Bag], labels: NDArray[Any], *, role: str = "") -> NDArray[Any]:
+    """Return the labels of some bags as an array (n,).
+
+    Raises:
+        SampleError: there is no bag, they are not one for each bag, one is missing, or they are of several types.
+    """
+    check_any(bags, role=role)
+    cells = np.asarray(labels, dtype=object)  # numpy would turn None and NaN among words into words
+    if cells.shape != (len(bags),):
+        found = f"{len(cells)} labels" if cells.ndim == 1 else f"labels of shape {cells.shape}"
+        raise SampleError(f"expected one label for each of the {len(bags)} {role}bags, found {found}")
+    missing = np.flatnonzero(pd.isna(cells))
+    if len(missing):
+        first = int(missing[0])
+        raise SampleError(
+            f"patient {bags[first].patient_id}: expected a label, found {cells[first]}; {len(missing)} of the "
+            f"{len(cells)} {role}bags have none: leave them out"
+        )
+    kinds = sorted({type(cell).__name__ for cell in cells})
+    if len(kinds) > 1:
+        raise SampleError(f"expected {role}labels of one type, found {' and '.join(kinds)}")
+    return np.asarray(labels)
+
+
+def _check_alone(bag: Bag) -> None:
+    features = bag.features
+    if features.ndim != 2 or features.dtype != np.float32 or not features.size:
+        raise SampleError(
+            f"patient {bag.patient_id}: expected features as float32 (slices, features) of at least one slice, found "
+            f"{features.dtype} {features.shape}"
+        )
+    for name in (field.name for field in fields(bag) if field.name not in ("header", "features")):
+        column = getattr(bag, name)
+        if column.shape != (len(bag),):
+            raise SampleError(
+                f"patient {bag.patient_id}: expected {name} of {len(bag)} slices, found {column.shape}"
+            )
+    for name in ("features", "tumour_area_mm2"):
+        values = getattr(bag, name)
+        if not np.isfinite(values).all():
+            n_bad = int((~np.isfinite(values)).sum())
+            raise SampleError(
+                f"patient {bag.patient_id}: expected finite {name}, found {n_bad} of {values.size} values NaN or "
+                "infinite; extract the bag again"
+            )
+
+
+def _told(shape: BagShape) -> str:
+    return f"{shape.n_features} features and the phases {', '.join(shape.phase_names)}"
