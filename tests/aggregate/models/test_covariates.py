@@ -10,6 +10,7 @@ from aggregate.models.base import BagEstimator
 from aggregate.models.baselines import Covariates
 from aggregate.statistics.config import StatisticsSection
 from aggregate.tables.subgroups import subgroups_of
+from pipeline.bags import Bag, BagHeader, Recipe, Source
 from pipeline.cohort import Patient
 from pipeline.errors import LeakError
 
@@ -20,20 +21,30 @@ AGES = 30 + 15 * LABELS + np.arange(N) // 3
 EVERYBODY = [f"p{i}" for i in range(N)]
 
 
-class Named:
-    """All that the baseline looks at of a bag."""
-
-    def __init__(self, patient_id: str) -> None:
-        self.patient_id = patient_id
+def named(patient_id: str) -> Bag:
+    """Return a bag of one instance; the baseline looks at the identifier alone."""
+    source = Source("a.nii.gz", patient_id, "m", "drawn", (1.0, 1.0, 5.0), 1)
+    recipe = Recipe("e", "l", "w", "0", "float32", {})
+    header = BagHeader(patient_id, ("AP",), {}, ("tight",), recipe, {"AP": source}, patient_id, 1e5, 224)
+    return Bag(
+        header=header,
+        features=np.zeros((1, 2), np.float32),
+        phase=np.zeros(1, np.int8),
+        slice_index=np.zeros(1, np.int32),
+        z_mm=np.zeros(1, np.float32),
+        tumour_area_mm2=np.ones(1, np.float32),
+        lesion=np.ones(1, np.int16),
+        scale=np.zeros(1, np.int8),
+    )
 
 
 def fitted(cells: list[str]) -> BagEstimator:
     table = {name: {"age": cell} for name, cell in zip(EVERYBODY, cells, strict=True)}
-    return Covariates(covariates=table, random_state=0).fit([Named(name) for name in EVERYBODY], LABELS)
+    return Covariates(covariates=table, random_state=0).fit([named(name) for name in EVERYBODY], LABELS)
 
 
 def macro_auc(cells: list[str]) -> float:
-    probabilities = fitted(cells).predict_proba([Named(name) for name in EVERYBODY])
+    probabilities = fitted(cells).predict_proba([named(name) for name in EVERYBODY])
     return float(roc_auc_score(LABELS, probabilities, multi_class="ovr"))
 
 
@@ -59,14 +70,14 @@ def test_one_cell_that_is_no_number_costs_no_more_than_its_patient(cell, patient
 
 
 def test_a_patient_of_whom_nothing_is_known_gets_the_class_shares():
-    (shares,) = fitted(ages({4: "NA"})).predict_proba([Named("p4")])
+    (shares,) = fitted(ages({4: "NA"})).predict_proba([named("p4")])
     np.testing.assert_allclose(shares, 1 / 3)
 
 
 def test_what_a_column_is_does_not_hang_on_who_is_trained_on():
     cells = ages({0: "old", 1: "old", 2: "old"})
     table = {name: {"age": cell} for name, cell in zip(EVERYBODY, cells, strict=True)}
-    few = [Named(name) for name in EVERYBODY[:4]]
+    few = [named(name) for name in EVERYBODY[:4]]
     model = Covariates(covariates=table, random_state=0).fit(few, LABELS[:4])
     np.testing.assert_array_equal(model.vectors(few)[:, 1], [np.nan, np.nan, np.nan, 31.5])
 
@@ -76,7 +87,7 @@ def test_a_saved_model_gives_the_same_probabilities(tmp_path):
     model.save(tmp_path)
     again = Covariates.load(tmp_path)
     again.covariates = model.covariates
-    bags = [Named(name) for name in EVERYBODY]
+    bags = [named(name) for name in EVERYBODY]
     np.testing.assert_array_equal(again.predict_proba(bags), model.predict_proba(bags))
 
 
