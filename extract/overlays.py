@@ -106,6 +106,8 @@ def _style_of(path: Path) -> TableStyle:
         raise ResultsError(
             f"{path}: no such table; run `aggregate.py run` with this configuration first"
         ) from None
+    except UnicodeDecodeError as error:
+        raise ResultsError(f"{path}: expected a CSV table in UTF-8, found: {error}") from error
     return TableStyle(";", ",") if ";" in head else TableStyle()
 
 

@@ -82,3 +82,16 @@ def test_a_phantom_whose_image_was_damaged_is_told_how_to_be_written_again(playg
     assert code == 2
     assert "not as `phantom` wrote it" in printed
     assert "Traceback" not in printed
+
+
+def test_an_attention_table_that_is_no_text_is_one_line(playground, command):
+    playground.add("good")
+    config = playground.configure()
+    (playground.folder / "out").mkdir()
+    (playground.folder / "out" / "attention.csv").write_bytes(bytes(range(256)))
+    for verb in ("overlay", "saliency"):
+        code, printed = command(verb, config)
+        assert code == 2
+        assert printed.startswith(
+            f"error: {playground.folder / 'out' / 'attention.csv'}: expected a CSV table in UTF-8"
+        )
