@@ -30,15 +30,23 @@ KINDS = sorted(set(MODELS) - {"module"})
 """All but the user's own networks, which test_user_network.py tries."""
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(params=KINDS)
 def kind(request):
     return request.param
 
 
 @pytest.fixture(scope="module")
-def fitted(kind, cohort):
+def fits():
+    """The fits of this file so far, by kind."""
+    return {}
+
+
+@pytest.fixture
+def fitted(kind, fits, cohort):
     bags, labels = cohort
-    return quick(kind).fit(bags[:24], labels[:24], tune=(bags[24:30], labels[24:30]))
+    if kind not in fits:
+        fits[kind] = quick(kind).fit(bags[:24], labels[:24], tune=(bags[24:30], labels[24:30]))
+    return fits[kind]
 
 
 def test_a_model_is_a_bag_classifier(fitted):
@@ -108,7 +116,7 @@ def test_an_unfitted_model_says_so(kind, cohort):
         MODELS[kind]().predict_proba(cohort[0])
 
 
-@pytest.mark.parametrize("kind", [k for k in KINDS if k != "random_forest"], scope="module")
+@pytest.mark.parametrize("kind", [k for k in KINDS if k != "random_forest"])
 def test_a_saved_model_predicts_the_same_and_holds_no_pickle(fitted, cohort, tmp_path):
     fitted.save(tmp_path)
     loaded = load_model(tmp_path)
@@ -121,7 +129,7 @@ def test_a_forest_is_not_saved(cohort, tmp_path):
         quick("random_forest").fit(*cohort).save(tmp_path)
 
 
-@pytest.mark.parametrize("kind", [k for k in KINDS if k != "random_forest"], scope="module")
+@pytest.mark.parametrize("kind", [k for k in KINDS if k != "random_forest"])
 def test_a_model_of_a_later_version_is_refused(fitted, tmp_path):
     fitted.save(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
