@@ -52,6 +52,8 @@ def config_of_run(folder: Path) -> AggregateConfig:
     Raises:
         ResultsError: the folder holds no run.json, or one that this version does not understand.
     """
+    if not (folder / RECORD).exists() and (folder / "results" / RECORD).exists():
+        folder = folder / "results"  # where they stand beside a cohort table of their name
     try:
         config = AggregateConfig.model_validate(_recorded(folder, "config"))
     except ValidationError as error:

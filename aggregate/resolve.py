@@ -89,7 +89,10 @@ def covariate_of(column: str, patients: Sequence[Patient], *, where: str) -> Cov
     for patient in patients:
         if column in patient.contradictions:
             raise CohortError(f"patient {patient.patient_id}: {patient.contradictions[column]}")
-    return read_covariate(column, {p.patient_id: p.covariates.get(column, "") for p in patients})
+    covariate = read_covariate(column, {p.patient_id: p.covariates.get(column, "") for p in patients})
+    if covariate.doubt:
+        raise CohortError(f"covariate {column!r}: {covariate.doubt}; see {where}")
+    return covariate
 
 
 def _with_phases(name: str, model: ModelSection, phase: Resolve) -> ModelSection:

@@ -63,7 +63,11 @@ def run_and_report(config: AggregateConfig, *, n_null: int, console: Console) ->
         kept = put_in_place(beside, config.results_folder)
     _say_kept(config.results_folder, kept, console)
     print_summary(
-        config.results_folder, config.cohort.classes, console, table_style(config, run.study.recipe)
+        config.results_folder,
+        config.name,
+        config.cohort.classes,
+        console,
+        table_style(config, run.study.recipe),
     )
 
 
@@ -96,13 +100,13 @@ def tables_of(folder: Path, *, console: Console) -> None:
     check_unchanged(config.results_folder, config.bags_folder)
     if was_changed(config.results_folder, PREDICTIONS):
         _say(console, f"{PREDICTIONS} was changed since the run wrote it; the tables rest on it as it is now")
-    style = style_with_weights(config, weights_of_run(folder))
+    style = style_with_weights(config, weights_of_run(config.results_folder))
     with written_beside(config.results_folder, keep=True) as beside:
         rebuild_tables(beside, config.aggregate.statistics, style)
         write_report(beside)
         kept = put_in_place(beside, config.results_folder)
     _say_kept(config.results_folder, kept, console)
-    print_summary(config.results_folder, config.cohort.classes, console, style)
+    print_summary(config.results_folder, config.name, config.cohort.classes, console, style)
 
 
 def explain_folder(folder: Path, *, retrain: bool, console: Console) -> None:

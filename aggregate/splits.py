@@ -97,7 +97,12 @@ def read_splits(path: Path, roster: Roster) -> list[Fold]:
         members.setdefault(key, {name: [] for name in ROLES})[role].append(patient)
     for key, roles in members.items():
         _check_roles(path, key, roles, roster)
-    folds = [Fold(*key, *(_sorted(roles[role]) for role in ROLES)) for key, roles in sorted(members.items())]
+    # Repeats count from 0 in every table, whatever the file counts from.
+    repeats = sorted({repeat for repeat, _ in members})
+    folds = [
+        Fold(repeats.index(repeat), fold, *(_sorted(roles[role]) for role in ROLES))
+        for (repeat, fold), roles in sorted(members.items())
+    ]
     _check_tested(path, folds)
     for fold in folds:
         _check_trained(path, fold, roster)

@@ -12,7 +12,9 @@ from pipeline.bags import RANDOM_BANNER
 from pipeline.tables import TableStyle, number_in, read_table
 
 
-def print_summary(folder: Path, classes: Sequence[str], console: Console, style: TableStyle) -> None:
+def print_summary(
+    folder: Path, name: str, classes: Sequence[str], console: Console, style: TableStyle
+) -> None:
     """Print macro AUC, balanced accuracy and per-class AUC of every model, and the folder of the tables."""
     rows = read_table(folder / "performance.csv", style=style)
     weights = rows[0]["weights"]
@@ -20,7 +22,7 @@ def print_summary(folder: Path, classes: Sequence[str], console: Console, style:
         console.print(
             f"{weights}: the encoder is untrained; these figures say nothing about patients", markup=False
         )
-    title = f"{folder.name}: out-of-fold performance [95 % CI], weights {weights}"
+    title = f"{name}: out-of-fold performance [95 % CI], weights {weights}"
     console.print(_performance_table(rows, classes, title), markup=False)
     excluded = read_table(folder / "excluded.csv", style=style)
     if excluded:

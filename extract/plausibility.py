@@ -22,6 +22,8 @@ HIGHEST_OF_BODY_HU = 700.0
 tissue that lack their intercept of -1024 lie above."""
 ORGAN_HU = (-100.0, 300.0)
 """The median of a liver lies within, from severe steatosis to iron and contrast medium."""
+MASKED_AIR_HU = -950
+"""Air of a scanner and padding are below; the least dense lesions, ground glass in a lung, are above -800."""
 LARGEST_SHARE = {"tumour": 0.5, "organ": 0.9}
 """Of the body on the slices of a mask. A liver fills 28 % of a whole slice and 56 % of one cropped to the liver."""
 
@@ -112,4 +114,27 @@ def check_share(path: Path, inside: NDArray[np.bool_], planes_hu: NDArray[np.int
         raise VolumeError(
             f"{path}: expected a mask of the {structure}, with at most {LARGEST_SHARE[structure]:.0%} of the body on its "
             f"slices; found {share:.0%}: a mask of the body, or an inverted one?"
+        )
+
+
+def check_not_air(path: Path, inside: NDArray[np.bool_], planes_hu: NDArray[np.int16], first: int) -> None:
+    """Refuse slices on which most of the mask shows air or padding, as blank slices of a damaged export do.
+
+    Args:
+        path: of the mask.
+        inside: bool (n, rows, columns), the mask on whole slices.
+        planes_hu: int16 (n, rows, columns), the same slices.
+        first: number of the first of them in the image, from 0.
+
+    Raises:
+        VolumeError: the slices are named, numbered from 1 as in a viewer.
+    """
+    pixels = np.count_nonzero(inside, axis=(1, 2))
+    of_air = np.count_nonzero(inside & (planes_hu <= MASKED_AIR_HU), axis=(1, 2))
+    blank = np.flatnonzero((pixels > 0) & (2 * of_air > pixels)) + first + 1
+    if len(blank):
+        shown = ", ".join(map(str, blank[:5])) + (" ..." if len(blank) > 5 else "")
+        raise VolumeError(
+            f"{path}: expected tissue under the mask, found air or padding (at most {MASKED_AIR_HU} HU) on {len(blank)} "
+            f"slices: {shown}"
         )

@@ -14,7 +14,7 @@ from extract.config import MasksSection, SlicesSection
 from extract.findings import Finding, Kind
 from extract.masks import Lesions, areas_mm2
 from extract.phases import measure_liver
-from extract.plausibility import check_hounsfield, check_organ_hu, check_share, check_spacing
+from extract.plausibility import check_hounsfield, check_not_air, check_organ_hu, check_share, check_spacing
 from extract.regions import RegionPlan, organ_rule, read_region
 from extract.slice_policy import choose_slices
 from extract.volumes import PADDING_HU, VolumeError, VolumeFile, open_volume
@@ -149,6 +149,7 @@ def _judge_masks(
         path, structure = plan.mask_files[0][1], "tumour" if plan.shows_lesions else "organ"
         inside = _on_planes(region, reading.first, planes_hu.shape)
         reading.attempt(Kind.MASK, lambda: check_share(path, inside, planes_hu, structure))
+        reading.attempt(Kind.HOUNSFIELD, lambda: check_not_air(path, inside, planes_hu, reading.first))
     if len(reading.findings) > n_before or plan.scan.liver_mask is None:
         return
     organ_hu = reading.attempt(Kind.ORGAN, lambda: _organ_hu(reading, region, image, planes_hu))

@@ -98,11 +98,25 @@ def read_region(plan: RegionPlan, image: VolumeFile, masks: MasksSection) -> Les
             f"line {plan.scan.line} of the cohort table has no mask; expected one, or [extract.masks] "
             "propagate_from, or [extract.slices] which = 'organ' or 'z_ranges' with what it needs"
         )
+    _check_own_mask(plan, masks)
     if plan.z_range_mm is not None:
         return _planes_in(plan.z_range_mm, image)
     lesions = read_lesions(plan.mask_files, plan.drawn, image, plan.mask_rules(masks))
     propagated = plan.mask_source.startswith("propagated:")
     return grown(lesions, image.grid, masks.margin_mm) if propagated and masks.margin_mm else lesions
+
+
+def _check_own_mask(plan: RegionPlan, masks: MasksSection) -> None:
+    """Refuse the mask of the organ in the cell of the tumour's, but for one map whose labels tell the two apart."""
+    organ = plan.drawn.liver_mask
+    told = masks.labels.tumour or any(plan.drawn.mask_labels)
+    if not plan.shows_lesions or organ is None or not organ.exists() or told:
+        return
+    for _, path in plan.mask_files:
+        if path.exists() and path.samefile(organ):
+            raise VolumeError(
+                f"{path}: expected a mask of the tumour, found the mask of the organ in its cell, too"
+            )
 
 
 def grown(lesions: Lesions, grid: Grid, margin_mm: float) -> Lesions:

@@ -26,6 +26,9 @@ OVERRIDES = ("spacing_x", "spacing_y", "spacing_z", "flip_z", "hu_slope", "hu_in
 OPTIONAL = ("centre", "lesion_id", "liver_mask", "mask_label", *OVERRIDES)
 COLUMNS = Columns(REQUIRED, OPTIONAL, paths=frozenset({"image", "mask", "liver_mask"}))
 
+_OF_SCAN = ("liver_mask", *OVERRIDES)
+"""Columns that hold for a scan, so that the rows of its lesions must agree; a row that is empty there says nothing."""
+
 STAGES = ("cohort", "label")
 """The `stage` of an exclusion by the table itself: a row that cannot be used, or a label nobody knows."""
 NO_PHASE = "(none)"
@@ -241,7 +244,13 @@ def _ambiguity(rows: Sequence[Row]) -> str | None:
             f"lines {lines} name the same patient and phase; expected one row, or rows with the same image and "
             "different lesion_id"
         )
-    return None
+    return _contradiction(rows)
+
+
+def _contradiction(rows: Sequence[Row]) -> str | None:
+    """Return how the rows of one scan disagree in what holds for the scan and not for a lesion."""
+    problems = (_unanimous(rows, column)[1] for column in _OF_SCAN)
+    return next((problem.replace("of one patient", "of one scan") for problem in problems if problem), None)
 
 
 def _unanimous(rows: Sequence[Row], column: str) -> tuple[str, str | None]:
@@ -269,7 +278,7 @@ def _label(rows: Sequence[Row], labels: Vocabulary) -> tuple[str | None, str | N
 
 
 def _scan(folder: Path, phase: str, rows: Sequence[Row]) -> Scan:
-    first = rows[0]
+    first = Row(rows[0].line, {**rows[0].cells, **{name: _unanimous(rows, name)[0] for name in _OF_SCAN}})
     return Scan(
         patient_id=first["patient_id"],
         phase=phase,

@@ -2,8 +2,9 @@
 
 A cell that is empty or spelled as missing ("NA", "n/a", "-", "unknown" ...) says nothing. What most of the other
 cells are, the column is: numbers, ISO dates, or else categories. In a column of numbers or dates a cell that is none
-(">75") counts as missing and is named. A decimal comma is understood; a cell that may be read in two ways
-("1,234" without another decimal comma in the column) is not guessed.
+(">75") counts as missing and is named. Decimal commas and separators of thousands are understood; a cell that may be
+read in two ways ("1,234" or "1.234" where no other cell shows which sign is which) is not guessed. A column that looks
+like numbers and cannot be read as such is in doubt, and not taken for words.
 """
 
 import re
@@ -22,6 +23,9 @@ _POINT = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}[.,]\d{3}", re.ASCII)
 """Either a decimal sign and three digits behind it, or a separator of thousands."""
+_GROUPED_BY_COMMA = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?", re.ASCII)
+_GROUPED_BY_POINT = re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+(?:,\d+)?", re.ASCII)
+_LIKE_NUMBER = re.compile(r"[<>~=≤≥±+-]?\s*\d")
 _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _NAMED = 3
 """Misfits that a description lists one by one."""
@@ -48,6 +52,8 @@ class Covariate:
     """Patient identifier -> number, days (of a date: its ordinal), word, or None where missing."""
     misfits: Mapping[str, str]
     """Patient identifier -> cell that does not fit the kind, and counts as missing."""
+    doubt: str = ""
+    """Why the kind cannot be told for sure; whoever uses the column refuses it."""
 
     @property
     def is_ordered(self) -> bool:
@@ -109,21 +115,46 @@ def read_covariate(name: str, cells: Mapping[str, str]) -> Covariate:
         if 2 * sum(value is not None for value in found.values()) > len(filled):
             misfits = {who: filled[who] for who, value in found.items() if value is None}
             return Covariate(name, kind, {who: found.get(who) for who in texts}, misfits)
-    return Covariate(name, Kind.CATEGORY, {who: filled.get(who) for who in texts}, {})
+    return Covariate(name, Kind.CATEGORY, {who: filled.get(who) for who in texts}, {}, _doubt(filled))
+
+
+def _doubt(filled: Mapping[str, str]) -> str:
+    """Say why cells that are no numbers, and are not plainly words either, should not be taken for a category."""
+    like_numbers = [text for text in filled.values() if _LIKE_NUMBER.match(text)]
+    n_words = len(set(filled.values()))
+    if 2 * len(like_numbers) < len(filled) or 2 * n_words <= len(filled):
+        return ""
+    shown = ", ".join(repr(text) for text in dict.fromkeys(like_numbers[:_NAMED]))
+    return (
+        f"cells such as {shown} look like numbers or dates, but cannot be read as such for sure; write numbers without "
+        "signs beside them and without separators of thousands, and dates as 2024-12-31"
+    )
 
 
 def _reader_of_numbers(filled: Mapping[str, str]) -> Callable[[str], float | None]:
-    """Return how the cells of a column are read, which hangs on the decimal signs that are plain to see."""
+    """Return how the cells of a column are read, which hangs on the signs that are plain to see in all of them."""
     plain = [text for text in filled.values() if not _THOUSANDS.fullmatch(text)]
-    has_comma = any(_COMMA.fullmatch(text) for text in plain)
-    has_point = any("." in text and _POINT.fullmatch(text) for text in plain)
+    groups = {
+        form for form in (_GROUPED_BY_COMMA, _GROUPED_BY_POINT) if any(form.fullmatch(text) for text in plain)
+    }
+    decimal_comma = any(_COMMA.fullmatch(text) for text in plain)
+    decimal_point = any("." in text and _POINT.fullmatch(text) for text in plain)
+
+    commas_part, points_part = (form in groups for form in (_GROUPED_BY_COMMA, _GROUPED_BY_POINT))
+    is_decimal = {
+        ",": points_part or (decimal_comma and not decimal_point),
+        ".": commas_part or (decimal_point and not decimal_comma),
+    }
 
     def number(text: str) -> float | None:
-        doubtful = _THOUSANDS.fullmatch(text)
-        if _COMMA.fullmatch(text):
-            return None if doubtful and (has_point or not has_comma) else float(text.replace(",", "."))
-        if _POINT.fullmatch(text):
-            return None if doubtful and has_comma else _finite(text)
+        if len(groups) < 2:
+            for form, thousands, decimal in ((_GROUPED_BY_COMMA, ",", "."), (_GROUPED_BY_POINT, ".", ",")):
+                if form in groups and form.fullmatch(text):
+                    return _finite(text.replace(thousands, "").replace(decimal, "."))
+        if _THOUSANDS.fullmatch(text) and not is_decimal["," if "," in text else "."]:
+            return None
+        if _COMMA.fullmatch(text) or _POINT.fullmatch(text):
+            return _finite(text.replace(",", "."))
         return None
 
     return number

@@ -73,8 +73,8 @@ class Vocabulary:
         """Return what an ambiguous spelling may mean and what to write; None for every other one."""
         meanings = None if self.find(text) else self.ambiguous.get(folded(text))
         return meanings and (
-            f"{self.what} {text!r} is ambiguous ({meanings}); say which in [cohort.{self.what}_aliases], such as "
-            f'"{text}" = "{self.names[0]}"'
+            f"{self.what} {text!r} is ambiguous ({meanings}); say which in [cohort.{self.what}_aliases]: "
+            f'"{text}" = one of {", ".join(self.names)}'
         )
 
     def problem(self, text: str) -> str:
@@ -104,7 +104,7 @@ def phase_vocabulary(section: CohortSection) -> Vocabulary:
     Raises:
         CohortError: an alias of the configuration leads nowhere or contradicts a name.
     """
-    built_in = {alias: name for name in section.phases for alias in PHASE_ALIASES.get(name, ())}
+    built_in = _aliases_of(section.phases, PHASE_ALIASES)
     if set(PHASE_ALIASES) <= set(section.phases):
         built_in |= CHANNELS
     return _vocabulary("phase", section.phases, built_in, AMBIGUOUS_PHASES, section.phase_aliases)
@@ -116,12 +116,22 @@ def label_vocabulary(section: CohortSection) -> Vocabulary:
     Raises:
         CohortError: an alias of the configuration leads nowhere or contradicts a name.
     """
-    built_in = {alias: name for name in section.classes for alias in LABEL_ALIASES.get(name, ())}
+    built_in = _aliases_of(section.classes, LABEL_ALIASES)
     ambiguous = dict(AMBIGUOUS_LABELS)
     if _OTHER_CHOLANGIOCARCINOMAS & set(map(folded, section.classes)):
         built_in.pop("cca", None)
         ambiguous["cca"] = _CCA
     return _vocabulary("label", section.classes, built_in, ambiguous, section.label_aliases)
+
+
+def _aliases_of(names: Sequence[str], table: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Return the built-in spellings of names, which may bear one of these spellings themselves (`art` for AP)."""
+    found: dict[str, str] = {}
+    for name in names:
+        for usual, aliases in table.items():
+            if name == usual or (usual not in names and folded(name) in aliases):
+                found |= dict.fromkeys((folded(usual), *aliases), name)
+    return found
 
 
 def _vocabulary(

@@ -45,7 +45,10 @@ class BagLogistic(BagEstimator):
     def fit_vectors(self, vectors: Floats, labels: Labels) -> Self:
         """Train on one vector per patient (n, d), NaN where something is missing."""
         classes, codes = encode_labels(labels)
-        self._learn(self.new_pipeline(codes, *vectors.shape).fit(vectors, codes))
+        pipeline = self.new_pipeline(codes, *vectors.shape)
+        # Where every feature is constant PCA divides by a variance of 0, for a share of variance that nobody reads.
+        with np.errstate(invalid="ignore"):
+            self._learn(pipeline.fit(vectors, codes))
         self.classes_ = classes
         return self
 

@@ -1,6 +1,7 @@
 """Every name in a configuration of stage 2 is resolved before anything is trained; columns are typed by one rule."""
 
 import json
+import re
 
 import pytest
 
@@ -130,3 +131,13 @@ def test_a_covariate_for_models_and_subgroups_is_typed_once(experiment_folder):
         experiment_folder(MODEL), ['covariates=["age"]', 'statistics.subgroup_covariates=["age"]']
     )
     assert [c.name for c in used_covariates(config.aggregate, load_study(config).patients)] == ["age"]
+
+
+def test_a_covariate_in_doubt_is_refused_before_training(experiment_folder, tmp_path):
+    config = load_aggregate_config(experiment_folder(MODEL), ['covariates=["age"]'])
+    table = tmp_path / "cohort.csv"
+    lines = table.read_text().splitlines()
+    doubtful = [lines[0], *(re.sub(r",(\d\d),c", r",<\g<1>.\g<1>1,c", line) for line in lines[1:])]
+    table.write_text("\n".join(doubtful) + "\n")
+    with pytest.raises(CohortError, match=r"covariate 'age': cells such as .* look like numbers"):
+        check_study(config, load_study(config))

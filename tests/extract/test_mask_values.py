@@ -250,3 +250,24 @@ def test_one_map_serves_for_tumour_and_organ(playground, command):
     text = "[extract.masks]\nlabels = { tumour = [2], organ = [1, 2] }\n"
     _, printed = command("check", playground.configure(text))
     assert "1 ok, 0 warning, 0 error" in printed
+
+
+@pytest.mark.parametrize("word", ["check", "run"])
+def test_the_mask_of_the_organ_in_the_cell_of_the_tumour_is_refused(playground, command, word):
+    save(playground.folder / "organ.nii.gz", organ())
+    playground.add("p", mask="organ.nii.gz", liver_mask="organ.nii.gz")
+    code, printed = command(word, playground.configure())
+    assert code == 2
+    assert "found the mask of the organ in its cell, too" in printed
+
+
+@pytest.mark.parametrize("word", ["check", "run"])
+def test_slices_of_air_under_a_mask_are_named(playground, command, word):
+    image, mask = draw_scan()
+    image[..., 5:7] = -1024
+    save(playground.folder / "i.nii.gz", image)
+    save(playground.folder / "m.nii.gz", mask)
+    playground.add("p", image="i.nii.gz", mask="m.nii.gz")
+    code, printed = command(word, playground.configure())
+    assert code == 2
+    assert "found air or padding (at most -950 HU) on 2 slices: 6, 7" in printed

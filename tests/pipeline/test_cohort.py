@@ -143,3 +143,25 @@ def test_an_empty_cell_contradicts_nothing(tmp_path):
     header = "patient_id,phase,image,mask,label,centre,age"
     (patient,) = cohort(tmp_path, "p,AP,a,m,HCC,,", "p,DP,b,m,HCC,B,60", header=header).patients
     assert (patient.centre, patient.covariates["age"]) == ("B", "60")
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("spacing_z", "5"), ("hu_intercept", "-1024"), ("liver_mask", "l.nii.gz")]
+)
+def test_what_one_lesion_says_of_its_scan_holds_for_the_scan_whichever_row_says_it(tmp_path, column, value):
+    head = f"patient_id,phase,image,mask,label,lesion_id,{column}"
+    table = tmp_path / "c.csv"
+    table.write_text(f"{head}\na,AP,i.nii,m1.nii,HCC,1,\na,AP,i.nii,m2.nii,HCC,2,{value}\n")
+    (patient,) = read_cohort(CohortSection(table=table)).patients
+    scan = patient.scans["AP"]
+    said = {"spacing_z": scan.overrides.spacing_mm[2], "hu_intercept": scan.overrides.hu_intercept}
+    assert said.get(column) == float(value) if column in said else scan.liver_mask == tmp_path / value
+
+
+def test_lesions_of_one_scan_that_disagree_about_it_leave_the_scan_out(tmp_path):
+    table = tmp_path / "c.csv"
+    table.write_text(
+        "patient_id,phase,image,mask,label,lesion_id,spacing_z\na,AP,i.nii,m1.nii,HCC,1,3\na,AP,i.nii,m2.nii,HCC,2,5\n"
+    )
+    cohort = read_cohort(CohortSection(table=table))
+    assert "column 'spacing_z' says '3' (line 2), '5' (line 3) of one scan" in cohort.exclusions[0].reason

@@ -78,3 +78,41 @@ def test_an_empty_column_is_a_category_of_no_words():
 
 def test_two_unicode_forms_of_a_word_are_one_word():
     assert covariate("Zu\u0308rich", "Z\u00fcrich").levels == ("Z\u00fcrich",)
+
+
+@pytest.mark.parametrize(
+    ("cells", "values"),
+    [
+        (["1,234.5", "2,345", "987"], [1234.5, 2345.0, 987.0]),
+        (["1.234,5", "2.345", "987"], [1234.5, 2345.0, 987.0]),
+        (["1,234,567", "2,345"], [1234567.0, 2345.0]),
+        (["0.123", "1.234", "2.5"], [0.123, 1.234, 2.5]),
+        (["0,123", "1,234"], [0.123, 1.234]),
+    ],
+)
+def test_a_separator_of_thousands_is_known_by_the_other_cells(cells, values):
+    found = read_covariate("afp", dict(enumerate(cells)))
+    assert found.kind is Kind.NUMBER
+    assert list(found.values.values()) == values
+    assert not found.doubt
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["1,234", "2,345", "3,456"],
+        ["1.234", "2.345", "3.456"],
+        ["50 y", "61 y", "72 y"],
+        ["<5", "12%", ">75"],
+        ["01.02.2020", "02.02.2020", "03.02.2020"],
+    ],
+)
+def test_what_looks_like_numbers_and_cannot_be_read_is_in_doubt_and_no_category(cells):
+    found = read_covariate("afp", dict(enumerate(cells)))
+    assert "look like numbers or dates, but cannot be read as such for sure" in found.doubt
+
+
+def test_words_that_begin_with_a_digit_and_come_again_are_a_category():
+    found = read_covariate("grade", dict(enumerate(["1a", "1a", "2b", "2b", "1a", "2b"])))
+    assert found.kind is Kind.CATEGORY
+    assert not found.doubt

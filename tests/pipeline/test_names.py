@@ -19,7 +19,9 @@ def test_a_label_that_means_two_classes_is_asked_for(tmp_path, text):
     with pytest.raises(CohortError) as refused:
         cohort(tmp_path, f"p,AP,a,m,{text}", "q,AP,b,m,HCC", f"r,AP,c,m,{text}")
     assert f"line 2: label {text!r} is ambiguous" in str(refused.value)
-    assert f'say which in [cohort.label_aliases], such as "{text}" = "HCC" (2 rows)' in str(refused.value)
+    assert f'say which in [cohort.label_aliases]: "{text}" = one of HCC, iCCA, cHCC-CCA (2 rows)' in str(
+        refused.value
+    )
 
 
 @pytest.mark.parametrize("text", ["P", "A", "late"])
@@ -105,3 +107,10 @@ def test_a_backslash_in_a_configuration_gets_a_hint(tmp_path, text, message):
     path.write_text(f'name = "e"\noutput = "o"\n[cohort]\n{text}\n')
     with pytest.raises(ConfigError, match=message):
         load_config(path, ExperimentConfig)
+
+
+def test_a_phase_named_like_an_alias_is_written_in_all_the_ways_of_its_phase():
+    phases = phase_vocabulary(CohortSection(table=Path("t.csv"), phases=("native", "art", "pv")))
+    assert [phases.find(word) for word in ("NC", "AP", "arterial", "PVP", "venous")] == [
+        "native", "art", "art", "pv", "pv",
+    ]  # fmt: skip

@@ -104,3 +104,9 @@ def test_a_pooled_model_is_its_pooling_and_this_regression(cohort):
     means = np.stack([bag.features.mean(axis=0, dtype=np.float64) for bag in bags])
     alone = OnVectors(strengths=model.strengths, random_state=4).fit(means, labels)
     np.testing.assert_allclose(model.predict_proba(bags), alone.predict_proba(means), atol=1e-12)
+
+
+def test_features_that_never_vary_give_the_class_shares_without_a_warning():
+    labels = np.arange(12) % 3
+    model = OnVectors(random_state=0).fit_vectors(np.ones((12, 40)), labels)
+    np.testing.assert_allclose(model.probabilities_of(np.ones((1, 40))), 1 / 3, atol=1e-3)
