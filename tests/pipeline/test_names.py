@@ -1,5 +1,7 @@
 """A spelling is translated where it means one thing; every translation is told, every other one asked."""
 
+from pathlib import Path
+
 import pytest
 
 from pipeline.cohort import read_cohort
