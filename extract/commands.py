@@ -88,7 +88,9 @@ def inspect_bags(
     """Print what a bag holds, or each bag of a folder and their summary; exit code 2 for what is no bag."""
     from extract.inspection import print_bag, print_folder  # noqa: PLC0415
 
-    console, errors = (Console(stderr=to, soft_wrap=True, highlight=False, markup=False) for to in (False, True))
+    console, errors = (
+        Console(stderr=to, soft_wrap=True, highlight=False, markup=False) for to in (False, True)
+    )
     if not path.is_dir():
         print_bag(path, console)
     elif not print_folder(path, console, errors):

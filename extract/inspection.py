@@ -9,7 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from pipeline.bags import RANDOM_BANNER, Bag, BagHeader, check_one_recipe, list_bags, read_bag, version_of_file
+from pipeline.bags import (
+    RANDOM_BANNER,
+    Bag,
+    BagHeader,
+    check_one_recipe,
+    list_bags,
+    read_bag,
+    version_of_file,
+)
 from pipeline.errors import BagError
 
 

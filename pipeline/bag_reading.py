@@ -57,10 +57,7 @@ def bag_of_file(path: Path, patient_id: str) -> Bag:
             measures = _dataset(file, "measures", path)
             check_measures(measures, header, len(datasets["features"]), path)
             datasets["measures"] = measures
-        try:
-            arrays = {name: dataset[()] for name, dataset in datasets.items()}
-        except (OSError, RuntimeError) as error:
-            raise BagError(f"{path}: {error}") from error
+        arrays = {name: dataset[()] for name, dataset in datasets.items()}
     coords = arrays.pop("coords")
     bag = Bag(header=header, **arrays)
     check_coords(coords, bag, path)
@@ -98,23 +95,29 @@ def how_alike(a: str, b: str) -> str:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[h5py.File, int]]:
-    """Open a file and check that it is a complete bag of a version that can be read; give the version too."""
+    """Open a file and check that it is a complete bag of a version that can be read; give the version too.
+
+    What h5py raises on a damaged file, while it is open, becomes a BagError.
+    """
     try:
         file = h5py.File(path, "r")
     except FileNotFoundError:
         raise BagError(f"{path}: no such bag") from None
     except OSError as error:
         raise BagError(f"{path}: not a readable HDF5 file: {error}") from error
-    with file:
-        yield file, _version_in(file, path)
+    try:
+        with file:
+            yield file, _version_in(file, path)
+    except BagError:
+        raise
+    except _DAMAGE as error:
+        raise BagError(f"{path}: the file is damaged: {error}; extract it again") from error
 
 
 def _version_in(file: h5py.File, path: Path) -> int:
-    try:
-        found = file.attrs.get("format"), file.attrs.get("format_version"), file.attrs.get("complete")
-    except _DAMAGE as error:
-        raise BagError(f"{path}: an attribute of the bag is missing or damaged: {error}") from error
-    name, version, is_complete = found
+    attributes = file.attrs
+    name, version = attributes.get("format"), attributes.get("format_version")
+    is_complete = attributes.get("complete")
     is_known = isinstance(name, str) and name == FORMAT
     is_known &= isinstance(version, int | np.integer) and version in _ADDED_SINCE_1
     if is_known and isinstance(is_complete, bool | np.bool_) and is_complete:
@@ -156,10 +159,7 @@ def _dataset(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
         raise BagError(f"{path}: lacks the dataset /{name}; extract it again")
     if links.get_info(key).type != h5py.h5l.TYPE_HARD:
         raise BagError(f"{path}: /{name} is a link that may lead to another file, which is never followed")
-    try:
-        found = file[name]
-    except (KeyError, OSError, RuntimeError) as error:
-        raise BagError(f"{path}: /{name}: {error}") from error
+    found = file[name]
     if not isinstance(found, h5py.Dataset) or found.shape is None:
         raise BagError(f"{path}: expected a dataset as /{name}, found {type(found).__name__}")
     if found.external or found.is_virtual:

@@ -1,6 +1,6 @@
 """Write the golden bag of version 2, once: from then on it stays as it is and every later release must read it.
 
-    PYTHONPATH=. .venv/bin/python tests/data/bags/v2/make_golden.py
+PYTHONPATH=. .venv/bin/python tests/data/bags/v2/make_golden.py
 """
 
 from pathlib import Path
@@ -52,5 +52,7 @@ def golden() -> Bag:
 
 if __name__ == "__main__":
     if VERSION != 2 or bag_path(FOLDER, "golden").exists():
-        raise SystemExit("the golden bag of version 2 is there, or can no longer be written: leave it as it is")
+        raise SystemExit(
+            "the golden bag of version 2 is there, or can no longer be written: leave it as it is"
+        )
     write_bag(FOLDER, golden())
