@@ -34,6 +34,7 @@ def header_in_phases(header: BagHeader, phases: tuple[str, ...]) -> BagHeader:
         phases_missing={
             name: header.phases_missing[name] for name in phases if name in header.phases_missing
         },
+        reference_hu={name: header.reference_hu[name] for name in phases if name in header.reference_hu},
     )
 
 

@@ -81,6 +81,22 @@ def encoders(
         verify_file(verify, console)
 
 
+@application.command(name="inspect")
+def inspect_bags(
+    path: Annotated[Path, typer.Argument(metavar="FILE_OR_FOLDER", help="A bag, or a folder of bags.")],
+) -> None:
+    """Print what a bag holds, or each bag of a folder and their summary; exit code 2 for what is no bag."""
+    from extract.inspection import print_bag, print_folder  # noqa: PLC0415
+
+    console, errors = (
+        Console(stderr=to, soft_wrap=True, highlight=False, markup=False) for to in (False, True)
+    )
+    if not path.is_dir():
+        print_bag(path, console)
+    elif not print_folder(path, console, errors):
+        raise typer.Exit(2)
+
+
 @application.command()
 def doctor(
     folder: Annotated[Path, typer.Argument(help="Where bags are to be written.")] = Path(),

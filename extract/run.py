@@ -261,7 +261,8 @@ class _Run:
             header = read_bag(path).header if path.exists() else None
         except BagError:
             return False
-        # The key says nothing of the phase names, which the index of a phase counts in.
+        # The key says nothing of the phase names, which the index of a phase counts in. A bag of version 1 with this key
+        # reads as the one that would be written now, so its version alone makes no bag anew.
         return (
             header is not None
             and header.content_key == job.content_key

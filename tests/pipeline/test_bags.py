@@ -1,5 +1,6 @@
 """Laws of the bag format (contract 2)."""
 
+import json
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from pipeline.bags import Bag, check_one_recipe, list_bags, read_bag, read_header, write_bag
+from pipeline.bags import Bag, FeatureBlock, check_one_recipe, list_bags, read_bag, read_header, write_bag
 from pipeline.errors import BagError
 
 GOLDEN = sorted((Path(__file__).resolve().parents[1] / "data" / "bags").glob("v*"))
@@ -32,10 +33,17 @@ def test_the_file_is_as_the_specification_says(tmp_path, bag):
         assert file["features"].dtype == np.float32
         assert file["features"].chunks is None
         assert file["feats"] == file["features"]  # a hard link, no copy
+        assert file["measures"].dtype == np.float32
+        assert file["measures"].shape == (len(bag), 0)
+        assert file["extent_mm"].dtype == np.float32
+        assert file.attrs["modality"] == "ct"
+        assert json.loads(file.attrs["feature_blocks"]) == [{"name": "whole", "start": 0, "stop": 16}]
+        assert json.loads(file.attrs["reference_hu"]) == {}
+        assert list(file.attrs["measure_names"]) == list(file.attrs["measure_units"]) == []
         assert file["coords"].dtype == np.int64
         np.testing.assert_array_equal(file["coords"][:, 0], bag.phase)
         np.testing.assert_array_equal(file["coords"][:, 1], bag.slice_index)
-        assert (file.attrs["format"], file.attrs["format_version"]) == ("phasemil-bag", 1)
+        assert (file.attrs["format"], file.attrs["format_version"]) == ("phasemil-bag", 2)
         assert (file.attrs["feat_type"], file.attrs["unit"]) == ("tile", "um")
         assert file.attrs["tile_size_um"] > 0
         assert "stamp_version" not in file.attrs
@@ -67,12 +75,12 @@ def test_instances_out_of_order_are_refused(tmp_path, bag):
         write_bag(tmp_path, bag.take(np.arange(len(bag))[::-1]))
 
 
-@pytest.mark.parametrize(("name", "value"), [("format", "other"), ("format_version", 2), ("complete", False)])
+@pytest.mark.parametrize(("name", "value"), [("format", "other"), ("format_version", 3), ("complete", False)])
 def test_another_format_or_version_is_refused_by_name(tmp_path, bag, name, value):
     path = write_bag(tmp_path, bag)
     with h5py.File(path, "r+") as file:
         file.attrs[name] = value
-    with pytest.raises(BagError, match="expected phasemil-bag version 1, complete; found"):
+    with pytest.raises(BagError, match="expected phasemil-bag version 1 or 2, complete; found"):
         read_header(path)
 
 
@@ -106,6 +114,25 @@ def test_a_file_of_each_released_version_is_read_for_ever(folder):
     assert bag.phase.tolist() == [1, 1, 3, 3]
 
 
+def test_the_golden_file_of_version_1_has_a_block_of_all_features_and_the_slice_spacing_as_extent():
+    bag = read_bag(GOLDEN[0] / "golden.h5")
+    assert bag.header.feature_blocks == (FeatureBlock("whole", 0, 3),)
+    assert bag.extent_mm.tolist() == [2.5] * 4
+    assert bag.measures.shape == (4, 0)
+
+
+def test_the_golden_file_of_version_2_has_blocks_measures_extents_and_references():
+    bag = read_bag(GOLDEN[1] / "golden.h5")
+    assert bag.header.feature_blocks == (FeatureBlock("whole", 0, 2), FeatureBlock("rim", 2, 3))
+    assert bag.header.measure_names == ("lesion_median", "diameter")
+    assert bag.header.measure_units == ("HU", "mm")
+    expected = np.array([[80.5, 11.25], [np.nan, 10.5], [62, 10], [61.5, np.nan]], dtype=np.float32)
+    np.testing.assert_array_equal(bag.measures, expected)
+    assert bag.extent_mm.tolist() == [2.5, 2.5, 5, 5]
+    assert bag.header.reference_hu == {"AP": 65.5, "DP": 98}
+    assert bag.header.modality == "ct"
+
+
 @pytest.mark.parametrize(
     ("name", "value"), [("sources", None), ("phases_missing", "{"), ("tile_size_px", "x")]
 )
@@ -125,7 +152,7 @@ def test_a_crash_while_writing_leaves_the_older_bag(tmp_path, bag, monkeypatch):
 
     path = write_bag(tmp_path, bag)
     before = path.read_bytes()
-    monkeypatch.setattr("pipeline.bags._attributes", crash)
+    monkeypatch.setattr("pipeline.bag_writing._attributes", crash)
     with pytest.raises(KeyboardInterrupt):
         write_bag(tmp_path, bag)
     assert path.read_bytes() == before

@@ -1,0 +1,85 @@
+"""From a bag in memory to the bytes of its HDF5 file."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.bag_format import COLUMNS, FORMAT, RANDOM_BANNER, VERSION, Bag, BagHeader, Source
+from pipeline.provenance import canonical_json, software_versions, utc_now
+
+
+def hdf5_of(bag: Bag) -> bytes:
+    """Return the file of a bag, made in memory: HDF5 that meets a full disk ends the process with a segmentation fault."""
+    with h5py.File(bag.patient_id, "w", driver="core", backing_store=False) as file:
+        _write_arrays(file, bag)
+        for name, value in _attributes(bag.header).items():
+            file.attrs[name] = value
+        file.flush()
+        image: bytes = file.id.get_file_image()
+    return image
+
+
+def _write_arrays(file: h5py.File, bag: Bag) -> None:
+    file.create_dataset("features", data=np.ascontiguousarray(bag.features))
+    file["feats"] = file["features"]
+    file.create_dataset("measures", data=np.ascontiguousarray(bag.measures))
+    file.create_dataset("coords", data=np.stack([bag.phase, bag.slice_index], axis=1).astype(np.int64))
+    for name in COLUMNS:
+        file.create_dataset(name, data=getattr(bag, name))
+
+
+def _attributes(header: BagHeader) -> Mapping[str, Any]:
+    recipe = header.recipe
+    return {
+        "format": FORMAT,
+        "format_version": VERSION,
+        "patient_id": header.patient_id,
+        **_of_contents(header),
+        "encoder": recipe.encoder,
+        "layer": recipe.layer,
+        "weights_name": recipe.weights_name,
+        "weights_sha256": recipe.weights_sha256,
+        "preprocessing": canonical_json(recipe.preprocessing),
+        "preprocessing_sha256": recipe.preprocessing_sha256,
+        "precision": recipe.precision,
+        "software": canonical_json(software_versions()),
+        "content_key": header.content_key,
+        "feat_type": "tile",
+        "extractor": recipe.encoder,
+        "unit": "um",
+        "tile_size_um": header.tile_size_um,
+        "tile_size_px": header.tile_size_px,
+        "created_utc": utc_now(),
+        "complete": True,
+        **({"warning": RANDOM_BANNER} if recipe.has_random_weights else {}),
+    }
+
+
+def _of_contents(header: BagHeader) -> Mapping[str, Any]:
+    """Return the attributes that say what the arrays hold."""
+    return {
+        "modality": header.modality,
+        "phase_names": _texts(header.phase_names),
+        "phases_present": _texts(header.phases_present),
+        "phases_missing": canonical_json(header.phases_missing),
+        "scale_names": _texts(header.scale_names),
+        "sources": canonical_json({phase: _json(source) for phase, source in header.sources.items()}),
+        "feature_blocks": canonical_json([vars(block) for block in header.feature_blocks]),
+        "reference_hu": canonical_json(header.reference_hu),
+        "measure_names": _texts(header.measure_names),
+        "measure_units": _texts(header.measure_units),
+    }
+
+
+def _json(source: Source) -> Mapping[str, Any]:
+    """Return a source as plain values, without a spacing that is not known."""
+    is_known = not all(map(math.isnan, source.spacing_mm))
+    return {name: value for name, value in vars(source).items() if name != "spacing_mm" or is_known}
+
+
+def _texts(values: Sequence[str]) -> NDArray[Any]:
+    return np.array(values, dtype=h5py.string_dtype())
