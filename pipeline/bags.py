@@ -71,6 +71,8 @@ class Source:
     """Along x, y, z."""
     n_slices: int
     """Slices of the whole volume."""
+    n_before_thinning: int | None = None
+    """Slices of the region that the kept ones stand for, before every_mm and at_most; None where it was not recorded."""
 
 
 @dataclass(frozen=True)
