@@ -1,6 +1,5 @@
 """What the tables must know of each patient beside the predictions: scans, tumour, centre, covariates."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -9,8 +8,7 @@ import numpy as np
 from pipeline.bags import Bag
 from pipeline.cohort import Patient
 from pipeline.errors import ResultsError
-
-_MM3_PER_ML = 1000.0
+from pipeline.quantities import median_of_phases, slice_thickness_mm, tumour_volumes_ml
 
 
 @dataclass(frozen=True)
@@ -23,7 +21,7 @@ class PatientFacts:
     tumour_volume_ml: float | None = None
     """None where no slice has a mask."""
     slice_thickness_mm: float | None = None
-    """Spacing of the slices, the largest over the phases."""
+    """Distance of the slices, the largest over the phases."""
     slices_per_phase: Mapping[str, int] = field(default_factory=dict)
     """Tumour-bearing slices; 0 in a missing phase."""
     covariates: Mapping[str, str] = field(default_factory=dict)
@@ -72,17 +70,17 @@ class CohortFacts:
 def describe_patient(bag: Bag, patient: Patient) -> PatientFacts:
     """Gather the facts of one patient from the bag and from the row of the cohort table.
 
-    The volume is the median over the phases of the tumour area summed along z.
+    The volume is the median over the phases, from the kept slices (pipeline/quantities.py).
     """
     header = bag.header
-    volumes = [volume for name in header.phases_present if (volume := _volume_ml(bag, name)) > 0]
-    spacings = [header.sources[name].spacing_mm[2] for name in header.phases_present]
+    volumes = tumour_volumes_ml(bag)
+    spacings = [header.sources[name].spacing_mm for name in header.phases_present]
     return PatientFacts(
         patient_id=bag.patient_id,
         label=patient.label or "",
         centre=patient.centre,
-        tumour_volume_ml=float(np.median(volumes)) if volumes else None,
-        slice_thickness_mm=max(spacings) if spacings else None,
+        tumour_volume_ml=median_of_phases(volumes.values()) if volumes else None,
+        slice_thickness_mm=slice_thickness_mm(spacings) if spacings else None,
         slices_per_phase=_slices_per_phase(bag),
         covariates=dict(patient.covariates),
     )
@@ -92,16 +90,3 @@ def _slices_per_phase(bag: Bag) -> Mapping[str, int]:
     """Count slices, not instances: a slice seen at two scales counts once."""
     names = bag.header.phase_names
     return {name: len(np.unique(bag.slice_index[bag.phase == i])) for i, name in enumerate(names)}
-
-
-def _volume_ml(bag: Bag, phase: str) -> float:
-    """Integrate the area over z, half a slice beyond either end, so that left-out slices do not shrink it."""
-    of_phase = bag.in_phases([phase])
-    slices, first = np.unique(of_phase.slice_index, return_index=True)
-    if not len(slices):
-        return 0.0
-    area = of_phase.tumour_area_mm2[first].astype(float)
-    spacing_mm = bag.header.sources[phase].spacing_mm[2]
-    inner = float(np.trapezoid(area, slices * spacing_mm))
-    volume_mm3 = inner + spacing_mm * (area[0] + area[-1]) / 2
-    return volume_mm3 / _MM3_PER_ML if math.isfinite(volume_mm3) else 0.0

@@ -16,6 +16,7 @@ from aggregate.explain.kept import MeasuredPatients
 from aggregate.explain.phase_value import Evaluate
 from aggregate.explain.pictures import ReadSlices
 from aggregate.explain.resampling import resampling_of
+from aggregate.explain.signs import remarks_on_roles
 from aggregate.explain.writing import Aids, Retrain, Sink, explain
 from aggregate.folds import Fold
 from aggregate.models.base import Attends, GivesEvidence
@@ -24,6 +25,7 @@ from aggregate.phase_views import retrained_probabilities
 from aggregate.splits import fold_of_test
 from aggregate.study import Study
 from pipeline.errors import ConfigError, ResultsError
+from pipeline.phase_roles import phase_roles
 from pipeline.slices import PhaseSlices
 from pipeline.store import SliceStore
 from pipeline.tables import TableStyle
@@ -32,7 +34,7 @@ from pipeline.tables import TableStyle
 def explain_run(run: Run, folder: Path, style: TableStyle, *, retrain: bool) -> list[str]:
     """Write what explains a run, tables and pictures; return remarks on what could not be explained, and why."""
     settings = run.config.aggregate.statistics
-    remarks = []
+    remarks, roles = [], phase_roles(run.config.cohort)
     inputs = out_of_fold_models(
         run.study,
         run.result,
@@ -50,6 +52,8 @@ def explain_run(run: Run, folder: Path, style: TableStyle, *, retrain: bool) -> 
             f"{store.folder} lacks {len(lacking)} patients, such as {lacking[0]}: concepts and pictures are not "
             "written"
         )
+    else:
+        remarks += remarks_on_roles(roles)
     resampling = resampling_of(
         run.study.labels, draws=settings.draws, seed=settings.seed, confidence=settings.confidence
     )
@@ -59,6 +63,7 @@ def explain_run(run: Run, folder: Path, style: TableStyle, *, retrain: bool) -> 
             run.config.concepts_folder, lambda name: f"{store.content_of(name)}{run.study.view}"
         ),
         retrain=_retraining(run) if retrain else None,
+        roles=roles,
         jobs=run.config.aggregate.jobs,
     )
     sink = Sink(folder, style)

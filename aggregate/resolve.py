@@ -11,9 +11,10 @@ from pipeline.cohort import Patient
 from pipeline.covariates import Covariate, read_covariate
 from pipeline.errors import CohortError, ConfigError
 from pipeline.names import hint_of_nearest, label_vocabulary, phase_vocabulary
+from pipeline.phase_roles import phase_roles, with_roles_resolved
 
-Resolve = Callable[[str, str], str]
-"""(spelling, key of the configuration) -> name."""
+Resolve = Callable[[str | None, str], str]
+"""(spelling or None for the arterial phase, key of the configuration) -> name."""
 
 
 def with_names_resolved(config: AggregateConfig, where: str) -> AggregateConfig:
@@ -27,9 +28,16 @@ def with_names_resolved(config: AggregateConfig, where: str) -> AggregateConfig:
         ConfigError: a phase, class or model is unknown (the nearest one is named) or ambiguous.
     """
     phases, classes = phase_vocabulary(config.cohort), label_vocabulary(config.cohort)
-    section = config.aggregate
+    cohort, section = with_roles_resolved(config.cohort, where=where), config.aggregate
+    arterial = phase_roles(cohort).arterial
 
-    def phase(text: str, key: str) -> str:
+    def phase(text: str | None, key: str) -> str:
+        if text is None and arterial is None:
+            raise ConfigError(
+                f"{where}: aggregate.{key}: no phase is arterial ([cohort.phase_roles]), which would be the default; "
+                f"name one of {', '.join(phases.names)}"
+            )
+        text = str(text or arterial)
         return phases.resolve(text, where=f"{where}: aggregate.{key}")
 
     models = {name: _with_phases(name, model, phase) for name, model in section.model.items()}
@@ -40,7 +48,7 @@ def with_names_resolved(config: AggregateConfig, where: str) -> AggregateConfig:
     _check_primary(section, [*section.model, *names_of_baselines(section, config.cohort.phases)], where)
     statistics = section.statistics.model_copy(update={"decision_classes": decided})
     section = section.model_copy(update={"model": models, "statistics": statistics})
-    return config.model_copy(update={"aggregate": section})
+    return config.model_copy(update={"aggregate": section, "cohort": cohort})
 
 
 def check_study(config: AggregateConfig, study: Study) -> None:
@@ -107,14 +115,14 @@ def _resolved(kind: object, parameters: Mapping[str, Any], phase: Resolve, key: 
     """Resolve the phases of a model's parameters, and of those of the model inside a grid or a calibration."""
     found = dict(parameters)
     if kind == SinglePhase.kind:
-        name = phase(str(found.get("phase", SinglePhase.phase)), f"{key}.phase")
-        found |= {"phase": name} if "phase" in found else {}
-    inside = found.get("parameters")
-    if isinstance(inside, Mapping):
-        found["parameters"] = _resolved(found.get("model"), inside, phase, f"{key}.parameters")
-    grid = found.get("grid")
-    if found.get("model") == SinglePhase.kind and isinstance(grid, Mapping) and "phase" in grid:
+        found["phase"] = phase(found.get("phase"), f"{key}.phase")
+    inner, grid = found.get("model"), found.get("grid")
+    if inner == SinglePhase.kind and isinstance(grid, Mapping) and "phase" in grid:
         found["grid"] = {**grid, "phase": [phase(str(text), f"{key}.grid.phase") for text in grid["phase"]]}
+        return found
+    inside = found.get("parameters", {} if inner == SinglePhase.kind else None)
+    if isinstance(inside, Mapping):
+        found["parameters"] = _resolved(inner, inside, phase, f"{key}.parameters")
     return found
 
 

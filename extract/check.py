@@ -11,10 +11,12 @@ from extract.checks import OK, ScanReport, compare_scans, doubtful_scans, examin
 from extract.config import ExtractConfig
 from extract.findings import Finding, Kind, Severity, describe_finding, errors_of, reason_of, warning_lines
 from extract.fingerprints import FileHashes
+from extract.phases import order_not_checked
 from extract.planning import NO_SCAN, lacking
 from extract.progress import RunProgress
 from extract.regions import RegionPlan, plan_region, ranges_of
 from pipeline.cohort import Cohort, Patient, read_cohort
+from pipeline.phase_roles import phase_roles
 from pipeline.tables import write_table
 
 _FACTS = (
@@ -48,7 +50,11 @@ def check_cohort(config: ExtractConfig, console: Console) -> list[ScanReport]:
     cohort = read_cohort(config.cohort)
     for notice in cohort.notices:
         console.print(notice, markup=False, highlight=False, soft_wrap=True)
-    reports = compare_scans(_examined(config, cohort, console), config.extract)
+    roles = phase_roles(config.cohort)
+    unchecked = order_not_checked(cohort, roles)
+    if unchecked:
+        console.print(unchecked, markup=False, highlight=False, soft_wrap=True)
+    reports = compare_scans(_examined(config, cohort, console), config.extract, roles)
     reports = _with_names(reports, cohort) + [
         ScanReport(e.patient_id, e.phase, "", (Finding(Kind.COHORT, e.reason),)) for e in cohort.exclusions
     ]

@@ -17,6 +17,8 @@ from extract.regions import RegionPlan
 from extract.volumes import VolumeError, VolumeFile
 from pipeline.cohort import Cohort, Patient
 from pipeline.errors import MaskError, ScanError, SharedPixelsError
+from pipeline.phase_roles import PhaseRoles
+from pipeline.quantities import slice_thickness_mm, volume_ml
 
 OK = "ok"
 _DATE = re.compile(
@@ -88,14 +90,16 @@ def finding_of(fault: ScanError) -> Finding:
     return Finding(next(kind for error, kind in kinds if isinstance(fault, error)), fault.reason)
 
 
-def compare_scans(reports: Sequence[ScanReport], section: ExtractSection) -> list[ScanReport]:
+def compare_scans(
+    reports: Sequence[ScanReport], section: ExtractSection, roles: PhaseRoles
+) -> list[ScanReport]:
     """Add what only a look across scans shows: shared pixels, and phases in an implausible order."""
     shared = shared_pixels({(r.patient_id, r.phase): r.pixels for r in reports})
     orders = implausible_order(
-        {(r.patient_id, r.phase): r.liver_hu for r in reports if r.liver_hu is not None}
+        {(r.patient_id, r.phase): r.liver_hu for r in reports if r.liver_hu is not None}, roles
     )
     return [
-        _compared(report, shared.get((report.patient_id, report.phase)), orders, section)
+        _with_order(_compared(report, shared.get((report.patient_id, report.phase)), section), orders, roles)
         for report in reports
     ]
 
@@ -157,7 +161,7 @@ def _header_facts(image: VolumeFile) -> Mapping[str, object]:
     return {
         "shape": " x ".join(map(str, image.stored_shape)),
         "spacing_mm": f"{column:.3f} x {row:.3f}",
-        "thickness_mm": round(z, 3),
+        "thickness_mm": round(slice_thickness_mm([(column, row, z)]), 3),
         "orientation": image.stored_codes,
         "n_slices": image.grid.shape[0],
     }
@@ -172,11 +176,12 @@ def _geometry_is_ok(reading: ScanReading) -> bool:
 
 
 def _region_facts(reading: ScanReading, region: Lesions, image: VolumeFile) -> Mapping[str, object]:
-    areas = areas_mm2(region, image.grid)
+    areas, (z, row, column) = areas_mm2(region, image.grid), image.grid.spacing_mm
+    whole_ml = volume_ml(areas, slice_thickness_mm([(column, row, z)]))
     return {
         "n_tumour_slices": int(np.count_nonzero(areas)),
         "n_chosen": len(reading.chosen),
-        "tumour_volume_ml": round(float(areas.sum()) * image.grid.spacing_mm[0] / 1000, 3),
+        "tumour_volume_ml": round(whole_ml, 3),
     }
 
 
@@ -201,14 +206,17 @@ def _with_all_voxels(report: ScanReport, image: VolumeFile) -> ScanReport:
 def _compared(
     report: ScanReport,
     other: tuple[str, str] | None,
-    orders: Mapping[tuple[str, str], str],
     section: ExtractSection,
 ) -> ScanReport:
-    key = (report.patient_id, report.phase)
-    if other:
-        kind = Kind.SHARED_ALLOWED if section.shared_images == "allow" else Kind.SHARED
-        report = report.but(Finding(kind, describe_shared(key, other)), duplicate_of=" ".join(other))
-    order = orders.get(key)
-    if report.liver_hu is not None:
+    if other is None:
+        return report
+    kind = Kind.SHARED_ALLOWED if section.shared_images == "allow" else Kind.SHARED
+    shared = describe_shared((report.patient_id, report.phase), other)
+    return report.but(Finding(kind, shared), duplicate_of=" ".join(other))
+
+
+def _with_order(report: ScanReport, orders: Mapping[tuple[str, str], str], roles: PhaseRoles) -> ScanReport:
+    order = orders.get((report.patient_id, report.phase))
+    if report.liver_hu is not None and not roles.without_role([report.phase]):
         report = report.but(phase_plausible=order is None)
     return report.but(Finding(Kind.ORDER, order)) if order else report

@@ -11,6 +11,7 @@ from extract.checkpoints import EMBEDDED, FILE_SUFFIXES
 from pipeline.config import ConfigPath, ExperimentConfig, Section, load_config
 from pipeline.files import with_home
 from pipeline.names import phase_vocabulary
+from pipeline.phase_roles import with_roles_resolved
 
 Millimetres = Annotated[float, Field(gt=0)]
 Window = tuple[float, Annotated[float, Field(gt=0)]]
@@ -167,7 +168,7 @@ def load_extract_config(path: Path, overrides: Sequence[str]) -> ExtractConfig:
     """
     tables = set(ExtractConfig.model_fields)
     full = [o if o.partition(".")[0].partition("=")[0] in tables else f"extract.{o}" for o in overrides]
-    return _with_names_resolved(load_config(path, ExtractConfig, overrides=full), f"{path}: extract")
+    return _with_names_resolved(load_config(path, ExtractConfig, overrides=full), str(path))
 
 
 def _with_names_resolved(config: ExtractConfig, where: str) -> ExtractConfig:
@@ -179,7 +180,7 @@ def _with_names_resolved(config: ExtractConfig, where: str) -> ExtractConfig:
     phases, section = phase_vocabulary(config.cohort), config.extract
 
     def resolved(names: Sequence[str], key: str) -> tuple[str, ...]:
-        return tuple(phases.resolve(name, where=f"{where}.{key}") for name in names)
+        return tuple(phases.resolve(name, where=f"{where}: extract.{key}") for name in names)
 
     propagate_from = resolved(section.masks.propagate_from, "masks.propagate_from")
     missing = section.missing_phases
@@ -187,4 +188,5 @@ def _with_names_resolved(config: ExtractConfig, where: str) -> ExtractConfig:
         missing = Required(require=resolved(missing.require, "missing_phases.require"))
     masks = section.masks.model_copy(update={"propagate_from": propagate_from})
     section = section.model_copy(update={"masks": masks, "missing_phases": missing})
-    return config.model_copy(update={"extract": section})
+    cohort = with_roles_resolved(config.cohort, where=where)
+    return config.model_copy(update={"extract": section, "cohort": cohort})

@@ -16,16 +16,14 @@ from extract.mask_values import PLAIN, MaskRule
 from extract.masks import Lesions, read_organ
 from extract.plausibility import check_share
 from extract.volumes import VolumeFile
-from pipeline.cohort import Scan
+from pipeline.cohort import Cohort, Scan
+from pipeline.phase_roles import PhaseRoles
 
-NON_CONTRAST, ARTERIAL, PORTAL, DELAYED = "NC", "AP", "PVP", "DP"
 MARGIN_HU = 8.0
 """Differences below this are noise, timing and table position."""
 _AT_LEAST_VOXELS = 200
 _IN_PLANE = ndimage.generate_binary_structure(2, 1)[None]
 """The border of the mask is left out within each slice, so that a few slices do as well as all."""
-_LATER = ((NON_CONTRAST, ARTERIAL), (NON_CONTRAST, PORTAL), (NON_CONTRAST, DELAYED), (ARTERIAL, PORTAL))
-"""(a, b): the liver is not brighter in a than in b."""
 
 
 def measure_liver(
@@ -61,18 +59,21 @@ def measure_liver(
     return float(np.median(values)) if len(values) >= _AT_LEAST_VOXELS else None
 
 
-def implausible_order(liver_hu: Mapping[tuple[str, str], float]) -> Mapping[tuple[str, str], str]:
+def implausible_order(
+    liver_hu: Mapping[tuple[str, str], float], roles: PhaseRoles
+) -> Mapping[tuple[str, str], str]:
     """Find pairs of phases of one patient whose livers enhance in an order that no timing explains.
 
     Args:
         liver_hu: (patient_id, phase) -> median HU of the liver.
+        roles: which phase is which; one without a role is compared with none.
 
     Returns:
         (patient_id, phase) -> what is odd, for both phases of each such pair.
     """
     odd: dict[tuple[str, str], str] = {}
     for patient_id in dict.fromkeys(patient_id for patient_id, _ in liver_hu):
-        for early, late in _LATER:
+        for early, late in _ordered_pairs(roles):
             a, b = liver_hu.get((patient_id, early)), liver_hu.get((patient_id, late))
             if a is not None and b is not None and a > b + MARGIN_HU:
                 reason = (
@@ -82,6 +83,31 @@ def implausible_order(liver_hu: Mapping[tuple[str, str], float]) -> Mapping[tupl
                 odd.setdefault((patient_id, early), reason)
                 odd.setdefault((patient_id, late), reason)
     return odd
+
+
+def _ordered_pairs(roles: PhaseRoles) -> list[tuple[str, str]]:
+    """Return pairs (a, b) of phases of which the liver is not brighter in a than in b."""
+    pairs = (
+        (roles.non_contrast, roles.arterial),
+        (roles.non_contrast, roles.portal),
+        (roles.non_contrast, roles.delayed),
+        (roles.arterial, roles.portal),
+    )
+    return [(early, late) for early, late in pairs if early is not None and late is not None]
+
+
+def order_not_checked(cohort: Cohort, roles: PhaseRoles) -> str | None:
+    """Say which phases with liver masks have no role, so that their order cannot be checked; None where all have."""
+    with_liver = {
+        phase: None for patient in cohort.patients for phase, scan in patient.scans.items() if scan.liver_mask
+    }
+    unknown = roles.without_role(with_liver)
+    if not unknown:
+        return None
+    return (
+        f"the order of the phases is not checked for {', '.join(unknown)}: say in [cohort.phase_roles] which phase is "
+        "non_contrast, arterial, portal and delayed"
+    )
 
 
 def _leave_out(inside: NDArray[np.bool_], index: NDArray[np.intp], lesions: Lesions) -> None:

@@ -119,6 +119,7 @@ class _Read:
             mask_source=plan.mask_source,
             spacing_mm=(column, row, z),
             n_slices=self.image.grid.shape[0],
+            n_before_thinning=self.reading.n_before_thinning,
         )
 
 

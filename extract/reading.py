@@ -16,7 +16,7 @@ from extract.masks import Lesions, areas_mm2
 from extract.phases import measure_liver
 from extract.plausibility import check_hounsfield, check_not_air, check_organ_hu, check_share, check_spacing
 from extract.regions import RegionPlan, organ_rule, read_region
-from extract.slice_policy import choose_slices
+from extract.slice_policy import choose_slices, slices_with_region
 from extract.volumes import PADDING_HU, VolumeError, VolumeFile, open_volume
 
 Result = TypeVar("Result")
@@ -39,6 +39,7 @@ class ScanReading:
         image: its header.
         region: the lesions, the organ or the range of slices.
         chosen: intp (n,), slices of the image.
+        n_before_thinning: slices of the region that the chosen ones stand for.
         first: slice of the image that planes_hu begins with.
         planes_hu: int16 (m, rows, columns); where no slice was chosen, the middle one of the image.
         organ_hu: median of the organ without lesions, where there is a mask of it.
@@ -51,6 +52,7 @@ class ScanReading:
     image: VolumeFile | None = None
     region: Lesions | None = None
     chosen: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, dtype=np.intp))
+    n_before_thinning: int = 0
     first: int = 0
     planes_hu: NDArray[np.int16] | None = None
     organ_hu: float | None = None
@@ -113,6 +115,7 @@ def _choose(reading: ScanReading, region: Lesions, image: VolumeFile) -> None:
     start, areas = region.start[0], areas_mm2(region, image.grid)
     chosen = choose_slices(image.grid.z_mm()[start : start + len(areas)], areas, reading.slices)
     reading.chosen = chosen + start
+    reading.n_before_thinning = len(slices_with_region(areas, reading.slices))
     if not len(chosen):
         reading.note(
             Kind.SLICES,

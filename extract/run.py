@@ -22,7 +22,7 @@ from extract.findings import TABLE, Finding, FindingLog, Key, Kind, read_finding
 from extract.fingerprints import FileHashes
 from extract.inputs import preprocessing
 from extract.ordered_writer import PATIENTS_AHEAD, OrderedWriter
-from extract.phases import implausible_order
+from extract.phases import implausible_order, order_not_checked
 from extract.planning import NO_SCAN, Job, Memory, lacking, plan_jobs, shared_scans
 from extract.prepare import Preparation, PreparedScan, prepare_scan
 from extract.progress import RunProgress
@@ -32,6 +32,7 @@ from pipeline.bags import RANDOM_BANNER, Bag, Recipe, bag_path, read_bag, read_h
 from pipeline.cohort import Cohort, Exclusion, Patient, read_cohort
 from pipeline.errors import BagError, ImageError, ScanError, StoreError
 from pipeline.files import sweep_partials
+from pipeline.phase_roles import PhaseRoles, phase_roles
 from pipeline.slices import PhaseSlices
 from pipeline.store import SliceStore, StoredPatient
 from pipeline.tables import write_table
@@ -144,6 +145,11 @@ class _Run:
             FileHashes(store.with_name("fingerprints.json")), PixelMemory(store.with_name("slice_hashes.txt"))
         )
 
+    @cached_property
+    def roles(self) -> PhaseRoles:
+        """Which phase is arterial, portal venous and so on."""
+        return phase_roles(self.config.cohort)
+
     @property
     def store(self) -> SliceStore:
         return SliceStore(self.config.store_path)
@@ -163,6 +169,9 @@ class _Run:
         """Note what the cohort table alone shows, and say how it was read."""
         for notice in cohort.notices:
             self.progress.say(notice)
+        unchecked = order_not_checked(cohort, self.roles)
+        if unchecked:
+            self.progress.say(unchecked)
         for exclusion in cohort.exclusions:
             self.log.add((exclusion.patient_id, exclusion.phase), Finding(Kind.COHORT, exclusion.reason))
         for key, findings in doubtful_scans(cohort).items():
@@ -345,7 +354,7 @@ class _Run:
     def _note_order(self, patient_id: str, phases: Iterable[PhaseSlices]) -> None:
         """Note which phases of a prepared patient enhance in an order that no timing explains."""
         liver_hu = {(patient_id, p.phase): p.liver_hu for p in phases if p.liver_hu is not None}
-        for key, reason in implausible_order(liver_hu).items():
+        for key, reason in implausible_order(liver_hu, self.roles).items():
             self.log.add(key, Finding(Kind.ORDER, reason))
 
     def _write(self, bag: Bag) -> None:

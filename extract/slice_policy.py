@@ -6,6 +6,11 @@ from numpy.typing import NDArray
 from extract.config import SlicesSection
 
 
+def slices_with_region(areas_mm2: NDArray[np.float32], section: SlicesSection) -> NDArray[np.intp]:
+    """Return the sorted indices of the slices with the minimum area, before any is thinned out."""
+    return np.flatnonzero((areas_mm2 > 0) & (areas_mm2 >= section.minimum_area_mm2))
+
+
 def choose_slices(
     z_mm: NDArray[np.float32], areas_mm2: NDArray[np.float32], section: SlicesSection
 ) -> NDArray[np.intp]:
@@ -19,7 +24,7 @@ def choose_slices(
     Returns:
         sorted indices; empty when no slice has the minimum area.
     """
-    chosen = np.flatnonzero((areas_mm2 > 0) & (areas_mm2 >= section.minimum_area_mm2))
+    chosen = slices_with_region(areas_mm2, section)
     if section.every_mm is not None and len(chosen):
         chosen = _on_a_grid(chosen, z_mm[chosen].astype(np.float64), areas_mm2[chosen], section.every_mm)
     if section.at_most is not None and len(chosen) > section.at_most:

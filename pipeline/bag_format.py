@@ -33,7 +33,7 @@ have stamp_version. A bag of an untrained encoder MUST also have the attribute w
 
 A bag of CT MUST also have phase_names and phases_present (arrays of text), phases_missing (JSON, phase -> reason) and
 sources (JSON, phase -> file, image_sha256, mask_sha256, mask_source, spacing_mm, n_slices), with a source for every phase
-of the arrays. In a bag of another modality these MAY be absent, and spacing_mm in a source too; without phase_names it has
+of the arrays; a source MAY have n_before_thinning, the slices of the region that the kept ones stand for. In a bag of another modality these MAY be absent, and spacing_mm in a source too; without phase_names it has
 the single phase "-".
 
 A bag MUST NOT hold a label: relabelling never needs a new extraction. A reader MUST refuse a file whose format
@@ -95,6 +95,8 @@ class Source:
     """Along x, y, z; NO_SPACING where there is none."""
     n_slices: int
     """Slices of the whole volume."""
+    n_before_thinning: int | None = None
+    """Slices of the region that the kept ones stand for, before every_mm and at_most; None where it was not recorded."""
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,22 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class PhaseRolesSection(Section):
+    """[cohort.phase_roles]: which phase shows which moment after the contrast agent.
+
+    A role that is not given goes to the phase with a name or alias of that meaning (pipeline/phase_roles.py).
+    """
+
+    non_contrast: str | None = None
+    """Before the contrast agent; "" where no phase is."""
+    arterial: str | None = None
+    """Late arterial; "" where no phase is."""
+    portal: str | None = None
+    """Portal venous; "" where no phase is."""
+    delayed: str | None = None
+    """Delayed; "" where no phase is."""
+
+
 class CohortSection(Section):
     """[cohort]: where the cohort table lies and how its words are to be read."""
 
@@ -45,6 +61,8 @@ class CohortSection(Section):
     """Phase names in acquisition order."""
     classes: tuple[str, ...] = Field(("HCC", "iCCA", "cHCC-CCA"), min_length=2)
     """Class names in the order of every table."""
+    phase_roles: PhaseRolesSection = PhaseRolesSection()
+    """Which phase is non-contrast, arterial, portal venous and delayed."""
     phase_aliases: Mapping[str, str] = {}
     """Other spellings of the phases, beside the built-in ones; matched without regard to case."""
     label_aliases: Mapping[str, str] = {}

@@ -19,6 +19,8 @@ PHASE_ALIASES: Mapping[str, Sequence[str]] = {
     "DP": ("dp", "del", "delay", "delayed", "c3", "c+delay"),
 }
 """Spellings found in public multiphasic liver datasets (PLC-CECT, WAW-TACE, AMPLIFAI, LLD-MMRI)."""
+PHASE_ROLES: Mapping[str, str] = {"NC": "non_contrast", "AP": "arterial", "PVP": "portal", "DP": "delayed"}
+"""The role in [cohort.phase_roles] of a phase with this name or one of its spellings."""
 CHANNELS: Mapping[str, str] = {"0000": "NC", "0001": "AP", "0002": "PVP", "0003": "DP"}
 """Channels of nnU-Net datasets. They count, so they are understood only beside all four phases."""
 AMBIGUOUS_PHASES: Mapping[str, str] = {

@@ -9,16 +9,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pipeline.quantities
 import pipeline.slices
 import pipeline.store
 from aggregate.explain import measures, shape, signs
 from aggregate.explain.measures import MEASURES
-from aggregate.explain.signs import SIGNS, PhaseRoles, Signs, measure_patient, signs_of
+from aggregate.explain.signs import SIGNS, Signs, measure_patient, signs_of
 from pipeline.files import written_whole
+from pipeline.phase_roles import PhaseRoles
 from pipeline.provenance import sha256_of_json
 from pipeline.slices import PhaseSlices
 
-_CODE = (measures, shape, signs, pipeline.slices, pipeline.store)
+_CODE = (measures, shape, signs, pipeline.quantities, pipeline.slices, pipeline.store)
 _LIBRARIES = ("numpy", "scipy", "scikit-image")
 
 
@@ -61,7 +63,7 @@ class MeasuredPatients:
 
     def key_of(self, patient_id: str, roles: PhaseRoles) -> str:
         """Return what names the measures of a patient as its slices are now."""
-        return sha256_of_json([self.content_of(patient_id), asdict(roles), *_measured_by()])[:32]
+        return sha256_of_json([self.content_of(patient_id), dict(roles.of_role), *_measured_by()])[:32]
 
     def read(self, key: str) -> MeasuredPatient | None:
         """Return the measures of a key, or None where there are none that can be trusted."""

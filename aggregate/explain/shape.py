@@ -1,10 +1,11 @@
-"""Size and roundness of a lesion in three dimensions."""
+"""Roundness of a lesion in three dimensions."""
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.measure import marching_cubes, mesh_surface_area
 
+from pipeline.quantities import slice_thickness_mm
 from pipeline.slices import PhaseSlices
 
 SMOOTHING = (0.5, 1.0, 1.0)
@@ -15,12 +16,6 @@ LEAST_VOLUME = 0.5
 """A surface that encloses less of the voxels than this is that of a lesion too small for its slices."""
 CROPPED = 0.9
 """A crop that shows less of the tumour of its slice than this has cut the outline."""
-
-
-def volume_ml(slices: PhaseSlices) -> float:
-    """Return the volume of all tumour of a phase: areas times slice spacing."""
-    height = float(slices.source.spacing_mm[2])
-    return float(slices.tumour_area_mm2.astype(np.float64).sum() * height) / 1000
 
 
 def sphericity(slices: PhaseSlices) -> float:
@@ -44,7 +39,7 @@ def sphericity(slices: PhaseSlices) -> float:
     lesion = _largest_part(_stacked(slices.masks, slices.corner, slices.slice_index))
     if np.count_nonzero(lesion.any(axis=(1, 2))) < FEWEST_SLICES:
         return float("nan")
-    return _sphericity(lesion, (float(slices.source.spacing_mm[2]), *slices.spacing_mm))
+    return _sphericity(lesion, (slice_thickness_mm([slices.source.spacing_mm]), *slices.spacing_mm))
 
 
 def _stacked(

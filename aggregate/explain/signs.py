@@ -1,7 +1,7 @@
 """Radiological signs of one patient, measured from the phases: numbers for what LI-RADS asks the eye to judge.
 
 Signs are relative to the parenchyma of the same slice, so that neither the timing of a phase nor the calibration
-of a scanner moves them. A sign that the present phases cannot give is NaN.
+of a scanner moves them. A sign that the present phases cannot give is NaN; `unknown_signs` says which of them no phase can give.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,17 +10,10 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from aggregate.explain.measures import SliceMeasures, measure_phase
-from aggregate.explain.shape import sphericity, volume_ml
+from aggregate.explain.shape import sphericity
+from pipeline.phase_roles import PhaseRoles, name_of_role
+from pipeline.quantities import median_of_phases, tumour_volume_ml
 from pipeline.slices import PhaseSlices
-
-
-@dataclass(frozen=True)
-class PhaseRoles:
-    """Which phase of the configuration plays which part in the dynamics of contrast agent."""
-
-    arterial: str = "AP"
-    portal: str = "PVP"
-    delayed: str = "DP"
 
 
 @dataclass(frozen=True)
@@ -59,13 +52,27 @@ class Signs:
     diameter_mm: float
     """Greatest in-plane diameter, median over the phases."""
     volume_ml: float
-    """Tumour volume: areas times slice spacing, median over the phases."""
+    """Tumour volume from the kept slices (pipeline/quantities.py), median over the phases."""
     sphericity: float
     """pi^(1/3) (6 V)^(2/3) / S of the largest part, median over the phases; 1 for a ball, less for a lobulated or flat
     lesion (explain/shape.py says how, and how far off)."""
 
 
 SIGNS = tuple(field.name for field in fields(Signs))
+_LATER = frozenset(("portal", "delayed"))
+_RESTS_ON: Mapping[str, Sequence[frozenset[str]]] = {
+    "arterial_hyperenhancement_hu": [frozenset(("arterial",))],
+    "nonrim_hyperenhancement_hu": [frozenset(("arterial",))],
+    "washout_hu": [frozenset(("arterial",)), _LATER],
+    "washout_ratio": [frozenset(("delayed",))],
+    "rim_arterial_hu": [frozenset(("arterial",))],
+    "rim_portal_hu": [frozenset(("portal",))],
+    "rim_delayed_hu": [frozenset(("delayed",))],
+    "progressive_enhancement_hu": [frozenset(("arterial",)), _LATER],
+    "capsule_hu": [_LATER],
+    "heterogeneity_hu": [frozenset(("arterial", *_LATER))],
+}
+"""Sign -> sets of roles, of each of which it needs one."""
 CENTRAL = ("core_contrast_hu", "rim_minus_core_hu", "heterogeneity_hu")
 """Measures that only slices through the middle can give: near the pole of a ball even its centre is rim."""
 CENTRAL_AREA = 0.75
@@ -95,13 +102,12 @@ def measure_patient(phases: Sequence[PhaseSlices]) -> Mapping[str, MeasuredPhase
     return {slices.phase: MeasuredPhase(slices, measure_phase(slices)) for slices in phases}
 
 
-def signs_of(measured: Mapping[str, MeasuredPhase], roles: PhaseRoles | None = None) -> Signs:
-    """Combine the phases of a patient into its signs."""
-    roles = roles or PhaseRoles()
+def signs_of(measured: Mapping[str, MeasuredPhase], roles: PhaseRoles) -> Signs:
+    """Combine the phases of a patient into its signs; a role that no phase has is as good as a missing phase."""
     enhanced = (roles.arterial, roles.portal, roles.delayed)
 
-    def mean(phase: str, name: str) -> float:
-        return measured[phase].mean(name) if phase in measured else float("nan")
+    def mean(phase: str | None, name: str) -> float:
+        return measured[phase].mean(name) if phase is not None and phase in measured else float("nan")
 
     core = {phase: mean(phase, "core_contrast_hu") for phase in enhanced}
     last = core[roles.delayed] if np.isfinite(core[roles.delayed]) else core[roles.portal]
@@ -121,9 +127,28 @@ def signs_of(measured: Mapping[str, MeasuredPhase], roles: PhaseRoles | None = N
         capsule_hu=_greatest([mean(late, "border_hu") for late in (roles.portal, roles.delayed)]),
         heterogeneity_hu=_median([mean(phase, "heterogeneity_hu") for phase in enhanced]),
         diameter_mm=_median([_diameter_mm(phase) for phase in measured.values()]),
-        volume_ml=_median([volume_ml(phase.slices) for phase in measured.values()]),
+        volume_ml=median_of_phases([tumour_volume_ml(phase.slices) for phase in measured.values()]),
         sphericity=_median([sphericity(phase.slices) for phase in measured.values()]),
     )
+
+
+def remarks_on_roles(roles: PhaseRoles) -> list[str]:
+    """Say which signs are empty, or rest on fewer phases, for want of a phase with the role that they need."""
+    lacking = {role for groups in _RESTS_ON.values() for group in groups for role in group}
+    lacking = {role for role in lacking if roles.of_role[role] is None}
+    empty = [sign for sign, needs in _RESTS_ON.items() if any(group <= lacking for group in needs)]
+    fewer = [
+        sign
+        for sign, needs in _RESTS_ON.items()
+        if sign not in empty and any(group & lacking for group in needs)
+    ]
+    if not lacking:
+        return []
+    names = ", ".join(name_of_role(role) for role in roles.of_role if role in lacking)
+    told = [f"empty: {', '.join(empty)}"] * bool(empty) + [f"on other phases: {', '.join(fewer)}"] * bool(
+        fewer
+    )
+    return [f"no phase has the role {names} ([cohort.phase_roles]); signs {'; '.join(told)}"]
 
 
 def _washout(core_arterial_hu: float, core_late_hu: float) -> float:

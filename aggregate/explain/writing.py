@@ -1,7 +1,7 @@
 """Every table of the explanations, written in one call."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +55,12 @@ from aggregate.explain.prototypes import (
     typical_rows,
 )
 from aggregate.explain.resampling import Resampling
-from aggregate.explain.signs import SIGNS, PhaseRoles
+from aggregate.explain.signs import SIGNS
 from aggregate.explain.votes import VOTE_COLUMNS, vote_rows
 from aggregate.folds import Fold
 from aggregate.predictions import Predictions
 from aggregate.tables.twins import write_with_twin
+from pipeline.phase_roles import PhaseRoles
 from pipeline.tables import TableStyle
 
 PHASES_COLUMNS = (*PHASE_SHARE_COLUMNS, "worth_by", "shapley", "shapley_low", "shapley_high", "auc_alone", "auc_alone_low",
@@ -95,8 +96,8 @@ class Aids:
     """What was measured of these crops before, and where it is kept; without it every patient is measured."""
     retrain: Retrain | None = None
     """Trains a model anew on fewer phases, for their value by retraining."""
-    roles: PhaseRoles | None = None
-    """Which phase is the arterial, the portal venous and the delayed one; None means AP, PVP, DP."""
+    roles: PhaseRoles = field(default_factory=PhaseRoles)
+    """Which phase is the arterial, the portal venous and the delayed one; signs of a role that no phase has are empty."""
     jobs: int = 1
     """Processes that measure patients side by side, as joblib counts them."""
 
@@ -265,7 +266,7 @@ def measure_patients(
     patient_ids: Sequence[str],
     read_slices: ReadSlices,
     *,
-    roles: PhaseRoles | None = None,
+    roles: PhaseRoles,
     jobs: int = 1,
     kept: MeasuredPatients | None = None,
 ) -> Iterator[MeasuredPatient]:
@@ -273,12 +274,11 @@ def measure_patients(
 
     With several jobs the measuring begins with the call, and goes on while its results are waited for.
     """
-    part = roles or PhaseRoles()
-    keys = {} if kept is None else {patient_id: kept.key_of(patient_id, part) for patient_id in patient_ids}
+    keys = {} if kept is None else {patient_id: kept.key_of(patient_id, roles) for patient_id in patient_ids}
     found = {patient_id: old for patient_id, key in keys.items() if kept and (old := kept.read(key))}
 
     def measure(patient_id: str) -> MeasuredPatient:
-        patient = measured(read_slices(patient_id), part)
+        patient = measured(read_slices(patient_id), roles)
         if kept is not None:
             kept.write(keys[patient_id], patient)
         return patient

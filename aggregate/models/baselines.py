@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 import pipeline.covariates
+import pipeline.quantities
 from aggregate.models.base import Arrays, BagEstimator, Labels, Tune
 from aggregate.models.logistic import BagLogistic
 from pipeline.bags import Bag
 from pipeline.covariates import Covariate, Kind, read_covariate
 from pipeline.errors import ConfigError
 from pipeline.provenance import sha256_of_file
+from pipeline.quantities import tumour_volumes_ml
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -61,9 +63,16 @@ class TumourSize(BagLogistic):
 
     kind: ClassVar[str] = "tumour_size"
 
+    @classmethod
+    def code_sha256(cls, parameters: Mapping[str, Any]) -> str:
+        """Return the SHA-256 of the code that computes volumes."""
+        del parameters
+        return sha256_of_file(Path(pipeline.quantities.__file__))
+
     def vectors(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
         """Return log(1 + largest area in mm2) and log(1 + largest volume over the phases in mm3) (bags, 2)."""
-        sizes = [[bag.tumour_area_mm2.max(), max(_volumes_mm3(bag))] for bag in bags]
+        volumes_mm3 = [1000 * max(tumour_volumes_ml(bag).values(), default=0.0) for bag in bags]
+        sizes = [[bag.tumour_area_mm2.max(), volume] for bag, volume in zip(bags, volumes_mm3, strict=True)]
         return np.log1p(np.array(sizes, dtype=np.float64))
 
 
@@ -84,8 +93,8 @@ class SinglePhase(BagLogistic):
 
     kind: ClassVar[str] = "single_phase"
 
-    phase: str = "AP"
-    """Name of the phase."""
+    phase: str = ""
+    """Name of the phase; a configuration that gives none means its arterial phase."""
 
     def vectors(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
         """Return the mean over the slices of the phase (bags, d)."""
@@ -200,18 +209,6 @@ def _mean_of_phase(bag: Bag, phase: str) -> NDArray[np.float64]:
         return np.full(features.shape[1], np.nan)
     mean: NDArray[np.float64] = features.mean(axis=0, dtype=np.float64)
     return mean
-
-
-def _volumes_mm3(bag: Bag) -> list[float]:
-    """Return the tumour volume of each phase present: its areas times the spacing of its slices."""
-    volumes = []
-    for phase in np.unique(bag.phase):
-        source = bag.header.sources[bag.header.phase_names[phase]]
-        is_here = (bag.phase == phase) & (bag.scale == bag.scale.min())
-        # A slice with several lesions may stand in the bag more than once.
-        _, first = np.unique(bag.slice_index[is_here], return_index=True)
-        volumes.append(float(bag.tumour_area_mm2[is_here][first].sum() * source.spacing_mm[2]))
-    return volumes
 
 
 def _middle_slices(bag: Bag) -> NDArray[np.intp]:

@@ -124,7 +124,7 @@ def forest(
             axes.plot([low, high], [row, row], color=colour, linewidth=2, solid_capstyle="butt")
         axes.plot(value, row, "o", color=colour, markersize=5)
     axes.set_yticks(range(len(labels)), labels)
-    axes.set_ylim(len(labels) - 0.5, -0.5)
+    axes.set_ylim(max(1, len(labels)) - 0.5, -0.5)
     axes.grid(axis="x", color="#dddddd", linewidth=0.6)
     if reference is not None:
         axes.axvline(reference, color=GREY, linewidth=1, linestyle=(0, (3, 3)))

@@ -146,11 +146,24 @@ def _vote_table(folder: ResultsFolder, model: str) -> Table:
     )
 
 
+def _signs_of_nobody(folder: ResultsFolder) -> list[Element]:
+    rows = folder.rows("concepts.csv")
+    empty = [
+        title
+        for sign, title in figures.SIGN_TITLES.items()
+        if all(folder.number(row[sign]) is None for row in rows)
+    ]
+    why = "no phase has the role that they need ([cohort.phase_roles]), or"
+    told = f"Measured in no patient: {', '.join(empty)}. Either {why} no slice shows them."
+    return [Note(told)] if empty else []
+
+
 def concepts_section(folder: ResultsFolder) -> Section:
     """Return what a radiologist would measure, and how scores and features go with it."""
     elements: list[Element] = []
     if folder.rows("concepts.csv"):
         elements.append(figures.sign_distributions(folder))
+        elements += _signs_of_nobody(folder)
     models = [m for m in models_of(folder, "concept_scores.csv") if m in folder.models]
     if models:
         elements.append(figures.concept_scores(folder, models))

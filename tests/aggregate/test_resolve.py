@@ -29,10 +29,11 @@ def test_a_single_phase_inside_a_grid_and_a_calibration_is_resolved(experiment_f
     assert config.aggregate.model["g"].parameters["parameters"]["grid"] == {"phase": ["AP", "PVP"]}
 
 
-def test_the_default_of_single_phase_must_be_a_phase_of_the_cohort_too(experiment_folder):
+def test_single_phase_without_a_phase_needs_an_arterial_one(experiment_folder):
     text = 'phases = ["NC", "PVP"]\n[aggregate.model.s]\nkind = "single_phase"\n'
     with pytest.raises(
-        ConfigError, match=r"aggregate.model.s.phase: unknown phase 'AP'; expected one of NC, PVP"
+        ConfigError,
+        match=r"aggregate.model.s.phase: no phase is arterial \(\[cohort.phase_roles\]\).*of NC, PVP",
     ):
         load_aggregate_config(experiment_folder(text), ())
 

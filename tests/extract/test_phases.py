@@ -11,9 +11,12 @@ from extract.phantom.config import PhantomSection
 from extract.phases import implausible_order, measure_liver
 from extract.volumes import open_volume
 from pipeline.cohort import Scan
+from pipeline.config import CohortSection
+from pipeline.phase_roles import phase_roles
 from pipeline.tables import read_table, write_table
 from tests.extract.conftest import SPACING, draw_scan, save
 
+ROLES = phase_roles(CohortSection(table="cohort.csv"))
 TINY = PhantomSection(preset="tiny", patients={"HCC": 1, "iCCA": 1, "cHCC-CCA": 0}, seed=3, jobs=1)
 CONFIG = """
 name = "swapped"
@@ -112,6 +115,9 @@ def test_slices_without_liver_measure_nothing(tmp_path):
 
 
 def test_an_order_is_odd_only_beyond_the_margin():
-    assert implausible_order({("p", "AP"): 68.0, ("p", "PVP"): 60.0}) == {}
-    assert set(implausible_order({("p", "AP"): 68.1, ("p", "PVP"): 60.0})) == {("p", "AP"), ("p", "PVP")}
-    assert implausible_order({("p", "AP"): 90.0, ("q", "PVP"): 60.0}) == {}
+    assert implausible_order({("p", "AP"): 68.0, ("p", "PVP"): 60.0}, ROLES) == {}
+    assert set(implausible_order({("p", "AP"): 68.1, ("p", "PVP"): 60.0}, ROLES)) == {
+        ("p", "AP"),
+        ("p", "PVP"),
+    }
+    assert implausible_order({("p", "AP"): 90.0, ("q", "PVP"): 60.0}, ROLES) == {}

@@ -9,8 +9,12 @@ from aggregate.explain.inputs import LabelledBags, OutOfFoldModels
 from aggregate.explain.resampling import resampling_of
 from aggregate.folds import Fold
 from pipeline.bags import Source
+from pipeline.config import CohortSection
+from pipeline.phase_roles import phase_roles
 from pipeline.slices import PhaseSlices
 
+ROLES = phase_roles(CohortSection(table="cohort.csv"))
+"""Of NC, AP, PVP and DP."""
 CLASSES = ("HCC", "iCCA", "cHCC-CCA")
 
 

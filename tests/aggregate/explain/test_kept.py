@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from aggregate.explain.kept import MeasuredPatients, measured
-from aggregate.explain.signs import PhaseRoles
 from aggregate.explain.writing import measure_patients
+from pipeline.phase_roles import PhaseRoles
 from pipeline.store import SliceStore, StoredPatient
+from tests.aggregate.explain.conftest import ROLES
 
 PATIENTS = ("P1", "P2")
 
@@ -38,7 +39,7 @@ def store(tmp_path, ball):
 def run(tmp_path, store):
     """Measure both patients as a run does, and say who was read and what was found."""
 
-    def once(roles=None):
+    def once(roles=ROLES):
         reader = Reader(store)
         kept = MeasuredPatients(tmp_path / "cache", store.content_of)
         return list(measure_patients(PATIENTS, reader, roles=roles, kept=kept)), reader.asked
@@ -62,15 +63,15 @@ def test_the_second_run_finds_the_same_to_the_last_digit_and_reads_no_slice(run)
 def test_without_a_folder_every_run_measures(store):
     reader = Reader(store)
     for _ in range(2):
-        list(measure_patients(PATIENTS, reader))
+        list(measure_patients(PATIENTS, reader, roles=ROLES))
     assert reader.asked == [*PATIENTS, *PATIENTS]
 
 
 def test_processes_side_by_side_keep_the_order_and_measure_what_is_lacking(tmp_path, store):
     kept = MeasuredPatients(tmp_path / "cache", store.content_of)
-    first = list(measure_patients(PATIENTS, store.read_phases, kept=kept))
-    (tmp_path / "cache" / f"{kept.key_of('P1', PhaseRoles())}.json").unlink()
-    assert_equal(first, measure_patients(PATIENTS, store.read_phases, jobs=2, kept=kept))
+    first = list(measure_patients(PATIENTS, store.read_phases, roles=ROLES, kept=kept))
+    (tmp_path / "cache" / f"{kept.key_of('P1', ROLES)}.json").unlink()
+    assert_equal(first, measure_patients(PATIENTS, store.read_phases, roles=ROLES, jobs=2, kept=kept))
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
@@ -123,4 +124,4 @@ def test_the_file_of_another_patient_is_not_taken(run, tmp_path):
 def test_what_is_kept_is_what_is_measured(run, store):
     run()
     patients, _ = run()
-    assert_equal(patients, [measured(store.read_phases(name), PhaseRoles()) for name in PATIENTS])
+    assert_equal(patients, [measured(store.read_phases(name), ROLES) for name in PATIENTS])

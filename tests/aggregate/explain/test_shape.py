@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from aggregate.explain.shape import sphericity, volume_ml
+from aggregate.explain.shape import sphericity
 from pipeline.bags import Source
+from pipeline.quantities import tumour_volume_ml
 from pipeline.slices import PhaseSlices
 
 GRIDS = [(1.0, 1.0), (0.8, 2.5), (0.8, 5.0), (1.5, 7.5)]
@@ -126,4 +127,4 @@ def test_a_lesion_on_two_slices_has_a_volume_and_no_sphericity():
     flat = ball(6, 0.8, 7.5)
     assert len(flat) == 2
     assert np.isnan(sphericity(flat))
-    assert volume_ml(flat) > 0
+    assert tumour_volume_ml(flat) > 0

@@ -5,13 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from aggregate.explain.signs import PhaseRoles, measure_patient, signs_of
+from aggregate.explain.signs import measure_patient, signs_of
+from pipeline.phase_roles import PhaseRoles
+from tests.aggregate.explain.conftest import ROLES
 
 
 @pytest.fixture
 def signs(ball):
     def of(**contrasts):
-        return signs_of(measure_patient([ball(phase, *pair) for phase, pair in contrasts.items()]))
+        return signs_of(measure_patient([ball(phase, *pair) for phase, pair in contrasts.items()]), ROLES)
 
     return of
 
@@ -60,14 +62,14 @@ def test_the_phases_may_bear_other_names(ball):
 
 @pytest.mark.parametrize("radius", [12.0, 20.0, 40.0])
 def test_a_ball_has_its_volume_and_the_sphericity_of_a_ball(radius, ball):
-    found = signs_of(measure_patient([ball("AP", 30, 30, radius=radius)]))
+    found = signs_of(measure_patient([ball("AP", 30, 30, radius=radius)]), ROLES)
     assert found.volume_ml == pytest.approx(4 / 3 * np.pi * radius**3 / 1000, rel=0.06)
     assert found.sphericity > 0.95
     assert found.diameter_mm == pytest.approx(2 * radius, rel=0.06)
 
 
 def test_a_long_lesion_is_less_spherical_than_a_ball(ball):
-    long = signs_of(measure_patient([ball("AP", 30, 30, radius=12, stretch=3.0)]))
+    long = signs_of(measure_patient([ball("AP", 30, 30, radius=12, stretch=3.0)]), ROLES)
     assert long.sphericity < 0.9
 
 

@@ -14,6 +14,7 @@ from extract.phantom.config import PhantomSection
 from pipeline.bags import Source
 from pipeline.slices import PhaseSlices
 from pipeline.tables import read_table
+from tests.aggregate.explain.conftest import ROLES
 
 
 def read_phase(folder, phase, image, mask) -> PhaseSlices:
@@ -56,7 +57,10 @@ def phantom(tmp_path_factory):
         phase = read_phase(table.parent, row["phase"], row["image"], row["mask"])
         scans.setdefault(row["patient_id"], []).append(phase)
     truth = {row["patient_id"]: row for row in read_table(table.parent / "truth.csv")}
-    return {patient: (signs_of(measure_patient(phases)), truth[patient]) for patient, phases in scans.items()}
+    return {
+        patient: (signs_of(measure_patient(phases), ROLES), truth[patient])
+        for patient, phases in scans.items()
+    }
 
 
 @pytest.mark.parametrize(

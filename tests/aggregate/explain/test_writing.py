@@ -18,6 +18,7 @@ from aggregate.explain.writing import (
 from aggregate.predictions import Predictions
 from aggregate.tables.explanation_catalogue import EXPLANATIONS
 from pipeline.tables import read_columns, read_table
+from tests.aggregate.explain.conftest import ROLES
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ def test_concepts_are_measured_scored_and_probed(inputs, resampling, tmp_path, r
         bright = 10 + int(patient_id[1:])
         return [ball("AP", bright, bright, radius=12), ball("DP", -bright, -bright, radius=12)]
 
-    measured = list(measure_patients(inputs.cohort.patient_ids, read_slices))
+    measured = list(measure_patients(inputs.cohort.patient_ids, read_slices, roles=ROLES))
     write_concepts(Sink(tmp_path), inputs.cohort, predictions, resampling, measured)
     concepts = read_table(tmp_path / "concepts.csv")
     assert [float(row["washout_hu"]) for row in concepts[:3]] == [10, 11, 12]
