@@ -72,6 +72,17 @@ def report(results: ResultsArgument) -> None:
 
 
 @application.command()
+def models() -> None:
+    """List every kind of model: its parameters, their defaults and meaning, the paper it follows."""
+    from aggregate.models.described import described_kinds, lines_of  # noqa: PLC0415
+
+    console = _wide_console()
+    for kind in described_kinds():
+        for line in lines_of(kind):
+            console.print(line, soft_wrap=True, highlight=False)
+
+
+@application.command()
 def doctor(
     folder: Annotated[Path, typer.Argument(help="Where results are to be written.")] = Path(),
 ) -> None:
