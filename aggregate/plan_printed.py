@@ -38,7 +38,7 @@ def time_line(plan: Plan) -> str:
     n_jobs = effective_n_jobs(plan.config.aggregate.jobs)
     beside = f"; unknown for {', '.join(unknown)}" if unknown else ""
     return (
-        f"Time for the fits: about {_duration(known_s / n_jobs)} on {n_jobs} processes{beside} (from the seconds that the "
+        f"Time for the fits: about {_duration(known_s / n_jobs)} on {_counted(n_jobs, 'process', 'processes')}{beside} (from the seconds that the "
         f"run in {plan.config.results_folder} recorded, with {plan.seconds_of_patients} patients)"
     )
 
@@ -53,13 +53,17 @@ def _cohort_lines(plan: Plan) -> Iterator[str]:
         yield f"left out: {exclusion.patient_id}{phase}: {exclusion.reason}"
     repeats = len({fold.repeat for fold in plan.folds})
     tested = [len(fold.test) for fold in plan.folds]
-    yield f"{len(plan.folds)} folds in {repeats} repeats, {min(tested)} to {max(tested)} patients tested in each"
+    yield f"{len(plan.folds)} folds in {_counted(repeats, 'repeat', 'repeats')}, {min(tested)} to {max(tested)} patients tested in each"
 
 
 def _fits_line(plan: Plan) -> str:
     n_fits = sum(len(tasks) for tasks in plan.tasks.values())
     n_open = sum(plan.n_open(name) for name in plan.tasks)
     return f"{n_fits} fits: {n_fits - n_open} in the cache, {n_open} to be trained"
+
+
+def _counted(n: int, one: str, several: str) -> str:
+    return f"{n} {one if n == 1 else several}"
 
 
 def _duration(seconds: float) -> str:

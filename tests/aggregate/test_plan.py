@@ -1,12 +1,14 @@
 """`aggregate.py plan`: everything that can be known before any work, all mistakes at once, nothing written."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from aggregate.commands import main
 from aggregate.plan import load_aggregate_config, make_plan, read_plan
+from aggregate.plan_printed import time_line
 from pipeline.errors import BagError, ConfigError, FoldError, SeveralMistakesError
 from tests.aggregate.test_placing import SMALL, command, contents
 
@@ -112,7 +114,7 @@ def test_a_plan_writes_nothing_and_a_run_of_it_nothing_else_than_it_said(toml):
     before = contents(toml.parent)
     said = command("plan", toml)
     assert "toy: 60 patients (HCC 20, iCCA 20, cHCC-CCA 20)" in said
-    assert "2 folds in 1 repeats, 30 to 30 patients tested in each" in said
+    assert "2 folds in 1 repeat, 30 to 30 patients tested in each" in said
     assert "2 fits: 0 in the cache, 2 to be trained" in said
     assert "Time for the fits: unknown, since no earlier run in this folder recorded one" in said
     assert contents(toml.parent) == before
@@ -130,9 +132,11 @@ def test_the_time_is_that_of_the_fits_an_earlier_run_recorded(toml):
     plan = make_plan(load_aggregate_config(toml, ["seed=1", "model.new.kind=majority"]))
     assert plan.n_open("mean") == 2  # drawn anew
     assert set(plan.seconds) == {"mean"}
-    said = command("plan", toml, "seed=1", "model.new.kind=majority")
-    assert "about 0 s on 1 processes; unknown for new (from the seconds that the run in" in said
-    assert "with 60 patients)" in said
+    told = time_line(replace(plan, seconds={"mean": 90.0}))
+    assert told.startswith(
+        "Time for the fits: about 3 min on 1 process; unknown for new (from the seconds that the run in"
+    )
+    assert told.endswith("out recorded, with 60 patients)")
 
 
 def test_the_time_of_a_model_with_other_parameters_is_not_known(toml):
