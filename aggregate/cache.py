@@ -83,6 +83,10 @@ class FitCache:
             shutil.rmtree(self.folder / key)
             return None
 
+    def holds(self, key: str) -> bool:
+        """Say whether there is a fit of a key, without reading it."""
+        return (self.folder / key / _PREDICTIONS).is_file()
+
     def write(self, key: str, fit: Fit, model: BagEstimator) -> None:
         """Keep a fit, and the model where it can be written without pickle."""
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -30,12 +30,21 @@ NullOption = Annotated[int, typer.Option(min=0, help="Repeat the run this often 
 
 
 @application.command()
+def plan(config: ConfigArgument, overrides: OverridesArgument = None) -> None:
+    """Tell what `run` would do, how many fits are in the cache and how long it may take; write nothing."""
+    # Heavy imports wait until a command needs them, so that --help answers at once.
+    from aggregate.run import print_plan_of  # noqa: PLC0415
+
+    print_plan_of(config, overrides or (), console=_wide_console())
+
+
+@application.command()
 def run(config: ConfigArgument, overrides: OverridesArgument = None, null: NullOption = 0) -> None:
     """Cross-validate every model and baseline, and write all tables."""
-    # Heavy imports wait until a command needs them, so that --help answers at once.
-    from aggregate.run import load_aggregate_config, run_and_report  # noqa: PLC0415
+    from aggregate.plan import read_plan  # noqa: PLC0415
+    from aggregate.run import run_and_report  # noqa: PLC0415
 
-    run_and_report(load_aggregate_config(config, overrides or ()), n_null=null, console=_wide_console())
+    run_and_report(read_plan(config, overrides or ()), n_null=null, console=_wide_console())
 
 
 @application.command()
@@ -60,6 +69,17 @@ def report(results: ResultsArgument) -> None:
     from aggregate.run import report_of  # noqa: PLC0415
 
     report_of(results, console=_wide_console())
+
+
+@application.command()
+def models() -> None:
+    """List every kind of model: its parameters, their defaults and meaning, the paper it follows."""
+    from aggregate.models.described import described_kinds, lines_of  # noqa: PLC0415
+
+    console = _wide_console()
+    for kind in described_kinds():
+        for line in lines_of(kind):
+            console.print(line, soft_wrap=True, highlight=False)
 
 
 @application.command()

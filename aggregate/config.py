@@ -109,15 +109,6 @@ class AggregateSection(Section):
     retrain_phases: bool = False
     """Whether these include the worth of each phase by training anew on every subset of the phases (slow)."""
 
-    @model_validator(mode="after")
-    def _explained_model_is_there(self) -> Self:
-        if self.explained_model is not None and self.explained_model not in self.model:
-            raise ValueError(
-                f"explained_model = {self.explained_model!r} is no model of this configuration; expected one of "
-                f"{', '.join(self.model)}"
-            )
-        return self
-
 
 class AggregateConfig(ExperimentConfig):
     """A configuration as stage 2 reads it."""

@@ -1,5 +1,6 @@
 """The one cross-validation loop that every model goes through."""
 
+import time
 import zlib
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
@@ -57,6 +58,8 @@ class OutOfFold:
     folds: tuple[Fold, ...]
     tasks: Mapping[str, tuple[FitTask, ...]]
     fits: Mapping[str, tuple[Fit, ...]]
+    seconds: Mapping[str, float]
+    """Mean time of a fit of a model, of those that were trained and not taken from the cache."""
 
 
 def cross_validate(
@@ -69,6 +72,7 @@ def cross_validate(
     """
     tasks = fit_tasks(study, folds, specs, seed=seed)
     fits: dict[str, Fit] = {}
+    seconds: dict[str, list[float]] = {}
     open_tasks: list[FitTask] = []
     for task in (task for name in tasks for task in tasks[name]):
         known = cache.read(task.key)
@@ -79,13 +83,15 @@ def cross_validate(
             watcher.fitted(task, known, from_cache=True)
     # Closed, so that after Ctrl-C nothing trains on.
     with closing(_fit_all(study, open_tasks, cache, jobs)) as fitted:
-        for task, fit in fitted:
+        for task, fit, taken in fitted:
             fits[task.key] = fit
+            seconds.setdefault(task.spec.name, []).append(taken)
             watcher.fitted(task, fit, from_cache=False)
     return OutOfFold(
         folds=tuple(folds),
         tasks={name: tuple(of_model) for name, of_model in tasks.items()},
         fits={name: tuple(fits[task.key] for task in of_model) for name, of_model in tasks.items()},
+        seconds={name: float(np.mean(of_model)) for name, of_model in seconds.items()},
     )
 
 
@@ -174,7 +180,7 @@ def _tasks(
 
 def _fit_all(
     study: Study, tasks: Sequence[FitTask], cache: FitCache, jobs: int
-) -> Generator[tuple[FitTask, Fit], None, None]:
+) -> Generator[tuple[FitTask, Fit, float], None, None]:
     on_gpu, elsewhere = ([t for t in tasks if _is_on_gpu(t.spec) is wanted] for wanted in (True, False))
     for chosen, n_jobs in ((elsewhere, jobs), (on_gpu, 1)):
         parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
@@ -191,14 +197,15 @@ def _is_on_gpu(spec: ModelSpec) -> bool:
 
 def _fit_one(
     bags: Sequence[Bag], labels: NDArray[np.intp], n_classes: int, task: FitTask, cache: FitCache
-) -> tuple[FitTask, Fit]:
-    fold = task.fold
+) -> tuple[FitTask, Fit, float]:
+    fold, started = task.fold, time.monotonic()
     model = _build(task)
     # The products are small: a second BLAS thread costs more than it computes.
     with threadpool_limits(limits=1, user_api="blas"):
         tune = (ChosenBags(bags, fold.tune), labels[fold.tune]) if len(fold.tune) else None
         model.fit(ChosenBags(bags, fold.train), labels[fold.train], tune=tune)
-        return task, _keep(model, bags, n_classes, task, cache)
+        fit = _keep(model, bags, n_classes, task, cache)
+        return task, fit, time.monotonic() - started
 
 
 def _build(task: FitTask) -> BagEstimator:

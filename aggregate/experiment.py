@@ -1,7 +1,7 @@
 """An experiment: a configuration and its bags, cross-validated, with a record of what was done."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,19 +13,26 @@ from aggregate.cache import FitCache
 from aggregate.config import AggregateConfig
 from aggregate.crossval import ModelSpec, OutOfFold, cross_validate, fit_tasks, predictions_of
 from aggregate.doctor import require_right_numbers
-from aggregate.finished import BAGS, BAGS_SHA256, FITS, RECORD, SPLITS_SHA256, check_same_bags, fits_of_run
+from aggregate.finished import (
+    BAGS,
+    BAGS_SHA256,
+    FITS,
+    RECORD,
+    SPLITS_SHA256,
+    check_same_bags,
+    fits_of_run,
+    write_json,
+)
+from aggregate.fit_seconds import FIT_SECONDS, seconds_to_record
 from aggregate.folds import Fold
-from aggregate.leaks import check_no_label_among_covariates, check_no_shared_images
-from aggregate.models.registry import build_model
-from aggregate.placing import write_json
+from aggregate.plan import Plan, choose_folds
 from aggregate.predictions import Predictions
 from aggregate.progress import LiveTable
-from aggregate.resolve import check_study, how_the_table_was_read, used_covariates
-from aggregate.splits import leave_one_centre_out, never_tested, read_splits, repeated_folds, write_splits
+from aggregate.resolve import used_covariates
+from aggregate.splits import read_splits, write_splits
 from aggregate.study import Study, load_study
 from aggregate.tables.twins import write_with_twin
 from pipeline.bags import RANDOM_BANNER, Recipe
-from pipeline.cohort import Exclusion
 from pipeline.errors import ResultsError
 from pipeline.files import sweep_partials
 from pipeline.provenance import sha256_of_file, sha256_of_json, software_versions, utc_now
@@ -47,47 +54,19 @@ class Run:
     seconds: float
 
 
-def _say_nothing(line: str) -> None:
-    del line
-
-
-def run_experiment(config: AggregateConfig, *, tell: Callable[[str], None] = _say_nothing) -> Run:
-    """Cross-validate every model of the configuration; nothing but the cache of fits is written.
-
-    Every name is resolved and every model built before the first fit.
-
-    Args:
-        config: with every name resolved.
-        tell: receives how the cohort table was read, one line at a time, before anything is trained.
+def run_experiment(plan: Plan) -> Run:
+    """Fit what the plan lists and gather the predictions; nothing but the cache of fits is written.
 
     Raises:
-        CohortError: the cohort table cannot be used, or lacks a covariate.
-        ConfigError: a model cannot be built as the configuration says, or the primary comparison names none.
-        LeakError: an image belongs to two patients, or a covariate is the label.
-        FoldError: the patients cannot be split as asked.
         MachineError: this machine computes other numbers than it should.
     """
     started = time.monotonic()
     require_right_numbers()
-    study = load_study(config)
-    for line in how_the_table_was_read(config.aggregate, study):
-        tell(line)
-    check_study(config, study)
-    check_no_shared_images(study.headers)
-    check_no_label_among_covariates(config.aggregate.covariates, study.patients, study.labels)
-    folds = choose_folds(config, study)
-    untested = never_tested(folds, study.patient_ids)
-    study = replace(
-        study, exclusions=(*study.exclusions, *(Exclusion(p, "", "splits", why) for p, why in untested))
-    )
-    specs = with_baselines(config.aggregate, study)
-    for spec in specs:
-        build_model(spec.kind, spec.parameters, random_state=0)
-    config.results_folder.mkdir(parents=True, exist_ok=True)
-    for folder in (config.results_folder, config.cache_folder, config.concepts_folder):
+    config, study = plan.config, plan.study
+    for folder in (config.cache_folder, config.concepts_folder):
         sweep_partials(folder)
-    result = cross_validate_all(config, study, folds, specs)
-    return Run(config, study, tuple(specs), result, predictions_of(study, result), time.monotonic() - started)
+    result = cross_validate_all(config, study, plan.folds, plan.specs)
+    return Run(config, study, plan.specs, result, predictions_of(study, result), time.monotonic() - started)
 
 
 def reopen(config: AggregateConfig) -> Run:
@@ -134,18 +113,6 @@ def run_null(config: AggregateConfig, study: Study, n_permutations: int) -> list
         folds = choose_folds(config, shuffled)
         predictions.append(predictions_of(shuffled, cross_validate_all(config, shuffled, folds, specs)))
     return predictions
-
-
-def choose_folds(config: AggregateConfig, study: Study) -> list[Fold]:
-    """Return the folds that the configuration asks for."""
-    splits, seed = config.aggregate.splits, config.aggregate.seed
-    if splits.file is not None:
-        return read_splits(splits.file, study.roster)
-    if splits.scheme == "leave-one-centre-out":
-        return leave_one_centre_out(study.roster, tune_share=splits.tune_share, seed=seed)
-    return repeated_folds(
-        study.roster, folds=splits.folds, repeats=splits.repeats, tune_share=splits.tune_share, seed=seed
-    )
 
 
 def table_style(config: AggregateConfig, recipe: Recipe) -> TableStyle:
@@ -199,6 +166,7 @@ def write_record(run: Run, folder: Path) -> None:
         "translations": [vars(translation) for translation in study.translations],
         "covariates": {c.name: c.record() for c in used_covariates(run.config.aggregate, study.patients)},
         "seconds": round(run.seconds, 2),
+        FIT_SECONDS: seconds_to_record(run.config, run.result.seconds),
         "software": dict(software_versions()),
         "created_utc": utc_now(),
     }

@@ -1,14 +1,12 @@
 """Explain a finished run: out-of-fold models from the cache, slices from the store, tables beside the others."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from aggregate.cache import FitCache
-from aggregate.config import AggregateSection
 from aggregate.crossval import OutOfFold
 from aggregate.experiment import Run, cross_validate_all
 from aggregate.explain.inputs import ExplainableModel, LabelledBags, OutOfFoldModels
@@ -20,11 +18,11 @@ from aggregate.explain.signs import remarks_on_roles
 from aggregate.explain.writing import Aids, Retrain, Sink, explain
 from aggregate.folds import Fold
 from aggregate.models.base import Attends, GivesEvidence
-from aggregate.models.registry import build_model, load_model
+from aggregate.models.registry import load_model, may_weigh_slices
 from aggregate.phase_views import retrained_probabilities
 from aggregate.splits import fold_of_test
 from aggregate.study import Study
-from pipeline.errors import ConfigError, ResultsError
+from pipeline.errors import ResultsError
 from pipeline.phase_roles import phase_roles
 from pipeline.slices import PhaseSlices
 from pipeline.store import SliceStore
@@ -81,23 +79,6 @@ def _read_phases(store: SliceStore, phases: Sequence[str], patient_id: str) -> S
     return [slices for slices in store.read_phases(patient_id) if slices.phase in phases]
 
 
-def check_explained_model(section: AggregateSection) -> None:
-    """Refuse an explained_model that cannot be explained, before anything is trained.
-
-    Raises:
-        ConfigError: it is of a kind that weighs no slices.
-    """
-    name = section.explained_model
-    if name is not None and not _is_explainable(section.model[name].kind, section.model[name].parameters):
-        able = [
-            other for other, model in section.model.items() if _is_explainable(model.kind, model.parameters)
-        ]
-        raise ConfigError(
-            f"aggregate.explained_model = {name!r} is of kind {section.model[name].kind}, which weighs no slices; "
-            f"models of this configuration that do: {', '.join(able) or 'none'}"
-        )
-
-
 def out_of_fold_models(
     study: Study, result: OutOfFold, cache: FitCache, *, first: str | None = None
 ) -> OutOfFoldModels:
@@ -109,17 +90,12 @@ def out_of_fold_models(
     models = {}
     for name in sorted(result.tasks, key=lambda name: name != first):
         tasks = result.tasks[name]
-        if _is_explainable(tasks[0].spec.kind, tasks[0].spec.parameters):
+        if may_weigh_slices(tasks[0].spec.kind, tasks[0].spec.parameters):
             loaded = [(task.fold, _load(cache, task.key, name)) for task in tasks]
             if all(model.weighs_slices for _, model in loaded):  # a user's network tells it once it is there
                 models[name] = loaded
     cohort = LabelledBags(study.bags, study.patient_ids, study.labels, study.classes)
     return OutOfFoldModels(models, cohort)
-
-
-def _is_explainable(kind: str, parameters: Mapping[str, Any]) -> bool:
-    """Say whether a model has attention and evidence of single slices."""
-    return build_model(kind, parameters, random_state=0).weighs_slices
 
 
 def _load(cache: FitCache, key: str, name: str) -> ExplainableModel:

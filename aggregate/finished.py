@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from aggregate.config import AggregateConfig
 from pipeline.bags import bag_path, read_header
 from pipeline.errors import ResultsError
+from pipeline.files import written_whole
 from pipeline.provenance import sha256_of_file, sha256_of_json
 
 RECORD = "run.json"
@@ -46,14 +47,38 @@ def record_of(folder: Path) -> Mapping[str, Any] | None:
     return record
 
 
+def require_record(folder: Path) -> Mapping[str, Any]:
+    """Return what run.json says.
+
+    Raises:
+        ResultsError: there is no run.json, or it is not the record of a run.
+    """
+    record = record_of(folder)
+    if record is None:
+        raise ResultsError(
+            f"{folder / RECORD}: no such file; expected the folder of a finished `aggregate.py run`"
+        )
+    return record
+
+
+def write_json(path: Path, record: Mapping[str, Any]) -> None:
+    """Write a record as indented JSON, whole or not at all; tables keep the order of the configuration."""
+    with written_whole(path) as sibling:
+        sibling.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def results_in(folder: Path) -> Path:
+    """Return the folder of the results: the one named, or `results` in it, beside a cohort table of their name."""
+    inside = folder / "results"
+    return inside if not (folder / RECORD).exists() and (inside / RECORD).exists() else folder
+
+
 def config_of_run(folder: Path) -> AggregateConfig:
     """Return the configuration that a run recorded in run.json, with its results at where the folder lies now.
 
     Raises:
         ResultsError: the folder holds no run.json, or one that this version does not understand.
     """
-    if not (folder / RECORD).exists() and (folder / "results" / RECORD).exists():
-        folder = folder / "results"  # where they stand beside a cohort table of their name
     try:
         config = AggregateConfig.model_validate(_recorded(folder, "config"))
     except ValidationError as error:
@@ -142,11 +167,7 @@ def _content_key(bags_folder: Path, patient_id: str) -> str | None:
 
 
 def _recorded(folder: Path, key: str) -> Any:  # noqa: ANN401 - as JSON has it
-    record = record_of(folder)
-    if record is None:
-        raise ResultsError(
-            f"{folder / RECORD}: no such file; expected the folder of a finished `aggregate.py run`"
-        )
+    record = require_record(folder)
     if record.get(INCOMPLETE):
         raise ResultsError(
             f"{folder}: a run was cut off while its tables were put in place; run `aggregate.py run` again"

@@ -10,14 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from aggregate.finished import FILES, INCOMPLETE, RECORD, record_of
+from aggregate.finished import FILES, RECORD, record_of, write_json
 from aggregate.report.page import REPORT
+from aggregate.swap import Swap, start_swap
 from aggregate.tables.catalogue import CATALOGUE, WITHOUT_TWIN
 from aggregate.tables.twins import SUFFIX
 from pipeline.errors import ResultsError
-from pipeline.files import partial_of, written_whole
+from pipeline.files import partial_of
 from pipeline.provenance import sha256_of_file
 
 EARLIER = "earlier_results"
@@ -76,9 +76,7 @@ def written_beside(folder: Path, *, keep: bool) -> Iterator[Path]:
 
 
 def put_in_place(beside: Path, folder: Path) -> tuple[str, ...]:
-    """Replace the results of an earlier run file by file, and list the new ones in run.json.
-
-    While the files change, run.json says that the folder is incomplete.
+    """Replace the results of an earlier run by the new ones, and list these in run.json.
 
     Returns:
         Names of the files that were kept in `earlier_results`.
@@ -91,22 +89,10 @@ def put_in_place(beside: Path, folder: Path) -> tuple[str, ...]:
     if foreign:
         raise _not_ours(folder / foreign[0])
     record = json.loads((beside / RECORD).read_text(encoding="utf-8"))
-    write_json(folder / RECORD, {**record, FILES: {**change.old, **change.new}, INCOMPLETE: True})
-    kept = _keep_changed(folder, change)
-    for name in change.old:
-        if name not in change.new:
-            (folder / name).unlink(missing_ok=True)
-    for name in change.new:
-        (folder / name).parent.mkdir(exist_ok=True)
-        (beside / name).replace(folder / name)
-    write_json(folder / RECORD, {**record, FILES: change.new})
-    return kept
-
-
-def write_json(path: Path, record: Mapping[str, Any]) -> None:
-    """Write a record as indented JSON, whole or not at all; tables keep the order of the configuration."""
-    with written_whole(path) as sibling:
-        sibling.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_json(beside / RECORD, {**record, FILES: change.new})
+    kept = change.changed_by_others()
+    start_swap(Swap(change.found, change.new, kept, _place_of_kept(folder)), beside, folder)
+    return tuple(kept)
 
 
 @dataclass(frozen=True)
@@ -134,15 +120,9 @@ class _Change:
         return [n for n, digest in self.found.items() if digest not in (self.old[n], self.new.get(n))]
 
 
-def _keep_changed(folder: Path, change: _Change) -> tuple[str, ...]:
-    kept = change.changed_by_others()
-    if kept:
-        numbers = (folder / EARLIER / f"{n:03}" for n in range(1, 1000))
-        place = next(path for path in numbers if not path.exists())
-        for name in kept:
-            (place / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).rename(place / name)
-    return tuple(kept)
+def _place_of_kept(folder: Path) -> str:
+    numbers = (f"{EARLIER}/{n:03}" for n in range(1, 1000))
+    return next(name for name in numbers if not (folder / name).exists())
 
 
 def _files_of_run(folder: Path) -> Mapping[str, str]:

@@ -6,46 +6,47 @@ from typing import Any
 from aggregate.baselines import names_of_baselines, with_baselines
 from aggregate.config import AggregateConfig, AggregateSection, ModelSection
 from aggregate.models.baselines import SinglePhase
+from aggregate.models.registry import may_weigh_slices
 from aggregate.study import Study
 from pipeline.cohort import Patient
 from pipeline.covariates import Covariate, read_covariate
-from pipeline.errors import CohortError, ConfigError
-from pipeline.names import hint_of_nearest, label_vocabulary, phase_vocabulary
+from pipeline.errors import CohortError, ConfigError, Mistakes
+from pipeline.names import Vocabulary, hint_of_nearest, label_vocabulary, nearest, phase_vocabulary
 from pipeline.phase_roles import phase_roles, with_roles_resolved
 
 Resolve = Callable[[str | None, str], str]
 """(spelling or None for the arterial phase, key of the configuration) -> name."""
 
 
-def with_names_resolved(config: AggregateConfig, where: str) -> AggregateConfig:
+def with_names_resolved(
+    config: AggregateConfig, where: str, mistakes: Mistakes, *, is_whole: bool = True
+) -> AggregateConfig:
     """Return the configuration with every spelling of a phase or class replaced by the name that it stands for.
+
+    A phase, class or model that is unknown (the nearest one is named) or ambiguous is gathered, and stays as it is.
 
     Args:
         config: as read.
         where: what the messages begin with, such as the file.
-
-    Raises:
-        ConfigError: a phase, class or model is unknown (the nearest one is named) or ambiguous.
+        mistakes: gathers what is wrong.
+        is_whole: False where keys of [aggregate] were left out as mistaken, so that models may be lacking.
     """
-    phases, classes = phase_vocabulary(config.cohort), label_vocabulary(config.cohort)
-    cohort, section = with_roles_resolved(config.cohort, where=where), config.aggregate
-    arterial = phase_roles(cohort).arterial
-
-    def phase(text: str | None, key: str) -> str:
-        if text is None and arterial is None:
-            raise ConfigError(
-                f"{where}: aggregate.{key}: no phase is arterial ([cohort.phase_roles]), which would be the default; "
-                f"name one of {', '.join(phases.names)}"
-            )
-        text = str(text or arterial)
-        return phases.resolve(text, where=f"{where}: aggregate.{key}")
-
-    models = {name: _with_phases(name, model, phase) for name, model in section.model.items()}
-    decided = tuple(
-        classes.resolve(text, where=f"{where}: aggregate.statistics.decision_classes")
-        for text in section.statistics.decision_classes
-    )
-    _check_primary(section, [*section.model, *names_of_baselines(section, config.cohort.phases)], where)
+    cohort, section = config.cohort, config.aggregate
+    models, decided = section.model, section.statistics.decision_classes
+    with mistakes.gathered():
+        cohort = with_roles_resolved(cohort, where=where)
+    with mistakes.gathered():
+        phases, arterial = phase_vocabulary(cohort), phase_roles(cohort).arterial
+        phase = _or_arterial(_resolver(phases, f"{where}: aggregate.", mistakes), arterial, where, mistakes)
+        models = {name: _with_phases(name, model, phase) for name, model in models.items()}
+    with mistakes.gathered():
+        label = _resolver(label_vocabulary(config.cohort), f"{where}: aggregate.", mistakes)
+        decided = tuple(label(text, "statistics.decision_classes") for text in decided)
+    if is_whole:
+        known = [*section.model, *names_of_baselines(section, config.cohort.phases)]
+        _check_primary(section, known, where, mistakes)
+        with mistakes.gathered():
+            _check_explained_model_is_there(section, where)
     statistics = section.statistics.model_copy(update={"decision_classes": decided})
     section = section.model_copy(update={"model": models, "statistics": statistics})
     return config.model_copy(update={"aggregate": section, "cohort": cohort})
@@ -56,11 +57,36 @@ def check_study(config: AggregateConfig, study: Study) -> None:
 
     Raises:
         CohortError: a covariate is no column of the cohort table, or says two things of one patient.
-        ConfigError: the primary comparison names a model that is not run on these bags.
+        ConfigError: the primary comparison names a baseline that is not run on these bags.
+        SeveralMistakesError: more than one of these.
     """
-    used_covariates(config.aggregate, study.patients)
-    names = [spec.name for spec in with_baselines(config.aggregate, study)]
-    _check_primary(config.aggregate, names, config.name)
+    mistakes = Mistakes()
+    section = config.aggregate
+    for column, where in _asked_columns(section).items():
+        with mistakes.gathered():
+            covariate_of(column, study.patients, where=where)
+    absent = set(names_of_baselines(section, config.cohort.phases)) - {
+        spec.name for spec in with_baselines(section, study)
+    }
+    primary = section.statistics.primary
+    if primary and absent & {primary.model_a, primary.model_b}:
+        _check_primary(section, [spec.name for spec in with_baselines(section, study)], config.name, mistakes)
+    mistakes.raise_all()
+
+
+def check_explained_model(section: AggregateSection) -> None:
+    """Refuse an explained_model that cannot be explained.
+
+    Raises:
+        ConfigError: it is of a kind that weighs no slices, or a model cannot be built.
+    """
+    name = section.explained_model
+    able = [other for other, model in section.model.items() if may_weigh_slices(model.kind, model.parameters)]
+    if name is not None and name in section.model and name not in able:
+        raise ConfigError(
+            f"aggregate.explained_model = {name!r} is of kind {section.model[name].kind}, which weighs no slices; "
+            f"models of this configuration that do: {', '.join(able) or 'none'}"
+        )
 
 
 def used_covariates(section: AggregateSection, patients: Sequence[Patient]) -> list[Covariate]:
@@ -70,11 +96,16 @@ def used_covariates(section: AggregateSection, patients: Sequence[Patient]) -> l
         CohortError: one is no column of the cohort table (the nearest one is named), or says two things of one
             patient.
     """
-    asked = {
+    asked = _asked_columns(section)
+    return [covariate_of(column, patients, where=where) for column, where in asked.items()]
+
+
+def _asked_columns(section: AggregateSection) -> Mapping[str, str]:
+    """Return the columns that the configuration names, each with the key that names it."""
+    return {
         **dict.fromkeys(section.statistics.subgroup_covariates, "[aggregate.statistics] subgroup_covariates"),
         **dict.fromkeys(section.covariates, "[aggregate] covariates"),
     }
-    return [covariate_of(column, patients, where=where) for column, where in asked.items()]
 
 
 def how_the_table_was_read(section: AggregateSection, study: Study) -> list[str]:
@@ -126,14 +157,59 @@ def _resolved(kind: object, parameters: Mapping[str, Any], phase: Resolve, key: 
     return found
 
 
-def _check_primary(section: AggregateSection, names: Sequence[str], where: str) -> None:
+def _or_arterial(
+    resolve: Callable[[str, str], str], arterial: str | None, where: str, mistakes: Mistakes
+) -> Resolve:
+    """Return what resolves a phase, and takes the arterial one where none is named."""
+
+    def resolve_or_default(text: str | None, key: str) -> str:
+        if text is None and arterial is None:
+            mistakes.add(
+                ConfigError(
+                    f"{where}: aggregate.{key}: no phase is arterial ([cohort.phase_roles]), which would be the default; "
+                    "name a phase"
+                )
+            )
+        return resolve(str(text or arterial), key) if text or arterial else ""
+
+    return resolve_or_default
+
+
+def _resolver(vocabulary: Vocabulary, where: str, mistakes: Mistakes) -> Callable[[str, str], str]:
+    """Return what replaces a spelling by its name, and leaves a mistaken one as it is."""
+
+    def resolve(text: str, key: str) -> str:
+        try:
+            return vocabulary.resolve(text, where=f"{where}{key}")
+        except ConfigError as error:
+            mistakes.add(error)
+            return text
+
+    return resolve
+
+
+def _check_primary(section: AggregateSection, names: Sequence[str], where: str, mistakes: Mistakes) -> None:
     primary = section.statistics.primary
     for name in (primary.model_a, primary.model_b) if primary else ():
         if name not in names:
-            raise ConfigError(
-                f"{where}: aggregate.statistics.primary names model {name!r}; {hint_of_nearest(name, names)}"
+            mistakes.add(
+                ConfigError(
+                    f"{where}: aggregate.statistics.primary names model {name!r}; {hint_of_nearest(name, names)}"
+                )
             )
     if primary and primary.model_a == primary.model_b:
+        mistakes.add(
+            ConfigError(
+                f"{where}: aggregate.statistics.primary compares model {primary.model_a!r} with itself"
+            )
+        )
+
+
+def _check_explained_model_is_there(section: AggregateSection, where: str) -> None:
+    name = section.explained_model
+    if name is not None and name not in section.model:
+        near = nearest(name, section.model)
         raise ConfigError(
-            f"{where}: aggregate.statistics.primary compares model {primary.model_a!r} with itself"
+            f"{where}: aggregate: explained_model = {name!r} is no model of this configuration; expected one of "
+            f"{', '.join(section.model)}{f'; nearest: {near!r}' if near else ''}"
         )

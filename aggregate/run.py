@@ -1,6 +1,7 @@
-"""What the commands of stage 2 do: run, rebuild the tables, explain, report."""
+"""What the commands of stage 2 do: plan, run, rebuild the tables, explain, report."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -18,49 +19,51 @@ from aggregate.experiment import (
     table_style,
     write_record,
 )
-from aggregate.explanations import check_explained_model, explain_run
-from aggregate.finished import check_unchanged, config_of_run, weights_of_run
+from aggregate.explanations import explain_run
+from aggregate.finished import check_unchanged, config_of_run, require_record, results_in, weights_of_run
+from aggregate.holding import holding
 from aggregate.null import TABLES as NULL_TABLES
 from aggregate.null import write_null
 from aggregate.placing import EARLIER, check_may_write, put_in_place, was_changed, written_beside
+from aggregate.plan import Plan, read_plan
+from aggregate.plan_printed import print_plan
 from aggregate.report.page import REPORT, write_report
-from aggregate.resolve import with_names_resolved
 from aggregate.summary import print_summary
+from aggregate.swap import is_cut_off
 from aggregate.tables.catalogue import CATALOGUE
 from aggregate.tables.explanation_catalogue import EXPLANATIONS
 from aggregate.tables.predictions import FILE as PREDICTIONS
 from aggregate.tables.write import rebuild_tables, write_columns, write_tables
-from pipeline.config import load_config
 
 
-def load_aggregate_config(path: Path, overrides: Sequence[str]) -> AggregateConfig:
-    """Read a configuration; overrides without a top-level table mean [aggregate], as in model.attention.hidden=64.
+def print_plan_of(path: Path, overrides: Sequence[str], *, console: Console) -> None:
+    """Print what `run` would do; nothing is written.
 
     Raises:
-        ConfigError: the file or an override does not fit.
+        PhasemilError: something stands in the way; all that can be told is told at once.
     """
-    tables = set(AggregateConfig.model_fields)
-    full = [o if o.partition(".")[0].partition("=")[0] in tables else f"aggregate.{o}" for o in overrides]
-    return with_names_resolved(load_config(path, AggregateConfig, overrides=full), str(path))
+    plan = read_plan(path, overrides)
+    _check_files(plan.config, n_null=0)
+    print_plan(plan, console)
 
 
-def run_and_report(config: AggregateConfig, *, n_null: int, console: Console) -> None:
-    """Run the experiment, put every table in place, and print the performance and where the tables lie.
+def run_and_report(plan: Plan, *, n_null: int, console: Console) -> None:
+    """Carry a plan out, put every table in place, and print the performance and where the tables lie.
 
     Whatever fails, the results of an earlier run stay as they were.
 
     Raises:
-        ResultsError: the results would replace a file that no run wrote.
+        ResultsError: the results would replace a file that no run wrote, or another command writes there.
     """
-    check_explained_model(config.aggregate)
-    splits = config.aggregate.splits.file
-    own = config.results_folder / SPLITS
-    inputs = [config.cohort.table, *([splits] if splits is not None and splits != own else [])]
-    check_may_write(config.results_folder, _tables_of_run(config, n_null=n_null), inputs)
-    run = run_experiment(config, tell=lambda line: _say(console, line))
-    with written_beside(config.results_folder, keep=False) as beside:
-        _write_everything(run, beside, n_null=n_null, console=console)
-        kept = put_in_place(beside, config.results_folder)
+    config = plan.config
+    _check_files(config, n_null=n_null)
+    with holding(config.results_folder, tell=lambda line: _say(console, line)):
+        for line in plan.remarks:
+            _say(console, line)
+        run = run_experiment(plan)
+        with written_beside(config.results_folder, keep=False) as beside:
+            _write_everything(run, beside, n_null=n_null, console=console)
+            kept = put_in_place(beside, config.results_folder)
     _say_kept(config.results_folder, kept, console)
     print_summary(
         config.results_folder,
@@ -69,6 +72,13 @@ def run_and_report(config: AggregateConfig, *, n_null: int, console: Console) ->
         console,
         table_style(config, run.study.recipe),
     )
+
+
+def _check_files(config: AggregateConfig, *, n_null: int) -> None:
+    splits = config.aggregate.splits.file
+    own = config.results_folder / SPLITS
+    inputs = [config.cohort.table, *([splits] if splits is not None and splits != own else [])]
+    check_may_write(config.results_folder, _tables_of_run(config, n_null=n_null), inputs)
 
 
 def _write_everything(run: Run, folder: Path, *, n_null: int, console: Console) -> None:
@@ -96,15 +106,17 @@ def tables_of(folder: Path, *, console: Console) -> None:
     Raises:
         ResultsError: the folder is not that of a finished run, or its bags or splits have changed since.
     """
-    config = config_of_run(folder)
-    check_unchanged(config.results_folder, config.bags_folder)
-    if was_changed(config.results_folder, PREDICTIONS):
-        _say(console, f"{PREDICTIONS} was changed since the run wrote it; the tables rest on it as it is now")
-    style = style_with_weights(config, weights_of_run(config.results_folder))
-    with written_beside(config.results_folder, keep=True) as beside:
-        rebuild_tables(beside, config.aggregate.statistics, style)
-        write_report(beside)
-        kept = put_in_place(beside, config.results_folder)
+    with _finished(folder, console) as config:
+        if was_changed(config.results_folder, PREDICTIONS):
+            _say(
+                console,
+                f"{PREDICTIONS} was changed since the run wrote it; the tables rest on it as it is now",
+            )
+        style = style_with_weights(config, weights_of_run(config.results_folder))
+        with written_beside(config.results_folder, keep=True) as beside:
+            rebuild_tables(beside, config.aggregate.statistics, style)
+            write_report(beside)
+            kept = put_in_place(beside, config.results_folder)
     _say_kept(config.results_folder, kept, console)
     print_summary(config.results_folder, config.name, config.cohort.classes, console, style)
 
@@ -115,14 +127,13 @@ def explain_folder(folder: Path, *, retrain: bool, console: Console) -> None:
     Raises:
         ResultsError: the folder is not that of a finished run, or what it was made of has changed since.
     """
-    config = config_of_run(folder)
-    check_unchanged(config.results_folder, config.bags_folder)
-    check_may_write(config.results_folder, [entry.file for entry in EXPLANATIONS])
-    run = reopen(config)
-    with written_beside(config.results_folder, keep=True) as beside:
-        _explain(run, _facts(run), beside, console, retrain=retrain)
-        write_report(beside)
-        kept = put_in_place(beside, config.results_folder)
+    with _finished(folder, console) as config:
+        check_may_write(config.results_folder, [entry.file for entry in EXPLANATIONS])
+        run = reopen(config)
+        with written_beside(config.results_folder, keep=True) as beside:
+            _explain(run, _facts(run), beside, console, retrain=retrain)
+            write_report(beside)
+            kept = put_in_place(beside, config.results_folder)
     _say_kept(config.results_folder, kept, console)
     _say(console, f"Report: {config.results_folder / REPORT}")
 
@@ -133,13 +144,23 @@ def report_of(folder: Path, *, console: Console) -> None:
     Raises:
         ResultsError: the folder is not that of a finished run, or its bags or splits have changed since.
     """
-    config = config_of_run(folder)
-    check_unchanged(config.results_folder, config.bags_folder)
-    with written_beside(config.results_folder, keep=True) as beside:
+    with _finished(folder, console) as config, written_beside(config.results_folder, keep=True) as beside:
         write_report(beside)
         kept = put_in_place(beside, config.results_folder)
     _say_kept(config.results_folder, kept, console)
     _say(console, f"Report: {config.results_folder / REPORT}")
+
+
+@contextmanager
+def _finished(folder: Path, console: Console) -> Iterator[AggregateConfig]:
+    """Hold the folder of a finished run, completed where a command was cut off, and yield its configuration."""
+    folder = results_in(folder)
+    if not is_cut_off(folder):
+        require_record(folder)
+    with holding(folder, tell=lambda line: _say(console, line)):
+        config = config_of_run(folder)
+        check_unchanged(config.results_folder, config.bags_folder)
+        yield config
 
 
 def _explain(run: Run, facts: CohortFacts, folder: Path, console: Console, *, retrain: bool) -> None:

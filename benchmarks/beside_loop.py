@@ -19,7 +19,7 @@ from sklearn.metrics import roc_auc_score
 
 from aggregate.chosen_bags import ChosenBags
 from aggregate.models.registry import build_model
-from aggregate.run import load_aggregate_config
+from aggregate.plan import load_aggregate_config
 from aggregate.splits import repeated_folds
 from aggregate.study import load_study
 

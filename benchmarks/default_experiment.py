@@ -19,6 +19,7 @@ from reference import write_reference
 from rich.console import Console
 
 from aggregate import crossval, run
+from aggregate.plan import load_aggregate_config, make_plan
 from aggregate.study import load_study
 
 
@@ -65,7 +66,7 @@ def main():
     parser.add_argument("--set", action="append", default=[], help="key=value, as for aggregate.py run")
     parser.add_argument("--output", type=Path, help="write the table there, too")
     arguments = parser.parse_args()
-    config = run.load_aggregate_config(arguments.config, arguments.set)
+    config = load_aggregate_config(arguments.config, arguments.set)
     for bag in load_study(config).bags:
         len(bag)
     gc.freeze()  # as the command does
@@ -89,7 +90,9 @@ def measured(config):
     clock.after(run, "_explain", "explanations")
     clock.after(run, "write_report", "figures and report")
     clock.tick("the rest")
-    run.run_and_report(config, n_null=0, console=Console(quiet=True))
+    plan = make_plan(config)
+    clock.tick("the plan")
+    run.run_and_report(plan, n_null=0, console=Console(quiet=True))
     clock.tick("the rest")
     return clock.seconds
 

@@ -3,12 +3,12 @@
 import errno
 import gc
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import typer
 from rich.console import Console
 
-from pipeline.errors import PhasemilError
+from pipeline.errors import PhasemilError, SeveralMistakesError
 
 _NO_ROOM = "free some space there or name another folder as `output`, then run the same command again"
 _NO_RIGHTS = "ask for the right to read or write it, or name another place in the configuration"
@@ -44,6 +44,11 @@ def run_application(application: typer.Typer) -> None:
     gc.freeze()
     try:
         application()
+    except SeveralMistakesError as error:
+        _leave(
+            f"{len(error.problems)} mistakes, one a line; correct them and run the same command again",
+            error.problems,
+        )
     except PhasemilError as error:
         _leave(str(error))
     except OSError as error:
@@ -67,7 +72,10 @@ def describe_fault(error: OSError) -> str:
     return f"{where}{error.strerror or error}" + (f"; {advice}" if advice else "")
 
 
-def _leave(message: str) -> None:
+def _leave(message: str, problems: Sequence[str] = ()) -> None:
     line = "; ".join(part.strip() for part in message.splitlines() if part.strip())
-    Console(stderr=True, soft_wrap=True, highlight=False).print(f"error: {line}", markup=False)
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console.print(f"error: {line}", markup=False)
+    for problem in problems:
+        console.print(f"  {' '.join(problem.split())}", markup=False)
     sys.exit(2)

@@ -4,8 +4,10 @@ import difflib
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar, get_args
+from typing import Annotated, Any, Generic, Self, TypeVar, cast, get_args
 
 from pydantic import (
     AfterValidator,
@@ -16,8 +18,9 @@ from pydantic import (
     ValidationInfo,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, Mistakes
 from pipeline.files import path_hint, with_home
 
 
@@ -126,10 +129,53 @@ def load_config(path: Path, kind: type[Config], *, overrides: Sequence[str] = ()
 
     Raises:
         ConfigError: the file is missing or no TOML, a key is unknown (the nearest valid one is named), or a
-            value is not allowed.
+            value is not allowed; several such mistakes are told at once.
     """
+    mistakes = Mistakes()
+    draft = draft_config(path, kind, mistakes, overrides=overrides)
+    mistakes.raise_all()
+    return cast("Config", draft.config)  # it lacks only where there was a mistake
+
+
+@dataclass(frozen=True)
+class Draft(Generic[Config]):
+    """A configuration as far as it can be read."""
+
+    config: Config | None
+    """With the values at fault left out, to look for more mistakes; None where it cannot be read without them."""
+    faulty: tuple[tuple[str, ...], ...] = ()
+    """The keys at fault, each by the tables that lead to it."""
+
+
+def draft_config(
+    path: Path, kind: type[Config], mistakes: Mistakes, *, overrides: Sequence[str] = ()
+) -> Draft[Config]:
+    """Read a configuration as far as it can be read, and gather the mistakes in it.
+
+    Raises:
+        ConfigError: the file is missing or no TOML.
+    """
+    tables = _read_toml(path)
+    for override in overrides:
+        with mistakes.gathered():
+            _apply_override(tables, override)
+    context = {"folder": path.resolve().parent}
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        return Draft(kind.model_validate(tables, context=context))
+    except ValidationError as error:
+        errors = error.errors()
+    for one in errors:
+        mistakes.add(ConfigError(f"{path}: {_explain(kind, one)}"))
+    places = tuple(tuple(map(str, one["loc"])) for one in errors)
+    try:
+        return Draft(kind.model_validate(_without(tables, errors), context=context), places)
+    except ValidationError:  # what is wrong without these values follows from their absence
+        return Draft(None, places)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such configuration file{path_hint(str(path))}") from None
     except IsADirectoryError:
@@ -142,12 +188,21 @@ def load_config(path: Path, kind: type[Config], *, overrides: Sequence[str] = ()
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         hint = "; in a path write '/' for a backslash" if "\\" in str(error) else ""
         raise ConfigError(f"{path}: not a TOML file: {error}{hint}") from error
-    for override in overrides:
-        _apply_override(tables, override)
-    try:
-        return kind.model_validate(tables, context={"folder": path.resolve().parent})
-    except ValidationError as error:
-        raise ConfigError(f"{path}: " + "; ".join(_explain(kind, e) for e in error.errors())) from None
+
+
+def _without(tables: Mapping[str, Any], errors: Sequence[ErrorDetails]) -> dict[str, Any]:
+    """Return the tables without the values at fault; a table that lacks a key goes as a whole."""
+    left: dict[str, Any] = deepcopy(dict(tables))
+    for error in errors:
+        keys = error["loc"][:-1] if error["type"] == "missing" else error["loc"]
+        table: Any = left
+        for key, after in zip(keys, [*keys[1:], None], strict=True):
+            inside = table.get(key)
+            if not isinstance(inside, dict) or after not in inside:
+                table.pop(key, None)
+                break
+            table = inside
+    return left
 
 
 def _apply_override(tables: dict[str, Any], override: str) -> None:

@@ -1,5 +1,8 @@
 """Every error a user can cause; the commands print it as one line and leave with exit code 2."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 
 class PhasemilError(Exception):
     """Base of all errors of this project; the message names what was expected, found, where, what to do."""
@@ -7,6 +10,22 @@ class PhasemilError(Exception):
 
 class ConfigError(PhasemilError, ValueError):
     """A configuration file has an unknown key or a value that is not allowed."""
+
+
+class SeveralMistakesError(ConfigError):
+    """More than one mistake, each a line of the message.
+
+    Attributes:
+        problems: one message for each mistake.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join([f"{len(problems)} mistakes:", *(f"  {text}" for text in problems)]))
+        self.problems = tuple(problems)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Survive the way back from a worker process."""
+        return type(self), (self.problems,)
 
 
 class CohortError(PhasemilError, ValueError):
@@ -81,3 +100,44 @@ class MachineError(PhasemilError, RuntimeError):
 
 class ResultsError(PhasemilError, ValueError):
     """A results folder lacks a table or holds one that does not fit."""
+
+
+class Mistakes:
+    """Mistakes of independent parts, gathered so that all are told at once."""
+
+    def __init__(self) -> None:
+        self._found: list[PhasemilError] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    def add(self, mistake: PhasemilError) -> None:
+        """Keep one more mistake."""
+        self._found.append(mistake)
+
+    @contextmanager
+    def gathered(self, where: str = "") -> Iterator[None]:
+        """Keep a mistake made in the block, which ends there, and go on after it.
+
+        Args:
+            where: what stands before the message of a mistake in the configuration.
+        """
+        try:
+            yield
+        except SeveralMistakesError as error:
+            self._found += [ConfigError(f"{where}{text}") for text in error.problems]
+        except ConfigError as error:
+            self.add(ConfigError(f"{where}{error}") if where else error)
+        except PhasemilError as error:
+            self.add(error)
+
+    def raise_all(self) -> None:
+        """Raise a single mistake as it is, and several as one.
+
+        Raises:
+            SeveralMistakesError: there are several.
+        """
+        if len(self._found) == 1:
+            raise self._found[0]
+        if self._found:
+            raise SeveralMistakesError(list(dict.fromkeys(map(str, self._found))))

@@ -138,6 +138,18 @@ class BagEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         del parameters
         return ""
 
+    def try_building(self, bag: Bag | None, n_classes: int) -> None:
+        """Build whatever `fit` would build from the parameters, to find out before any training that it can be built.
+
+        Args:
+            bag: one of those to come; None where there is none yet.
+            n_classes: of the labels to come.
+
+        Raises:
+            ConfigError: a model inside or a network cannot be built.
+        """
+        del bag, n_classes
+
     @property
     def weighs_slices(self) -> bool:
         """Whether the model has attention and evidence of single instances, which the explanations need."""

@@ -4,10 +4,11 @@ import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from aggregate.models.base import BagEstimator, read_model_config
 from aggregate.models.parameters import checked_parameters
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, Mistakes
 
 Kinds = Mapping[str, type[BagEstimator]]
 
@@ -22,16 +23,23 @@ def build(kinds: Kinds, kind: str, parameters: Mapping[str, object], random_stat
     model = find(kinds, kind)
     own = _settable(model)
     of_settings = model.settings_names(parameters)
+    mistakes = Mistakes()
     for name in parameters:
         if name not in {*own, *of_settings}:
-            raise ConfigError(
-                f"model {kind!r}: unknown parameter {name!r}; {_nearest(name, [*own, *of_settings])}"
+            mistakes.add(
+                ConfigError(
+                    f"model {kind!r}: unknown parameter {name!r}; {_nearest(name, [*own, *of_settings])}"
+                )
             )
     given = {name: value for name, value in parameters.items() if name in own}
-    settings = {name: value for name, value in parameters.items() if name not in own}
+    settings = {name: value for name, value in parameters.items() if name in of_settings and name not in own}
     if settings:
         given["settings"] = {**dict(given.get("settings", {})), **settings}  # type: ignore[call-overload]
-    return model(random_state=random_state, **checked_parameters(model, kind, given))
+    checked: Mapping[str, Any] = {}
+    with mistakes.gathered():
+        checked = checked_parameters(model, kind, given)
+    mistakes.raise_all()
+    return model(random_state=random_state, **checked)
 
 
 def find(kinds: Kinds, kind: str) -> type[BagEstimator]:

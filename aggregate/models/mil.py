@@ -78,6 +78,13 @@ class MILEstimator(BagEstimator):
         """Return the bags as this model sees them."""
         return bags
 
+    def try_building(self, bag: Bag | None, n_classes: int) -> None:
+        """Build the network for such bags."""
+        if bag is not None:
+            packed = pack(self.prepared([bag]))
+            with self._own_random_numbers(0):
+                self.new_network(Shape(packed.n_features, packed.n_phases, n_classes))
+
     def _fit(self, bags: Sequence[Bag], labels: Labels, tune: Tune | None) -> None:
         """Train on `bags`, stopping early on `tune`."""
         classes, codes = encode_labels(labels)

@@ -31,6 +31,15 @@ def model_class(kind: str) -> type[BagEstimator]:
     return building.find(MODELS, kind)
 
 
+def may_weigh_slices(kind: str, parameters: Mapping[str, object]) -> bool:
+    """Say whether a model has attention and evidence of single slices; a network of the user's may, before it is fitted.
+
+    Raises:
+        ConfigError: the model cannot be built.
+    """
+    return build_model(kind, parameters, random_state=0).weighs_slices
+
+
 def load_model(folder: Path) -> BagEstimator:
     """Read a fitted model of any kind that its `save` wrote.
 

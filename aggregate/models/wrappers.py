@@ -56,6 +56,10 @@ class Wrapper(BagEstimator):
         """Whether the model inside can be written without pickle."""
         return self.new_inner().is_savable
 
+    def try_building(self, bag: Bag | None, n_classes: int) -> None:
+        """Build the model inside, and what it builds."""
+        self.new_inner().try_building(bag, n_classes)
+
     @abstractmethod
     def _fit(self, bags: Sequence[Bag], labels: Labels, tune: Tune | None) -> None:
         """Train on `bags` and `tune`; set `inner_` and `classes_`."""
@@ -92,6 +96,11 @@ class Grid(Wrapper):
     """Parameter -> values to try, in all combinations."""
     inner_folds: AtLeastTwo = 3
     """Folds within the training patients where there are no tuning patients."""
+
+    def try_building(self, bag: Bag | None, n_classes: int) -> None:
+        """Build the model inside with each choice of its parameters."""
+        for choice in self._choices():
+            self.new_inner(choice).try_building(bag, n_classes)
 
     def _fit(self, bags: Sequence[Bag], labels: Labels, tune: Tune | None) -> None:
         """Train every combination on `bags` and keep the best; ties go to the first."""

@@ -8,9 +8,8 @@ from sklearn.metrics import roc_auc_score
 
 from aggregate.cache import FitCache
 from aggregate.crossval import ModelSpec, cross_validate, predictions_of, tuning_of
-from aggregate.experiment import choose_folds
 from aggregate.models.registry import load_model
-from aggregate.run import load_aggregate_config
+from aggregate.plan import choose_folds, load_aggregate_config
 from aggregate.study import Study, load_study
 
 TOML = """

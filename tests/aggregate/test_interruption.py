@@ -13,8 +13,8 @@ from pathlib import Path
 from aggregate import experiment
 from aggregate.cache import MODEL_FOLDER, FitCache
 from aggregate.models.registry import load_model
+from aggregate.plan import load_aggregate_config, make_plan
 from aggregate.progress import LiveTable
-from aggregate.run import load_aggregate_config
 from aggregate.tables.predictions import FILE, write_predictions
 from pipeline.files import partial_of
 
@@ -55,7 +55,7 @@ def run_here(path: Path, monkeypatch) -> type[Counter]:
     counter = type("CounterOfOneRun", (Counter,), {"kept": set(), "trained": set()})
     monkeypatch.setattr(experiment, "LiveTable", counter)
     config = load_aggregate_config(path, ())
-    write_predictions(config.output, experiment.run_experiment(config).predictions)
+    write_predictions(config.output, experiment.run_experiment(make_plan(config)).predictions)
     return counter
 
 

@@ -9,9 +9,8 @@ from typer.testing import CliRunner
 from aggregate.cache import FitCache
 from aggregate.commands import application
 from aggregate.crossval import ModelSpec, cross_validate
-from aggregate.experiment import choose_folds
 from aggregate.phase_views import PhaseView, retrained_probabilities
-from aggregate.run import load_aggregate_config
+from aggregate.plan import choose_folds, load_aggregate_config
 from aggregate.study import load_study
 from pipeline.bags import write_bag
 from pipeline.tables import read_table

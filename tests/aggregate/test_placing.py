@@ -235,5 +235,6 @@ def test_beside_a_cohort_table_of_their_name_the_results_have_a_folder_of_their_
     assert (tmp_path / "cohort.csv").read_bytes() == table
     assert (tmp_path / "results" / "report.html").exists()
     moved = tmp_path.rename(tmp_path.with_name("moved"))
-    ended = CliRunner().invoke(application, ["tables", str(moved / "results")], catch_exceptions=False)
-    assert ended.exit_code == 0, ended.output
+    for named in (moved / "results", moved):
+        ended = CliRunner().invoke(application, ["tables", str(named)], catch_exceptions=False)
+        assert ended.exit_code == 0, ended.output

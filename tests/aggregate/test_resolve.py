@@ -6,8 +6,8 @@ import re
 import pytest
 
 from aggregate.experiment import run_experiment, write_record
+from aggregate.plan import load_aggregate_config, make_plan
 from aggregate.resolve import check_study, used_covariates
-from aggregate.run import load_aggregate_config
 from aggregate.study import load_study
 from pipeline.errors import BagError, CohortError, ConfigError
 
@@ -85,7 +85,7 @@ def test_a_covariate_nobody_has_is_refused_before_anything_is_written(
 ):
     config = load_aggregate_config(experiment_folder(MODEL), [override])
     with pytest.raises(CohortError, match=message):
-        run_experiment(config)
+        make_plan(config)
     assert not (tmp_path / "out" / "splits.csv").exists()
 
 
@@ -115,8 +115,9 @@ def test_translations_and_misfits_are_told_and_stand_in_the_record(experiment_fo
     table = tmp_path / "cohort.csv"
     text = table.read_text().replace(",iCCA,", ",ICC,")
     table.write_text("\n".join(line.replace(",41,", ",>40,") for line in text.splitlines()) + "\n")
-    told: list[str] = []
-    write_record(run_experiment(config, tell=told.append), tmp_path)
+    plan = make_plan(config)
+    told = plan.remarks
+    write_record(run_experiment(plan), tmp_path)
     n_rows = text.count(",ICC,")
     record = json.loads((tmp_path / "run.json").read_text())
     assert told[0] == f"label 'ICC' read as iCCA ({n_rows} rows)"

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from aggregate.run import load_aggregate_config
+from aggregate.plan import load_aggregate_config
 from aggregate.study import BagFolder, bag_sizes, load_study
 from pipeline.bags import read_bag, write_bag
 from pipeline.errors import BagError, CohortError, ConfigError
