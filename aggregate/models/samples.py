@@ -116,10 +116,13 @@ def _check_alone(bag: Bag) -> None:
             f"{features.dtype} {features.shape}"
         )
     for name in (field.name for field in fields(bag) if field.name not in ("header", "features")):
-        column = getattr(bag, name)
-        if column.shape != (len(bag),):
+        values = getattr(bag, name)
+        lengths = (
+            values.shape[:1] if name == "measures" else values.shape
+        )  # the only one with a row for each slice
+        if lengths != (len(bag),):
             raise SampleError(
-                f"patient {bag.patient_id}: expected {name} of {len(bag)} slices, found {column.shape}"
+                f"patient {bag.patient_id}: expected {name} of {len(bag)} slices, found {values.shape}"
             )
     for name in ("features", "tumour_area_mm2"):
         values = getattr(bag, name)

@@ -55,6 +55,10 @@ DAMAGED = {
         r"expected finite features, found 1 of \d+ values NaN or infinite",
     ),
     "infinite": (lambda bag: with_value(bag, -np.inf), "expected finite features, found 1 of"),
+    "short measures": (
+        lambda bag: cut(bag, "measures"),
+        r"expected measures of \d+ slices, found \(\d+, 0\)",
+    ),
     "no instance": (
         lambda bag: bag.take(np.array([], dtype=int)),
         r"at least one slice, found float32 \(0, 16\)",
