@@ -15,6 +15,7 @@ import inspect
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -115,19 +116,27 @@ def _class_at(path: str) -> type[nn.Module]:
     return _class_in_file(Path(place), name)
 
 
+class _WithoutBytecode(SourceFileLoader):
+    """Reads a Python file and writes no __pycache__ beside it, where the user's files lie."""
+
+    def set_data(self, path: str, data: object, *, _mode: int = 0) -> None:
+        """Keep nothing."""
+
+
 def _class_in_file(file: Path, name: str) -> type[nn.Module]:
     if not file.is_file():
         raise ConfigError(
             f'{file}: no such file; expected module = "FILE.py:CLASS", FILE beside the configuration'
         )
     name_of_module = f"phasemil_user_{file.stem}_{sha256_of_file(file)[:16]}"
-    spec = importlib.util.spec_from_file_location(name_of_module, file)
-    if spec is None or spec.loader is None:
+    loader = _WithoutBytecode(name_of_module, str(file))
+    spec = importlib.util.spec_from_file_location(name_of_module, file, loader=loader)
+    if spec is None or file.suffix != ".py":
         raise ConfigError(f"{file}: expected a Python file, named *.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name_of_module] = module  # dataclasses look for the module of their annotations there
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     except Exception as error:  # what somebody else's code raises cannot be listed
         raise ConfigError(f"{file}: cannot be imported: {said(error)}") from error
     found = getattr(module, name, None)

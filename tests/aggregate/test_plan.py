@@ -149,3 +149,17 @@ def test_the_time_of_a_fit_from_the_cache_is_remembered_from_the_run_that_traine
     first = make_plan(load_aggregate_config(toml, ())).seconds
     command("run", toml)
     assert make_plan(load_aggregate_config(toml, ())).seconds == first
+
+
+def test_a_plan_with_a_network_of_the_users_own_leaves_no_bytecode_beside_it(toml):
+    (toml.parent / "mine.py").write_text(
+        "from torch import nn\n\nclass Net(nn.Module):\n"
+        "    def __init__(self, n_features, n_phases, n_classes):\n        super().__init__()\n"
+        "        self.layer = nn.Linear(n_features, n_classes)\n\n"
+        "    def forward(self, instances):\n"
+        "        rows = self.layer(instances.features)\n"
+        "        return rows.new_zeros(instances.n_bags, rows.shape[1]).index_add(0, instances.bag, rows)\n"
+    )
+    before = contents(toml.parent)
+    command("plan", toml, 'model.own={kind="module", module="mine.py:Net"}')
+    assert contents(toml.parent) == before
