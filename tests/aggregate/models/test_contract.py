@@ -15,6 +15,7 @@ QUICK = {"epochs": 4, "rounds": 5, "trees": 20}
 
 
 INSIDE = {
+    "single_phase": {"phase": "AP"},
     "grid": {"model": "mean_pooling", "grid": {"strengths": [[0.01], [1.0]]}},
     "calibrated": {"model": "attention_mil", "parameters": {"epochs": 4}},
 }

@@ -21,6 +21,7 @@ from pipeline.errors import ConfigError, ResultsError, SampleError
 BLIND = {"majority", "covariates"}
 """Kinds that look at no feature."""
 INSIDE = {
+    "single_phase": {"phase": "AP"},
     "calibrated": {"model": "mean_pooling"},
     "grid": {"model": "mean_pooling", "grid": {"strengths": [[0.1]]}},
 }

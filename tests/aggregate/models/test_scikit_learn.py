@@ -8,6 +8,7 @@ from aggregate.models.registry import MODELS, build_model
 
 QUICK = {"epochs": 2, "rounds": 3, "trees": 10}
 INSIDE = {
+    "single_phase": {"phase": "AP"},
     "grid": {"model": "mean_pooling", "grid": {"strengths": [[0.01], [1.0]]}},
     "calibrated": {"model": "majority"},
 }
