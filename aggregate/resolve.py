@@ -37,7 +37,7 @@ def with_names_resolved(
         cohort = with_roles_resolved(cohort, where=where)
     with mistakes.gathered():
         phases, arterial = phase_vocabulary(cohort), phase_roles(cohort).arterial
-        phase = _or_arterial(_resolver(phases, f"{where}: aggregate.", mistakes), arterial, where, mistakes)
+        phase = _or_arterial(phases, arterial, f"{where}: aggregate.", mistakes)
         models = {name: _with_phases(name, model, phase) for name, model in models.items()}
     with mistakes.gathered():
         label = _resolver(label_vocabulary(config.cohort), f"{where}: aggregate.", mistakes)
@@ -157,20 +157,20 @@ def _resolved(kind: object, parameters: Mapping[str, Any], phase: Resolve, key: 
     return found
 
 
-def _or_arterial(
-    resolve: Callable[[str, str], str], arterial: str | None, where: str, mistakes: Mistakes
-) -> Resolve:
+def _or_arterial(phases: Vocabulary, arterial: str | None, where: str, mistakes: Mistakes) -> Resolve:
     """Return what resolves a phase, and takes the arterial one where none is named."""
+    resolve = _resolver(phases, where, mistakes)
 
     def resolve_or_default(text: str | None, key: str) -> str:
-        if text is None and arterial is None:
-            mistakes.add(
-                ConfigError(
-                    f"{where}: aggregate.{key}: no phase is arterial ([cohort.phase_roles]), which would be the default; "
-                    "name a phase"
-                )
+        if text or arterial:
+            return resolve(str(text or arterial), key)
+        mistakes.add(
+            ConfigError(
+                f"{where}{key}: no phase is arterial ([cohort.phase_roles]), which would be the default; name one of "
+                f"{', '.join(phases.names)}"
             )
-        return resolve(str(text or arterial), key) if text or arterial else ""
+        )
+        return ""
 
     return resolve_or_default
 
