@@ -9,7 +9,7 @@ like numbers and cannot be read as such is in doubt, and not taken for words.
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -20,11 +20,19 @@ _MISSING = frozenset({
 })  # fmt: skip
 """Not "none", which is a word of many categories (no cirrhosis)."""
 _POINT = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
+_DECIMAL = {
+    ",": re.compile(r"[+-]?\d+,\d+", re.ASCII),
+    ".": re.compile(r"[+-]?(?:\d+\.\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII),
+}
+"""Decimal sign -> a number written with it."""
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}[.,]\d{3}", re.ASCII)
 """Either a decimal sign and three digits behind it, or a separator of thousands."""
-_GROUPED_BY_COMMA = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?", re.ASCII)
-_GROUPED_BY_POINT = re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+(?:,\d+)?", re.ASCII)
+_GROUPED = {
+    ",": re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?", re.ASCII),
+    ".": re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+(?:,\d+)?", re.ASCII),
+}
+"""Sign of thousands -> a number written with it."""
+_OTHER_SIGN = {",": ".", ".": ","}
 _LIKE_NUMBER = re.compile(r"[<>~=≤≥±+-]?\s*\d")
 _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _NAMED = 3
@@ -134,30 +142,24 @@ def _doubt(filled: Mapping[str, str]) -> str:
 def _reader_of_numbers(filled: Mapping[str, str]) -> Callable[[str], float | None]:
     """Return how the cells of a column are read, which hangs on the signs that are plain to see in all of them."""
     plain = [text for text in filled.values() if not _THOUSANDS.fullmatch(text)]
-    groups = {
-        form for form in (_GROUPED_BY_COMMA, _GROUPED_BY_POINT) if any(form.fullmatch(text) for text in plain)
-    }
-    decimal_comma = any(_COMMA.fullmatch(text) for text in plain)
-    decimal_point = any("." in text and _POINT.fullmatch(text) for text in plain)
-
-    commas_part, points_part = (form in groups for form in (_GROUPED_BY_COMMA, _GROUPED_BY_POINT))
-    is_decimal = {
-        ",": points_part or (decimal_comma and not decimal_point),
-        ".": commas_part or (decimal_point and not decimal_comma),
-    }
+    thousands = _only_sign(plain, _GROUPED)
+    decimal = _OTHER_SIGN.get(thousands) or _only_sign(plain, _DECIMAL)
 
     def number(text: str) -> float | None:
-        if len(groups) < 2:
-            for form, thousands, decimal in ((_GROUPED_BY_COMMA, ",", "."), (_GROUPED_BY_POINT, ".", ",")):
-                if form in groups and form.fullmatch(text):
-                    return _finite(text.replace(thousands, "").replace(decimal, "."))
-        if _THOUSANDS.fullmatch(text) and not is_decimal["," if "," in text else "."]:
+        if thousands and _GROUPED[thousands].fullmatch(text):
+            return _finite(text.replace(thousands, "").replace(decimal, "."))
+        if _THOUSANDS.fullmatch(text) and not (decimal and decimal in text):
             return None
-        if _COMMA.fullmatch(text) or _POINT.fullmatch(text):
-            return _finite(text.replace(",", "."))
-        return None
+        is_number = _DECIMAL[","].fullmatch(text) or _POINT.fullmatch(text)
+        return _finite(text.replace(",", ".")) if is_number else None
 
     return number
+
+
+def _only_sign(texts: Sequence[str], forms: Mapping[str, re.Pattern[str]]) -> str:
+    """Return the sign of the one form that some of the texts have; nothing where none has, or both have."""
+    found = [sign for sign, form in forms.items() if any(form.fullmatch(text) for text in texts)]
+    return found[0] if len(found) == 1 else ""
 
 
 def _finite(text: str) -> float | None:
