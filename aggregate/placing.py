@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aggregate.finished import FILES, RECORD, record_of, write_json
-from aggregate.report.page import REPORT
+from aggregate.report.page import FIGURES, REPORT
 from aggregate.swap import Swap, start_swap
 from aggregate.tables.catalogue import CATALOGUE, WITHOUT_TWIN
 from aggregate.tables.twins import SUFFIX
@@ -35,6 +35,8 @@ def check_may_write(folder: Path, tables: Iterable[str], inputs: Iterable[Path] 
     Raises:
         ResultsError: the file is named, and what to do.
     """
+    if (folder / FIGURES).is_file():
+        raise _not_ours(folder / FIGURES)
     owned = _files_of_run(folder)
     read = [path.resolve() for path in inputs]
     for name in _with_their_company(tables):

@@ -238,3 +238,11 @@ def test_beside_a_cohort_table_of_their_name_the_results_have_a_folder_of_their_
     for named in (moved / "results", moved):
         ended = CliRunner().invoke(application, ["tables", str(named)], catch_exceptions=False)
         assert ended.exit_code == 0, ended.output
+
+
+def test_a_file_in_place_of_the_figures_is_refused_before_training(toml, out):
+    out.mkdir(exist_ok=True)
+    (out / "figures").write_text("mine")
+    with pytest.raises(ResultsError, match="no run of phasemil wrote this file"):
+        command("run", toml)
+    assert (out / "figures").read_text() == "mine"
