@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from aggregate.commands import application
 from aggregate.models.mil import MILEstimator
 from pipeline.tables import read_table
+from tests.aggregate.conftest import QUICK
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -19,24 +20,11 @@ def blocks(page, language):
     return re.findall(rf"```{language}\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
-HEAD = """
-[aggregate]
-jobs = 1
-baselines = false
-explain = false
-[aggregate.splits]
-folds = 2
-repeats = 1
-[aggregate.statistics]
-draws = 100
-"""
-
-
 @pytest.mark.filterwarnings("ignore")  # torchmil's own
 def test_the_aggregator_of_the_page_is_a_model_beside_torchmils(tmp_path, write_experiment):
     page = "own_aggregator.md"
     (file,), tables = blocks(page, "python"), blocks(page, "toml")
-    config = write_experiment(tmp_path, HEAD + "".join(tables))
+    config = write_experiment(tmp_path, QUICK + "".join(tables))
     (tmp_path / "my_models.py").write_text(file)
     ended = CliRunner().invoke(application, ["run", str(config)], catch_exceptions=False)
     assert ended.exit_code == 0, ended.output

@@ -9,21 +9,10 @@ import pytest
 from pipeline.bags import read_bag, write_bag
 from pipeline.errors import ResultsError
 from pipeline.tables import read_table
-from tests.aggregate.test_placing import SMALL, command, contents
+from tests.aggregate.conftest import SMALL, command, contents
 
 FOLDS = [(i, (i // 3) % 2) for i in range(54)]
 """The number of a patient and the fold that tests it; p054 to p059 stand nowhere."""
-
-
-@pytest.fixture
-def toml(experiment_folder) -> Path:
-    return experiment_folder(SMALL)
-
-
-@pytest.fixture
-def finished(toml) -> Path:
-    command("run", toml)
-    return toml.parent / "out"
 
 
 def change_bag(folder: Path, patient_id: str) -> None:

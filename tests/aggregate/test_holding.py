@@ -18,7 +18,7 @@ from aggregate.holding import LOCK, holding
 from aggregate.swap import STAGED, is_cut_off
 from pipeline.errors import ResultsError
 from pipeline.provenance import sha256_of_file
-from tests.aggregate.test_placing import SMALL, command, contents
+from tests.aggregate.conftest import command, contents
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = "from aggregate.commands import main; main()"
@@ -76,17 +76,6 @@ def held_by_another(folder: Path) -> Iterator[subprocess.Popen[str]]:
             yield child
         finally:
             child.kill()
-
-
-@pytest.fixture
-def toml(experiment_folder) -> Path:
-    return experiment_folder(SMALL)
-
-
-@pytest.fixture
-def finished(toml) -> Path:
-    command("run", toml)
-    return toml.parent / "out"
 
 
 def is_whole(folder: Path) -> bool:

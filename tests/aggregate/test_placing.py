@@ -1,8 +1,6 @@
 """Nothing is lost: results come in whole, and what no run wrote is never touched."""
 
 import json
-from collections.abc import Mapping
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -14,52 +12,7 @@ from aggregate.placing import EARLIER
 from pipeline.errors import ConfigError, PhasemilError, ResultsError
 from pipeline.provenance import sha256_of_file
 from pipeline.tables import read_table
-
-SMALL = """
-[aggregate]
-jobs = 1
-baselines = false
-explain = false
-[aggregate.splits]
-folds = 2
-repeats = 1
-[aggregate.statistics]
-draws = 100
-[aggregate.model.mean]
-kind = "mean_pooling"
-"""
-
-
-def command(*words: object) -> str:
-    """Run a command; raise what it raises, as `pipeline.commands` prints it in one line."""
-    return CliRunner().invoke(application, [str(word) for word in words], catch_exceptions=False).output
-
-
-def contents(folder: Path) -> Mapping[str, bytes]:
-    """Read every file but those of stage 1 and of the cache."""
-    found = (path for path in folder.rglob("*") if path.is_file())
-    inside = {path.relative_to(folder): path for path in found}
-    return {
-        str(name): path.read_bytes()
-        for name, path in inside.items()
-        if name.parts[0] not in ("bags", "cache")
-    }
-
-
-@pytest.fixture
-def toml(experiment_folder) -> Path:
-    return experiment_folder(SMALL)
-
-
-@pytest.fixture
-def out(toml) -> Path:
-    return toml.parent / "out"
-
-
-@pytest.fixture
-def finished(toml, out) -> Path:
-    command("run", toml)
-    return out
+from tests.aggregate.conftest import SMALL, command, contents
 
 
 def test_run_json_lists_every_file_of_the_run(finished):

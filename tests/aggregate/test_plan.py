@@ -10,7 +10,7 @@ from aggregate.commands import main
 from aggregate.plan import load_aggregate_config, make_plan, read_plan
 from aggregate.plan_printed import time_line
 from pipeline.errors import BagError, ConfigError, FoldError, SeveralMistakesError
-from tests.aggregate.test_placing import SMALL, command, contents
+from tests.aggregate.conftest import command, contents
 
 SIX_TYPOS = (
     "splits.fold=3",
@@ -28,11 +28,6 @@ SIX_LINES = (
     "covariate 'Age' is no column of the cohort table; nearest valid name: 'age'",
     "explained_model = 'means' is no model of this configuration; expected one of mean, a; nearest: 'mean'",
 )
-
-
-@pytest.fixture
-def toml(experiment_folder) -> Path:
-    return experiment_folder(SMALL)
 
 
 def problems_of(path: Path, *overrides: str) -> tuple[str, ...]:

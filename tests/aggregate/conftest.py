@@ -1,0 +1,57 @@
+"""A small experiment, run by its commands, that several modules look at."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from aggregate.commands import application
+
+QUICK = """
+[aggregate]
+jobs = 1
+baselines = false
+explain = false
+[aggregate.splits]
+folds = 2
+repeats = 1
+[aggregate.statistics]
+draws = 100
+"""
+"""The settings of a run of seconds; its models follow."""
+SMALL = f"""{QUICK}[aggregate.model.mean]
+kind = "mean_pooling"
+"""
+
+
+def command(*words: object) -> str:
+    """Run a command; raise what it raises, as `pipeline.commands` prints it in one line."""
+    return CliRunner().invoke(application, [str(word) for word in words], catch_exceptions=False).output
+
+
+def contents(folder: Path) -> Mapping[str, bytes]:
+    """Read every file but those of stage 1 and of the cache."""
+    found = (path for path in folder.rglob("*") if path.is_file())
+    inside = {path.relative_to(folder): path for path in found}
+    return {
+        str(name): path.read_bytes()
+        for name, path in inside.items()
+        if name.parts[0] not in ("bags", "cache")
+    }
+
+
+@pytest.fixture
+def toml(experiment_folder) -> Path:
+    return experiment_folder(SMALL)
+
+
+@pytest.fixture
+def out(toml) -> Path:
+    return toml.parent / "out"
+
+
+@pytest.fixture
+def finished(toml, out) -> Path:
+    command("run", toml)
+    return out
