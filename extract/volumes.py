@@ -125,14 +125,6 @@ class VolumeFile:
             return self._in_display_order(self._stored(n - stop, n - start))
         return self._in_display_order(self._stored(start, stop))
 
-    def read_hu(self, start: int = 0, stop: int | None = None) -> NDArray[np.int16]:
-        """Read slices as int16 HU; padding below air becomes air.
-
-        Raises:
-            VolumeError: the file is truncated or damaged, or a voxel is not finite.
-        """
-        return self.to_hu(self.read(start, stop))
-
     def sampled_hu(self, stored: NDArray[Any]) -> NDArray[np.float32]:
         """Return float32 HU of about a million of stored voxels (z, rows, columns), padding as it is."""
         every = max(1, int(np.ceil(np.sqrt(stored.size / _SAMPLE))))

@@ -96,22 +96,23 @@ def test_any_slices_of_a_liver_give_its_median_without_lesions(tmp_path, coarse,
     scan = liver_scan(tmp_path, coarse=coarse)
     image, chosen = open_volume(scan.image), np.array(index, dtype=np.intp)
     lesions = read_lesions(scan.masks, scan, image)
-    assert measure_liver(scan, image, image.read_hu()[chosen], chosen, lesions) == 60
+    assert measure_liver(scan, image, image.to_hu(image.read())[chosen], chosen, lesions) == 60
 
 
 def test_the_border_of_the_mask_does_not_count(tmp_path):
     scan = liver_scan(tmp_path)
     image, middle = open_volume(scan.image), np.array([5], dtype=np.intp)
+    hu = image.to_hu(image.read())
     # 18 x 18 voxels less their border are 256, of which 100 are lesion.
-    assert measure_liver(scan, image, image.read_hu()[middle], middle, None) == 60
+    assert measure_liver(scan, image, hu[middle], middle, None) == 60
     lesions = read_lesions(scan.masks, scan, image)
-    assert measure_liver(scan, image, image.read_hu()[middle], middle, lesions) is None  # 156 are too few
+    assert measure_liver(scan, image, hu[middle], middle, lesions) is None  # 156 are too few
 
 
 def test_slices_without_liver_measure_nothing(tmp_path):
     scan = liver_scan(tmp_path)
     image, chosen = open_volume(scan.image), np.array([0, 11], dtype=np.intp)
-    assert measure_liver(scan, image, image.read_hu()[chosen], chosen, None) is None
+    assert measure_liver(scan, image, image.to_hu(image.read())[chosen], chosen, None) is None
 
 
 def test_an_order_is_odd_only_beyond_the_margin():
