@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
+from aggregate.patients import ONLY_SET
 from aggregate.statistics.config import StatisticsSection
 from pipeline.config import ConfigPath, ExperimentConfig, Section
 
@@ -85,13 +86,22 @@ class TablesSection(Section):
         return self
 
 
+class BagSetSection(Section):
+    """[aggregate.bags.NAME]: a folder of bags of one recipe (an encoder, an input, a modality)."""
+
+    folder: ConfigPath
+    """Holds <patient_id>.h5; relative to the configuration."""
+
+
 class AggregateSection(Section):
     """[aggregate]: models, splits and statistics."""
 
+    bags: Mapping[str, BagSetSection] = {}
+    """The bag sets that models read, by the name in their `bags`; by default one, the folder `bags` in `output`."""
     model: Mapping[str, ModelSection] = Field(min_length=1)
     """The models to compare, by the name they bear in every table."""
     covariates: tuple[str, ...] = ()
-    """Columns of the cohort table that the covariates baseline may read."""
+    """Columns of the cohort table that the covariates baseline reads."""
     baselines: bool = True
     """Whether majority, bag size, tumour size, covariates, single phases and centre slice are run beside."""
     splits: SplitsSection = SplitsSection()
@@ -114,6 +124,12 @@ class AggregateConfig(ExperimentConfig):
     """A configuration as stage 2 reads it."""
 
     aggregate: AggregateSection
+
+    @property
+    def bag_folders(self) -> Mapping[str, Path]:
+        """Folder of each bag set by name, in the order of the configuration."""
+        named = {name: section.folder for name, section in self.aggregate.bags.items()}
+        return named or {ONLY_SET: self.bags_folder}
 
     @property
     def cache_folder(self) -> Path:

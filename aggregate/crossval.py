@@ -13,16 +13,15 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from aggregate.cache import Fit, FitCache, fit_key
-from aggregate.chosen_bags import ChosenBags
+from aggregate.chosen import Chosen
 from aggregate.folds import Fold
-from aggregate.models.base import BagEstimator
+from aggregate.models.base import PatientEstimator, Samples
 from aggregate.models.registry import build_model, model_class
+from aggregate.patients import Patients
 from aggregate.predictions import Predictions
 from aggregate.splits import fold_of_test
 from aggregate.statistics.decisions import TuneFold
-from aggregate.study import Study, bag_sizes
-from pipeline.bags import Bag
-from pipeline.provenance import canonical_json
+from aggregate.study_cohort import StudyCohort
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class OutOfFold:
 
 
 def cross_validate(
-    study: Study, folds: Sequence[Fold], specs: Sequence[ModelSpec], *, cache: FitCache, seed: int, jobs: int,
+    study: StudyCohort, folds: Sequence[Fold], specs: Sequence[ModelSpec], *, cache: FitCache, seed: int, jobs: int,
     watcher: Watcher,
 ) -> OutOfFold:  # fmt: skip
     """Fit every model on every fold, taking from the cache what is there, and keep each fit as it is done.
@@ -96,47 +95,47 @@ def cross_validate(
 
 
 def fit_tasks(
-    study: Study, folds: Sequence[Fold], specs: Sequence[ModelSpec], *, seed: int
+    study: StudyCohort, folds: Sequence[Fold], specs: Sequence[ModelSpec], *, seed: int
 ) -> Mapping[str, Sequence[FitTask]]:
     """Return what is to be fitted, by model; the key of a task names everything that decides the fit."""
-    contents = _contents(study)
-    return {spec.name: _tasks(study, folds, spec, seed, contents) for spec in specs}
+    return {spec.name: _tasks(study, folds, spec, seed) for spec in specs}
 
 
-def predictions_of(study: Study, result: OutOfFold) -> Predictions:
+def predictions_of(study: StudyCohort, result: OutOfFold) -> Predictions:
     """Gather the test probabilities of all folds into one table per model, for the patients that were tested."""
-    fold = fold_of_test(result.folds, len(study.labels))
+    patients = study.patients
+    fold = fold_of_test(result.folds, len(patients))
     tested = np.flatnonzero((fold >= 0).all(axis=0))
     repeats = sorted({f.repeat for f in result.folds})
     probabilities = {}
     for name, fits in result.fits.items():
-        table = np.full((len(repeats), len(study.labels), len(study.classes)), np.nan)
+        table = np.full((len(repeats), len(patients), len(patients.classes)), np.nan)
         for f, fit in zip(result.folds, fits, strict=True):
             table[repeats.index(f.repeat), f.test] = fit.test
         probabilities[name] = table[:, tested]
     headers = [study.headers[i] for i in tested]
     return Predictions(
-        classes=study.classes,
-        patient_ids=tuple(header.patient_id for header in headers),
-        labels=study.labels[tested],
+        classes=patients.classes,
+        patient_ids=tuple(patients.patient_ids[i] for i in tested),
+        labels=patients.codes[tested],
         fold=fold[:, tested],
         probabilities=probabilities,
-        n_slices=bag_sizes(study.bags)[tested],
+        n_slices=patients.bag_sizes()[tested],
         phases=tuple("+".join(header.phases_present) for header in headers),
     )
 
 
-def tuning_of(study: Study, result: OutOfFold) -> Mapping[str, list[TuneFold]]:
+def tuning_of(study: StudyCohort, result: OutOfFold) -> Mapping[str, list[TuneFold]]:
     """Gather what each model says of the tune patients of each fold; thresholds are chosen on it."""
     repeats = sorted({fold.repeat for fold in result.folds})
-    patient_ids = study.patient_ids
+    patients = study.patients
     return {
         name: [
             TuneFold(
                 repeat=repeats.index(fold.repeat),
                 fold=fold.fold,
-                patient_ids=tuple(patient_ids[i] for i in fold.tune),
-                labels=study.labels[fold.tune],
+                patient_ids=tuple(patients.patient_ids[i] for i in fold.tune),
+                labels=patients.codes[fold.tune],
                 probabilities=fit.tune,
             )
             for fold, fit in zip(result.folds, fits, strict=True)
@@ -145,17 +144,8 @@ def tuning_of(study: Study, result: OutOfFold) -> Mapping[str, list[TuneFold]]:
     }
 
 
-def _contents(study: Study) -> list[str]:
-    """Name what each patient brings into a fit."""
-    return [
-        f"{patient.patient_id} {header.content_key} {study.view} {canonical_json(dict(patient.covariates))}"
-        for patient, header in zip(study.patients, study.headers, strict=True)
-    ]
-
-
-def _tasks(
-    study: Study, folds: Sequence[Fold], spec: ModelSpec, seed: int, contents: Sequence[str]
-) -> list[FitTask]:
+def _tasks(study: StudyCohort, folds: Sequence[Fold], spec: ModelSpec, seed: int) -> list[FitTask]:
+    contents = study.contents(model_class(spec.kind).reads(spec.parameters))
     model = {
         "kind": spec.kind,
         "parameters": dict(spec.parameters),
@@ -171,20 +161,20 @@ def _tasks(
             seed=fit_seed,
             fold=fold,
             contents=contents,
-            labels=study.labels,
-            classes=study.classes,
+            labels=study.patients.codes,
+            classes=study.patients.classes,
         )
         tasks.append(FitTask(spec, fold, fit_seed, key))
     return tasks
 
 
 def _fit_all(
-    study: Study, tasks: Sequence[FitTask], cache: FitCache, jobs: int
+    study: StudyCohort, tasks: Sequence[FitTask], cache: FitCache, jobs: int
 ) -> Generator[tuple[FitTask, Fit, float], None, None]:
     on_gpu, elsewhere = ([t for t in tasks if _is_on_gpu(t.spec) is wanted] for wanted in (True, False))
     for chosen, n_jobs in ((elsewhere, jobs), (on_gpu, 1)):
         parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
-        work = (delayed(_fit_one)(study.bags, study.labels, len(study.classes), t, cache) for t in chosen)
+        work = (delayed(_fit_one)(study.patients, t, cache) for t in chosen)
         yield from parallel(work)
 
 
@@ -195,35 +185,34 @@ def _is_on_gpu(spec: ModelSpec) -> bool:
     return str(device or "cpu") != "cpu"
 
 
-def _fit_one(
-    bags: Sequence[Bag], labels: NDArray[np.intp], n_classes: int, task: FitTask, cache: FitCache
-) -> tuple[FitTask, Fit, float]:
-    fold, started = task.fold, time.monotonic()
+def _fit_one(patients: Patients, task: FitTask, cache: FitCache) -> tuple[FitTask, Fit, float]:
+    fold, codes, started = task.fold, patients.codes, time.monotonic()
     model = _build(task)
     # The products are small: a second BLAS thread costs more than it computes.
     with threadpool_limits(limits=1, user_api="blas"):
-        tune = (ChosenBags(bags, fold.tune), labels[fold.tune]) if len(fold.tune) else None
-        model.fit(ChosenBags(bags, fold.train), labels[fold.train], tune=tune)
-        fit = _keep(model, bags, n_classes, task, cache)
+        tune = (Chosen(patients, fold.tune), codes[fold.tune]) if len(fold.tune) else None
+        model.fit(Chosen(patients, fold.train), codes[fold.train], tune=tune)
+        fit = _keep(model, patients, task, cache)
         return task, fit, time.monotonic() - started
 
 
-def _build(task: FitTask) -> BagEstimator:
+def _build(task: FitTask) -> PatientEstimator:
     return build_model(task.spec.kind, task.spec.parameters, random_state=task.seed)
 
 
-def _keep(model: BagEstimator, bags: Sequence[Bag], n_classes: int, task: FitTask, cache: FitCache) -> Fit:
+def _keep(model: PatientEstimator, patients: Patients, task: FitTask, cache: FitCache) -> Fit:
+    n_classes = len(patients.classes)
     fit = Fit(
-        test=_probabilities(model, ChosenBags(bags, task.fold.test), n_classes),
-        tune=_probabilities(model, ChosenBags(bags, task.fold.tune), n_classes),
+        test=_probabilities(model, Chosen(patients, task.fold.test), n_classes),
+        tune=_probabilities(model, Chosen(patients, task.fold.tune), n_classes),
     )
     cache.write(task.key, fit, model)
     return fit
 
 
-def _probabilities(model: BagEstimator, bags: Sequence[Bag], n_classes: int) -> NDArray[np.float64]:
+def _probabilities(model: PatientEstimator, patients: Samples, n_classes: int) -> NDArray[np.float64]:
     """Return (n, n_classes), with zeros for a class that the training patients did not have."""
-    result = np.zeros((len(bags), n_classes))
-    if len(bags):
-        result[:, model.classes_] = model.predict_proba(bags)
+    result = np.zeros((len(patients), n_classes))
+    if len(patients):
+        result[:, model.classes_] = model.predict_proba(patients)
     return result

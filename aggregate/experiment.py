@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from aggregate.finished import (
     BAGS,
     BAGS_SHA256,
     FITS,
+    RECIPES,
     RECORD,
     SPLITS_SHA256,
     check_same_bags,
@@ -30,9 +31,8 @@ from aggregate.predictions import Predictions
 from aggregate.progress import LiveTable
 from aggregate.resolve import used_covariates
 from aggregate.splits import read_splits, write_splits
-from aggregate.study import Study, load_study
+from aggregate.study_cohort import StudyCohort, load_study
 from aggregate.tables.twins import write_with_twin
-from pipeline.bags import RANDOM_BANNER, Recipe
 from pipeline.errors import ResultsError
 from pipeline.files import sweep_partials
 from pipeline.provenance import sha256_of_file, sha256_of_json, software_versions, utc_now
@@ -47,7 +47,7 @@ class Run:
     """A finished cross-validation and everything it was made of."""
 
     config: AggregateConfig
-    study: Study
+    study: StudyCohort
     specs: tuple[ModelSpec, ...]
     result: OutOfFold
     predictions: Predictions
@@ -77,8 +77,8 @@ def reopen(config: AggregateConfig) -> Run:
     """
     started = time.monotonic()
     study = load_study(config)
-    check_same_bags(config.results_folder, bag_keys(study))
-    folds = read_splits(config.results_folder / SPLITS, study.roster)
+    check_same_bags(config.results_folder, study.bag_keys)
+    folds = read_splits(config.results_folder / SPLITS, study.patients)
     specs = with_baselines(config.aggregate, study)
     _check_same_fits(config, study, folds, specs)
     result = cross_validate_all(config, study, folds, specs)
@@ -86,7 +86,7 @@ def reopen(config: AggregateConfig) -> Run:
 
 
 def _check_same_fits(
-    config: AggregateConfig, study: Study, folds: Sequence[Fold], specs: Sequence[ModelSpec]
+    config: AggregateConfig, study: StudyCohort, folds: Sequence[Fold], specs: Sequence[ModelSpec]
 ) -> None:
     tasks = fit_tasks(study, folds, specs, seed=config.aggregate.seed)
     fits = fits_of_run(config.results_folder)
@@ -98,27 +98,21 @@ def _check_same_fits(
         )
 
 
-def bag_keys(study: Study) -> dict[str, str]:
-    """Return the content key of every bag by patient, in the order of the study."""
-    return {header.patient_id: header.content_key for header in study.headers}
-
-
-def run_null(config: AggregateConfig, study: Study, n_permutations: int) -> list[Predictions]:
+def run_null(config: AggregateConfig, study: StudyCohort, n_permutations: int) -> list[Predictions]:
     """Repeat the whole experiment on permuted labels; every honest model comes out at an AUC of 0.5."""
     rng = np.random.default_rng([config.aggregate.seed, 0x4E55])
     specs = with_baselines(config.aggregate, study)
     predictions = []
     for _ in range(n_permutations):
-        shuffled = replace(study, labels=rng.permutation(study.labels))
+        shuffled = study.with_codes(rng.permutation(study.patients.codes))
         folds = choose_folds(config, shuffled)
         predictions.append(predictions_of(shuffled, cross_validate_all(config, shuffled, folds, specs)))
     return predictions
 
 
-def table_style(config: AggregateConfig, recipe: Recipe) -> TableStyle:
+def table_style(config: AggregateConfig, study: StudyCohort) -> TableStyle:
     """Return how this run's tables are written; each row names the weights it rests on."""
-    banner = f"{RANDOM_BANNER} ({recipe.weights_name})" if recipe.has_random_weights else recipe.weights_name
-    return style_with_weights(config, banner)
+    return style_with_weights(config, study.weights)
 
 
 def style_with_weights(config: AggregateConfig, weights: str) -> TableStyle:
@@ -128,11 +122,11 @@ def style_with_weights(config: AggregateConfig, weights: str) -> TableStyle:
 
 
 def cross_validate_all(
-    config: AggregateConfig, study: Study, folds: Sequence[Fold], specs: Sequence[ModelSpec]
+    config: AggregateConfig, study: StudyCohort, folds: Sequence[Fold], specs: Sequence[ModelSpec]
 ) -> OutOfFold:
     """Cross-validate the models with a live table on the screen; fits are kept in the experiment's cache."""
     names = [spec.name for spec in specs]
-    with LiveTable(names, study.labels, len(study.classes), len(folds)) as watcher:
+    with LiveTable(names, study.patients.codes, len(study.patients.classes), len(folds)) as watcher:
         return cross_validate(
             study,
             folds,
@@ -146,25 +140,28 @@ def cross_validate_all(
 
 def write_record(run: Run, folder: Path) -> None:
     """Write splits.csv, excluded.csv, and run.json without the list of files."""
-    recipe, study = run.study.recipe, run.study
-    style = table_style(run.config, recipe)
-    write_splits(folder / SPLITS, run.result.folds, study.patient_ids, style)
+    study = run.study
+    style = table_style(run.config, study)
+    write_splits(folder / SPLITS, run.result.folds, study.patients.patient_ids, style)
     write_with_twin(folder / EXCLUDED, EXCLUDED_COLUMNS, map(vars, study.exclusions), style=style)
-    keys = bag_keys(study)
+    keys = study.bag_keys
     record: dict[str, Any] = {
         "name": study.name,
         "config": run.config.model_dump(mode="json", by_alias=True),
         "weights": style.stamp["weights"],
-        "recipe": {**vars(recipe), "key": recipe.key, "random_weights": recipe.has_random_weights},
+        RECIPES: {
+            name: {**vars(recipe), "key": recipe.key, "random_weights": recipe.has_random_weights}
+            for name, recipe in study.matched.recipes.items()
+        },
         BAGS: keys,
-        BAGS_SHA256: sha256_of_json(list(keys.values())),
+        BAGS_SHA256: sha256_of_json(keys),
         SPLITS_SHA256: sha256_of_file(folder / SPLITS),
         FITS: {name: [task.key for task in tasks] for name, tasks in run.result.tasks.items()},
         "n_patients": len(run.predictions.patient_ids),
         "n_excluded": len(study.exclusions),
-        "remarks": list(study.remarks),
-        "translations": [vars(translation) for translation in study.translations],
-        "covariates": {c.name: c.record() for c in used_covariates(run.config.aggregate, study.patients)},
+        "remarks": list(study.matched.remarks),
+        "translations": [vars(translation) for translation in study.matched.translations],
+        "covariates": {c.name: c.record() for c in used_covariates(run.config.aggregate, study.rows)},
         "seconds": round(run.seconds, 2),
         FIT_SECONDS: seconds_to_record(run.config, run.result.seconds),
         "software": dict(software_versions()),

@@ -9,7 +9,7 @@ import numpy as np
 from aggregate.cache import FitCache
 from aggregate.crossval import OutOfFold
 from aggregate.experiment import Run, cross_validate_all
-from aggregate.explain.inputs import ExplainableModel, LabelledBags, OutOfFoldModels
+from aggregate.explain.inputs import ExplainableModel, OutOfFoldModels
 from aggregate.explain.kept import MeasuredPatients
 from aggregate.explain.phase_value import Evaluate
 from aggregate.explain.pictures import ReadSlices
@@ -18,10 +18,10 @@ from aggregate.explain.signs import remarks_on_roles
 from aggregate.explain.writing import Aids, Retrain, Sink, explain
 from aggregate.folds import Fold
 from aggregate.models.base import Attends, GivesEvidence
-from aggregate.models.registry import load_model, may_weigh_slices
+from aggregate.models.registry import build_model, load_model, may_weigh_slices
 from aggregate.phase_views import retrained_probabilities
 from aggregate.splits import fold_of_test
-from aggregate.study import Study
+from aggregate.study_cohort import StudyCohort
 from pipeline.errors import ResultsError
 from pipeline.phase_roles import phase_roles
 from pipeline.slices import PhaseSlices
@@ -44,7 +44,7 @@ def explain_run(run: Run, folder: Path, style: TableStyle, *, retrain: bool) -> 
             "no model of this run weighs slices: attention, phases and slice votes are not written"
         )
     store = SliceStore(run.config.store_path)
-    lacking = [name for name in run.study.patient_ids if store.key_of(name) is None]
+    lacking = [name for name in run.study.patients.patient_ids if store.key_of(name) is None]
     if lacking:
         remarks.append(
             f"{store.folder} lacks {len(lacking)} patients, such as {lacking[0]}: concepts and pictures are not "
@@ -53,12 +53,13 @@ def explain_run(run: Run, folder: Path, style: TableStyle, *, retrain: bool) -> 
     else:
         remarks += remarks_on_roles(roles)
     resampling = resampling_of(
-        run.study.labels, draws=settings.draws, seed=settings.seed, confidence=settings.confidence
+        run.study.patients.codes, draws=settings.draws, seed=settings.seed, confidence=settings.confidence
     )
     aids = Aids(
         read_slices=None if lacking else _reader(store, run.study),
         kept=MeasuredPatients(
-            run.config.concepts_folder, lambda name: f"{store.content_of(name)}{run.study.view}"
+            run.config.concepts_folder,
+            lambda name: f"{store.content_of(name)}{run.study.view_of_first_set}",
         ),
         retrain=_retraining(run) if retrain else None,
         roles=roles,
@@ -69,9 +70,9 @@ def explain_run(run: Run, folder: Path, style: TableStyle, *, retrain: bool) -> 
     return remarks
 
 
-def _reader(store: SliceStore, study: Study) -> ReadSlices:
+def _reader(store: SliceStore, study: StudyCohort) -> ReadSlices:
     """Read the slices of the phases that the study sees."""
-    phases = study.headers[0].phase_names
+    phases = study.phase_names
     return partial(_read_phases, store, phases)
 
 
@@ -80,7 +81,7 @@ def _read_phases(store: SliceStore, phases: Sequence[str], patient_id: str) -> S
 
 
 def out_of_fold_models(
-    study: Study, result: OutOfFold, cache: FitCache, *, first: str | None = None
+    study: StudyCohort, result: OutOfFold, cache: FitCache, *, first: str | None = None
 ) -> OutOfFoldModels:
     """Load the fitted models that can be explained, in the order of the configuration but for `first`.
 
@@ -94,8 +95,7 @@ def out_of_fold_models(
             loaded = [(task.fold, _load(cache, task.key, name)) for task in tasks]
             if all(model.weighs_slices for _, model in loaded):  # a user's network tells it once it is there
                 models[name] = loaded
-    cohort = LabelledBags(study.bags, study.patient_ids, study.labels, study.classes)
-    return OutOfFoldModels(models, cohort)
+    return OutOfFoldModels(models, study.patients)
 
 
 def _load(cache: FitCache, key: str, name: str) -> ExplainableModel:
@@ -110,13 +110,14 @@ def _load(cache: FitCache, key: str, name: str) -> ExplainableModel:
 def _retraining(run: Run) -> Retrain:
     """Return, per model, the evaluation that trains it anew on a subset of the phases."""
     folds = run.result.folds
-    tested = np.flatnonzero((fold_of_test(folds, len(run.study.labels)) >= 0).all(axis=0))
+    tested = np.flatnonzero((fold_of_test(folds, len(run.study.patients)) >= 0).all(axis=0))
     specs = {spec.name: spec for spec in run.specs}
 
     def of_model(name: str) -> Evaluate:
-        def fit(study: Study, narrowed: Sequence[Fold]) -> OutOfFold:
+        def fit(study: StudyCohort, narrowed: Sequence[Fold]) -> OutOfFold:
             return cross_validate_all(run.config, study, narrowed, [specs[name]])
 
-        return lambda phases: retrained_probabilities(run.study, folds, phases, tested, fit)
+        sees = build_model(specs[name].kind, specs[name].parameters, random_state=0).sees
+        return lambda phases: retrained_probabilities(run.study, folds, phases, tested, fit=fit, sees=sees)
 
     return of_model

@@ -8,13 +8,16 @@ from typing import Any
 from pydantic import ValidationError
 
 from aggregate.config import AggregateConfig
+from aggregate.patients import ONLY_SET
 from pipeline.bags import bag_path, read_header
 from pipeline.errors import ResultsError
 from pipeline.files import written_whole
-from pipeline.provenance import sha256_of_file, sha256_of_json
+from pipeline.provenance import sha256_of_file
 
 RECORD = "run.json"
 BAGS, BAGS_SHA256, SPLITS_SHA256, FITS = "bags", "bags_sha256", "splits_sha256", "fits"
+RECIPES = "recipes"
+"""Of run.json: bag set -> what made its features."""
 FILES = "files"
 """Of run.json: the files of the run, path relative to the folder -> SHA-256."""
 INCOMPLETE = "incomplete"
@@ -113,10 +116,14 @@ def fits_of_run(folder: Path) -> Mapping[str, Sequence[str]]:
     return fits
 
 
-def check_unchanged(folder: Path, bags_folder: Path) -> None:
+def check_unchanged(folder: Path, bag_folders: Mapping[str, Path]) -> None:
     """Refuse a finished run whose bags or splits are other ones now: its figures would be mixed with theirs.
 
     Where there are no bags, as in a folder that was sent to somebody, there are none to compare.
+
+    Args:
+        folder: the results folder.
+        bag_folders: bag set -> folder.
 
     Raises:
         ResultsError: the message says what has changed.
@@ -126,28 +133,43 @@ def check_unchanged(folder: Path, bags_folder: Path) -> None:
         raise ResultsError(
             f"{splits}: not as the run of {folder / RECORD} left it; put the file back, or run `aggregate.py run` again"
         )
-    if not bags_folder.is_dir():
-        return
-    recorded: Mapping[str, str] = (record_of(folder) or {}).get(BAGS, {})
-    changed = [name for name, key in recorded.items() if _content_key(bags_folder, name) != key]
-    if changed:
-        raise ResultsError(
-            f"{bags_folder}: the bags of {len(changed)} of {len(recorded)} patients, such as {changed[0]}, have changed "
-            f"or gone since the run of {folder / RECORD}; run `aggregate.py run` again"
-        )
+    recorded = _recorded_bags(folder)
+    for bag_set, bags_folder in bag_folders.items():
+        keys = recorded.get(bag_set, {})
+        if not bags_folder.is_dir():
+            continue
+        changed = [name for name, key in keys.items() if _content_key(bags_folder, name) != key]
+        if changed:
+            raise ResultsError(
+                f"{bags_folder}: the bags of {len(changed)} of {len(keys)} patients, such as {changed[0]}, have changed "
+                f"or gone since the run of {folder / RECORD}; run `aggregate.py run` again"
+            )
 
 
-def check_same_bags(folder: Path, bags: Mapping[str, str]) -> None:
-    """Refuse to explain a run with other patients or bags (identifier -> content key) than it had.
+def _recorded_bags(folder: Path) -> Mapping[str, Mapping[str, str]]:
+    """Return bag set -> patient -> content key; a run of an earlier release had one set and did not name it."""
+    recorded = (record_of(folder) or {}).get(BAGS, {})
+    if all(isinstance(key, str) for key in recorded.values()):
+        return {ONLY_SET: recorded}
+    return {str(name): keys for name, keys in recorded.items()}
+
+
+def check_same_bags(folder: Path, bags: Mapping[str, Mapping[str, str]]) -> None:
+    """Refuse to explain a run with other patients or bags than it had.
+
+    Args:
+        folder: the results folder.
+        bags: bag set -> patient -> content key.
 
     Raises:
         ResultsError: the message says what has changed.
     """
-    recorded: Mapping[str, str] | None = (record_of(folder) or {}).get(BAGS)
-    if sha256_of_json(list(bags.values())) == _recorded(folder, BAGS_SHA256) and recorded in (None, bags):
+    _recorded(folder, BAGS_SHA256)  # a run of this version, completely put in place
+    recorded = _recorded_bags(folder)
+    if recorded == bags:
         return
-    known = recorded or {}
-    new, gone = sorted(set(bags) - set(known)), sorted(set(known) - set(bags))
+    now, known = ({name for keys in sets.values() for name in keys} for sets in (bags, recorded))
+    new, gone = sorted(now - known), sorted(known - now)
     what = (
         f"; new are {', '.join(new[:3])}"
         if known and new
@@ -156,7 +178,7 @@ def check_same_bags(folder: Path, bags: Mapping[str, str]) -> None:
         else ""
     )
     raise ResultsError(
-        f"{folder}: the patients and bags are not those of the run in {folder / RECORD} any more ({len(bags)} now"
+        f"{folder}: the patients and bags are not those of the run in {folder / RECORD} any more ({len(now)} now"
         f"{what}); run `aggregate.py run` again"
     )
 

@@ -1,13 +1,13 @@
 """What must never reach the training, looked for before anything is trained."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aggregate.resolve import covariate_of
 from pipeline.bags import BagHeader
-from pipeline.cohort import Patient
+from pipeline.cohort import Patient as Row
 from pipeline.covariates import Value
 from pipeline.errors import LeakError
 from pipeline.names import AMBIGUOUS_LABELS, LABEL_ALIASES, folded
@@ -32,28 +32,33 @@ def check_no_shared_images(headers: Sequence[BagHeader]) -> None:
 
 
 def check_no_label_among_covariates(
-    covariates: Sequence[str], patients: Sequence[Patient], labels: NDArray[np.intp]
+    covariates: Mapping[str, str], rows: Sequence[Row], labels: NDArray[np.intp]
 ) -> None:
     """Refuse a covariate that is the label under another name.
 
     A column is refused when it holds the label's words, or when each of its few values (at most one in three
     patients) goes with one class only, be it that missing cells are a value or that their patients are left out.
 
+    Args:
+        covariates: column -> key of the configuration that names it.
+        rows: of the cohort table.
+        labels: intp (n,).
+
     Raises:
         LeakError: the column is named.
         CohortError: the cohort table has no such column, or says two things of one patient.
     """
-    words = _label_words(patients)
-    for column in covariates:
-        values = covariate_of(column, patients, where="[aggregate] covariates").values
-        told = [values[patient.patient_id] for patient in patients]
+    words = _label_words(rows)
+    for column, where in covariates.items():
+        values = covariate_of(column, rows, where=where).values
+        told = [values[row.patient_id] for row in rows]
         known = [i for i, value in enumerate(told) if value is not None]
         mostly_known = 2 * len(known) > len(told) and _decides([told[i] for i in known], labels[known])
         if mostly_known or _decides(told, labels) or _are_words(told, words):
-            first = next(patients[i].covariates[column] for i in known)
+            first = next(rows[i].covariates[column] for i in known)
             raise LeakError(
                 f"covariate {column!r} tells the label of every patient (values such as {first!r}); "
-                "take it out of [aggregate] covariates"
+                f"take it out of {where}"
             )
 
 
@@ -66,9 +71,9 @@ def _decides(values: Sequence[Value], labels: NDArray[np.intp]) -> bool:
     return few and len(set(labels.tolist())) > 1 and all(len(classes) == 1 for classes in classes_of.values())
 
 
-def _label_words(patients: Sequence[Patient]) -> set[str]:
+def _label_words(rows: Sequence[Row]) -> set[str]:
     aliases = {alias for name, of_name in LABEL_ALIASES.items() for alias in (name, *of_name)}
-    own = {word for patient in patients for word in (patient.label, patient.label_given) if word}
+    own = {word for row in rows for word in (row.label, row.label_given) if word}
     return {folded(word) for word in (*aliases, *AMBIGUOUS_LABELS, *own)}
 
 

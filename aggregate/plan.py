@@ -16,15 +16,16 @@ from aggregate.fit_seconds import patients_of_record, recorded_seconds
 from aggregate.folds import Fold
 from aggregate.leaks import check_no_label_among_covariates, check_no_shared_images
 from aggregate.models.registry import build_model
+from aggregate.patients import Patients
 from aggregate.resolve import (
     check_explained_model,
     check_study,
+    columns_of_models,
     how_the_table_was_read,
     with_names_resolved,
 )
 from aggregate.splits import leave_one_centre_out, never_tested, read_splits, repeated_folds
-from aggregate.study import Study, load_study
-from pipeline.bags import Bag
+from aggregate.study_cohort import StudyCohort, load_study, without_phases_seen
 from pipeline.cohort import Exclusion
 from pipeline.config import Draft, draft_config
 from pipeline.errors import Mistakes
@@ -47,7 +48,7 @@ class Plan:
     """
 
     config: AggregateConfig
-    study: Study
+    study: StudyCohort
     folds: tuple[Fold, ...]
     specs: tuple[ModelSpec, ...]
     tasks: Mapping[str, Sequence[FitTask]]
@@ -103,10 +104,10 @@ def make_plan(config: AggregateConfig) -> Plan:
         SeveralMistakesError: more than one of these.
     """
     mistakes = Mistakes()
-    study: Study | None = None
+    study: StudyCohort | None = None
     with mistakes.gathered():
         study = load_study(config)
-    _check_models(config, study.bags[0] if study else None, mistakes)
+    _check_models(config, study.patients if study else None, mistakes)
     folds: list[Fold] = []
     if study:
         _check_leaks(config, study, mistakes)
@@ -116,15 +117,15 @@ def make_plan(config: AggregateConfig) -> Plan:
     return _assembled(config, study, folds)
 
 
-def choose_folds(config: AggregateConfig, study: Study) -> list[Fold]:
+def choose_folds(config: AggregateConfig, study: StudyCohort) -> list[Fold]:
     """Return the folds that the configuration asks for."""
     splits, seed = config.aggregate.splits, config.aggregate.seed
     if splits.file is not None:
-        return read_splits(splits.file, study.roster)
+        return read_splits(splits.file, study.patients)
     if splits.scheme == "leave-one-centre-out":
-        return leave_one_centre_out(study.roster, tune_share=splits.tune_share, seed=seed)
+        return leave_one_centre_out(study.patients, tune_share=splits.tune_share, seed=seed)
     return repeated_folds(
-        study.roster, folds=splits.folds, repeats=splits.repeats, tune_share=splits.tune_share, seed=seed
+        study.patients, folds=splits.folds, repeats=splits.repeats, tune_share=splits.tune_share, seed=seed
     )
 
 
@@ -145,34 +146,40 @@ def _is_cohort_known(draft: Draft[AggregateConfig]) -> bool:
     return all(place[0] == "aggregate" for place in draft.faulty)
 
 
-def _check_models(config: AggregateConfig, bag: Bag | None, mistakes: Mistakes) -> None:
-    """Build every model of the configuration, and what it builds for such bags."""
+def _check_models(config: AggregateConfig, patients: Patients | None, mistakes: Mistakes) -> None:
+    """Build every model of the configuration, and what it builds for such patients."""
     of_models = Mistakes()
     for name, model in config.aggregate.model.items():
         with of_models.gathered(f"aggregate.model.{name}: "):
             built = build_model(model.kind, model.parameters, random_state=0)
-            built.try_building(bag, len(config.cohort.classes))
+            built.try_building(patients if patients is not None else (), len(config.cohort.classes))
     with mistakes.gathered():
         of_models.raise_all()
         check_explained_model(config.aggregate)
 
 
-def _check_leaks(config: AggregateConfig, study: Study, mistakes: Mistakes) -> None:
+def _check_leaks(config: AggregateConfig, study: StudyCohort, mistakes: Mistakes) -> None:
     """Check the columns, and that nothing of the test patients or of the labels reaches the training."""
     with mistakes.gathered():
-        check_no_shared_images(study.headers)
+        for headers in study.matched.headers.values():
+            check_no_shared_images([header for header in headers if header])
     with mistakes.gathered():
         check_study(config, study)
-        for column in config.aggregate.covariates:
+        for column, where in columns_of_models(config.aggregate).items():
             with mistakes.gathered():
-                check_no_label_among_covariates([column], study.patients, study.labels)
+                check_no_label_among_covariates({column: where}, study.rows, study.patients.codes)
 
 
-def _assembled(config: AggregateConfig, study: Study, folds: Sequence[Fold]) -> Plan:
-    untested = never_tested(folds, study.patient_ids)
-    exclusions = (*study.exclusions, *(Exclusion(p, "", "splits", why) for p, why in untested))
-    study = replace(study, exclusions=exclusions)
+def _assembled(config: AggregateConfig, study: StudyCohort, folds: Sequence[Fold]) -> Plan:
     specs = with_baselines(config.aggregate, study)
+    sees = {
+        spec.name: build_model(spec.kind, spec.parameters, random_state=0).sees(study.patients)
+        for spec in specs
+    }
+    untested = never_tested(folds, study.patients.patient_ids)
+    study = study.with_exclusions(
+        [*(Exclusion(p, "", "splits", why) for p, why in untested), *without_phases_seen(study, sees)]
+    )
     tasks = fit_tasks(study, folds, specs, seed=config.aggregate.seed)
     cache = FitCache(config.cache_folder)
     return Plan(

@@ -1,5 +1,6 @@
 """A plan as `aggregate.py plan` prints it."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -8,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aggregate.plan import Plan
+from aggregate.study_cohort import UNSEEN
 
 _MINUTE_S, _HOUR_S = 60, 3600
 
@@ -45,10 +47,15 @@ def time_line(plan: Plan) -> str:
 
 def _cohort_lines(plan: Plan) -> Iterator[str]:
     study = plan.study
-    counts = np.bincount(study.labels, minlength=len(study.classes))
-    classes = ", ".join(f"{name} {n}" for name, n in zip(study.classes, counts, strict=True))
-    yield f"{study.name}: {len(study.labels)} patients ({classes})"
-    for exclusion in study.exclusions:
+    patients = study.patients
+    counts = np.bincount(patients.codes, minlength=len(patients.classes))
+    classes = ", ".join(f"{name} {n}" for name, n in zip(patients.classes, counts, strict=True))
+    yield f"{study.name}: {len(patients)} patients ({classes})"
+    unseen = Counter(e.stage for e in study.exclusions if e.stage.startswith(UNSEEN))
+    for stage, count in unseen.items():
+        first = next(e for e in study.exclusions if e.stage == stage)
+        yield f"{stage}: sees nothing of {count} patients, such as {first.patient_id}: {first.reason}"
+    for exclusion in (e for e in study.exclusions if e.stage not in unseen):
         phase = f", phase {exclusion.phase}" if exclusion.phase else ""
         yield f"left out: {exclusion.patient_id}{phase}: {exclusion.reason}"
     repeats = len({fold.repeat for fold in plan.folds})

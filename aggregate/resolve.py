@@ -1,14 +1,14 @@
 """The names in a configuration of stage 2, resolved before anything is trained or written."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from aggregate.baselines import names_of_baselines, with_baselines
 from aggregate.config import AggregateConfig, AggregateSection, ModelSection
 from aggregate.models.baselines import SinglePhase
 from aggregate.models.registry import may_weigh_slices
-from aggregate.study import Study
-from pipeline.cohort import Patient
+from aggregate.study_cohort import StudyCohort
+from pipeline.cohort import Patient as Row
 from pipeline.covariates import Covariate, read_covariate
 from pipeline.errors import CohortError, ConfigError, Mistakes
 from pipeline.names import Vocabulary, hint_of_nearest, label_vocabulary, nearest, phase_vocabulary
@@ -52,7 +52,7 @@ def with_names_resolved(
     return config.model_copy(update={"aggregate": section, "cohort": cohort})
 
 
-def check_study(config: AggregateConfig, study: Study) -> None:
+def check_study(config: AggregateConfig, study: StudyCohort) -> None:
     """Check the names that only the cohort table and the bags can tell: columns, and baselines of single phases.
 
     Raises:
@@ -64,7 +64,7 @@ def check_study(config: AggregateConfig, study: Study) -> None:
     section = config.aggregate
     for column, where in _asked_columns(section).items():
         with mistakes.gathered():
-            covariate_of(column, study.patients, where=where)
+            covariate_of(column, study.rows, where=where)
     absent = set(names_of_baselines(section, config.cohort.phases)) - {
         spec.name for spec in with_baselines(section, study)
     }
@@ -89,46 +89,71 @@ def check_explained_model(section: AggregateSection) -> None:
         )
 
 
-def used_covariates(section: AggregateSection, patients: Sequence[Patient]) -> list[Covariate]:
-    """Type the columns that the configuration names for the covariates baseline and for subgroups.
+def used_covariates(section: AggregateSection, rows: Sequence[Row]) -> list[Covariate]:
+    """Type the columns that the configuration names for models and for subgroups.
 
     Raises:
         CohortError: one is no column of the cohort table (the nearest one is named), or says two things of one
             patient.
     """
     asked = _asked_columns(section)
-    return [covariate_of(column, patients, where=where) for column, where in asked.items()]
+    return [covariate_of(column, rows, where=where) for column, where in asked.items()]
 
 
 def _asked_columns(section: AggregateSection) -> Mapping[str, str]:
     """Return the columns that the configuration names, each with the key that names it."""
+    subgroups = section.statistics.subgroup_covariates
     return {
-        **dict.fromkeys(section.statistics.subgroup_covariates, "[aggregate.statistics] subgroup_covariates"),
-        **dict.fromkeys(section.covariates, "[aggregate] covariates"),
+        **dict.fromkeys(subgroups, "[aggregate.statistics] subgroup_covariates"),
+        **columns_of_models(section),
     }
 
 
-def how_the_table_was_read(section: AggregateSection, study: Study) -> list[str]:
+def columns_of_models(section: AggregateSection) -> Mapping[str, str]:
+    """Return the columns that models read, each with the key of the configuration that names it."""
+    found = dict.fromkeys(section.covariates, "[aggregate] covariates")
+    for name, model in section.model.items():
+        for column in _covariates_in(model.parameters):
+            found.setdefault(column, f"[aggregate.model.{name}] covariates")
+    return found
+
+
+def _covariates_in(parameters: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the covariates of a model, of the model inside it, and of each choice of a grid."""
+    tried = parameters.get("grid", {})
+    for given in (parameters.get("covariates", ()), *(tried.get("covariates", ()) if tried else ())):
+        if isinstance(given, list | tuple):  # what is none is refused when the model is built
+            yield from (column for column in given if isinstance(column, str))
+    inside = parameters.get("parameters")
+    if isinstance(inside, Mapping):
+        yield from _covariates_in(inside)
+
+
+def how_the_table_was_read(section: AggregateSection, study: StudyCohort) -> list[str]:
     """Return what the user is told of the cohort table: translations, and what each used covariate is."""
-    covariates = used_covariates(section, study.patients)
-    return [*map(str, study.translations), *study.remarks, *(c.describe() for c in covariates)]
+    covariates = used_covariates(section, study.rows)
+    return [
+        *map(str, study.matched.translations),
+        *study.matched.remarks,
+        *(c.describe() for c in covariates),
+    ]
 
 
-def covariate_of(column: str, patients: Sequence[Patient], *, where: str) -> Covariate:
+def covariate_of(column: str, rows: Sequence[Row], *, where: str) -> Covariate:
     """Type one column of the cohort table.
 
     Raises:
         CohortError: it is no column (the nearest one is named), or says two things of one patient.
     """
-    known = dict.fromkeys(name for patient in patients for name in patient.covariates)
+    known = dict.fromkeys(name for row in rows for name in row.covariates)
     if column not in known:
         raise CohortError(
             f"covariate {column!r} is no column of the cohort table; {hint_of_nearest(column, known)}; see {where}"
         )
-    for patient in patients:
-        if column in patient.contradictions:
-            raise CohortError(f"patient {patient.patient_id}: {patient.contradictions[column]}")
-    covariate = read_covariate(column, {p.patient_id: p.covariates.get(column, "") for p in patients})
+    for row in rows:
+        if column in row.contradictions:
+            raise CohortError(f"patient {row.patient_id}: {row.contradictions[column]}")
+    covariate = read_covariate(column, {row.patient_id: row.covariates.get(column, "") for row in rows})
     if covariate.doubt:
         raise CohortError(f"covariate {column!r}: {covariate.doubt}; see {where}")
     return covariate
@@ -145,9 +170,14 @@ def _with_phases(name: str, model: ModelSection, phase: Resolve) -> ModelSection
 def _resolved(kind: object, parameters: Mapping[str, Any], phase: Resolve, key: str) -> dict[str, Any]:
     """Resolve the phases of a model's parameters, and of those of the model inside a grid or a calibration."""
     found = dict(parameters)
+    if isinstance(found.get("phases"), list | tuple):
+        found["phases"] = [phase(str(text), f"{key}.phases") for text in found["phases"]]
     if kind == SinglePhase.kind:
         found["phase"] = phase(found.get("phase"), f"{key}.phase")
     inner, grid = found.get("model"), found.get("grid")
+    if isinstance(grid, Mapping) and "phases" in grid:
+        choices = [[phase(str(text), f"{key}.grid.phases") for text in choice] for choice in grid["phases"]]
+        grid = found["grid"] = {**grid, "phases": choices}
     if inner == SinglePhase.kind and isinstance(grid, Mapping) and "phase" in grid:
         found["grid"] = {**grid, "phase": [phase(str(text), f"{key}.grid.phase") for text in grid["phase"]]}
         return found

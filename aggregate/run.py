@@ -70,7 +70,7 @@ def run_and_report(plan: Plan, *, n_null: int, console: Console) -> None:
         config.name,
         config.cohort.classes,
         console,
-        table_style(config, run.study.recipe),
+        table_style(config, run.study),
     )
 
 
@@ -82,13 +82,13 @@ def _check_files(config: AggregateConfig, *, n_null: int) -> None:
 
 
 def _write_everything(run: Run, folder: Path, *, n_null: int, console: Console) -> None:
-    config, style = run.config, table_style(run.config, run.study.recipe)
+    config, style = run.config, table_style(run.config, run.study)
     facts, tuning = _facts(run), tuning_of(run.study, run.result)
     write_record(run, folder)
     write_tables(folder, run.predictions, facts, config.aggregate.statistics, style, tuning=tuning)
     if n_null:
         write_null(folder, run.predictions, run_null(config, run.study, n_null), style)
-        write_columns(folder, run.study.classes, facts, style)
+        write_columns(folder, run.study.patients.classes, facts, style)
     if config.aggregate.explain:
         _explain(run, facts, folder, console, retrain=config.aggregate.retrain_phases)
     write_report(folder)
@@ -159,15 +159,15 @@ def _finished(folder: Path, console: Console) -> Iterator[AggregateConfig]:
         require_record(folder)
     with holding(folder, tell=lambda line: _say(console, line)):
         config = config_of_run(folder)
-        check_unchanged(config.results_folder, config.bags_folder)
+        check_unchanged(config.results_folder, config.bag_folders)
         yield config
 
 
 def _explain(run: Run, facts: CohortFacts, folder: Path, console: Console, *, retrain: bool) -> None:
-    style = table_style(run.config, run.study.recipe)
+    style = table_style(run.config, run.study)
     for remark in explain_run(run, folder, style, retrain=retrain):
         _say(console, remark)
-    write_columns(folder, run.study.classes, facts, style)
+    write_columns(folder, run.study.patients.classes, facts, style)
 
 
 def _say(console: Console, line: str) -> None:
@@ -184,7 +184,7 @@ def _say_kept(folder: Path, kept: Sequence[str], console: Console) -> None:
 
 
 def _facts(run: Run) -> CohortFacts:
-    """Describe every patient; each bag is read once."""
+    """Describe every patient by the first bag there is; each bag is read once."""
     study = run.study
-    pairs = zip(study.bags, study.patients, strict=True)
-    return CohortFacts(tuple(describe_patient(bag, patient) for bag, patient in pairs))
+    described = (describe_patient(study.patients.first_bag(i), row) for i, row in enumerate(study.rows))
+    return CohortFacts(tuple(described))

@@ -2,13 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aggregate.folds import Fold
+from aggregate.patients import Patients
 from pipeline.bags import how_alike
 from pipeline.errors import FoldError, LeakError
 from pipeline.tables import Line, TableStyle, read_lines, whole_number_in, write_table
@@ -19,26 +19,9 @@ _LEAST_IN_TRAINING = 2
 """A class needs one patient to train on and one to tune on."""
 
 
-@dataclass(frozen=True, eq=False)
-class Roster:
-    """What the splitting may look at.
-
-    Attributes:
-        patient_ids: n patients, sorted.
-        labels: intp (n,), index into classes.
-        classes: class names.
-        centres: intp (n,), index of the centre; zeros where there is one centre only.
-        centre_names: names of the centres.
-    """
-
-    patient_ids: tuple[str, ...]
-    labels: NDArray[np.intp]
-    classes: tuple[str, ...]
-    centres: NDArray[np.intp]
-    centre_names: tuple[str, ...]
-
-
-def repeated_folds(roster: Roster, *, folds: int, repeats: int, tune_share: float, seed: int) -> list[Fold]:
+def repeated_folds(
+    patients: Patients, *, folds: int, repeats: int, tune_share: float, seed: int
+) -> list[Fold]:
     """Split the patients into folds, stratified by label and balanced by centre, several times over.
 
     Within each class the patients are ordered by centre, shuffled within it, and dealt to the folds in turn, so
@@ -48,38 +31,40 @@ def repeated_folds(roster: Roster, *, folds: int, repeats: int, tune_share: floa
     Raises:
         FoldError: a class has too few patients; the message says which number of folds works.
     """
-    _check_counts(roster, folds)
+    _check_counts(patients, folds)
     rng = np.random.default_rng([seed, 0x5917])
     result: list[Fold] = []
     for repeat in range(repeats):
-        dealt = _deal(roster, np.arange(len(roster.labels)), folds, rng)
-        result += [_with_tuning(roster, (repeat, k), dealt == k, tune_share, rng) for k in range(folds)]
+        dealt = _deal(patients, np.arange(len(patients.codes)), folds, rng)
+        result += [_with_tuning(patients, (repeat, k), dealt == k, tune_share, rng) for k in range(folds)]
     return result
 
 
-def leave_one_centre_out(roster: Roster, *, tune_share: float, seed: int) -> list[Fold]:
+def leave_one_centre_out(patients: Patients, *, tune_share: float, seed: int) -> list[Fold]:
     """Test each centre once on models that saw the other centres only.
 
     Raises:
         FoldError: there is one centre, or a class is found in too few patients outside a centre.
     """
-    if len(roster.centre_names) < 2:
+    if len(patients.centre_names) < 2:
         raise FoldError("leave-one-centre-out needs at least 2 centres; the column centre names one")
     rng = np.random.default_rng([seed, 0x10C0])
     folds = []
-    for centre, name in enumerate(roster.centre_names):
-        outside = np.bincount(roster.labels[roster.centres != centre], minlength=len(roster.classes))
+    for centre, name in enumerate(patients.centre_names):
+        outside = np.bincount(
+            patients.codes[patients.centre_codes != centre], minlength=len(patients.classes)
+        )
         if outside.min() < _LEAST_IN_TRAINING:
-            rare = roster.classes[int(outside.argmin())]
+            rare = patients.classes[int(outside.argmin())]
             raise FoldError(
                 f"without centre {name} the class {rare} has {outside.min()} patients; expected at least "
                 f"{_LEAST_IN_TRAINING}: leave this centre or class out of the cohort, or use stratified folds"
             )
-        folds.append(_with_tuning(roster, (0, centre), roster.centres == centre, tune_share, rng))
+        folds.append(_with_tuning(patients, (0, centre), patients.centre_codes == centre, tune_share, rng))
     return folds
 
 
-def read_splits(path: Path, roster: Roster) -> list[Fold]:
+def read_splits(path: Path, patients: Patients) -> list[Fold]:
     """Read folds from a file with the columns patient_id, repeat, fold, role (train, tune or test).
 
     The file may have been saved by a spreadsheet: see `pipeline.tables.read_lines`.
@@ -90,13 +75,13 @@ def read_splits(path: Path, roster: Roster) -> list[Fold]:
         LeakError: a patient has two roles in one fold.
         ResultsError: the file is missing or no table.
     """
-    index = {patient_id: i for i, patient_id in enumerate(roster.patient_ids)}
+    index = {patient_id: i for i, patient_id in enumerate(patients.patient_ids)}
     members: dict[tuple[int, int], dict[str, list[int]]] = {}
     for line in read_lines(path):
         patient, key, role = _place(path, line, index)
         members.setdefault(key, {name: [] for name in ROLES})[role].append(patient)
     for key, roles in members.items():
-        _check_roles(path, key, roles, roster)
+        _check_roles(path, key, roles, patients)
     # Repeats count from 0 in every table, whatever the file counts from.
     repeats = sorted({repeat for repeat, _ in members})
     folds = [
@@ -105,7 +90,7 @@ def read_splits(path: Path, roster: Roster) -> list[Fold]:
     ]
     _check_tested(path, folds)
     for fold in folds:
-        _check_trained(path, fold, roster)
+        _check_trained(path, fold, patients)
     return folds
 
 
@@ -139,10 +124,10 @@ def _near(patient_id: str, known: Iterable[str]) -> str:
 
 
 def _check_roles(
-    path: Path, key: tuple[int, int], roles: Mapping[str, Sequence[int]], roster: Roster
+    path: Path, key: tuple[int, int], roles: Mapping[str, Sequence[int]], patients: Patients
 ) -> None:
     counts = Counter(patient for members in roles.values() for patient in members)
-    twice = [roster.patient_ids[patient] for patient, count in sorted(counts.items()) if count > 1]
+    twice = [patients.patient_ids[patient] for patient, count in sorted(counts.items()) if count > 1]
     if twice:
         raise LeakError(
             f"{path}: repeat {key[0]}, fold {key[1]}: {', '.join(twice)} stand there more than once; expected one role "
@@ -150,15 +135,15 @@ def _check_roles(
         )
 
 
-def _check_trained(path: Path, fold: Fold, roster: Roster) -> None:
+def _check_trained(path: Path, fold: Fold, patients: Patients) -> None:
     """Refuse a fold that tests nobody or trains nobody of a class, of which a model would give nobody a chance."""
     place = f"{path}: repeat {fold.repeat}, fold {fold.fold}"
     if not len(fold.test):
         raise FoldError(f"{place} tests nobody; expected at least one patient of the role test")
-    counts = np.bincount(roster.labels[fold.train], minlength=len(roster.classes))
+    counts = np.bincount(patients.codes[fold.train], minlength=len(patients.classes))
     if counts.min() == 0:
         raise FoldError(
-            f"{place} has no training patient of class {roster.classes[int(counts.argmin())]}"
+            f"{place} has no training patient of class {patients.classes[int(counts.argmin())]}"
             f"{'' if counts.any() else ' or of any other'}; expected at least one of every class"
         )
 
@@ -194,8 +179,10 @@ def fold_of_test(folds: Sequence[Fold], n_patients: int) -> NDArray[np.intp]:
     return table
 
 
-def _check_counts(roster: Roster, folds: int) -> None:
-    counts = dict(zip(roster.classes, np.bincount(roster.labels, minlength=len(roster.classes)), strict=True))
+def _check_counts(patients: Patients, folds: int) -> None:
+    counts = dict(
+        zip(patients.classes, np.bincount(patients.codes, minlength=len(patients.classes)), strict=True)
+    )
     rare = min(counts, key=lambda name: int(counts[name]))
     if _works(int(counts[rare]), folds):
         return
@@ -213,31 +200,31 @@ def _works(count: int, folds: int) -> bool:
 
 
 def _deal(
-    roster: Roster, patients: NDArray[np.intp], n_hands: int, rng: np.random.Generator
+    patients: Patients, chosen: NDArray[np.intp], n_hands: int, rng: np.random.Generator
 ) -> NDArray[np.intp]:
-    """Deal patients to hands in turn, class by class and centre by centre; return the hand of each."""
-    order = rng.permutation(len(patients))
-    centre_order = rng.permutation(len(roster.centre_names))
-    shuffled = patients[order]
-    order = order[np.lexsort((centre_order[roster.centres[shuffled]], roster.labels[shuffled]))]
-    hands = np.empty(len(patients), dtype=np.intp)
-    hands[order] = (np.arange(len(patients)) + rng.integers(n_hands)) % n_hands
+    """Deal chosen patients to hands in turn, class by class and centre by centre; return the hand of each."""
+    order = rng.permutation(len(chosen))
+    centre_order = rng.permutation(len(patients.centre_names))
+    shuffled = chosen[order]
+    order = order[np.lexsort((centre_order[patients.centre_codes[shuffled]], patients.codes[shuffled]))]
+    hands = np.empty(len(chosen), dtype=np.intp)
+    hands[order] = (np.arange(len(chosen)) + rng.integers(n_hands)) % n_hands
     return hands
 
 
 def _with_tuning(
-    roster: Roster,
+    patients: Patients,
     place: tuple[int, int],
     is_test: NDArray[np.bool_],
     tune_share: float,
     rng: np.random.Generator,
 ) -> Fold:
     rest = np.flatnonzero(~is_test)
-    hands = _deal(roster, rest, max(2, round(1 / tune_share)), rng)
+    hands = _deal(patients, rest, max(2, round(1 / tune_share)), rng)
     is_tune = hands == 0
     # A rare class may have no patient in hand 0; it then gives the first of its others, so that tuning sees it.
-    for label in range(len(roster.classes)):
-        of_class = np.flatnonzero(roster.labels[rest] == label)
+    for label in range(len(patients.classes)):
+        of_class = np.flatnonzero(patients.codes[rest] == label)
         if len(of_class) and not is_tune[of_class].any():
             is_tune[of_class[0]] = True
     return Fold(*place, train=rest[~is_tune], tune=rest[is_tune], test=np.flatnonzero(is_test))

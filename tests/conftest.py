@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from aggregate.bag_sets import BagList
+from aggregate.patients import Patients
 from pipeline.bags import Bag, BagHeader, Recipe, Source, write_bag
 
 # Two test processes share two cores; more threads in each only wait for one another. Set before torch is imported.
@@ -50,6 +52,16 @@ def draw_bag(
         tumour_area_mm2=rng.uniform(50, 900, size=len(phase)).astype(np.float32),
         lesion=np.ones(len(phase), dtype=np.int16),
         scale=np.zeros(len(phase), dtype=np.int8),
+    )
+
+
+def patients_of(bags: list[Bag], labels: np.ndarray, classes: tuple[str, ...] = CLASSES) -> Patients:
+    """Return the table of patients with one bag each."""
+    return Patients(
+        patient_ids=tuple(bag.patient_id for bag in bags),
+        codes=np.asarray(labels, dtype=np.intp),
+        classes=classes,
+        bag_sets={"bags": BagList(bags)},
     )
 
 

@@ -9,10 +9,12 @@ import pytest
 from typer.testing import CliRunner
 
 from aggregate.commands import application
+from aggregate.models.base import BagEstimator
 from aggregate.models.mil import MILEstimator
 from pipeline.tables import read_table
 from tests.aggregate.conftest import QUICK
 
+OF_EVERY_MODEL = {field.name for field in fields(BagEstimator)}
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 
@@ -36,4 +38,17 @@ def test_the_aggregator_of_the_page_is_a_model_beside_torchmils(tmp_path, write_
 
 def test_the_page_names_the_keys_of_the_training():
     text = (DOCS / "own_aggregator.md").read_text(encoding="utf-8")
-    assert all(f"`{field.name}`" in text for field in fields(MILEstimator) if field.name != "random_state")
+    assert all(
+        f"`{field.name}`" in text for field in fields(MILEstimator) if field.name not in OF_EVERY_MODEL
+    )
+
+
+def test_the_notebook_page_runs_from_top_to_bottom(tmp_path, write_experiment, monkeypatch):
+    write_experiment(tmp_path, "")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for block in blocks("notebook.md", "python"):
+        exec(compile(block, "notebook.md", "exec"), names)
+    assert names["probabilities"].shape == (60, 3)
+    assert names["search"].best_params_["phases"]
+    assert all(abs(weights.sum() - 1) < 1e-5 for weights in names["attention"])

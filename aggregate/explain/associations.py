@@ -14,11 +14,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
+from aggregate.bag_sets import BagSet
 from aggregate.explain.resampling import Resampling
 from aggregate.folds import Fold
 from aggregate.statistics.comparisons import holm
 from aggregate.tables.cells import p_value_cell
-from pipeline.bags import Bag
 
 FEWEST_PATIENTS = 8
 """A concept known of fewer patients gets no correlation."""
@@ -137,14 +137,21 @@ def rank_p_values(correlations: NDArray[np.float64], n: int) -> NDArray[np.float
     return p_values
 
 
-def phase_means(bags: Sequence[Bag]) -> NDArray[np.float64]:
-    """Return one row per patient: the mean frozen features of each phase side by side, NaN where it is missing."""
-    n_phases, width = len(bags[0].header.phase_names), bags[0].features.shape[1]
-    table = np.full((len(bags), n_phases, width), np.nan)
-    for row, bag in enumerate(bags):
+def phase_means(bags: BagSet, patients: Sequence[int]) -> NDArray[np.float64]:
+    """Return one row per patient: the mean frozen features of each phase side by side, NaN where it is missing.
+
+    Args:
+        bags: of all patients.
+        patients: numbers of those whose rows are returned.
+    """
+    present = {row: bags[i] for row, i in enumerate(patients) if bags.phases_present(i)}
+    first = next(iter(present.values()))
+    n_phases, width = len(first.header.phase_names), first.features.shape[1]
+    table = np.full((len(patients), n_phases, width), np.nan)
+    for row, bag in present.items():
         for phase in np.unique(bag.phase):
             table[row, phase] = bag.features[bag.phase == phase].mean(axis=0, dtype=np.float64)
-    return table.reshape(len(bags), -1)
+    return table.reshape(len(patients), -1)
 
 
 def probe_rows(

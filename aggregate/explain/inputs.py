@@ -7,8 +7,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregate.chosen_bags import ChosenBags
+from aggregate.bag_sets import phases_with_instances
 from aggregate.folds import Fold
+from aggregate.models.base import Samples
+from aggregate.patients import Patients
 from pipeline.bags import Bag
 from pipeline.errors import ResultsError
 
@@ -24,56 +26,25 @@ class ExplainableModel(Protocol):
         """Whether it has attention and evidence of single slices."""
         ...
 
-    def predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
-        """Return the class probabilities, (len(bags), classes)."""
+    def sees(self, patients: Samples) -> NDArray[np.bool_]:
+        """Say of which patients there is anything to look at."""
         ...
 
-    def attention(self, bags: Sequence[Bag]) -> Sequence[NDArray[np.float64]]:
-        """Return per bag the weight of each instance, (n,), summing to 1."""
+    def seen_bags(self, patients: Samples) -> Sequence[Bag]:
+        """Return the bags as the model sees them, of patients of whom it sees something."""
         ...
 
-    def instance_evidence(self, bags: Sequence[Bag]) -> Sequence[NDArray[np.float64]]:
-        """Return per bag the evidence of each instance for each class, (n, classes)."""
+    def predict_proba(self, patients: Samples) -> NDArray[np.float64]:
+        """Return the class probabilities, (patients, classes)."""
         ...
 
+    def attention(self, patients: Samples) -> Sequence[NDArray[np.float64]]:
+        """Return per patient the weight of each instance of the seen bag, (n,), summing to 1."""
+        ...
 
-@dataclass(frozen=True, eq=False)
-class LabelledBags:
-    """The patients of a study in one order.
-
-    Attributes:
-        bags: n patients; one may be read from its file each time it is asked for.
-        patient_ids: their identifiers, known without reading a bag.
-        labels: intp (n,), index into classes.
-        classes: class names.
-
-    Raises:
-        ResultsError: bags, identifiers and labels differ in number.
-    """
-
-    bags: Sequence[Bag]
-    patient_ids: tuple[str, ...]
-    labels: NDArray[np.intp]
-    classes: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        if not len(self.bags) == len(self.patient_ids) == len(self.labels):
-            raise ResultsError(
-                f"expected one identifier and one label per bag, found {len(self.patient_ids)} and "
-                f"{len(self.labels)} for {len(self.bags)}"
-            )
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def label(self, patient: int) -> str:
-        """Return the name of a patient's class."""
-        return self.classes[int(self.labels[patient])]
-
-    def index_of(self, patient_ids: Sequence[str]) -> list[int]:
-        """Return where patients stand in the order."""
-        index = {patient_id: i for i, patient_id in enumerate(self.patient_ids)}
-        return [index[patient_id] for patient_id in patient_ids]
+    def instance_evidence(self, patients: Samples) -> Sequence[NDArray[np.float64]]:
+        """Return per patient the evidence of each instance for each class, (n, classes)."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,14 +54,14 @@ class OutOfFoldModels:
     Attributes:
         models: model name -> one (fold, fitted model) per repeat and fold; the first is the one whose pictures
             and votes the report shows.
-        cohort: the patients to whom the indices of the folds refer.
+        patients: those to whom the indices of the folds refer.
 
     Raises:
         ResultsError: a patient is tested twice within a repeat.
     """
 
     models: Mapping[str, Sequence[tuple[Fold, ExplainableModel]]]
-    cohort: LabelledBags
+    patients: Patients
 
     def __post_init__(self) -> None:
         for name in self.models:
@@ -101,24 +72,39 @@ class OutOfFoldModels:
         tests = [fold.test for fold, _ in self.models[name] if fold.repeat == repeat]
         patients, times = np.unique(np.concatenate(tests), return_counts=True)
         if (times > 1).any():
-            twice = self.cohort.patient_ids[int(patients[times > 1][0])]
+            twice = self.patients.patient_ids[int(patients[times > 1][0])]
             raise ResultsError(
                 f"model {name}, repeat {repeat}: expected every patient tested once, found {twice} tested twice"
             )
 
-    @property
-    def phase_names(self) -> tuple[str, ...]:
-        """Phase names in the order of the configuration."""
-        return self.cohort.bags[0].header.phase_names
+    def bags(self, name: str) -> Sequence[Bag]:
+        """Return the bags of all patients as a model sees them; one may be asked for only where it sees something."""
+        _, model = self.models[name][0]
+        return model.seen_bags(self.patients)
+
+    def phase_names(self, name: str) -> tuple[str, ...]:
+        """Return the phases that a model sees of any patient, in the order of its bags."""
+        _, model = self.models[name][0]
+        seen = np.flatnonzero(model.sees(self.patients)).tolist()
+        bags = self.bags(name)
+        present = {phase for i in seen for phase in phases_with_instances(bags[i])}
+        return tuple(phase for phase in bags[seen[0]].header.phase_names if phase in present)
 
     def repeats(self, name: str) -> tuple[int, ...]:
         """Return the numbers of the repeats that a model has."""
         return tuple(sorted({fold.repeat for fold, _ in self.models[name]}))
 
-    def tested(self, name: str) -> Iterator[tuple[Fold, ExplainableModel, Sequence[Bag]]]:
-        """Yield each fold of a model with the bags of its test patients, in the order of `fold.test`."""
+    def tested(self, name: str) -> Iterator[tuple[Fold, ExplainableModel, Patients]]:
+        """Yield each fold of a model with its test patients, in the order of `fold.test`."""
         for fold, model in self.models[name]:
-            yield fold, model, ChosenBags(self.cohort.bags, fold.test)
+            yield fold, model, self.patients.take(fold.test)
+
+    def seen(self, name: str) -> Iterator[tuple[Fold, ExplainableModel, NDArray[np.intp], Patients]]:
+        """Yield each fold of a model with the numbers of the test patients of whom it sees something, and these."""
+        for fold, model in self.models[name]:
+            numbers = fold.test[model.sees(self.patients.take(fold.test))]
+            if len(numbers):
+                yield fold, model, numbers, self.patients.take(numbers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,15 +132,18 @@ def attentions_of(inputs: OutOfFoldModels) -> dict[str, PerInstance]:
 
 def attention_of(inputs: OutOfFoldModels, name: str) -> PerInstance:
     """Ask every model of a cross-validation for the attention of the patients it did not see, (repeats, n)."""
-    return _gather(inputs, name, lambda model, bags: model.attention(bags))
+    return _gather(inputs, name, lambda model, patients: model.attention(patients))
 
 
 def evidence_of(inputs: OutOfFoldModels, name: str) -> PerInstance:
     """Ask likewise for the evidence of each instance, (repeats, n, classes)."""
-    n_classes = len(inputs.cohort.classes)
+    n_classes = len(inputs.patients.classes)
 
-    def ask(model: ExplainableModel, bags: Sequence[Bag]) -> list[NDArray[np.float64]]:
-        return [in_all_classes(v, model, n_classes, absent=-np.inf) for v in model.instance_evidence(bags)]
+    def ask(model: ExplainableModel, patients: Patients) -> list[NDArray[np.float64]]:
+        return [
+            in_all_classes(values, model, n_classes, absent=-np.inf)
+            for values in model.instance_evidence(patients)
+        ]
 
     return _gather(inputs, name, ask)
 
@@ -168,14 +157,14 @@ def in_all_classes(
     return result
 
 
-Question = Callable[[ExplainableModel, Sequence[Bag]], Sequence[NDArray[np.float64]]]
+Question = Callable[[ExplainableModel, Patients], Sequence[NDArray[np.float64]]]
 
 
 def _gather(inputs: OutOfFoldModels, name: str, question: Question) -> PerInstance:
     """Keep the patients tested in every repeat: a user's own splits may leave somebody out of the tests."""
     answers: dict[int, list[NDArray[np.float64]]] = {}
-    for fold, model, bags in inputs.tested(name):
-        for patient, answer in zip(fold.test, question(model, bags), strict=True):
+    for _, model, numbers, patients in inputs.seen(name):
+        for patient, answer in zip(numbers, question(model, patients), strict=True):
             answers.setdefault(int(patient), []).append(np.asarray(answer, dtype=np.float64))
     n_repeats = len(inputs.repeats(name))
     complete = sorted(patient for patient, found in answers.items() if len(found) == n_repeats)

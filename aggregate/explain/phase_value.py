@@ -24,7 +24,6 @@ from aggregate.explain.resampling import Resampling, cells_of
 from aggregate.predictions import as_printed
 from aggregate.statistics.intervals import Scale, without_estimate
 from aggregate.statistics.measures import macro_auc
-from pipeline.bags import Bag
 from pipeline.errors import FoldError
 
 CHANCE = 0.5
@@ -127,17 +126,17 @@ def masked_evaluation(inputs: OutOfFoldModels, name: str, patients: Sequence[int
     """
     position = {patient: row for row, patient in enumerate(patients)}
     repeats = {repeat: row for row, repeat in enumerate(inputs.repeats(name))}
-    n_classes = len(inputs.cohort.classes)
+    codes, n_classes = inputs.patients.codes, len(inputs.patients.classes)
 
     def evaluate(phases: Subset) -> NDArray[np.float64]:
         result = np.full((len(repeats), len(patients), n_classes), np.nan)
-        for fold, model, bags in inputs.tested(name):
-            shown: list[Bag] = [bag.in_phases(sorted(phases)) for bag in bags]
-            known = np.bincount(inputs.cohort.labels[fold.train], minlength=n_classes) / len(fold.train)
-            probabilities = np.tile(known, (len(bags), 1))
-            seen = [i for i, bag in enumerate(shown) if len(bag)]
-            if seen:
-                answers = model.predict_proba([shown[i] for i in seen])
+        for fold, model, patients_of_fold in inputs.tested(name):
+            shown = patients_of_fold.in_phases(phases)
+            known = np.bincount(codes[fold.train], minlength=n_classes) / len(fold.train)
+            probabilities = np.tile(known, (len(shown), 1))
+            seen = np.flatnonzero(model.sees(shown))
+            if len(seen):
+                answers = model.predict_proba(shown.take(seen))
                 probabilities[seen] = in_all_classes(answers, model, n_classes, absent=0.0)
             for patient, row in zip(fold.test, probabilities, strict=True):
                 if int(patient) in position:

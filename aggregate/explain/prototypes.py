@@ -11,9 +11,9 @@ from sklearn.metrics import adjusted_mutual_info_score
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from aggregate.chosen_bags import ChosenBags
-from aggregate.explain.inputs import LabelledBags, OutOfFoldModels, PerInstance
+from aggregate.explain.inputs import ExplainableModel, OutOfFoldModels, PerInstance
 from aggregate.explain.resampling import Resampling
+from aggregate.patients import Patients
 from pipeline.bags import Bag
 
 PROTOTYPE_COLUMNS = ("model", "patient_id", "label", "rank", "neighbour_id", "neighbour_label",
@@ -36,20 +36,20 @@ def prototype_rows(inputs: OutOfFoldModels, name: str) -> Iterator[Mapping[str, 
     it; likeness is the cosine. The training patients are weighed by the same model.
     """
     first = inputs.repeats(name)[0]
-    for fold, model, bags in inputs.tested(name):
+    for fold, model, tested, patients in inputs.seen(name):
         if fold.repeat != first:
             continue
-        known = ChosenBags(inputs.cohort.bags, fold.train)
-        known_vectors = _embed(known, model.attention(known))
-        vectors = _embed(bags, model.attention(bags))
+        training = fold.train[model.sees(inputs.patients.take(fold.train))]
+        known_vectors = _embed(model, inputs.patients.take(training))
+        vectors = _embed(model, patients)
         centre, scale = known_vectors.mean(axis=0), known_vectors.std(axis=0) + 1e-9
         similarity = _unit((vectors - centre) / scale) @ _unit((known_vectors - centre) / scale).T
-        for patient, row in zip(fold.test, similarity, strict=True):
-            yield from _nearest(inputs.cohort, name, int(patient), fold.train, row)
+        for patient, row in zip(tested, similarity, strict=True):
+            yield from _nearest(inputs.patients, name, int(patient), training, row)
 
 
 def _nearest(
-    cohort: LabelledBags,
+    patients: Patients,
     name: str,
     patient: int,
     training: NDArray[np.intp],
@@ -59,38 +59,41 @@ def _nearest(
         neighbour = int(training[j])
         yield {
             "model": name,
-            "patient_id": cohort.patient_ids[patient],
-            "label": cohort.label(patient),
+            "patient_id": patients.patient_ids[patient],
+            "label": patients.label(patient),
             "rank": rank,
-            "neighbour_id": cohort.patient_ids[neighbour],
-            "neighbour_label": cohort.label(neighbour),
+            "neighbour_id": patients.patient_ids[neighbour],
+            "neighbour_label": patients.label(neighbour),
             "similarity": float(similarity[j]),
         }
 
 
 def neighbour_checks(
-    rows: Sequence[Mapping[str, Any]], cohort: LabelledBags, resampling: Resampling
+    rows: Sequence[Mapping[str, Any]], patients: Patients, resampling: Resampling
 ) -> Iterator[Mapping[str, Any]]:
     """Yield rows for explanation_checks.csv: share of neighbours with the patient's own label, and by chance."""
     agreement: dict[int, list[bool]] = {}
-    for patient, row in zip(cohort.index_of([row["patient_id"] for row in rows]), rows, strict=True):
+    for patient, row in zip(patients.index_of([row["patient_id"] for row in rows]), rows, strict=True):
         agreement.setdefault(patient, []).append(row["label"] == row["neighbour_label"])
-    patients = sorted(agreement)
-    share = np.array([np.mean(agreement[i]) for i in patients])
-    counts = np.bincount(cohort.labels, minlength=len(cohort.classes))
-    chance = np.array([(counts[cohort.labels[i]] - 1) / (len(cohort) - 1) for i in patients])
-    if patients:
+    explained = sorted(agreement)
+    share = np.array([np.mean(agreement[i]) for i in explained])
+    codes = patients.codes
+    counts = np.bincount(codes, minlength=len(patients.classes))
+    chance = np.array([(counts[codes[i]] - 1) / (len(patients) - 1) for i in explained])
+    if explained:
         model = rows[0]["model"]
-        yield {"model": model, "measure": "neighbour_agreement", **resampling.mean(share, patients)}
+        yield {"model": model, "measure": "neighbour_agreement", **resampling.mean(share, explained)}
         yield {
             "model": model,
             "measure": "neighbour_agreement_by_chance",
-            **resampling.mean(chance, patients),
+            **resampling.mean(chance, explained),
         }
 
 
-def _embed(bags: Sequence[Bag], weights: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    return np.stack([w @ bag.features.astype(np.float64) for w, bag in zip(weights, bags, strict=True)])
+def _embed(model: ExplainableModel, patients: Patients) -> NDArray[np.float64]:
+    """Return the attention-weighted mean of the features of each patient; a measure that is missing counts 0."""
+    pairs = zip(model.attention(patients), model.seen_bags(patients), strict=True)
+    return np.stack([weights @ np.nan_to_num(bag.features.astype(np.float64)) for weights, bag in pairs])
 
 
 def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -99,13 +102,15 @@ def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     return unit
 
 
-def typical_rows(evidence: PerInstance, cohort: LabelledBags) -> Iterator[Mapping[str, Any]]:
+def typical_rows(
+    evidence: PerInstance, patients: Patients, bags: Sequence[Bag]
+) -> Iterator[Mapping[str, Any]]:
     """Yield the rows of typical_slices.csv: the slices with most evidence for a class over the other classes.
 
     One slice per patient and class, so that one large tumour does not fill the list; `label` says whether the
     patient has the class at all.
     """
-    for k, name in enumerate(cohort.classes):
+    for k, name in enumerate(patients.classes):
         best = []
         for patient in evidence.values:
             values = evidence.mean(patient)
@@ -113,13 +118,13 @@ def typical_rows(evidence: PerInstance, cohort: LabelledBags) -> Iterator[Mappin
             best.append((float(margin.max()), patient, int(margin.argmax())))
         best.sort(key=lambda entry: (-entry[0], entry[1]))
         for rank, (margin_of, patient, i) in enumerate(best[:TYPICAL_PER_CLASS], start=1):
-            bag = cohort.bags[patient]
+            bag = bags[patient]
             yield {
                 "model": evidence.model,
                 "class": name,
                 "rank": rank,
                 "patient_id": bag.patient_id,
-                "label": cohort.label(patient),
+                "label": patients.label(patient),
                 "phase": bag.header.phase_names[bag.phase[i]],
                 "slice_number": int(bag.slice_index[i]) + 1,
                 "evidence": margin_of,
@@ -148,7 +153,7 @@ def cluster_slices(bags: Sequence[Bag], number: int, *, seed: int) -> list[NDArr
 
 
 def cluster_rows(
-    cohort: LabelledBags, clusters: Sequence[NDArray[np.intp]], number: int
+    patients: Patients, clusters: Sequence[NDArray[np.intp]], number: int
 ) -> Iterator[Mapping[str, Any]]:
     """Yield the rows of clusters.csv: the mixture of classes in each cluster beside the mixture in all slices.
 
@@ -156,16 +161,16 @@ def cluster_rows(
     20); slices of one patient resemble each other, so it is above zero by chance.
     """
     sizes = np.array([len(cluster) for cluster in clusters])
-    flat, label = np.concatenate(clusters), np.repeat(cohort.labels, sizes)
+    flat, label = np.concatenate(clusters), np.repeat(patients.codes, sizes)
     rng = np.random.default_rng(0)
     information = adjusted_mutual_info_score(label, flat)
     shuffled = [
-        adjusted_mutual_info_score(np.repeat(rng.permutation(cohort.labels), sizes), flat)
+        adjusted_mutual_info_score(np.repeat(rng.permutation(patients.codes), sizes), flat)
         for _ in range(_SHUFFLES)
     ]
     for cluster in range(number):
         inside = flat == cluster
-        for k, name in enumerate(cohort.classes):
+        for k, name in enumerate(patients.classes):
             yield {
                 "clusters": number,
                 "cluster": cluster + 1,
@@ -179,15 +184,15 @@ def cluster_rows(
 
 
 def cluster_patient_rows(
-    cohort: LabelledBags, clusters: Sequence[NDArray[np.intp]], number: int
+    patients: Patients, clusters: Sequence[NDArray[np.intp]], number: int
 ) -> Iterator[Mapping[str, Any]]:
     """Yield the rows of cluster_shares.csv: the share of each cluster among the slices of each patient."""
-    for patient, (patient_id, cluster) in enumerate(zip(cohort.patient_ids, clusters, strict=True)):
+    for patient, (patient_id, cluster) in enumerate(zip(patients.patient_ids, clusters, strict=True)):
         for index in range(number):
             yield {
                 "clusters": number,
                 "patient_id": patient_id,
-                "label": cohort.label(patient),
+                "label": patients.label(patient),
                 "cluster": index + 1,
                 "share": float(np.mean(cluster == index)),
             }

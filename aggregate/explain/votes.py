@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregate.explain.inputs import LabelledBags, PerInstance
+from aggregate.explain.inputs import PerInstance
+from aggregate.patients import Patients
 
 VOTE_COLUMNS = ("model", "patient_id", "label", "class", "share", "weighted_share", "share_of_others",
                 "n_slices")  # fmt: skip
@@ -35,22 +36,22 @@ def vote_shares(
 
 
 def vote_rows(
-    evidence: PerInstance, attention: PerInstance | None, cohort: LabelledBags
+    evidence: PerInstance, attention: PerInstance | None, patients: Patients
 ) -> Iterator[Mapping[str, Any]]:
     """Yield the rows of slice_votes.csv: one per patient and class.
 
     The control is `share_of_others`, the mean share among all other patients: what the class collects whoever
     is looked at.
     """
-    plain, weighted = vote_shares(evidence, attention, len(cohort.classes))
+    plain, weighted = vote_shares(evidence, attention, len(patients.classes))
     n = len(plain)
     others = (plain.sum(axis=0) - plain) / (n - 1) if n > 1 else np.full_like(plain, np.nan)
     for row, (patient, values) in enumerate(evidence.values.items()):
-        for k, name in enumerate(cohort.classes):
+        for k, name in enumerate(patients.classes):
             yield {
                 "model": evidence.model,
-                "patient_id": cohort.patient_ids[patient],
-                "label": cohort.label(patient),
+                "patient_id": patients.patient_ids[patient],
+                "label": patients.label(patient),
                 "class": name,
                 "share": float(plain[row, k]),
                 "weighted_share": float(weighted[row, k]),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from joblib import Parallel, delayed
 
-from aggregate.chosen_bags import ChosenBags
+from aggregate.chosen import Chosen
 from aggregate.explain.associations import (
     PROBE_COLUMNS,
     SCORE_COLUMNS,
@@ -27,7 +27,7 @@ from aggregate.explain.attention import (
     phase_share_rows,
 )
 from aggregate.explain.choices import CHOICE_COLUMNS, choice_rows, choose_patients
-from aggregate.explain.inputs import LabelledBags, OutOfFoldModels, PerInstance, attentions_of, evidence_of
+from aggregate.explain.inputs import OutOfFoldModels, PerInstance, attentions_of, evidence_of
 from aggregate.explain.kept import MeasuredPatient, MeasuredPatients, measured
 from aggregate.explain.measures import MEASURES
 from aggregate.explain.phase_value import (
@@ -58,6 +58,7 @@ from aggregate.explain.resampling import Resampling
 from aggregate.explain.signs import SIGNS
 from aggregate.explain.votes import VOTE_COLUMNS, vote_rows
 from aggregate.folds import Fold
+from aggregate.patients import Patients
 from aggregate.predictions import Predictions
 from aggregate.tables.twins import write_with_twin
 from pipeline.phase_roles import PhaseRoles
@@ -126,19 +127,19 @@ def explain(
     if aids.read_slices is not None:
         # With several jobs, other processes measure while this one does the rest.
         patients = measure_patients(
-            inputs.cohort.patient_ids, aids.read_slices, roles=aids.roles, jobs=aids.jobs, kept=aids.kept
+            inputs.patients.patient_ids, aids.read_slices, roles=aids.roles, jobs=aids.jobs, kept=aids.kept
         )
     if aids.retrain is not None:
         # Training asks for processes, too: two pools at once can wait for each other.
         patients = list(patients)
-    write_clusters(sink, inputs.cohort, seed=seed)
+    write_clusters(sink, inputs.patients, seed=seed)
     if inputs.models:
         attentions = attentions_of(inputs)
         write_model_explanations(sink, inputs, attentions, resampling, retrain=aids.retrain)
         first = next(iter(attentions.values()))
-        write_choices(sink, inputs.cohort, predictions, first, aids.read_slices)
+        write_choices(sink, inputs, predictions, first, aids.read_slices)
     if aids.read_slices is not None:
-        write_concepts(sink, inputs.cohort, predictions, resampling, list(patients))
+        write_concepts(sink, inputs.patients, predictions, resampling, list(patients))
 
 
 def write_model_explanations(
@@ -159,26 +160,27 @@ def write_model_explanations(
         retrain: trains a model on fewer phases; None leaves the values by retraining out.
     """
     tables: dict[str, list[Row]] = {name: [] for name in _MODEL_TABLES}
-    cohort = inputs.cohort
+    patients = inputs.patients
     for name in inputs.models:
+        bags = inputs.bags(name)
         attention, evidence = attentions[name], evidence_of(inputs, name)
         _attention(tables, attention, inputs, resampling)
         values = _phase_values(name, attention, inputs, resampling, retrain)
         tables["phase_value.csv"] += [row for v in values for row in value_rows(v, resampling)]
         tables["phase_subsets.csv"] += [row for v in values for row in subset_rows(v, resampling)]
-        shares = phase_share_rows(attention, cohort.bags, resampling)
+        shares = phase_share_rows(attention, bags, resampling)
         tables["phases.csv"] += [{**row, **_worth(values, row["phase"], resampling)} for row in shares]
-        tables["slice_votes.csv"] += vote_rows(evidence, attention, cohort)
-        tables["typical_slices.csv"] += typical_rows(evidence, cohort)
+        tables["slice_votes.csv"] += vote_rows(evidence, attention, patients)
+        tables["typical_slices.csv"] += typical_rows(evidence, patients, bags)
         neighbours = list(prototype_rows(inputs, name))
         tables["prototypes.csv"] += neighbours
-        tables["explanation_checks.csv"] += neighbour_checks(neighbours, cohort, resampling)
-    for control in controls(cohort.bags, range(len(cohort))):
-        tables["explanation_checks.csv"] += check_rows(control, cohort.bags, resampling)
+        tables["explanation_checks.csv"] += neighbour_checks(neighbours, patients, resampling)
+    first = next(iter(inputs.models))
+    bags = inputs.bags(first)
+    for control in controls(bags, list(attentions[first].values)):
+        tables["explanation_checks.csv"] += check_rows(control, bags, resampling)
         nothing = dict.fromkeys(PHASES_COLUMNS[len(PHASE_SHARE_COLUMNS) :])
-        tables["phases.csv"] += [
-            {**row, **nothing} for row in phase_share_rows(control, cohort.bags, resampling)
-        ]
+        tables["phases.csv"] += [{**row, **nothing} for row in phase_share_rows(control, bags, resampling)]
     for file, columns in _MODEL_TABLES.items():
         sink.write(file, columns, tables[file])
 
@@ -198,8 +200,9 @@ _MODEL_TABLES: Mapping[str, Sequence[str]] = {
 def _attention(
     tables: Mapping[str, list[Row]], attention: PerInstance, inputs: OutOfFoldModels, resampling: Resampling
 ) -> None:
-    tables["attention.csv"] += attention_rows(attention, inputs.cohort.bags)
-    tables["explanation_checks.csv"] += check_rows(attention, inputs.cohort.bags, resampling)
+    bags = inputs.bags(attention.model)
+    tables["attention.csv"] += attention_rows(attention, bags)
+    tables["explanation_checks.csv"] += check_rows(attention, bags, resampling)
 
 
 def _phase_values(
@@ -210,12 +213,8 @@ def _phase_values(
     retrain: Retrain | None,
 ) -> list[PhaseValues]:
     patients = list(attention.values)
-    labels, weights = inputs.cohort.labels[patients], resampling.weights[patients]
-    phases = [
-        p
-        for i, p in enumerate(inputs.phase_names)
-        if any((bag.phase == i).any() for bag in inputs.cohort.bags)
-    ]
+    labels, weights = inputs.patients.codes[patients], resampling.weights[patients]
+    phases = inputs.phase_names(name)
     ways = {MASKING: masked_evaluation(inputs, name, patients)}
     if retrain is not None:
         ways[RETRAINING] = retrain(name)
@@ -236,7 +235,7 @@ def _worth(values: Sequence[PhaseValues], phase: str, resampling: Resampling) ->
 
 def write_choices(
     sink: Sink,
-    cohort: LabelledBags,
+    inputs: OutOfFoldModels,
     predictions: Predictions,
     attention: PerInstance,
     read_slices: ReadSlices | None = None,
@@ -245,19 +244,24 @@ def write_choices(
     chosen = choose_patients(predictions, attention.model)
     sink.write("chosen_patients.csv", CHOICE_COLUMNS, choice_rows(attention.model, chosen))
     if read_slices is not None:
-        patients = cohort.index_of([choice.patient_id for choice in chosen])
-        whys = dict(zip(patients, chosen, strict=True))
-        draw_pictures(sink.folder / FIGURES, cohort.bags, attention, whys, read_slices)
+        patients = inputs.patients.index_of([choice.patient_id for choice in chosen])
+        whys = {i: choice for i, choice in zip(patients, chosen, strict=True) if i in attention.values}
+        draw_pictures(sink.folder / FIGURES, inputs.bags(attention.model), attention, whys, read_slices)
 
 
-def write_clusters(sink: Sink, cohort: LabelledBags, *, seed: int) -> None:
-    """Write the view without labels: clusters of slices and the mixture of classes in each."""
+def write_clusters(sink: Sink, patients: Patients, *, seed: int) -> None:
+    """Write the view without labels: clusters of slices of the first bag set and the mixture of classes in each."""
+    first = patients.bags()
+    patients = patients.take(
+        np.array([i for i in range(len(patients)) if first.phases_present(i)], dtype=np.intp)
+    )
+    bags = Chosen(patients.bags(), np.arange(len(patients)))
     mixtures: list[Row] = []
     shares: list[Row] = []
     for number in CLUSTER_NUMBERS:
-        clusters = cluster_slices(cohort.bags, number, seed=seed)
-        mixtures += cluster_rows(cohort, clusters, number)
-        shares += cluster_patient_rows(cohort, clusters, number)
+        clusters = cluster_slices(bags, number, seed=seed)
+        mixtures += cluster_rows(patients, clusters, number)
+        shares += cluster_patient_rows(patients, clusters, number)
     sink.write("clusters.csv", CLUSTER_COLUMNS, mixtures)
     sink.write("cluster_shares.csv", CLUSTER_PATIENT_COLUMNS, shares)
 
@@ -300,7 +304,7 @@ def _in_order(
 
 def write_concepts(
     sink: Sink,
-    cohort: LabelledBags,
+    cohort: Patients,
     predictions: Predictions,
     resampling: Resampling,
     patients: Sequence[MeasuredPatient],
@@ -322,7 +326,7 @@ def write_concepts(
     scores = {model: p.mean(axis=0) for model, p in predictions.probabilities.items()}
     rows = score_rows(scores, concepts, predictions.labels, predictions.classes, resampled)
     sink.write("concept_scores.csv", SCORE_COLUMNS, rows)
-    features = phase_means(ChosenBags(cohort.bags, np.array(tested, dtype=np.intp)))
+    features = phase_means(cohort.bags(), tested)
     size = predictions.n_slices.astype(np.float64)
     probes = probe_rows(features, size, concepts, _folds_of(predictions), resampled)
     sink.write("concept_probes.csv", PROBE_COLUMNS, probes)

@@ -14,61 +14,66 @@ from safetensors.numpy import load, save
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
+from aggregate.chosen import Chosen
 from aggregate.models.parameters import Seed, checked_parameters
-from aggregate.models.samples import BagCheck, BagShape, CheckedBags, check_any, checked_labels
+from aggregate.models.samples import BagCheck, BagShape, check_any, checked_labels
+from aggregate.models.views import Sample, SeenBags, View, as_patient
 from pipeline.bags import Bag
-from pipeline.errors import FoldError, ResultsError
+from pipeline.errors import ConfigError, FoldError, ResultsError
 
 FORMAT = "phasemil-model"
-VERSION = 3
+VERSION = 4
 _CONFIG = "config.json"
 _ARRAYS = "arrays.safetensors"
 
 Labels = NDArray[Any]
-Tune = tuple[Sequence[Bag], Labels]
+Samples = Sequence[Sample]
+TunePatients = tuple[Samples, Labels]
+Tune = tuple[SeenBags, Labels]
 Arrays = Mapping[str, NDArray[Any]]
-
-
-@runtime_checkable
-class BagClassifier(Protocol):
-    """A scikit-learn style classifier whose samples are bags."""
-
-    classes_: Labels
-    """Sorted distinct labels of the training patients, in the order of the probability columns."""
-
-    def fit(self, bags: Sequence[Bag], labels: Labels, *, tune: Tune | None = None) -> Self:
-        """Train on `bags`; `tune` serves early stopping and the choice of hyper-parameters only."""
-        ...
-
-    def predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
-        """Return class probabilities (bags, classes), rows summing to 1."""
-        ...
 
 
 @runtime_checkable
 class Attends(Protocol):
     """A classifier that weighs the instances of a bag."""
 
-    def attention(self, bags: Sequence[Bag]) -> list[NDArray[np.float64]]:
-        """Return per bag the weight of each instance (n,), summing to 1."""
+    def attention(self, patients: Samples) -> list[NDArray[np.float64]]:
+        """Return per patient the weight of each instance of the seen bag (n,), summing to 1."""
         ...
 
 
 @runtime_checkable
 class GivesEvidence(Protocol):
-    """A classifier that lets every instance speak for the classes."""
+    """A classifier that has evidence of each instance for the classes."""
 
-    def instance_evidence(self, bags: Sequence[Bag]) -> list[NDArray[np.float64]]:
-        """Return per bag the evidence of each instance for each class (n, classes), higher meaning more."""
+    def instance_evidence(self, patients: Samples) -> list[NDArray[np.float64]]:
+        """Return per patient the evidence of each instance for each class (n, classes), higher meaning more."""
         ...
 
 
+@dataclass(frozen=True)
+class Reads:
+    """What of a table of patients decides a fit of a model."""
+
+    bag_sets: frozenset[str] | None
+    """Names; None for any of them. "" is the only set there is."""
+    covariates: frozenset[str] | None
+    """Names; None for any of them."""
+
+    def __or__(self, other: "Reads") -> "Reads":
+        return Reads(_both(self.bag_sets, other.bag_sets), _both(self.covariates, other.covariates))
+
+
+def _both(a: frozenset[str] | None, b: frozenset[str] | None) -> frozenset[str] | None:
+    return None if a is None or b is None else a | b
+
+
 @dataclass(kw_only=True, eq=False, repr=False)
-class BagEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
-    """What all classifiers of bags share: the check of what they are given, `predict`, and saving without pickle.
+class PatientEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
+    """What all classifiers of patients share: `predict`, and saving without pickle.
 
     A subclass is a dataclass whose fields are its parameters, so that the constructor only stores them; `fit` checks
-    them as a configuration's are. Bags are checked as a model reads them, so that none is read twice for it.
+    them as a configuration's are. A bag in place of a patient stands for a patient with that bag alone.
     """
 
     kind: ClassVar[str]
@@ -82,41 +87,61 @@ class BagEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sci
     random_state: Seed | None = None
     """Seed of everything random in `fit`; None draws one."""
 
-    def fit(self, bags: Sequence[Bag], labels: Labels, *, tune: Tune | None = None) -> Self:
-        """Train on `bags`; `tune` serves early stopping and the choice of hyper-parameters only.
+    def fit(self, patients: Samples, labels: Labels, *, tune: TunePatients | None = None) -> Self:
+        """Train on `patients`; `tune` serves early stopping and the choice of hyper-parameters only.
 
         Raises:
-            ConfigError: a parameter has a value that is not allowed.
-            SampleError: bags and labels do not fit each other, a label is missing, or a bag cannot be used.
+            ConfigError: a parameter has a value that is not allowed, or names no bag set, block or phase there is.
+            SampleError: patients and labels do not fit each other, a label is missing, or a bag cannot be used.
             FoldError: a class is missing among the training patients.
         """
         checked_parameters(type(self), self.kind, self.get_params(deep=False))
         self.__dict__.pop("bag_shape_", None)  # a fit that fails leaves no model behind
-        check = BagCheck()
-        known = checked_labels(bags, labels)
+        known = checked_labels(patients, labels)
         tuning = None
         if tune is not None and (len(tune[0]) or len(tune[1])):
-            tuning = CheckedBags(tune[0], check), checked_labels(*tune, role="tuning ")
-        self._fit(CheckedBags(bags, check), known, tuning)
-        self.bag_shape_: BagShape | None = check.shape
+            tuning = tune[0], checked_labels(*tune, role="tuning ")
+        self.bag_shape_: BagShape | None = self._fit_patients(patients, known, tuning)
         return self
 
-    def predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
-        """Return class probabilities (bags, classes), rows summing to 1.
+    def predict_proba(self, patients: Samples) -> NDArray[np.float64]:
+        """Return class probabilities (patients, classes), rows summing to 1.
 
         Raises:
             NotFittedError: scikit-learn's, before `fit`.
-            SampleError: there is no bag, or one cannot be used or is unlike those of the training.
+            SampleError: there is no patient, or a bag cannot be used or is unlike those of the training.
         """
-        return self._predict_proba(self.checked(bags))
+        self.check_fitted()
+        check_any(patients)
+        return self._predict_patients(patients)
 
     @abstractmethod
-    def _fit(self, bags: Sequence[Bag], labels: Labels, tune: Tune | None) -> None:
-        """Train on checked bags and labels; where there are no tuning bags, `tune` is None. Set `classes_`."""
+    def _fit_patients(self, patients: Samples, labels: Labels, tune: TunePatients | None) -> BagShape | None:
+        """Train, set `classes_`, and return what every bag must be like, if bags are read; labels are checked."""
 
     @abstractmethod
-    def _predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
-        """Return class probabilities (bags, classes) of checked bags, after `fit`."""
+    def _predict_patients(self, patients: Samples) -> NDArray[np.float64]:
+        """Return class probabilities (patients, classes), after `fit`."""
+
+    def sees(self, patients: Samples) -> NDArray[np.bool_]:
+        """Say of which patients there is anything to look at, without reading a bag from its file (patients,)."""
+        return np.ones(len(patients), dtype=np.bool_)
+
+    def seen_bags(self, patients: Samples) -> Sequence[Bag]:
+        """Return the bags as this model sees them, of patients of whom it sees something.
+
+        Raises:
+            ResultsError: a model of this kind reads no bag.
+        """
+        raise ResultsError(f"a model of kind {self.kind!r} reads no bag of {len(patients)} patients")
+
+    @classmethod
+    def reads(cls, parameters: Mapping[str, Any]) -> Reads:
+        """Return what a model with these parameters reads of the table of patients."""
+        return Reads(
+            bag_sets=frozenset({str(parameters.get("bags", ""))}),
+            covariates=frozenset(parameters.get("covariates", ())),
+        )
 
     @abstractmethod
     def learned_arrays(self) -> Arrays:
@@ -138,38 +163,28 @@ class BagEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         del parameters
         return ""
 
-    def try_building(self, bag: Bag | None, n_classes: int) -> None:
+    def try_building(self, patients: Samples, n_classes: int) -> None:
         """Build whatever `fit` would build from the parameters, to find out before any training that it can be built.
 
         Args:
-            bag: one of those to come; None where there is none yet.
+            patients: those to come; empty where they are not known yet.
             n_classes: of the labels to come.
 
         Raises:
-            ConfigError: a model inside or a network cannot be built.
+            ConfigError: a model inside or a network cannot be built, or a bag set, block, phase or covariate that the
+                model reads is not there.
         """
-        del bag, n_classes
+        del patients, n_classes
 
     @property
     def weighs_slices(self) -> bool:
         """Whether the model has attention and evidence of single instances, which the explanations need."""
         return isinstance(self, Attends) and isinstance(self, GivesEvidence)
 
-    def predict(self, bags: Sequence[Bag]) -> Labels:
-        """Return the most probable class of each bag."""
-        probabilities = self.predict_proba(bags)
+    def predict(self, patients: Samples) -> Labels:
+        """Return the most probable class of each patient."""
+        probabilities = self.predict_proba(patients)
         return cast("Labels", self.classes_[probabilities.argmax(axis=1)])
-
-    def checked(self, bags: Sequence[Bag]) -> Sequence[Bag]:
-        """Return bags to predict, each checked as it is read.
-
-        Raises:
-            NotFittedError: scikit-learn's, before `fit`.
-            SampleError: there is no bag.
-        """
-        self.check_fitted()
-        check_any(bags)
-        return CheckedBags(bags, BagCheck(self.bag_shape_))
 
     def check_fitted(self) -> None:
         """Raise scikit-learn's NotFittedError before `fit`."""
@@ -198,6 +213,7 @@ class BagEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sci
             "classes": self.classes_.tolist(),
             "code_sha256": self.code_sha256(self.get_params(deep=False)),
             "bags": None if self.bag_shape_ is None else asdict(self.bag_shape_),
+            "class_shares": getattr(self, "class_shares_", np.array([])).tolist(),
         }
         (folder / _CONFIG).write_text(json.dumps(config, indent=1), encoding="utf-8")
 
@@ -220,13 +236,107 @@ class BagEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         model = cls(**config["parameters"])
         model.classes_ = np.asarray(config["classes"])
         bags = config["bags"]
-        model.bag_shape_ = bags and BagShape(bags["n_features"], tuple(bags["phase_names"]))
+        model.bag_shape_ = bags and BagShape(
+            bags["n_features"], tuple(bags["phase_names"]), tuple(bags["blocks"])
+        )
         try:
             arrays = load((folder / _ARRAYS).read_bytes())
         except (OSError, SafetensorError) as error:
             raise ResultsError(f"{folder / _ARRAYS}: not the arrays of a saved model: {error}") from error
         model.set_learned_arrays(arrays)
+        if config["class_shares"]:
+            model.class_shares_ = np.asarray(config["class_shares"])
         return model
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class BagEstimator(PatientEstimator):
+    """What the classifiers share that look at a bag of each patient: which bag, and what of it.
+
+    Bags are checked as a model reads them, so that none is read twice for it. Patients without a bag in the set, or
+    without any of the phases, do not train; they get the class shares of the training patients.
+    """
+
+    bags: str = ""
+    """Name of the bag set ([aggregate.bags.NAME]); needed where there are several."""
+    features: tuple[str, ...] = ()
+    """Feature blocks to look at, such as whole, lesion, rim; none for all that the bags have."""
+    measures: bool = False
+    """Add the physical measures of each instance (HU, mm) to its features."""
+    phases: tuple[str, ...] = ()
+    """The only phases to look at; none for all."""
+
+    @abstractmethod
+    def _fit(self, bags: SeenBags, labels: Labels, tune: Tune | None) -> None:
+        """Train on bags as the model sees them; where there are no tuning bags, `tune` is None. Set `classes_`."""
+
+    @abstractmethod
+    def _predict_proba(self, bags: SeenBags) -> NDArray[np.float64]:
+        """Return class probabilities (bags, classes) of bags as the model sees them, after `fit`."""
+
+    def sees(self, patients: Samples) -> NDArray[np.bool_]:
+        """Say of which patients there is a bag, and in it one of the phases (patients,)."""
+        view = self._view()
+        seen = (view.has_bag(as_patient(patients[i])) for i in range(len(patients)))
+        return np.fromiter(seen, dtype=np.bool_, count=len(patients))
+
+    def seen_bags(self, patients: Samples) -> SeenBags:
+        """Return the bags as this model sees them, each checked as it is read.
+
+        Raises:
+            NotFittedError: scikit-learn's, before `fit`.
+            SampleError: there is no patient.
+        """
+        self.check_fitted()
+        check_any(patients)
+        return SeenBags(patients, self._view(), BagCheck(self.bag_shape_))
+
+    def try_building(self, patients: Samples, n_classes: int) -> None:
+        """Look at a bag, if there is one, as `fit` would."""
+        if len(patients):
+            seen = np.flatnonzero(self.sees(patients))
+            if not len(seen):
+                raise ConfigError(
+                    f"a model of kind {self.kind!r} sees nothing of any of the {len(patients)} patients; check its `bags` "
+                    "and `phases`"
+                )
+            self._try_building(SeenBags(patients, self._view(), BagCheck())[int(seen[0])], n_classes)
+
+    def _try_building(self, bag: Bag, n_classes: int) -> None:
+        """Build what `fit` would build for such bags."""
+        del bag, n_classes
+
+    def _fit_patients(self, patients: Samples, labels: Labels, tune: TunePatients | None) -> BagShape | None:
+        check = BagCheck()
+        bags, known = self._seen_with_labels(patients, labels, check)
+        if not len(known):
+            raise FoldError(f"none of the {len(labels)} training patients has a bag that this model reads")
+        tuning = None if tune is None else self._seen_with_labels(*tune, check)
+        self._fit(bags, known, tuning if tuning is not None and len(tuning[1]) else None)
+        counts = np.array([np.sum(known == name) for name in self.classes_], dtype=np.float64)
+        self.class_shares_ = counts / counts.sum()
+        return check.shape
+
+    def _predict_patients(self, patients: Samples) -> NDArray[np.float64]:
+        seen = self.sees(patients)
+        if seen.all():
+            return self._predict_proba(self.seen_bags(patients))
+        result = np.tile(self.class_shares_, (len(patients), 1))
+        if seen.any():
+            result[seen] = self._predict_proba(self.seen_bags(Chosen(patients, np.flatnonzero(seen))))
+        return result
+
+    def _seen_with_labels(
+        self, patients: Samples, labels: Labels, check: BagCheck
+    ) -> tuple[SeenBags, Labels]:
+        seen = self.sees(patients)
+        if seen.all():
+            return SeenBags(patients, self._view(), check), labels
+        numbers = np.flatnonzero(seen)
+        return SeenBags(Chosen(patients, numbers), self._view(), check), labels[numbers]
+
+    def _view(self) -> View:
+        return View(self.bags, tuple(self.features), self.measures, tuple(self.phases))
 
 
 def read_model_config(folder: Path) -> dict[str, Any]:

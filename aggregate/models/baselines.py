@@ -1,40 +1,45 @@
 """Models that know little about the images: what any other model must beat."""
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-import pipeline.covariates
 import pipeline.quantities
-from aggregate.models.base import Arrays, BagEstimator, Labels, Tune
-from aggregate.models.logistic import BagLogistic
+from aggregate.models.base import Arrays, Labels, PatientEstimator, Reads, Samples, TunePatients
+from aggregate.models.logistic import BagLogistic, LogisticOnVectors
+from aggregate.models.pooling import mean_of_instances
+from aggregate.models.views import CovariateColumns
 from pipeline.bags import Bag
-from pipeline.covariates import Covariate, Kind, read_covariate
 from pipeline.errors import ConfigError
 from pipeline.provenance import sha256_of_file
 from pipeline.quantities import tumour_volumes_ml
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Majority(BagEstimator):
+class Majority(PatientEstimator):
     """The class shares of the training patients, whatever the bag."""
 
     kind: ClassVar[str] = "majority"
 
-    def _fit(self, bags: Sequence[Bag], labels: Labels, tune: Tune | None) -> None:
+    def _fit_patients(self, patients: Samples, labels: Labels, tune: TunePatients | None) -> None:
         """Count the classes of the training patients."""
-        del bags, tune
+        del patients, tune
         self.classes_, counts = np.unique(labels, return_counts=True)
         self.shares_ = counts / counts.sum()
 
-    def _predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
-        """Return the class shares for every bag (bags, classes)."""
-        return np.tile(self.shares_, (len(bags), 1))
+    def _predict_patients(self, patients: Samples) -> NDArray[np.float64]:
+        """Return the class shares for every patient (patients, classes)."""
+        return np.tile(self.shares_, (len(patients), 1))
+
+    @classmethod
+    def reads(cls, parameters: Mapping[str, Any]) -> Reads:
+        """Return that nothing but the labels is read."""
+        del parameters
+        return Reads(frozenset(), frozenset())
 
     def learned_arrays(self) -> Arrays:
         """Return the class shares (classes,)."""
@@ -84,7 +89,7 @@ class CentreSlice(BagLogistic):
 
     def vectors(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
         """Return the features of the middle slices (bags, d)."""
-        return np.stack([bag.features[_middle_slices(bag)].mean(axis=0, dtype=np.float64) for bag in bags])
+        return np.stack([mean_of_instances(bag.features[_middle_slices(bag)]) for bag in bags])
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -102,101 +107,52 @@ class SinglePhase(BagLogistic):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Covariates(BagLogistic):
-    """Logistic regression on columns of the cohort table: numbers as they are, words as one column each.
+class Covariates(LogisticOnVectors):
+    """Logistic regression on columns of the cohort table: numbers as they are, categories as one column for each word.
 
     A patient of whom every column is missing gets the class shares of the training patients, as weighted there: the
     mean of a column would be taken for a finding.
     """
 
     kind: ClassVar[str] = "covariates"
-    unsaved: ClassVar[frozenset[str]] = frozenset({"covariates"})  # they are the patients' data
 
-    covariates: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """Patient identifier -> column -> cell, of every patient; after loading, to be set anew."""
-
-    @classmethod
-    def code_sha256(cls, parameters: Mapping[str, Any]) -> str:
-        """Return the SHA-256 of the code that types the columns."""
-        del parameters
-        return sha256_of_file(Path(pipeline.covariates.__file__))
-
-    def _fit(self, bags: Sequence[Bag], labels: Labels, tune: Tune | None) -> None:
-        """Learn which words each category has among the training patients, then train on `bags`.
-
-        What kind a column is, is told by the cells of all patients in the table, and by no label.
-        """
-        training = {bag.patient_id for bag in bags}
-        self.words_: dict[str, list[str] | None] = {
-            column.name: None
-            if column.is_ordered
-            else sorted({word for who, word in column.words.items() if who in training and word})
-            for column in self._columns()
-        }
+    def _fit_patients(self, patients: Samples, labels: Labels, tune: TunePatients | None) -> None:
+        """Learn the words of each category among the training patients, then train on their columns."""
+        del tune
+        if not self.covariates:
+            raise ConfigError("model 'covariates': expected at least one column in `covariates`, found none")
+        self.covariate_columns_ = CovariateColumns.learned(self.covariates, patients)
         _, counts = np.unique(np.asarray(labels), return_counts=True)
         shares = np.ones(len(counts)) if self.class_weight == "balanced" else counts.astype(np.float64)
         self.shares_ = shares / shares.sum()
-        super()._fit(bags, labels, tune)
+        self.fit_vectors(self.covariate_columns_.columns(patients), labels)
 
-    def _predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
-        return np.where(self._is_known(bags)[:, None], super()._predict_proba(bags), self.shares_)
+    def _predict_patients(self, patients: Samples) -> NDArray[np.float64]:
+        """Return class probabilities (patients, classes)."""
+        is_told = self.covariate_columns_.is_told(patients)[:, None]
+        return np.where(
+            is_told, self.probabilities_of(self.covariate_columns_.columns(patients)), self.shares_
+        )
 
-    def vectors(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
-        """Return the columns as numbers, NaN where missing (bags, numbers + words)."""
-        columns = {column.name: column for column in self._columns()}
-        rows = [np.zeros(len(bags))]  # never an empty vector
-        for name, words in self.words_.items():
-            column = columns.get(name, Covariate(name, Kind.CATEGORY, {}, {}))
-            rows += _as_numbers(column, words, [bag.patient_id for bag in bags])
-        return np.stack(rows, axis=1)
+    @classmethod
+    def reads(cls, parameters: Mapping[str, Any]) -> Reads:
+        """Return that no bag is read."""
+        return Reads(frozenset(), super().reads(parameters).covariates)
+
+    def try_building(self, patients: Samples, n_classes: int) -> None:
+        """Look up the columns of the first patient."""
+        del n_classes
+        if len(patients):
+            CovariateColumns.learned(self.covariates, patients[:1])
 
     def learned_arrays(self) -> Arrays:
-        """Return what logistic regression learned, the class shares, and the words of each column as JSON."""
-        words = np.frombuffer(json.dumps(self.words_).encode(), dtype=np.uint8)
-        return {**super().learned_arrays(), "shares": self.shares_, "words": words}
+        """Return what logistic regression learned, and the class shares."""
+        return {**super().learned_arrays(), "shares": self.shares_}
 
     def set_learned_arrays(self, arrays: Arrays) -> None:
         """Take over what `learned_arrays` returned."""
         super().set_learned_arrays(arrays)
         self.shares_ = arrays["shares"]
-        self.words_ = json.loads(arrays["words"].tobytes())
-
-    def _is_known(self, bags: Sequence[Bag]) -> NDArray[np.bool_]:
-        """Return of which patients there is a number, or a word that training patients have too (bags,)."""
-        self.check_fitted()
-        vectors = self.vectors(bags)
-        is_word = np.concatenate(
-            [
-                [True],
-                *(
-                    [words is not None] * (1 if words is None else len(words))
-                    for words in self.words_.values()
-                ),
-            ]
-        )
-        told: NDArray[np.bool_] = np.where(
-            is_word, vectors > 0, np.isfinite(vectors)
-        )  # (bags, numbers + words)
-        return np.asarray(told.any(axis=1))
-
-    def _columns(self) -> list[Covariate]:
-        names = sorted({name for cells in self.covariates.values() for name in cells})
-        return [
-            read_covariate(name, {who: cells.get(name, "") for who, cells in self.covariates.items()})
-            for name in names
-        ]
-
-
-def _as_numbers(
-    column: Covariate, words: Sequence[str] | None, patient_ids: Sequence[str]
-) -> list[NDArray[np.float64]]:
-    """Return the numbers of a column (bags,), or for each of its words who has it (bags,)."""
-    if words is None:
-        found = column.numbers
-        numbers = [found.get(who) for who in patient_ids]
-        return [np.array([np.nan if number is None else number for number in numbers])]
-    told = column.words
-    return [np.array([float(told.get(who) == word) for who in patient_ids]) for word in words]
 
 
 def _mean_of_phase(bag: Bag, phase: str) -> NDArray[np.float64]:
@@ -207,8 +163,7 @@ def _mean_of_phase(bag: Bag, phase: str) -> NDArray[np.float64]:
     features = bag.in_phases([phase]).features  # (n, d)
     if not len(features):
         return np.full(features.shape[1], np.nan)
-    mean: NDArray[np.float64] = features.mean(axis=0, dtype=np.float64)
-    return mean
+    return mean_of_instances(features)
 
 
 def _middle_slices(bag: Bag) -> NDArray[np.intp]:

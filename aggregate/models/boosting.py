@@ -1,6 +1,5 @@
 """Gradient-boosted trees (XGBoost) on statistics of each phase."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -21,7 +20,7 @@ from aggregate.models.base import (
 )
 from aggregate.models.parameters import ClassWeight, Count, Positive, PositiveShare, StatisticName
 from aggregate.models.pooling import pool_phases, pool_phases_and_differences
-from pipeline.bags import Bag
+from aggregate.models.views import CovariateColumns, SeenBags
 from pipeline.errors import ResultsError
 
 _TREES = "model.json"
@@ -56,10 +55,13 @@ class XGBoost(BagEstimator):
     or not: its own 256 take a hundred patients six times as long, at the same out-of-fold AUC."""
     threads: Count = 1
     """Of one fit; folds run in parallel beside it."""
+    covariates: tuple[str, ...] = ()
+    """Columns of the cohort table to use beside the bags."""
 
-    def _fit(self, bags: Sequence[Bag], labels: Labels, tune: Tune | None) -> None:
+    def _fit(self, bags: SeenBags, labels: Labels, tune: Tune | None) -> None:
         """Boost on `bags`, stopping early on `tune`."""
         self.classes_, codes = encode_labels(labels)
+        self.covariate_columns_ = CovariateColumns.learned(self.covariates, bags.patients)
         weights = balanced_weights(codes, len(self.classes_))
         train = self._matrix(bags, codes, weights)
         watched = (
@@ -76,7 +78,7 @@ class XGBoost(BagEstimator):
         if watched:
             self.booster_ = self.booster_[: self.booster_.best_iteration + 1]
 
-    def _predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
+    def _predict_proba(self, bags: SeenBags) -> NDArray[np.float64]:
         """Return class probabilities (bags, classes)."""
         raw = self.booster_.predict(self._matrix(bags)).astype(np.float64)
         probabilities: NDArray[np.float64] = raw / raw.sum(axis=1, keepdims=True)
@@ -103,11 +105,12 @@ class XGBoost(BagEstimator):
         return model
 
     def learned_arrays(self) -> Arrays:
-        """Return nothing: the trees go into model.json."""
-        return {}
+        """Return the words of each covariate; the trees go into model.json."""
+        return {"covariates": self.covariate_columns_.as_array()}
 
     def set_learned_arrays(self, arrays: Arrays) -> None:
-        """Take nothing: the trees come from model.json."""
+        """Take over the words of each covariate; the trees come from model.json."""
+        self.covariate_columns_ = CovariateColumns.of_array(arrays["covariates"])
 
     def _settings(self) -> dict[str, Any]:
         return {
@@ -126,12 +129,13 @@ class XGBoost(BagEstimator):
 
     def _matrix(
         self,
-        bags: Sequence[Bag],
+        bags: SeenBags,
         codes: NDArray[np.intp] | None = None,
         class_weights: NDArray[np.float64] | None = None,
     ) -> xgboost.DMatrix:
         pool = pool_phases_and_differences if self.differences else pool_phases
-        features = pool(bags, self.statistics).astype(np.float32)
+        columns = self.covariate_columns_.columns(bags.patients)
+        features = np.hstack([pool(bags, self.statistics), columns]).astype(np.float32)
         weight = None
         if codes is not None and class_weights is not None and self.class_weight == "balanced":
             weight = class_weights[codes]

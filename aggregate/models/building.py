@@ -6,14 +6,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from aggregate.models.base import BagEstimator, read_model_config
+from aggregate.models.base import PatientEstimator, read_model_config
 from aggregate.models.parameters import checked_parameters
 from pipeline.errors import ConfigError, Mistakes
 
-Kinds = Mapping[str, type[BagEstimator]]
+Kinds = Mapping[str, type[PatientEstimator]]
 
 
-def build(kinds: Kinds, kind: str, parameters: Mapping[str, object], random_state: int) -> BagEstimator:
+def build(kinds: Kinds, kind: str, parameters: Mapping[str, object], random_state: int) -> PatientEstimator:
     """Return the unfitted model of a kind with the given parameters.
 
     Raises:
@@ -42,7 +42,7 @@ def build(kinds: Kinds, kind: str, parameters: Mapping[str, object], random_stat
     return model(random_state=random_state, **checked)
 
 
-def find(kinds: Kinds, kind: str) -> type[BagEstimator]:
+def find(kinds: Kinds, kind: str) -> type[PatientEstimator]:
     """Return the class of a kind.
 
     Raises:
@@ -53,7 +53,7 @@ def find(kinds: Kinds, kind: str) -> type[BagEstimator]:
     return kinds[kind]
 
 
-def load(kinds: Kinds, folder: Path) -> BagEstimator:
+def load(kinds: Kinds, folder: Path) -> PatientEstimator:
     """Read a fitted model of any kind that its `save` wrote.
 
     Raises:
@@ -62,7 +62,7 @@ def load(kinds: Kinds, folder: Path) -> BagEstimator:
     return find(kinds, read_model_config(folder)["kind"]).load(folder)
 
 
-def _settable(model: type[BagEstimator]) -> list[str]:
+def _settable(model: type[PatientEstimator]) -> list[str]:
     return [field.name for field in fields(model) if field.name != "random_state"]
 
 

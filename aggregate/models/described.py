@@ -9,7 +9,7 @@ from dataclasses import MISSING, Field, dataclass, fields
 from itertools import pairwise
 from typing import Any
 
-from aggregate.models.base import BagEstimator
+from aggregate.models.base import PatientEstimator
 from aggregate.models.registry import MODELS
 
 _PAPER = re.compile(r"\(([^()]*\b(?:19|20)\d\d\b[^()]*)\)")
@@ -51,7 +51,7 @@ def lines_of(kind: DescribedKind) -> Iterator[str]:
         yield f"    {parameter.name} = {parameter.default}: {parameter.meaning}"
 
 
-def _described(name: str, model: type[BagEstimator]) -> DescribedKind:
+def _described(name: str, model: type[PatientEstimator]) -> DescribedKind:
     meanings = _meanings(model)
     own = inspect.getdoc(model) or ""
     places = (own, inspect.getdoc(inspect.getmodule(model)) or "")
@@ -68,11 +68,11 @@ def _described(name: str, model: type[BagEstimator]) -> DescribedKind:
     )
 
 
-def _meanings(model: type[BagEstimator]) -> Mapping[str, str]:
+def _meanings(model: type[PatientEstimator]) -> Mapping[str, str]:
     """Return the text below each parameter in the source of the class and of those it inherits from."""
     found: dict[str, str] = {}
     for parent in reversed(model.__mro__):
-        if issubclass(parent, BagEstimator):
+        if issubclass(parent, PatientEstimator):
             (body,) = ast.parse(textwrap.dedent(inspect.getsource(parent))).body
             found |= _below_fields(body)
     return found

@@ -1,6 +1,5 @@
 """Random forest on statistics of each phase and on the differences between phases."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,7 +10,7 @@ from sklearn.ensemble import RandomForestClassifier
 from aggregate.models.base import Arrays, BagEstimator, Labels, Tune, encode_labels, seed_of
 from aggregate.models.parameters import ClassWeight, Count, StatisticName
 from aggregate.models.pooling import pool_phases, pool_phases_and_differences
-from pipeline.bags import Bag
+from aggregate.models.views import CovariateColumns, SeenBags
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -30,8 +29,10 @@ class RandomForest(BagEstimator):
     """Patients that a leaf must hold."""
     class_weight: ClassWeight = "balanced"
     """Weigh classes inversely to their number of training patients, or not."""
+    covariates: tuple[str, ...] = ()
+    """Columns of the cohort table to use beside the bags."""
 
-    def _fit(self, bags: Sequence[Bag], labels: Labels, tune: Tune | None) -> None:
+    def _fit(self, bags: SeenBags, labels: Labels, tune: Tune | None) -> None:
         """Grow the trees on `bags`; `tune` is not needed."""
         del tune
         self.classes_, codes = encode_labels(labels)
@@ -42,9 +43,10 @@ class RandomForest(BagEstimator):
             random_state=seed_of(self.random_state) % 2**32,
             n_jobs=1,
         )
+        self.covariate_columns_ = CovariateColumns.learned(self.covariates, bags.patients)
         self.forest_ = forest.fit(self._vectors(bags), codes)
 
-    def _predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
+    def _predict_proba(self, bags: SeenBags) -> NDArray[np.float64]:
         """Return class probabilities (bags, classes), the mean over the trees of the shares in the leaf."""
         probabilities: NDArray[np.float64] = self.forest_.predict_proba(self._vectors(bags))
         return probabilities
@@ -59,6 +61,7 @@ class RandomForest(BagEstimator):
     def set_learned_arrays(self, arrays: Arrays) -> None:
         """Take nothing; a forest is not saved."""
 
-    def _vectors(self, bags: Sequence[Bag]) -> NDArray[np.float32]:
+    def _vectors(self, bags: SeenBags) -> NDArray[np.float32]:
         pool = pool_phases_and_differences if self.differences else pool_phases
-        return pool(bags, self.statistics).astype(np.float32)
+        columns = self.covariate_columns_.columns(bags.patients)
+        return np.hstack([pool(bags, self.statistics), columns]).astype(np.float32)

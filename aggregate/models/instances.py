@@ -148,12 +148,17 @@ class Scaling:
     def of(cls, features: Tensor) -> "Scaling":
         """Measure features (instances, d)."""
         std, mean = torch.std_mean(features, dim=0, correction=0)
+        partly = mean.isnan()  # measures that some instances lack
+        if partly.any():
+            known = features[:, partly]
+            mean[partly] = known.nanmean(dim=0).nan_to_num()
+            std[partly] = (known - mean[partly]).square().nanmean(dim=0).sqrt().nan_to_num()
         # What is left of a constant feature is the rounding of its mean.
         return cls(mean, torch.where(std <= 1e-5 * mean.abs(), 1.0, std))
 
     def apply_(self, features: Tensor) -> None:
-        """Standardise features (instances, d) in place."""
-        features.sub_(self.mean).div_(self.std)
+        """Standardise features (instances, d) in place; a measure that an instance lacks becomes the mean, 0."""
+        features.sub_(self.mean).div_(self.std).nan_to_num_(nan=0.0)
 
 
 def pack(bags: Iterable[Bag]) -> PackedBags:

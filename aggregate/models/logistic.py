@@ -1,4 +1,4 @@
-"""Logistic regression on one vector per bag: a pooling, then scikit-learn's pipeline on what it returns."""
+"""Logistic regression on one vector per patient: a pooling of the bag, covariates, then scikit-learn's pipeline on what it returns."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -14,8 +14,18 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from aggregate.models.base import Arrays, BagEstimator, Labels, Tune, encode_labels, seed_of, softmax
+from aggregate.models.base import (
+    Arrays,
+    BagEstimator,
+    Labels,
+    PatientEstimator,
+    Tune,
+    encode_labels,
+    seed_of,
+    softmax,
+)
 from aggregate.models.parameters import AtLeastTwo, ClassWeight, Positives
+from aggregate.models.views import CovariateColumns, SeenBags
 from pipeline.bags import Bag
 
 Floats = NDArray[np.float64]
@@ -23,8 +33,8 @@ _MIDDLING_STRENGTH = 1e-2
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class BagLogistic(BagEstimator):
-    """Multinomial ridge (L2) logistic regression on a standardised vector per bag.
+class LogisticOnVectors(PatientEstimator):
+    """Multinomial ridge (L2) logistic regression on a standardised vector per patient.
 
     What is missing (NaN) takes the mean of the training patients. With more features than patients, the regression
     runs on the principal components of the training patients, all of them: ridge regression has the same solution
@@ -37,10 +47,8 @@ class BagLogistic(BagEstimator):
     """Folds of that cross-validation, fewer where the rarest class has fewer training patients."""
     class_weight: ClassWeight = "balanced"
     """Weigh classes inversely to their number of training patients, or not."""
-
-    @abstractmethod
-    def vectors(self, bags: Sequence[Bag]) -> Floats:
-        """Return one vector per bag (bags, d), NaN where something is missing."""
+    covariates: tuple[str, ...] = ()
+    """Columns of the cohort table to use beside the bags."""
 
     def fit_vectors(self, vectors: Floats, labels: Labels) -> Self:
         """Train on one vector per patient (n, d), NaN where something is missing."""
@@ -51,16 +59,6 @@ class BagLogistic(BagEstimator):
             self._learn(pipeline.fit(vectors, codes))
         self.classes_ = classes
         return self
-
-    def _fit(self, bags: Sequence[Bag], labels: Labels, tune: Tune | None) -> None:
-        """Train on `bags`; `tune` is not needed."""
-        del tune
-        encode_labels(labels)  # before a bag is read
-        self.fit_vectors(self.vectors(bags), labels)
-
-    def _predict_proba(self, bags: Sequence[Bag]) -> Floats:
-        """Return class probabilities (bags, classes)."""
-        return self.probabilities_of(self.vectors(bags))
 
     def probabilities_of(self, vectors: Floats) -> Floats:
         """Return class probabilities (n, classes) of one vector per patient (n, d)."""
@@ -78,14 +76,16 @@ class BagLogistic(BagEstimator):
         return Pipeline([*steps, ("regress", self._regression(codes))])
 
     def learned_arrays(self) -> Arrays:
-        """Return filling, mean and std (d,), weights (d, classes) and bias (classes,)."""
+        """Return filling, mean and std (d,), weights (d, classes), bias (classes,), and the words of each covariate."""
         names = ("filling", "mean", "std", "weights", "bias")
-        return {name: getattr(self, f"{name}_") for name in names}
+        learned = {name: getattr(self, f"{name}_") for name in names}
+        return {**learned, "covariates": self.covariate_columns_.as_array()}
 
     def set_learned_arrays(self, arrays: Arrays) -> None:
-        """Take over filling, scaling, weights and bias."""
+        """Take over filling, scaling, weights, bias and words."""
         for name in ("filling", "mean", "std", "weights", "bias"):
             setattr(self, f"{name}_", arrays[name])
+        self.covariate_columns_ = CovariateColumns.of_array(arrays["covariates"])
 
     def _regression(self, codes: NDArray[np.intp]) -> LogisticRegression:
         weight = "balanced" if self.class_weight == "balanced" else None
@@ -116,3 +116,26 @@ class BagLogistic(BagEstimator):
         self.filling_ = pipeline["impute"].statistics_
         self.mean_, self.std_ = scaler.mean_, scaler.scale_
         self.weights_, self.bias_ = weights.T, bias
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class BagLogistic(LogisticOnVectors, BagEstimator):
+    """Ridge logistic regression on one vector per bag, and on covariates beside it."""
+
+    @abstractmethod
+    def vectors(self, bags: Sequence[Bag]) -> Floats:
+        """Return one vector per bag (bags, d), NaN where something is missing."""
+
+    def _fit(self, bags: SeenBags, labels: Labels, tune: Tune | None) -> None:
+        """Train on `bags`; `tune` is not needed."""
+        del tune
+        encode_labels(labels)  # before a bag is read
+        self.covariate_columns_ = CovariateColumns.learned(self.covariates, bags.patients)
+        self.fit_vectors(self._with_covariates(bags), labels)
+
+    def _predict_proba(self, bags: SeenBags) -> Floats:
+        """Return class probabilities (bags, classes)."""
+        return self.probabilities_of(self._with_covariates(bags))
+
+    def _with_covariates(self, bags: SeenBags) -> Floats:
+        return np.hstack([self.vectors(bags), self.covariate_columns_.columns(bags.patients)])

@@ -17,6 +17,7 @@ from aggregate.models.base import (
     Arrays,
     BagEstimator,
     Labels,
+    Samples,
     Tune,
     balanced_weights,
     codes_among,
@@ -27,6 +28,7 @@ from aggregate.models.instances import PackedBags, Scaling, pack
 from aggregate.models.network import Output, Shape
 from aggregate.models.parameters import ClassWeight, Count, NotNegative, Positive
 from aggregate.models.training import BAGS_PER_FORWARD, Task, Training, forward, one_thread, train
+from aggregate.models.views import SeenBags
 from pipeline.bags import Bag
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -78,17 +80,16 @@ class MILEstimator(BagEstimator):
         """Return the bags as this model sees them."""
         return bags
 
-    def try_building(self, bag: Bag | None, n_classes: int) -> None:
+    def _try_building(self, bag: Bag, n_classes: int) -> None:
         """Build the network for such bags."""
-        if bag is not None:
-            packed = pack(self.prepared([bag]))
-            with self._own_random_numbers(0):
-                self.new_network(Shape(packed.n_features, packed.n_phases, n_classes))
+        packed = pack(self.prepared([bag]))
+        with self._own_random_numbers(0):
+            self.new_network(Shape(packed.n_features, packed.n_phases, n_classes))
 
-    def _fit(self, bags: Sequence[Bag], labels: Labels, tune: Tune | None) -> None:
+    def _fit(self, bags: SeenBags, labels: Labels, tune: Tune | None) -> None:
         """Train on `bags`, stopping early on `tune`."""
         classes, codes = encode_labels(labels)
-        tune_bags = () if tune is None else tune[0]
+        tune_bags: Iterable[Bag] = () if tune is None else tune[0]
         tune_codes = codes[:0] if tune is None else codes_among(classes, tune[1])
         seed = seed_of(self.random_state)
         with one_thread(), self._own_random_numbers(seed):
@@ -108,7 +109,7 @@ class MILEstimator(BagEstimator):
             self.best_epoch_ = train(network.to(self.device), task, self._training(), rng)
         self.network_, self.n_phases_, self.classes_ = network, packed.n_phases, classes
 
-    def _predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
+    def _predict_proba(self, bags: SeenBags) -> NDArray[np.float64]:
         """Return class probabilities (bags, classes)."""
         logits = [output.logits.double() for output, _ in self._outputs(bags)]
         return torch.cat(logits).softmax(dim=1).cpu().numpy()
@@ -132,7 +133,7 @@ class MILEstimator(BagEstimator):
         network.load_state_dict(state)
         self.network_ = network.to(self.device).eval()
 
-    def per_row(self, bags: Sequence[Bag], name: str) -> list[NDArray[np.float64]]:
+    def per_row(self, patients: Samples, name: str) -> list[NDArray[np.float64]]:
         """Return what the network says of each instance, "attention" or "evidence", one array per bag (n, ...).
 
         Raises:
@@ -141,7 +142,7 @@ class MILEstimator(BagEstimator):
             AttributeError: the network does not give it.
         """
         rows: list[NDArray[np.float64]] = []
-        for output, sizes in self._outputs(self.checked(bags)):
+        for output, sizes in self._outputs(self.seen_bags(patients)):
             values: Tensor | None = getattr(output, name)
             if values is None:
                 raise AttributeError(f"the network of {type(self).__name__} gives no {name}")
@@ -199,14 +200,14 @@ class MILEstimator(BagEstimator):
 class AttendingEstimator(MILEstimator):
     """A classifier whose network weighs the instances."""
 
-    def attention(self, bags: Sequence[Bag]) -> list[NDArray[np.float64]]:
-        """Return per bag the weight of each instance (n,), summing to 1."""
-        return self.per_row(bags, "attention")
+    def attention(self, patients: Samples) -> list[NDArray[np.float64]]:
+        """Return per patient the weight of each instance of the seen bag (n,), summing to 1."""
+        return self.per_row(patients, "attention")
 
 
 class EvidentEstimator(MILEstimator):
-    """A classifier whose network has every instance speak for the classes."""
+    """A classifier whose network gives evidence of each instance for the classes."""
 
-    def instance_evidence(self, bags: Sequence[Bag]) -> list[NDArray[np.float64]]:
-        """Return per bag the evidence of each instance for each class (n, classes)."""
-        return self.per_row(bags, "evidence")
+    def instance_evidence(self, patients: Samples) -> list[NDArray[np.float64]]:
+        """Return per patient the evidence of each instance of the seen bag for each class (n, classes)."""
+        return self.per_row(patients, "evidence")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from aggregate.models.attention_mil import AttentionMIL
-from aggregate.models.base import BagEstimator
+from aggregate.models.base import PatientEstimator
 from aggregate.models.baselines import BagSize, CentreSlice, Covariates, Majority, SinglePhase, TumourSize
 from aggregate.models.boosting import XGBoost
 from aggregate.models.clam import CLAM
@@ -17,7 +17,7 @@ from aggregate.models.smooth_attention import SmoothAttention
 from aggregate.models.transmil import TransMIL
 from aggregate.models.user_network import ModuleMIL
 
-PLAIN_MODELS: Mapping[str, type[BagEstimator]] = {
+PLAIN_MODELS: Mapping[str, type[PatientEstimator]] = {
     model.kind: model
     for model in (
         AttentionMIL,

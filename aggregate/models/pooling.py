@@ -49,10 +49,23 @@ def pool_phases_and_differences(bags: Sequence[Bag], statistics: Sequence[str]) 
     return np.stack(rows)
 
 
+def mean_of_instances(features: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the mean over the instances (d,), of a measure over those that have it; NaN where none has."""
+    return _pool(features, ["mean"])
+
+
 def _pool(features: NDArray[Any], statistics: Sequence[str]) -> NDArray[np.float64]:
     # Sums of float32 depend on the order of the slices.
     exact = features.astype(np.float64)
-    return np.concatenate([STATISTICS[name](exact) for name in statistics])
+    is_missing = np.isnan(exact)
+    if not is_missing.any():
+        return np.concatenate([STATISTICS[name](exact) for name in statistics])
+    pooled = np.full((len(statistics), exact.shape[1]), np.nan)
+    # Measures that cannot be had on some instances: each is pooled over those that have it.
+    for column in np.flatnonzero(~is_missing.all(axis=0)):
+        known = exact[~is_missing[:, column], column]
+        pooled[:, column] = [STATISTICS[name](known[:, None])[0] for name in statistics]
+    return pooled.ravel()
 
 
 def _pool_phases_of(bag: Bag, statistics: Sequence[str]) -> NDArray[np.float64]:

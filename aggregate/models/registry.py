@@ -4,15 +4,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from aggregate.models import building
-from aggregate.models.base import BagEstimator
+from aggregate.models.base import PatientEstimator
 from aggregate.models.plain import PLAIN_MODELS
 from aggregate.models.wrappers import Calibrated, Grid
 
-MODELS: Mapping[str, type[BagEstimator]] = {**PLAIN_MODELS, Grid.kind: Grid, Calibrated.kind: Calibrated}
+MODELS: Mapping[str, type[PatientEstimator]] = {**PLAIN_MODELS, Grid.kind: Grid, Calibrated.kind: Calibrated}
 """Name in a configuration -> class."""
 
 
-def build_model(kind: str, parameters: Mapping[str, object], random_state: int) -> BagEstimator:
+def build_model(kind: str, parameters: Mapping[str, object], random_state: int) -> PatientEstimator:
     """Return the unfitted model of a kind with the given parameters.
 
     Raises:
@@ -22,7 +22,7 @@ def build_model(kind: str, parameters: Mapping[str, object], random_state: int) 
     return building.build(MODELS, kind, parameters, random_state)
 
 
-def model_class(kind: str) -> type[BagEstimator]:
+def model_class(kind: str) -> type[PatientEstimator]:
     """Return the class of a kind.
 
     Raises:
@@ -40,7 +40,7 @@ def may_weigh_slices(kind: str, parameters: Mapping[str, object]) -> bool:
     return build_model(kind, parameters, random_state=0).weighs_slices
 
 
-def load_model(folder: Path) -> BagEstimator:
+def load_model(folder: Path) -> PatientEstimator:
     """Read a fitted model of any kind that its `save` wrote.
 
     Raises:

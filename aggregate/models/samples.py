@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, overload
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from pipeline.bags import Bag
 from pipeline.errors import SampleError
 
+MEASURES = "measures"
+"""Name of the block of a seen bag that holds the measures."""
+
 
 @dataclass(frozen=True)
 class BagShape:
@@ -18,6 +21,8 @@ class BagShape:
 
     n_features: int
     phase_names: tuple[str, ...]
+    blocks: tuple[str, ...] = ()
+    """Feature blocks, each with its columns."""
 
 
 class BagCheck:
@@ -40,7 +45,9 @@ class BagCheck:
         if not isinstance(bag, Bag):
             raise SampleError(f"expected bags as read_bag returns them, found {type(bag).__name__}")
         _check_alone(bag)
-        found = BagShape(bag.features.shape[1], bag.header.phase_names)
+        found = BagShape(
+            bag.features.shape[1], bag.header.phase_names, tuple(map(str, bag.header.feature_blocks))
+        )
         wanted = self.shape = self.shape or found
         if found != wanted:
             told, other = _told(wanted), _told(found)
@@ -51,28 +58,12 @@ class BagCheck:
         return bag
 
 
-class CheckedBags(Sequence[Bag]):
-    """Bags that are checked each time one is fetched: none is held, and none is read only to be checked."""
-
-    def __init__(self, bags: Sequence[Bag], check: BagCheck) -> None:
-        self.bags = bags
-        self.check = check
-
-    def __len__(self) -> int:
-        return len(self.bags)
-
-    @overload
-    def __getitem__(self, index: int) -> Bag: ...
-    @overload
-    def __getitem__(self, index: slice) -> "CheckedBags": ...
-    def __getitem__(self, index: int | slice) -> "Bag | CheckedBags":
-        """Return one bag, or the checked bags of a slice."""
-        if isinstance(index, slice):
-            return CheckedBags(self.bags[index], self.check)
-        return self.check.checked(self.bags[index])
+class _HasPatient(Protocol):
+    @property
+    def patient_id(self) -> str: ...
 
 
-def check_any(bags: Sequence[Bag], *, role: str = "") -> None:
+def check_any(bags: Sequence[_HasPatient], *, role: str = "") -> None:
     """Refuse what is no sequence, or an empty one.
 
     Raises:
@@ -84,7 +75,7 @@ def check_any(bags: Sequence[Bag], *, role: str = "") -> None:
         raise SampleError(f"expected at least one {role}bag, found none")
 
 
-def checked_labels(bags: Sequence[Bag], labels: NDArray[Any], *, role: str = "") -> NDArray[Any]:
+def checked_labels(bags: Sequence[_HasPatient], labels: NDArray[Any], *, role: str = "") -> NDArray[Any]:
     """Return the labels of some bags as an array (n,).
 
     Raises:
@@ -127,12 +118,25 @@ def _check_alone(bag: Bag) -> None:
     for name in ("features", "tumour_area_mm2"):
         values = getattr(bag, name)
         if not np.isfinite(values).all():
-            n_bad = int((~np.isfinite(values)).sum())
+            n_bad = int((~np.isfinite(values)).sum()) - (
+                _n_missing_measures(bag) if name == "features" else 0
+            )
+            if not n_bad:
+                continue
             raise SampleError(
                 f"patient {bag.patient_id}: expected finite {name}, found {n_bad} of {values.size} values NaN or "
                 "infinite; extract the bag again"
             )
 
 
+def _n_missing_measures(bag: Bag) -> int:
+    """Count the measures among the features that cannot be had, which are NaN."""
+    return sum(
+        int(np.isnan(bag.features[:, block.start : block.stop]).sum())
+        for block in bag.header.feature_blocks
+        if block.name == MEASURES
+    )
+
+
 def _told(shape: BagShape) -> str:
-    return f"{shape.n_features} features and the phases {', '.join(shape.phase_names)}"
+    return f"{shape.n_features} features ({', '.join(shape.blocks)}) and the phases {', '.join(shape.phase_names)}"

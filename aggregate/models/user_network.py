@@ -13,7 +13,7 @@
 import importlib.util
 import inspect
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -26,7 +26,7 @@ from aggregate.models.base import Labels, Tune
 from aggregate.models.contract import check_network, said
 from aggregate.models.mil import DTYPES, AttendingEstimator, EvidentEstimator
 from aggregate.models.network import Shape
-from pipeline.bags import Bag
+from aggregate.models.views import SeenBags
 from pipeline.errors import ConfigError
 from pipeline.provenance import sha256_of_file
 
@@ -54,7 +54,7 @@ class ModuleMIL(AttendingEstimator, EvidentEstimator):
         check_network(network, shape, self.module, DTYPES[self.precision])
         return network
 
-    def _fit(self, bags: Sequence[Bag], labels: Labels, tune: Tune | None) -> None:
+    def _fit(self, bags: SeenBags, labels: Labels, tune: Tune | None) -> None:
         super()._fit(bags, labels, tune)
         # What breaks the contract only once it has learned, such as a place that begins at zero, is refused too.
         check_network(self.network_, self._fitted_shape(), f"{self.module}, trained")

@@ -14,13 +14,15 @@ from scipy.optimize import minimize_scalar
 from sklearn.base import clone
 from sklearn.model_selection import StratifiedKFold
 
-from aggregate.chosen_bags import ChosenBags
+from aggregate.chosen import Chosen
 from aggregate.models import building
 from aggregate.models.base import (
     Arrays,
-    BagEstimator,
     Labels,
-    Tune,
+    PatientEstimator,
+    Reads,
+    Samples,
+    TunePatients,
     codes_among,
     encode_labels,
     seed_of,
@@ -28,13 +30,12 @@ from aggregate.models.base import (
 )
 from aggregate.models.parameters import AtLeastTwo
 from aggregate.models.plain import PLAIN_MODELS
-from pipeline.bags import Bag
 from pipeline.errors import ConfigError, FoldError
 from pipeline.provenance import sha256_of_json
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Wrapper(BagEstimator):
+class Wrapper(PatientEstimator):
     """A model with another one inside, saved in the folder `inner` below its own."""
 
     model: str = "attention_mil"
@@ -56,13 +57,28 @@ class Wrapper(BagEstimator):
         """Whether the model inside can be written without pickle."""
         return self.new_inner().is_savable
 
-    def try_building(self, bag: Bag | None, n_classes: int) -> None:
+    def try_building(self, patients: Samples, n_classes: int) -> None:
         """Build the model inside, and what it builds."""
-        self.new_inner().try_building(bag, n_classes)
+        self.new_inner().try_building(patients, n_classes)
+
+    @classmethod
+    def reads(cls, parameters: Mapping[str, Any]) -> Reads:
+        """Return what the model inside reads, with every choice of its parameters."""
+        inside = building.find(_inner_kinds(), str(parameters.get("model", cls.model)))
+        found = inside.reads(dict(parameters.get("parameters", {})))
+        tried = parameters.get("grid", {})
+        return Reads(
+            bag_sets=None if "bags" in tried else found.bag_sets,
+            covariates=None if "covariates" in tried else found.covariates,
+        )
+
+    def sees(self, patients: Samples) -> NDArray[np.bool_]:
+        """Say of which patients the model inside sees anything (patients,)."""
+        return (self.inner_ if hasattr(self, "inner_") else self.new_inner()).sees(patients)
 
     @abstractmethod
-    def _fit(self, bags: Sequence[Bag], labels: Labels, tune: Tune | None) -> None:
-        """Train on `bags` and `tune`; set `inner_` and `classes_`."""
+    def _fit_patients(self, patients: Samples, labels: Labels, tune: TunePatients | None) -> None:
+        """Train on `patients` and `tune`; set `inner_` and `classes_`."""
 
     def save(self, folder: Path) -> None:
         """Write the wrapper, and the model inside below it."""
@@ -76,7 +92,7 @@ class Wrapper(BagEstimator):
         model.inner_ = building.load(_inner_kinds(), folder / "inner")
         return model
 
-    def new_inner(self, changes: Mapping[str, Any] | None = None) -> BagEstimator:
+    def new_inner(self, changes: Mapping[str, Any] | None = None) -> PatientEstimator:
         """Return the unfitted model inside, with some of its parameters changed.
 
         Raises:
@@ -97,29 +113,29 @@ class Grid(Wrapper):
     inner_folds: AtLeastTwo = 3
     """Folds within the training patients where there are no tuning patients."""
 
-    def try_building(self, bag: Bag | None, n_classes: int) -> None:
+    def try_building(self, patients: Samples, n_classes: int) -> None:
         """Build the model inside with each choice of its parameters."""
         for choice in self._choices():
-            self.new_inner(choice).try_building(bag, n_classes)
+            self.new_inner(choice).try_building(patients, n_classes)
 
-    def _fit(self, bags: Sequence[Bag], labels: Labels, tune: Tune | None) -> None:
-        """Train every combination on `bags` and keep the best; ties go to the first."""
+    def _fit_patients(self, patients: Samples, labels: Labels, tune: TunePatients | None) -> None:
+        """Train every combination on `patients` and keep the best; ties go to the first."""
         self.classes_, _ = encode_labels(labels)
         choices = self._choices()
         if tune is None:
-            losses = [self._inner_loss(choice, bags, labels) for choice in choices]
+            losses = [self._inner_loss(choice, patients, labels) for choice in choices]
             best = int(np.argmin(losses))
-            self.inner_ = self.new_inner(choices[best]).fit(bags, labels)
+            self.inner_ = self.new_inner(choices[best]).fit(patients, labels)
         else:
-            fitted = [self.new_inner(choice).fit(bags, labels, tune=tune) for choice in choices]
+            fitted = [self.new_inner(choice).fit(patients, labels, tune=tune) for choice in choices]
             losses = [log_loss(model, *tune) for model in fitted]
             best = int(np.argmin(losses))
             self.inner_ = fitted[best]
         self.best_parameters_ = choices[best]
 
-    def _predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
-        """Return class probabilities (bags, classes) of the best model."""
-        return self.inner_.predict_proba(bags)
+    def _predict_patients(self, patients: Samples) -> NDArray[np.float64]:
+        """Return class probabilities (patients, classes) of the best model."""
+        return self.inner_.predict_proba(patients)
 
     def learned_arrays(self) -> Arrays:
         """Return the best parameters as JSON."""
@@ -134,7 +150,7 @@ class Grid(Wrapper):
             raise ConfigError(f"grid over {self.model!r}: expected at least one value for each parameter")
         return [dict(zip(self.grid, values, strict=True)) for values in product(*self.grid.values())]
 
-    def _inner_loss(self, choice: Mapping[str, Any], bags: Sequence[Bag], labels: Labels) -> float:
+    def _inner_loss(self, choice: Mapping[str, Any], patients: Samples, labels: Labels) -> float:
         _, counts = np.unique(labels, return_counts=True)
         n_folds = min(self.inner_folds, int(counts.min()))
         if n_folds < 2:
@@ -142,8 +158,8 @@ class Grid(Wrapper):
         splitter = StratifiedKFold(n_folds, shuffle=True, random_state=seed_of(self.random_state))
         total = 0.0
         for train, held_out in splitter.split(np.zeros(len(labels)), labels):
-            model = clone(self.new_inner(choice)).fit(ChosenBags(bags, train), labels[train])
-            total += len(held_out) * log_loss(model, ChosenBags(bags, held_out), labels[held_out])
+            model = clone(self.new_inner(choice)).fit(Chosen(patients, train), labels[train])
+            total += len(held_out) * log_loss(model, Chosen(patients, held_out), labels[held_out])
         return total / len(labels)
 
 
@@ -156,18 +172,18 @@ class Calibrated(Wrapper):
 
     kind: ClassVar[str] = "calibrated"
 
-    def _fit(self, bags: Sequence[Bag], labels: Labels, tune: Tune | None) -> None:
+    def _fit_patients(self, patients: Samples, labels: Labels, tune: TunePatients | None) -> None:
         """Train the model inside, then choose the temperature of the lowest log loss on `tune`."""
-        self.inner_ = self.new_inner().fit(bags, labels, tune=tune)
+        self.inner_ = self.new_inner().fit(patients, labels, tune=tune)
         self.classes_ = self.inner_.classes_
         self.temperature_ = 1.0
         if tune is not None:
             logs = _logs(self.inner_.predict_proba(tune[0]))
             self.temperature_ = best_temperature(logs, codes_among(self.classes_, tune[1]))
 
-    def _predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
-        """Return calibrated class probabilities (bags, classes)."""
-        return softmax(_logs(self.inner_.predict_proba(bags)) / self.temperature_)
+    def _predict_patients(self, patients: Samples) -> NDArray[np.float64]:
+        """Return calibrated class probabilities (patients, classes)."""
+        return softmax(_logs(self.inner_.predict_proba(patients)) / self.temperature_)
 
     def learned_arrays(self) -> Arrays:
         """Return the temperature."""
@@ -178,7 +194,7 @@ class Calibrated(Wrapper):
         self.temperature_ = float(arrays["temperature"][0])
 
 
-def _inner_kinds() -> Mapping[str, type[BagEstimator]]:
+def _inner_kinds() -> Mapping[str, type[PatientEstimator]]:
     """Return what may stand inside: a grid may be calibrated, a calibrated model is left alone."""
     return {**PLAIN_MODELS, Grid.kind: Grid}
 
@@ -194,10 +210,10 @@ def best_temperature(logits: NDArray[np.float64], codes: NDArray[np.intp]) -> fl
     return float(np.exp(found.x))
 
 
-def log_loss(model: BagEstimator, bags: Sequence[Bag], labels: Labels) -> float:
+def log_loss(model: PatientEstimator, patients: Samples, labels: Labels) -> float:
     """Return the mean of -log p of the true class."""
     codes = codes_among(model.classes_, labels)
-    return float(-_logs(model.predict_proba(bags))[np.arange(len(codes)), codes].mean())
+    return float(-_logs(model.predict_proba(patients))[np.arange(len(codes)), codes].mean())
 
 
 def _logs(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -28,8 +28,7 @@ def cautions(folder: ResultsFolder) -> list[str]:
 
 
 def _random_weights(folder: ResultsFolder) -> Iterator[str]:
-    recipe = folder.run.get("recipe", {})
-    if recipe.get("random_weights"):
+    for recipe in (recipe for recipe in folder.recipes.values() if recipe.get("random_weights")):
         yield (
             f"{RANDOM_BANNER}: the encoder ({recipe.get('encoder')}, {recipe.get('weights_name')}) was never "
             "trained. These figures test the software; they say nothing about patients."

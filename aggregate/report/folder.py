@@ -58,6 +58,12 @@ class ResultsFolder:
         return number_in(cell or "")
 
     @cached_property
+    def recipes(self) -> Mapping[str, Mapping[str, Any]]:
+        """Bag set -> what made its features; a run of an earlier release had one set."""
+        recipes: Mapping[str, Mapping[str, Any]] = self.run.get("recipes") or {"": self.run.get("recipe", {})}
+        return recipes
+
+    @cached_property
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of the configuration."""
         return tuple(self.settings("cohort").get("classes") or distinct(self.rows("cohort.csv"), "label"))

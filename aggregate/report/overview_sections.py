@@ -59,17 +59,10 @@ def _primary(folder: ResultsFolder) -> list[Element]:
 def run_section(folder: ResultsFolder) -> Section:
     """Return what was run: encoder, models, software."""
     run = folder.run
-    recipe = run.get("recipe", {})
     facts = [
         ["experiment", str(run.get("name", ""))],
         ["written", moment(run)],
-        ["encoder", f"{recipe.get('encoder', '')}, layer {recipe.get('layer', '')}"],
-        [
-            "weights",
-            f"{recipe.get('weights_name', '')} (SHA-256 {str(recipe.get('weights_sha256', ''))[:16]}…)",
-        ],
-        *([f"preprocessing: {name}", text] for name, text in _settings(recipe.get("preprocessing", {}))),
-        ["precision", str(recipe.get("precision", ""))],
+        *(row for name in folder.recipes for row in _recipe_rows(folder, name)),
         ["seed", str(folder.settings("aggregate").get("seed", ""))],
         ["fits", str(sum(len(keys) for keys in run.get("fits", {}).values()))],
         ["duration", f"{run.get('seconds', '')} s"],
@@ -96,6 +89,19 @@ def run_section(folder: ResultsFolder) -> Section:
             Table(("model", "kind", "parameters"), models, "Models of the configuration.", "run.json"),
         ],
     )
+
+
+def _recipe_rows(folder: ResultsFolder, bag_set: str) -> list[list[str]]:
+    """Return what made the features of a bag set, which is named where there are several."""
+    recipe = folder.recipes[bag_set]
+    sha256 = str(recipe.get("weights_sha256", ""))[:16]
+    rows = [
+        ["encoder", f"{recipe.get('encoder', '')}, layer {recipe.get('layer', '')}"],
+        ["weights", f"{recipe.get('weights_name', '')} (SHA-256 {sha256}…)"],
+        *([f"preprocessing: {name}", text] for name, text in _settings(recipe.get("preprocessing", {}))),
+        ["precision", str(recipe.get("precision", ""))],
+    ]
+    return rows if len(folder.recipes) == 1 else [[f"{bag_set}: {what}", value] for what, value in rows]
 
 
 def moment(run: Mapping[str, Any]) -> str:

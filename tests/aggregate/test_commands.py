@@ -110,7 +110,7 @@ def test_every_figure_has_its_n(finished):
 def test_the_run_is_recorded(finished):
     record = json.loads((finished[0] / "run.json").read_text())
     assert record["n_patients"] == 60
-    assert record["recipe"]["weights_sha256"] == "0" * 64
+    assert record["recipes"]["bags"]["weights_sha256"] == "0" * 64
     assert len(record["fits"]["attention"]) == 6
 
 

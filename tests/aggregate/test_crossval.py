@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from aggregate.bag_sets import BagList
 from aggregate.cache import FitCache
 from aggregate.crossval import ModelSpec, cross_validate, predictions_of, tuning_of
 from aggregate.models.registry import load_model
 from aggregate.plan import choose_folds, load_aggregate_config
-from aggregate.study import Study, load_study
+from aggregate.study_cohort import StudyCohort, load_study
 
 TOML = """
 [aggregate]
@@ -42,13 +43,13 @@ def config(experiment_folder):
 
 
 @pytest.fixture
-def study(config) -> Study:
+def study(config) -> StudyCohort:
     return load_study(config)
 
 
 def run(study, config, specs, folder, *, labels=None, jobs=1):
     counter = Counter()
-    study = study if labels is None else replace(study, labels=labels)
+    study = study if labels is None else study.with_codes(labels)
     folds = choose_folds(config, study)
     result = cross_validate(study, folds, specs, cache=FitCache(folder), seed=1, jobs=jobs, watcher=counter)
     return predictions_of(study, result), counter.trained
@@ -72,7 +73,8 @@ def test_a_planted_signal_is_found_and_shuffled_labels_give_half(study, config, 
     found, _ = run(study, config, [MEAN], tmp_path / "a")
     null = [
         macro_auc(
-            run(study, config, [MEAN], tmp_path / f"n{i}", labels=rng.permutation(study.labels))[0], "mean"
+            run(study, config, [MEAN], tmp_path / f"n{i}", labels=rng.permutation(study.patients.codes))[0],
+            "mean",
         )
         for i in range(6)
     ]
@@ -96,7 +98,7 @@ def test_adding_a_model_trains_one_model(study, config, tmp_path):
 
 def test_another_label_trains_again(study, config, tmp_path):
     run(study, config, [MAJORITY], tmp_path / "cache")
-    labels = study.labels.copy()
+    labels = study.patients.codes.copy()
     labels[[0, 1]] = labels[[1, 0]]
     _, trained = run(study, config, [MAJORITY], tmp_path / "cache", labels=labels)
     assert trained
@@ -104,14 +106,14 @@ def test_another_label_trains_again(study, config, tmp_path):
 
 def test_test_labels_never_reach_a_fit(study, config, tmp_path):
     fold = choose_folds(config, study)[0]
-    flipped = study.labels.copy()
+    flipped = study.patients.codes.copy()
     flipped[fold.test] = (flipped[fold.test] + 1) % 3
     fits = [
         cross_validate(
-            replace(study, labels=labels), [fold], [MEAN], cache=FitCache(tmp_path / name), seed=1, jobs=1,
+            study.with_codes(labels), [fold], [MEAN], cache=FitCache(tmp_path / name), seed=1, jobs=1,
             watcher=Counter(),
         ).fits["mean"][0]
-        for name, labels in (("true", study.labels), ("flipped", flipped))
+        for name, labels in (("true", study.patients.codes), ("flipped", flipped))
     ]  # fmt: skip
     assert np.array_equal(fits[0].test, fits[1].test)
 
@@ -131,13 +133,14 @@ def fit_of(study, fold, spec, folder):
 
 def with_other(study, patients, rng):
     """Return the study with other labels and other features for some patients."""
-    labels = study.labels.copy()
+    labels = study.patients.codes.copy()
     labels[patients] = (labels[patients] + 1) % 3
-    bags = list(study.bags)
+    bags = [study.patients.first_bag(i) for i in range(len(labels))]
     for i in patients:
         noise = rng.normal(scale=50, size=bags[i].features.shape).astype(np.float32)
         bags[i] = replace(bags[i], features=bags[i].features + noise)
-    return replace(study, labels=labels, bags=bags)
+    changed = replace(study.patients, codes=labels, bag_sets={"bags": BagList(bags)})
+    return replace(study, patients=changed)
 
 
 @pytest.mark.parametrize("spec", [GRID, CALIBRATED, CALIBRATED_GRID], ids=lambda spec: spec.name)
@@ -170,6 +173,6 @@ def test_thresholds_see_the_tune_patients_of_each_fold(study, config, tmp_path):
     tuning = tuning_of(study, result)["mean"]
     assert [(t.repeat, t.fold) for t in tuning] == [(f.repeat, f.fold) for f in folds]
     for fold, tune in zip(folds, tuning, strict=True):
-        assert tune.patient_ids == tuple(study.patient_ids[i] for i in fold.tune)
-        assert tune.labels.tolist() == study.labels[fold.tune].tolist()
+        assert tune.patient_ids == tuple(study.patients.patient_ids[i] for i in fold.tune)
+        assert tune.labels.tolist() == study.patients.codes[fold.tune].tolist()
         assert tune.probabilities.shape == (len(fold.tune), 3)

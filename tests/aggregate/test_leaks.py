@@ -33,15 +33,15 @@ def test_different_images_pass():
 @pytest.mark.parametrize("values", [LABELS, ["HCC", "icc", "mixed"] * 10, np.array(["a", "b", "c"])[LABELS]])
 def test_a_covariate_that_is_the_label_aborts(values):
     with pytest.raises(LeakError, match="covariate 'x' tells the label"):
-        check_no_label_among_covariates(["x"], patients(values), LABELS)
+        check_no_label_among_covariates({"x": "[aggregate] covariates"}, patients(values), LABELS)
 
 
 @pytest.mark.parametrize("values", [["F", "M"] * 15, range(30), [""] * 30])
 def test_an_ordinary_covariate_passes(values):
-    check_no_label_among_covariates(["x"], patients(values), LABELS)
+    check_no_label_among_covariates({"x": "[aggregate] covariates"}, patients(values), LABELS)
 
 
 def test_a_covariate_that_contradicts_itself_is_named_with_its_patient():
     torn = Patient("p7", {}, None, covariates={"x": ""}, contradictions={"x": "column 'x' says 1 and 2"})
     with pytest.raises(CohortError, match="patient p7: column 'x' says 1 and 2"):
-        check_no_label_among_covariates(["x"], [*patients(range(29)), torn], LABELS)
+        check_no_label_among_covariates({"x": "[aggregate] covariates"}, [*patients(range(29)), torn], LABELS)

@@ -9,12 +9,13 @@ from typer.testing import CliRunner
 from aggregate.cache import FitCache
 from aggregate.commands import application
 from aggregate.crossval import ModelSpec, cross_validate
-from aggregate.phase_views import PhaseView, retrained_probabilities
+from aggregate.models.registry import build_model
+from aggregate.phase_views import retrained_probabilities
 from aggregate.plan import choose_folds, load_aggregate_config
-from aggregate.study import load_study
+from aggregate.study_cohort import load_study
 from pipeline.bags import write_bag
 from pipeline.tables import read_table
-from tests.conftest import CLASSES, PHASES
+from tests.conftest import CLASSES, PHASES, patients_of
 
 TOML = '[aggregate.splits]\nfolds = 3\nrepeats = 1\n[aggregate.model.m]\nkind = "majority"\n'
 
@@ -25,8 +26,13 @@ class Quiet:
 
 
 def test_a_view_shows_the_named_phases_only(bags_and_labels):
-    for bag in PhaseView(bags_and_labels[0], frozenset({"AP", "DP"})):
-        assert set(bag.phase.tolist()) <= {1, 3}
+    patients = patients_of(*bags_and_labels).in_phases({"AP", "DP"})
+    for i, bag in enumerate(bags_and_labels[0]):
+        seen = patients[i].bags["bags"]
+        assert set(seen.phase.tolist()) <= {1, 3}
+        assert patients[i].phases_present("bags") == tuple(
+            p for p in bag.header.phases_present if p in ["AP", "DP"]
+        )
 
 
 def test_a_patient_without_the_phase_gets_the_class_frequencies(experiment_folder, tmp_path):
@@ -43,7 +49,9 @@ def test_a_patient_without_the_phase_gets_the_class_frequencies(experiment_folde
             seen, narrowed, [spec], cache=FitCache(tmp_path / "cache"), seed=0, jobs=1, watcher=Quiet()
         )
 
-    found = retrained_probabilities(study, folds, frozenset({"NC"}), np.arange(60), fit)
+    found = retrained_probabilities(
+        study, folds, frozenset({"NC"}), np.arange(60), fit=fit, sees=build_model("mean_pooling", {}, 0).sees
+    )
     assert np.allclose(found.sum(axis=2), 1)
 
 
@@ -55,7 +63,7 @@ def test_another_view_is_another_fit(experiment_folder, tmp_path):
         cross_validate(
             s, folds, [ModelSpec("m", "majority", {})], cache=FitCache(tmp_path / "c"), seed=0, jobs=1, watcher=Quiet()
         ).tasks["m"][0].key
-        for s in (study, replace(study, view="AP"))
+        for s in (study, study.in_phases(frozenset({"AP"})))
     ]  # fmt: skip
     assert keys[0] != keys[1]
 

@@ -8,7 +8,7 @@ import pytest
 from aggregate.experiment import run_experiment, write_record
 from aggregate.plan import load_aggregate_config, make_plan
 from aggregate.resolve import check_study, used_covariates
-from aggregate.study import load_study
+from aggregate.study_cohort import load_study
 from pipeline.errors import BagError, CohortError, ConfigError
 
 MODEL = '[aggregate.model.m]\nkind = "majority"\n'
@@ -132,7 +132,7 @@ def test_a_covariate_for_models_and_subgroups_is_typed_once(experiment_folder):
     config = load_aggregate_config(
         experiment_folder(MODEL), ['covariates=["age"]', 'statistics.subgroup_covariates=["age"]']
     )
-    assert [c.name for c in used_covariates(config.aggregate, load_study(config).patients)] == ["age"]
+    assert [c.name for c in used_covariates(config.aggregate, load_study(config).rows)] == ["age"]
 
 
 def test_a_covariate_in_doubt_is_refused_before_training(experiment_folder, tmp_path):

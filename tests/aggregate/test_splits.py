@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from aggregate.folds import Fold
+from aggregate.patients import Patients
 from aggregate.splits import (
-    Roster,
     fold_of_test,
     leave_one_centre_out,
     never_tested,
@@ -17,14 +17,13 @@ from pipeline.errors import FoldError, LeakError
 from pipeline.tables import TableStyle
 
 
-def roster(counts: tuple[int, ...] = (20, 15, 10), n_centres: int = 1) -> Roster:
+def roster(counts: tuple[int, ...] = (20, 15, 10), n_centres: int = 1) -> Patients:
     labels = np.repeat(np.arange(len(counts)), counts)
     rng = np.random.default_rng(3)
     rng.shuffle(labels)
     centres = rng.integers(n_centres, size=len(labels))
-    names = tuple(f"c{i}" for i in range(n_centres))
     patients = tuple(f"p{i:03}" for i in range(len(labels)))
-    return Roster(patients, labels, ("A", "B", "C")[: len(counts)], centres, names)
+    return Patients(patients, labels, ("A", "B", "C")[: len(counts)], tuple(f"c{i}" for i in centres))
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +45,7 @@ def test_every_patient_is_tested_once_per_repeat(folds):
 
 
 def test_folds_differ_by_at_most_one_patient_of_each_class(folds):
-    labels = roster().labels
+    labels = roster().codes
     counts = np.array([np.bincount(labels[fold.test], minlength=3) for fold in folds])
     assert (np.ptp(counts, axis=0) <= 1).all()
 
@@ -56,12 +55,12 @@ def test_folds_differ_by_at_most_one_patient_of_each_centre_within_a_class():
     for fold in repeated_folds(people, folds=5, repeats=2, tune_share=0.2, seed=1):
         for label in range(3):
             for centre in range(3):
-                here = (people.labels == label) & (people.centres == centre)
+                here = (people.codes == label) & (people.centre_codes == centre)
                 assert abs(here[fold.test].sum() - here.sum() / 5) < 1
 
 
 def test_tuning_sees_every_class(folds):
-    labels = roster().labels
+    labels = roster().codes
     assert all(len(np.unique(labels[fold.tune])) == 3 for fold in folds)
 
 
@@ -84,8 +83,8 @@ def test_a_class_too_rare_names_the_number_of_folds_that_works(rare, advice):
 def test_leave_one_centre_out_tests_each_centre_on_the_others():
     people = roster((30, 30, 30), n_centres=3)
     for centre, fold in enumerate(leave_one_centre_out(people, tune_share=0.2, seed=0)):
-        assert set(people.centres[fold.test]) == {centre}
-        assert centre not in people.centres[np.concatenate([fold.train, fold.tune])]
+        assert set(people.centre_codes[fold.test]) == {centre}
+        assert centre not in people.centre_codes[np.concatenate([fold.train, fold.tune])]
 
 
 def test_leave_one_centre_out_needs_two_centres():
@@ -170,14 +169,14 @@ def test_splits_written_for_a_spreadsheet_are_read_back(tmp_path, folds):
 
 
 def test_an_identifier_without_its_zeros_is_recognised(tmp_path):
-    people = Roster(("007", "008"), np.array([0, 1]), ("A", "B"), np.zeros(2, dtype=np.intp), ("",))
+    people = Patients(("007", "008"), np.array([0, 1]), ("A", "B"))
     with pytest.raises(FoldError, match=r"patient '7': no patient .* in this cohort; it has '007'"):
         read_splits(user_file(tmp_path, "7,0,0,test"), people)
 
 
 def test_a_class_that_nobody_trains_on_is_refused(tmp_path):
     people = roster()
-    of_class = [np.flatnonzero(people.labels == k) for k in range(3)]
+    of_class = [np.flatnonzero(people.codes == k) for k in range(3)]
     rows = [f"p{of_class[0][0]:03},0,0,test"]
     rows += [f"p{of_class[k][i]:03},0,0,train" for k in (0, 2) for i in (1, 2)]
     with pytest.raises(

@@ -5,17 +5,17 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from aggregate.explain.inputs import LabelledBags, OutOfFoldModels
+from aggregate.explain.inputs import OutOfFoldModels
 from aggregate.explain.resampling import resampling_of
 from aggregate.folds import Fold
 from pipeline.bags import Source
 from pipeline.config import CohortSection
 from pipeline.phase_roles import phase_roles
 from pipeline.slices import PhaseSlices
+from tests.conftest import patients_of
 
 ROLES = phase_roles(CohortSection(table="cohort.csv"))
 """Of NC, AP, PVP and DP."""
-CLASSES = ("HCC", "iCCA", "cHCC-CCA")
 
 
 @dataclass
@@ -26,19 +26,26 @@ class ArterialModel:
     classes_: np.ndarray = field(default_factory=lambda: np.arange(3))
     asked: set[str] = field(default_factory=set)
 
-    def attention(self, bags):
+    def sees(self, patients):
+        return np.array([bool(patients[i].phases_present("bags")) for i in range(len(patients))])
+
+    def seen_bags(self, patients):
+        return [patients[i].bags["bags"] for i in range(len(patients))]
+
+    def attention(self, patients):
+        bags = self.seen_bags(patients)
         self.asked |= {bag.patient_id for bag in bags}
         looked = [np.where(bag.phase == self.arterial, 1.0, 1e-3) for bag in bags]
         return [weights / weights.sum() for weights in looked]
 
-    def instance_evidence(self, bags):
+    def instance_evidence(self, patients):
+        bags = self.seen_bags(patients)
         self.asked |= {bag.patient_id for bag in bags}
         return [bag.features[:, :3].astype(np.float64) for bag in bags]
 
-    def predict_proba(self, bags):
-        pooled = np.stack(
-            [w @ bag.features[:, :3] for w, bag in zip(self.attention(bags), bags, strict=True)]
-        )
+    def predict_proba(self, patients):
+        pairs = zip(self.attention(patients), self.seen_bags(patients), strict=True)
+        pooled = np.stack([w @ bag.features[:, :3] for w, bag in pairs])
         exponentials = np.exp(3 * pooled)
         return exponentials / exponentials.sum(axis=1, keepdims=True)
 
@@ -58,15 +65,12 @@ def inputs(bags_and_labels) -> OutOfFoldModels:
     bags, labels = bags_and_labels
     folds = two_repeats(len(bags), np.random.default_rng(1))
     fitted = [(fold, ArterialModel()) for fold in folds]
-    cohort = LabelledBags(
-        bags, tuple(bag.patient_id for bag in bags), np.asarray(labels, dtype=np.intp), CLASSES
-    )
-    return OutOfFoldModels({"attention": fitted}, cohort)
+    return OutOfFoldModels({"attention": fitted}, patients_of(bags, labels))
 
 
 @pytest.fixture
 def resampling(inputs):
-    return resampling_of(inputs.cohort.labels, draws=200, seed=0)
+    return resampling_of(inputs.patients.codes, draws=200, seed=0)
 
 
 SPACING, THICKNESS = 0.8, 4.0

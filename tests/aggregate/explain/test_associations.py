@@ -49,7 +49,7 @@ def test_a_score_that_is_the_concept_correlates_and_a_random_one_does_not(rng, i
     concept = rng.normal(size=60)
     scores = {"m": np.stack([concept, rng.normal(size=60), -concept], axis=1)}
     concepts = Concepts(("washout_hu",), concept[:, None])
-    rows = list(score_rows(scores, concepts, inputs.cohort.labels, inputs.cohort.classes, resampling))
+    rows = list(score_rows(scores, concepts, inputs.patients.codes, inputs.patients.classes, resampling))
     assert [round(row["spearman"], 6) for row in rows][::2] == [1, -1]
     assert abs(rows[1]["spearman"]) < 0.35
     assert all(row["p_holm"] >= row["p_value"] for row in rows)
@@ -57,7 +57,7 @@ def test_a_score_that_is_the_concept_correlates_and_a_random_one_does_not(rng, i
 
 
 def test_each_row_is_of_its_own_model_class_and_concept(rng, inputs, resampling):
-    labels, classes = inputs.cohort.labels, inputs.cohort.classes
+    labels, classes = inputs.patients.codes, inputs.patients.classes
     concepts = Concepts(("a", "b"), rng.normal(size=(60, 2)))
     scores = {model: rng.random((60, 3)) for model in ("first", "second")} | {"constant": np.ones((60, 3))}
     rows = list(score_rows(scores, concepts, labels, classes, resampling))
@@ -79,8 +79,8 @@ def test_patients_without_the_concept_are_left_out_and_counted(rng, inputs, resa
         score_rows(
             scores,
             Concepts(("x",), concept[:, None]),
-            inputs.cohort.labels,
-            inputs.cohort.classes,
+            inputs.patients.codes,
+            inputs.patients.classes,
             resampling,
         )
     )
@@ -88,19 +88,19 @@ def test_patients_without_the_concept_are_left_out_and_counted(rng, inputs, resa
 
 
 def test_a_probe_finds_what_the_features_hold_and_nothing_when_it_is_shuffled(inputs, resampling):
-    held = np.array([bag.features[bag.phase == 1, 0].mean() for bag in inputs.cohort.bags])
+    held = np.array([bag.features[bag.phase == 1, 0].mean() for bag in inputs.bags("attention")])
     folds = [fold for fold, _ in inputs.models["attention"] if fold.repeat == 0]
-    size = np.array([float(len(bag)) for bag in inputs.cohort.bags])
+    size = np.array([float(len(bag)) for bag in inputs.bags("attention")])
     concepts = Concepts(("held",), held[:, None])
-    (row,) = probe_rows(phase_means(inputs.cohort.bags), size, concepts, folds, resampling)
+    (row,) = probe_rows(phase_means(inputs.patients.bags(), range(60)), size, concepts, folds, resampling)
     assert row["spearman"] > 0.7
     assert row["r_squared"] > 0.5
     assert abs(row["spearman_shuffled"]) < 0.4
 
 
 def test_a_missing_phase_is_unknown_not_zero(inputs):
-    table = phase_means(inputs.cohort.bags).reshape(60, 4, 16)
-    for row, bag in zip(table, inputs.cohort.bags, strict=True):
+    table = phase_means(inputs.patients.bags(), range(60)).reshape(60, 4, 16)
+    for row, bag in zip(table, inputs.bags("attention"), strict=True):
         present = np.isin(np.arange(4), bag.phase)
         assert np.isnan(row[~present]).all()
         assert np.isfinite(row[present]).all()

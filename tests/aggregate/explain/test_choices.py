@@ -11,19 +11,19 @@ from aggregate.predictions import Predictions
 
 @pytest.fixture
 def predictions(inputs):
-    n = len(inputs.cohort.bags)
+    n = len(inputs.bags("attention"))
     probabilities = np.full((2, n, 3), 0.2)
-    called = np.where(np.arange(n) % 5 == 0, (inputs.cohort.labels + 1) % 3, inputs.cohort.labels)
+    called = np.where(np.arange(n) % 5 == 0, (inputs.patients.codes + 1) % 3, inputs.patients.codes)
     sureness = 0.4 + 0.3 * np.arange(n) / n
     probabilities[:, np.arange(n), called] = sureness
     probabilities /= probabilities.sum(axis=2, keepdims=True)
-    ids = tuple(bag.patient_id for bag in inputs.cohort.bags)
+    ids = tuple(bag.patient_id for bag in inputs.bags("attention"))
     fold = np.zeros((2, n), dtype=np.intp)
     slices = np.ones(n, dtype=np.intp)
     return Predictions(
-        inputs.cohort.classes,
+        inputs.patients.classes,
         ids,
-        inputs.cohort.labels,
+        inputs.patients.codes,
         fold,
         {"attention": probabilities},
         slices,

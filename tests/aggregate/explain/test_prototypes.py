@@ -16,21 +16,21 @@ from aggregate.explain.prototypes import (
 
 def test_every_patient_has_neighbours_from_its_own_training_patients_only(inputs):
     rows = list(prototype_rows(inputs, "attention"))
-    assert len(rows) == NEIGHBOURS * len(inputs.cohort.bags)
-    index = {bag.patient_id: i for i, bag in enumerate(inputs.cohort.bags)}
+    assert len(rows) == NEIGHBOURS * len(inputs.bags("attention"))
+    index = {bag.patient_id: i for i, bag in enumerate(inputs.bags("attention"))}
     training = {int(i): set(fold.train) for fold, _ in inputs.models["attention"][:3] for i in fold.test}
     assert all(index[row["neighbour_id"]] in training[index[row["patient_id"]]] for row in rows)
 
 
 def test_neighbours_share_the_class_more_often_than_by_chance(inputs, resampling):
-    rows = list(neighbour_checks(list(prototype_rows(inputs, "attention")), inputs.cohort, resampling))
+    rows = list(neighbour_checks(list(prototype_rows(inputs, "attention")), inputs.patients, resampling))
     agreement, chance = (row["estimate"] for row in rows)
     assert agreement > chance + 0.1
     assert chance == 19 / 59
 
 
 def test_the_most_typical_slices_of_a_class_come_from_different_patients_of_it(inputs):
-    rows = list(typical_rows(evidence_of(inputs, "attention"), inputs.cohort))
+    rows = list(typical_rows(evidence_of(inputs, "attention"), inputs.patients, inputs.bags("attention")))
     of_class = [row for row in rows if row["class"] == "iCCA"]
     assert len({row["patient_id"] for row in of_class}) == len(of_class) == 10
     assert [row["evidence"] for row in of_class] == sorted((r["evidence"] for r in of_class), reverse=True)
@@ -38,16 +38,16 @@ def test_the_most_typical_slices_of_a_class_come_from_different_patients_of_it(i
 
 
 def test_clusters_are_numbered_by_size_and_know_their_mixture(inputs):
-    clusters = cluster_slices(inputs.cohort.bags, 2, seed=0)
+    clusters = cluster_slices(inputs.bags("attention"), 2, seed=0)
     flat = np.concatenate(clusters)
     assert np.sum(flat == 0) >= np.sum(flat == 1) > 0
-    rows = list(cluster_rows(inputs.cohort, clusters, 2))
+    rows = list(cluster_rows(inputs.patients, clusters, 2))
     assert sum(row["n_slices"] for row in rows) == len(flat)
     assert sum(row["share_of_cluster"] for row in rows if row["cluster"] == 1) == 1
-    per_patient = list(cluster_patient_rows(inputs.cohort, clusters, 2))
-    assert sum(row["share"] for row in per_patient) == len(inputs.cohort.bags)
+    per_patient = list(cluster_patient_rows(inputs.patients, clusters, 2))
+    assert sum(row["share"] for row in per_patient) == len(inputs.bags("attention"))
 
 
 def test_clustering_is_the_same_every_time(inputs):
-    first, second = (cluster_slices(inputs.cohort.bags, 3, seed=4) for _ in range(2))
+    first, second = (cluster_slices(inputs.bags("attention"), 3, seed=4) for _ in range(2))
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))

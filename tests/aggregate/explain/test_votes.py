@@ -25,7 +25,7 @@ def test_the_shares_of_a_patient_sum_to_one_and_the_control_is_the_others(inputs
         vote_rows(
             evidence_of(inputs, "attention"),
             attention_of(inputs, "attention"),
-            inputs.cohort,
+            inputs.patients,
         )
     )
     first = [row for row in rows if row["patient_id"] == "p000"]

@@ -29,7 +29,7 @@ def folder(inputs, resampling, tmp_path):
 
 def test_attention_has_a_row_per_model_patient_and_slice(folder, inputs):
     rows = read_table(folder / "attention.csv")
-    assert len(rows) == sum(len(bag) for bag in inputs.cohort.bags)
+    assert len(rows) == sum(len(bag) for bag in inputs.bags("attention"))
     totals = {}
     for row in rows:
         totals[row["patient_id"]] = totals.get(row["patient_id"], 0) + float(row["weight"])
@@ -62,17 +62,17 @@ def test_shapley_values_sum_to_what_the_model_gains_over_chance(folder):
 
 
 def test_clusters_cover_every_patient(inputs, tmp_path):
-    write_clusters(Sink(tmp_path), inputs.cohort, seed=0)
+    write_clusters(Sink(tmp_path), inputs.patients, seed=0)
     rows = read_table(tmp_path / "cluster_shares.csv")
-    assert len(rows) == len(inputs.cohort.bags) * (2 + 3)
+    assert len(rows) == len(inputs.bags("attention")) * (2 + 3)
 
 
 def test_concepts_are_measured_scored_and_probed(inputs, resampling, tmp_path, rng, ball):
     probabilities = rng.dirichlet(np.ones(3), size=(2, 60))
     predictions = Predictions(
-        classes=inputs.cohort.classes,
-        patient_ids=tuple(bag.patient_id for bag in inputs.cohort.bags),
-        labels=inputs.cohort.labels,
+        classes=inputs.patients.classes,
+        patient_ids=tuple(bag.patient_id for bag in inputs.bags("attention")),
+        labels=inputs.patients.codes,
         fold=np.tile(np.arange(60) % 4, (2, 1)),
         probabilities={"attention": probabilities},
         n_slices=np.ones(60, dtype=np.intp),
@@ -83,8 +83,8 @@ def test_concepts_are_measured_scored_and_probed(inputs, resampling, tmp_path, r
         bright = 10 + int(patient_id[1:])
         return [ball("AP", bright, bright, radius=12), ball("DP", -bright, -bright, radius=12)]
 
-    measured = list(measure_patients(inputs.cohort.patient_ids, read_slices, roles=ROLES))
-    write_concepts(Sink(tmp_path), inputs.cohort, predictions, resampling, measured)
+    measured = list(measure_patients(inputs.patients.patient_ids, read_slices, roles=ROLES))
+    write_concepts(Sink(tmp_path), inputs.patients, predictions, resampling, measured)
     concepts = read_table(tmp_path / "concepts.csv")
     assert [float(row["washout_hu"]) for row in concepts[:3]] == [10, 11, 12]
     assert len(read_table(tmp_path / "concept_slices.csv")) == 60 * 12
@@ -93,7 +93,7 @@ def test_concepts_are_measured_scored_and_probed(inputs, resampling, tmp_path, r
 
 
 def test_every_column_of_every_table_is_explained(folder, inputs):
-    write_clusters(Sink(folder), inputs.cohort, seed=0)
+    write_clusters(Sink(folder), inputs.patients, seed=0)
     explained = {entry.file: list(entry.columns) for entry in EXPLANATIONS}
     for path in folder.glob("*.csv"):
         assert read_columns(path) == explained[path.name]

@@ -7,7 +7,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from aggregate.models.base import Attends, BagClassifier, GivesEvidence
+from aggregate.models.base import VERSION, Attends, GivesEvidence, PatientEstimator
 from aggregate.models.registry import MODELS, build_model, load_model
 from pipeline.errors import FoldError, ResultsError
 
@@ -27,8 +27,8 @@ def quick(kind, **parameters):
     return build_model(kind, {k: v for k, v in QUICK.items() if k in valid} | parameters, random_state=1)
 
 
-KINDS = sorted(set(MODELS) - {"module"})
-"""All but the user's own networks, which test_user_network.py tries."""
+KINDS = sorted(set(MODELS) - {"module", "covariates"})
+"""All but the user's own networks, which test_user_network.py tries, and what reads no bag (test_covariates.py)."""
 
 
 @pytest.fixture(params=KINDS)
@@ -50,8 +50,8 @@ def fitted(kind, fits, cohort):
     return fits[kind]
 
 
-def test_a_model_is_a_bag_classifier(fitted):
-    assert isinstance(fitted, BagClassifier)
+def test_a_model_is_a_classifier_of_patients(fitted):
+    assert isinstance(fitted, PatientEstimator)
 
 
 def test_probabilities_are_float64_and_sum_to_one(fitted, cohort):
@@ -134,9 +134,10 @@ def test_a_forest_is_not_saved(cohort, tmp_path):
 def test_a_model_of_a_later_version_is_refused(fitted, tmp_path):
     fitted.save(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps(config | {"version": 4}))
+    (tmp_path / "config.json").write_text(json.dumps(config | {"version": VERSION + 1}))
     with pytest.raises(
-        ResultsError, match="expected phasemil-model version 3, found phasemil-model version 4"
+        ResultsError,
+        match=f"expected phasemil-model version {VERSION}, found phasemil-model version {VERSION + 1}",
     ):
         load_model(tmp_path)
 

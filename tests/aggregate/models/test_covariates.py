@@ -6,12 +6,12 @@ from sklearn.metrics import roc_auc_score
 
 from aggregate.cohort_facts import CohortFacts, PatientFacts
 from aggregate.leaks import check_no_label_among_covariates
-from aggregate.models.base import BagEstimator
 from aggregate.models.baselines import Covariates
+from aggregate.patients import Patient as Sample
 from aggregate.statistics.config import StatisticsSection
 from aggregate.tables.subgroups import subgroups_of
-from pipeline.bags import Bag, BagHeader, Recipe, Source
 from pipeline.cohort import Patient
+from pipeline.covariates import read_covariate
 from pipeline.errors import LeakError
 
 N = 24
@@ -21,30 +21,18 @@ AGES = 30 + 15 * LABELS + np.arange(N) // 3
 EVERYBODY = [f"p{i}" for i in range(N)]
 
 
-def named(patient_id: str) -> Bag:
-    """Return a bag of one instance; the baseline looks at the identifier alone."""
-    source = Source("a.nii.gz", patient_id, "m", "drawn", (1.0, 1.0, 5.0), 1)
-    recipe = Recipe("e", "l", "w", "0", "float32", {})
-    header = BagHeader(patient_id, ("AP",), {}, ("tight",), recipe, {"AP": source}, patient_id, 1e5, 224)
-    return Bag(
-        header=header,
-        features=np.zeros((1, 2), np.float32),
-        phase=np.zeros(1, np.int8),
-        slice_index=np.zeros(1, np.int32),
-        z_mm=np.zeros(1, np.float32),
-        tumour_area_mm2=np.ones(1, np.float32),
-        lesion=np.ones(1, np.int16),
-        scale=np.zeros(1, np.int8),
-    )
+def people(cells: list[str]) -> list[Sample]:
+    """Return a patient for each cell; the baseline reads no bag."""
+    column = read_covariate("age", dict(zip(EVERYBODY, cells, strict=True)))
+    return [Sample(name, {}, {"age": column.values[name]}) for name in EVERYBODY]
 
 
-def fitted(cells: list[str]) -> BagEstimator:
-    table = {name: {"age": cell} for name, cell in zip(EVERYBODY, cells, strict=True)}
-    return Covariates(covariates=table, random_state=0).fit([named(name) for name in EVERYBODY], LABELS)
+def fitted(cells: list[str]) -> Covariates:
+    return Covariates(covariates=("age",), random_state=0).fit(people(cells), LABELS)
 
 
 def macro_auc(cells: list[str]) -> float:
-    probabilities = fitted(cells).predict_proba([named(name) for name in EVERYBODY])
+    probabilities = fitted(cells).predict_proba(people(cells))
     return float(roc_auc_score(LABELS, probabilities, multi_class="ovr"))
 
 
@@ -70,25 +58,27 @@ def test_one_cell_that_is_no_number_costs_no_more_than_its_patient(cell, patient
 
 
 def test_a_patient_of_whom_nothing_is_known_gets_the_class_shares():
-    (shares,) = fitted(ages({4: "NA"})).predict_proba([named("p4")])
+    cells = ages({4: "NA"})
+    (shares,) = fitted(cells).predict_proba(people(cells)[4:5])
     np.testing.assert_allclose(shares, 1 / 3)
 
 
 def test_what_a_column_is_does_not_hang_on_who_is_trained_on():
     cells = ages({0: "old", 1: "old", 2: "old"})
-    table = {name: {"age": cell} for name, cell in zip(EVERYBODY, cells, strict=True)}
-    few = [named(name) for name in EVERYBODY[:4]]
-    model = Covariates(covariates=table, random_state=0).fit(few, LABELS[:4])
-    np.testing.assert_array_equal(model.vectors(few)[:, 1], [np.nan, np.nan, np.nan, 31.5])
+    few = people(cells)[:4]
+    model = Covariates(covariates=("age",), random_state=0).fit(few, LABELS[:4])
+    np.testing.assert_array_equal(model.covariate_columns_.columns(few)[:, 0], [np.nan, np.nan, np.nan, 31.5])
 
 
 def test_a_saved_model_gives_the_same_probabilities(tmp_path):
-    model = fitted(ages({4: "NA"}))
+    cells = ages({4: "NA"})
+    model = fitted(cells)
     model.save(tmp_path)
     again = Covariates.load(tmp_path)
-    again.covariates = model.covariates
-    bags = [named(name) for name in EVERYBODY]
-    np.testing.assert_array_equal(again.predict_proba(bags), model.predict_proba(bags))
+    np.testing.assert_array_equal(again.predict_proba(people(cells)), model.predict_proba(people(cells)))
+    assert not any(
+        name in path.read_text(errors="ignore") for path in tmp_path.iterdir() for name in EVERYBODY
+    )
 
 
 @pytest.mark.parametrize("cell", ["NA", "n/a", "", "unknown"])
@@ -98,7 +88,7 @@ def test_a_column_that_is_the_label_is_found_though_a_cell_is_missing(cell):
         Patient(name, {}, None, covariates={"x": c}) for name, c in zip(EVERYBODY, cells, strict=True)
     ]
     with pytest.raises(LeakError, match="covariate 'x' tells the label"):
-        check_no_label_among_covariates(["x"], patients, LABELS)
+        check_no_label_among_covariates({"x": "[aggregate] covariates"}, patients, LABELS)
 
 
 def test_a_column_that_is_filled_in_for_one_class_only_is_found():
@@ -108,7 +98,7 @@ def test_a_column_that_is_filled_in_for_one_class_only_is_found():
         Patient(name, {}, None, covariates={"x": c}) for name, c in zip(EVERYBODY, cells, strict=True)
     ]
     with pytest.raises(LeakError, match="values such as 'resected'"):
-        check_no_label_among_covariates(["x"], patients, labels)
+        check_no_label_among_covariates({"x": "[aggregate] covariates"}, patients, labels)
 
 
 def test_two_patients_with_a_value_of_their_own_are_no_leak():
@@ -116,7 +106,7 @@ def test_two_patients_with_a_value_of_their_own_are_no_leak():
     patients = [
         Patient(name, {}, None, covariates={"x": c}) for name, c in zip(EVERYBODY, cells, strict=True)
     ]
-    check_no_label_among_covariates(["x"], patients, LABELS)
+    check_no_label_among_covariates({"x": "[aggregate] covariates"}, patients, LABELS)
 
 
 @pytest.mark.parametrize(

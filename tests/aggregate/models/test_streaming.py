@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from aggregate.chosen_bags import ChosenBags
+from aggregate.chosen import Chosen
 from aggregate.models.registry import build_model
 
 POOLED = {
@@ -16,7 +16,6 @@ POOLED = {
     "tumour_size": {},
     "centre_slice": {},
     "single_phase": {"phase": "DP"},
-    "covariates": {},
     "xgboost": {"rounds": 2},
     "random_forest": {"trees": 3},
     "grid": {"model": "mean_pooling", "grid": {"strengths": [[0.01], [1.0]]}},
@@ -47,13 +46,13 @@ def test_a_pooled_model_holds_one_bag_while_it_fetches_the_next(cohort, kind):
     bags, labels = CountedBags(cohort[0]), cohort[1]
     train, tune = np.arange(36), np.arange(36, 60)
     model = build_model(kind, POOLED[kind], random_state=0)
-    model.fit(ChosenBags(bags, train), labels[train], tune=(ChosenBags(bags, tune), labels[tune]))
-    model.predict_proba(ChosenBags(bags, tune))
+    model.fit(Chosen(bags, train), labels[train], tune=(Chosen(bags, tune), labels[tune]))
+    model.predict_proba(Chosen(bags, tune))
     assert bags.most <= 2
 
 
 def test_chosen_bags_are_the_bags_of_the_numbers(cohort):
-    chosen = ChosenBags(cohort[0], np.array([4, 2, 9]))
+    chosen = Chosen(cohort[0], np.array([4, 2, 9]))
     assert [bag.patient_id for bag in chosen] == ["p004", "p002", "p009"]
     assert [bag.patient_id for bag in chosen[1:]] == ["p002", "p009"]
     assert chosen[-1].patient_id == "p009"

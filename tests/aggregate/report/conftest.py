@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from aggregate.explain.inputs import LabelledBags, OutOfFoldModels, attentions_of
+from aggregate.explain.inputs import OutOfFoldModels, attentions_of
 from aggregate.explain.resampling import resampling_of
 from aggregate.explain.writing import Sink, write_choices, write_clusters, write_model_explanations
 from aggregate.folds import Fold
@@ -23,6 +23,7 @@ from aggregate.tables.performance import (
 )
 from aggregate.tables.predictions import write_predictions
 from pipeline.tables import TableStyle, write_table
+from tests.conftest import patients_of
 
 CLASSES = ("HCC", "iCCA", "cHCC-CCA")
 
@@ -33,15 +34,21 @@ class Looker:
 
     classes_: np.ndarray
 
-    def attention(self, bags):
-        weights = [np.exp(bag.features[:, 0].astype(float)) for bag in bags]
+    def sees(self, patients):
+        return np.array([bool(patients[i].phases_present("bags")) for i in range(len(patients))])
+
+    def seen_bags(self, patients):
+        return [patients[i].bags["bags"] for i in range(len(patients))]
+
+    def attention(self, patients):
+        weights = [np.exp(bag.features[:, 0].astype(float)) for bag in self.seen_bags(patients)]
         return [w / w.sum() for w in weights]
 
-    def instance_evidence(self, bags):
-        return [bag.features[:, :3].astype(float) for bag in bags]
+    def instance_evidence(self, patients):
+        return [bag.features[:, :3].astype(float) for bag in self.seen_bags(patients)]
 
-    def predict_proba(self, bags):
-        pooled = np.stack([bag.features[:, :3].mean(axis=0) for bag in bags])
+    def predict_proba(self, patients):
+        pooled = np.stack([bag.features[:, :3].mean(axis=0) for bag in self.seen_bags(patients)])
         return np.exp(pooled) / np.exp(pooled).sum(axis=1, keepdims=True)
 
 
@@ -63,7 +70,12 @@ def record(**changes):
             "seed": 0,
         },
     }
-    base = {"name": "toy <1>", "created_utc": "2026-11-23T18:00:00+00:00", "recipe": recipe, "config": config}
+    base = {
+        "name": "toy <1>",
+        "created_utc": "2026-11-23T18:00:00+00:00",
+        "recipes": {"bags": recipe},
+        "config": config,
+    }
     return {**base, "fits": {"attention": ["k"] * 8}, "software": {"python": "3.11"}, **changes}
 
 
@@ -108,12 +120,12 @@ def write_results(tmp_path, bags_and_labels):
         write_table(folder / "excluded.csv", tuple(excluded[0]), excluded, style=style)
         if explained:
             fitted = [(fold, Looker(np.arange(3))) for fold in folds]
-            cohort = LabelledBags(bags, predictions.patient_ids, predictions.labels, CLASSES)
-            inputs = OutOfFoldModels({"attention": fitted}, cohort)
+            patients = patients_of(bags, predictions.labels)
+            inputs = OutOfFoldModels({"attention": fitted}, patients)
             attentions = attentions_of(inputs)
             write_model_explanations(Sink(folder, style), inputs, attentions, resampling)
-            write_choices(Sink(folder, style), inputs.cohort, predictions, next(iter(attentions.values())))
-            write_clusters(Sink(folder, style), cohort, seed=0)
+            write_choices(Sink(folder, style), inputs, predictions, next(iter(attentions.values())))
+            write_clusters(Sink(folder, style), patients, seed=0)
         return folder
 
     return write

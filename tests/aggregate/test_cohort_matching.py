@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from aggregate.bag_sets import BagFolder
 from aggregate.plan import load_aggregate_config
-from aggregate.study import BagFolder, bag_sizes, load_study
+from aggregate.study_cohort import load_study
 from pipeline.bags import read_bag, write_bag
 from pipeline.errors import BagError, CohortError, ConfigError
 
@@ -18,15 +19,15 @@ def test_patients_come_sorted_whatever_the_order_of_the_table(experiment_folder,
     head, *rows = (tmp_path / "cohort.csv").read_text().splitlines()
     (tmp_path / "cohort.csv").write_text("\n".join([head, *rows[::-1]]) + "\n")
     study = load_study(config)
-    assert list(study.patient_ids) == sorted(study.patient_ids)
-    assert [bag.patient_id for bag in study.bags] == list(study.patient_ids)
+    assert list(study.patients.patient_ids) == sorted(study.patients.patient_ids)
+    assert [study.patients.first_bag(i).patient_id for i in range(60)] == list(study.patients.patient_ids)
 
 
 def test_a_patient_without_a_bag_is_excluded_with_a_reason(experiment_folder, tmp_path):
     config = load_aggregate_config(experiment_folder(MODEL), ())
     (tmp_path / "out" / "bags" / "p003.h5").unlink()
     study = load_study(config)
-    assert "p003" not in study.patient_ids
+    assert "p003" not in study.patients.patient_ids
     assert [(e.patient_id, e.reason) for e in study.exclusions] == [
         ("p003", "no bag: stage 1 wrote none for this patient")
     ]
@@ -46,7 +47,7 @@ def test_a_label_mended_after_stage_1_is_no_exclusion_any_more(experiment_folder
         "patient_id,phase,stage,reason\np003,,label,unknown label 'HC'\np004,NC,extract,truncated\n"
     )
     study = load_study(config)
-    assert "p003" in study.patient_ids
+    assert "p003" in study.patients.patient_ids
     assert [(e.patient_id, e.phase) for e in study.exclusions] == [("p004", "NC")]
 
 
@@ -94,21 +95,23 @@ def folder(bags_and_labels, tmp_path):
     return tmp_path
 
 
-NAMES = [f"p{i:03}" for i in range(6)]
+PRESENT = [(f"p{i:03}", ("AP",)) for i in range(6)]
+"""Identifier and phases; which phases makes no difference to what is read."""
 
 
 def test_the_room_for_bags_changes_nothing_that_is_read(folder, bags_and_labels):
     for room in (0, 1000, 10**9):
-        bags = BagFolder(folder, NAMES, bytes_kept=room)
+        bags = BagFolder(folder, PRESENT, bytes_kept=room)
         for _ in range(2):
-            for bag, written in zip(bags, bags_and_labels[0], strict=False):
+            for bag, written in zip(map(bags.__getitem__, range(6)), bags_and_labels[0], strict=False):
                 assert (bag.features == written.features).all()
 
 
 def test_bags_are_kept_while_there_is_room_and_the_others_read_again(folder, bags_and_labels):
     first, second = (bag.features.nbytes for bag in bags_and_labels[0][:2])
-    bags = BagFolder(folder, NAMES, bytes_kept=first + second)
-    assert len(list(bags)) == 6
+    bags = BagFolder(folder, PRESENT, bytes_kept=first + second)
+    for i in range(6):
+        assert len(bags[i])
     for path in folder.glob("*.h5"):
         path.unlink()
     assert [bags[i].patient_id for i in (0, 1)] == ["p000", "p001"]
@@ -117,11 +120,12 @@ def test_bags_are_kept_while_there_is_room_and_the_others_read_again(folder, bag
 
 
 def test_the_size_of_a_bag_that_was_read_needs_no_second_reading(folder, bags_and_labels):
-    bags = BagFolder(folder, NAMES, bytes_kept=0)
-    assert bag_sizes(bags).tolist() == [len(bag) for bag in bags_and_labels[0][:6]]
+    bags = BagFolder(folder, PRESENT, bytes_kept=0)
+    sizes = [len(bag) for bag in bags_and_labels[0][:6]]
+    assert [bags.size(i) for i in range(6)] == sizes
     for path in folder.glob("*.h5"):
         path.unlink()
-    assert bag_sizes(bags).tolist() == bag_sizes(bags_and_labels[0][:6]).tolist()
+    assert [bags.size(i) for i in range(6)] == sizes
 
 
 def test_two_bags_exchanged_stop_the_run(experiment_folder, tmp_path):
@@ -150,14 +154,15 @@ def with_phases(experiment_folder, *phases: str):
 
 def test_the_bags_are_seen_through_the_phases_of_the_configuration(experiment_folder, bags_and_labels):
     study = load_study(with_phases(experiment_folder, "PVP", "AP"))
-    for seen, whole in zip(study.bags, bags_and_labels[0], strict=True):
+    for i, whole in enumerate(bags_and_labels[0]):
+        seen = study.patients.first_bag(i)
         assert seen.header.phase_names == ("PVP", "AP")
-        for i, old in enumerate((2, 1)):
-            assert (seen.features[seen.phase == i] == whole.features[whole.phase == old]).all()
+        for new, old in enumerate((2, 1)):
+            assert (seen.features[seen.phase == new] == whole.features[whole.phase == old]).all()
         assert len(seen) == np.isin(whole.phase, (1, 2)).sum()
         assert (np.diff(seen.phase) >= 0).all()
-    assert [bag.header for bag in study.bags] == list(study.headers)
-    assert study.view == "PVP+AP"  # another fit, under another key
+    assert [study.patients.first_bag(i).header for i in range(60)] == list(study.headers)
+    assert study.view_of_first_set == "PVP+AP"  # another fit, under another key
 
 
 def test_every_phase_left_out_by_the_configuration_is_named(experiment_folder, bags_and_labels):
@@ -171,7 +176,7 @@ def test_a_patient_without_a_phase_of_the_configuration_is_left_out(experiment_f
     study = load_study(with_phases(experiment_folder, "NC"))
     without = [bag.patient_id for bag in bags_and_labels[0] if "NC" not in bag.header.phases_present]
     assert without
-    assert not set(without) & set(study.patient_ids)
+    assert not set(without) & set(study.patients.patient_ids)
     assert set(without) <= {e.patient_id for e in study.exclusions if not e.phase}
 
 
@@ -186,7 +191,7 @@ def test_a_phase_in_a_bag_without_a_row_in_the_table_is_told(experiment_folder, 
     table = tmp_path / "cohort.csv"
     lines = table.read_text().splitlines()
     table.write_text("\n".join(line for line in lines if not line.startswith("p003,AP")))
-    (remark,) = load_study(config).remarks
+    (remark,) = load_study(config).matched.remarks
     assert remark.startswith("1 phases in the bags have no usable row in the cohort table, such as AP of")
 
 

@@ -1,0 +1,237 @@
+"""What a model sees of a patient: which bag, which of its blocks, measures and phases, and which covariates."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aggregate.bag_sets import bag_in_phases
+from aggregate.models.samples import MEASURES, BagCheck
+from aggregate.patients import ONLY_SET, Patient
+from pipeline.bags import Bag, FeatureBlock
+from pipeline.covariates import Value
+from pipeline.errors import ConfigError, SampleError
+from pipeline.names import hint_of_nearest
+
+Sample = Patient | Bag
+"""What estimators take: a patient, or a bag that stands for a patient with that bag alone."""
+
+
+def as_patient(sample: Sample) -> Patient:
+    """Return the patient that a sample stands for.
+
+    Raises:
+        SampleError: it is no patient and no bag.
+    """
+    if isinstance(sample, Patient):
+        return sample
+    if isinstance(sample, Bag):
+        if not len(sample):
+            raise SampleError(
+                f"patient {sample.patient_id}: expected features as float32 (slices, features) of at least one slice, "
+                f"found {sample.features.dtype} {sample.features.shape}"
+            )
+        return Patient(sample.patient_id, {ONLY_SET: sample})
+    raise SampleError(f"expected patients, or bags as read_bag returns them, found {type(sample).__name__}")
+
+
+@dataclass(frozen=True)
+class View:
+    """What a model sees of the bags of a patient.
+
+    Attributes:
+        bags: name of the bag set; "" where there is one only.
+        features: names of the feature blocks, side by side in this order; none for all.
+        measures: whether the measures follow as further columns, NaN where one cannot be had.
+        phases: the only phases seen, in this order; none for all.
+    """
+
+    bags: str = ""
+    features: tuple[str, ...] = ()
+    measures: bool = False
+    phases: tuple[str, ...] = ()
+
+    def has_bag(self, patient: Patient) -> bool:
+        """Say whether there is anything to see of a patient, without reading a bag from its file.
+
+        Raises:
+            ConfigError: there is no such bag set, or there are several and none is named.
+        """
+        present = patient.phases_present(self._bag_set(patient))
+        return bool(set(present) & set(self.phases)) if self.phases else bool(present)
+
+    def of(self, patient: Patient) -> Bag | None:
+        """Return the bag as the model sees it; None where there is nothing to see.
+
+        Raises:
+            ConfigError: there is no such bag set, block or phase, or no measure; the nearest name is given.
+        """
+        bag = patient.bags[self._bag_set(patient)]
+        if bag is None:
+            return None
+        if self.phases:
+            for name in self.phases:
+                _check_name(name, bag.header.phase_names, "phase", bag)
+            bag = bag_in_phases(bag, self.phases)
+        if not len(bag):
+            return None
+        return _with_columns(bag, self.features, measures=self.measures)
+
+    def _bag_set(self, patient: Patient) -> str:
+        names = list(patient.bags)
+        if not self.bags and len(names) == 1:
+            return names[0]
+        if self.bags not in names:
+            found = (
+                f"no bag set {self.bags!r}" if self.bags else "there are several bag sets and none is named"
+            )
+            raise ConfigError(f"{found}: set `bags` of the model to one of {', '.join(names)}")
+        return self.bags
+
+
+def _with_columns(bag: Bag, blocks: Sequence[str], *, measures: bool) -> Bag:
+    """Return the bag with the features of some blocks, and its measures as a last block."""
+    if not blocks and not measures:
+        return bag
+    known = {block.name: block for block in bag.header.feature_blocks}
+    for name in blocks:
+        _check_name(name, list(known), "feature block", bag)
+    if measures and not bag.header.measure_names:
+        raise ConfigError(
+            f"patient {bag.patient_id}: `measures = true` of a model, and the bag holds no measures; extract it again"
+        )
+    chosen = [known[name] for name in blocks] if blocks else list(known.values())
+    parts = [(block.name, bag.features[:, block.start : block.stop]) for block in chosen]
+    if measures:
+        parts.append((MEASURES, bag.measures))
+    stops = np.cumsum([part.shape[1] for _, part in parts]).tolist()
+    starts = [0, *stops[:-1]]
+    seen = tuple(
+        FeatureBlock(name, start, stop) for (name, _), start, stop in zip(parts, starts, stops, strict=True)
+    )
+    features = np.concatenate([part for _, part in parts], axis=1)
+    return replace(bag, header=replace(bag.header, feature_blocks=seen), features=features)
+
+
+def _check_name(name: str, known: Sequence[str], what: str, bag: Bag) -> None:
+    if name not in known:
+        raise ConfigError(
+            f"patient {bag.patient_id}: no {what} {name!r} in the bag; {hint_of_nearest(name, known)}"
+        )
+
+
+class SeenBags(Sequence[Bag]):
+    """Bags as a model sees them, each looked up and checked when it is asked for; none is held.
+
+    Attributes:
+        patients: the samples, every one with something to see.
+    """
+
+    def __init__(self, patients: Sequence[Sample], view: View, check: BagCheck) -> None:
+        self.patients = patients
+        self.view = view
+        self.check = check
+
+    def __len__(self) -> int:
+        return len(self.patients)
+
+    @overload
+    def __getitem__(self, index: int) -> Bag: ...
+    @overload
+    def __getitem__(self, index: slice) -> "SeenBags": ...
+    def __getitem__(self, index: int | slice) -> "Bag | SeenBags":
+        """Return one bag, or those of a slice."""
+        if isinstance(index, slice):
+            return SeenBags(self.patients[index], self.view, self.check)
+        patient = as_patient(self.patients[index])
+        bag = self.view.of(patient)
+        if bag is None:
+            raise SampleError(
+                f"patient {patient.patient_id}: expected a bag with at least one slice, found none"
+            )
+        return self.check.checked(bag)
+
+
+@dataclass(frozen=True)
+class CovariateColumns:
+    """Covariates as columns of numbers: a number or date as it is, a category as one column for each word.
+
+    Attributes:
+        words: covariate -> words of the training patients, None for a number or a date.
+    """
+
+    words: Mapping[str, Sequence[str] | None] = field(default_factory=dict)
+
+    @classmethod
+    def learned(cls, names: Sequence[str], patients: Sequence[Sample]) -> "CovariateColumns":
+        """Learn the words of each category from training patients.
+
+        Raises:
+            SampleError: a patient has no such covariate, or numbers and words are mixed in one.
+        """
+        rows = list(_values(names, patients))
+        return cls({name: _words(name, [row[i] for row in rows]) for i, name in enumerate(names)})
+
+    def columns(self, patients: Sequence[Sample]) -> NDArray[np.float64]:
+        """Return the columns (patients, k), NaN where a number is missing, 0 where a word is missing or unknown."""
+        rows = list(_values(list(self.words), patients))
+        filled = np.zeros((len(rows), 0))
+        for i, words in enumerate(self.words.values()):
+            cells = [row[i] for row in rows]
+            if words is None:
+                numbers = [cell if isinstance(cell, float | int) else np.nan for cell in cells]
+                filled = np.column_stack([filled, np.array(numbers, dtype=np.float64)])
+            else:
+                told = [[float(cell == word) for word in words] for cell in cells]
+                filled = np.column_stack(
+                    [filled, np.array(told, dtype=np.float64).reshape(len(rows), len(words))]
+                )
+        return filled
+
+    def is_told(self, patients: Sequence[Sample]) -> NDArray[np.bool_]:
+        """Say of which patients there is a number, or a word that training patients have too (patients,)."""
+        columns = self.columns(patients)
+        is_word = np.array(
+            [
+                words is not None
+                for words in self.words.values()
+                for _ in (words if words is not None else [0])
+            ],
+            dtype=np.bool_,
+        )
+        told = np.where(is_word, columns > 0, np.isfinite(columns))
+        return np.asarray(told.any(axis=1), dtype=np.bool_)
+
+    def as_array(self) -> NDArray[np.uint8]:
+        """Return the words as JSON in bytes, to be saved among a model's arrays."""
+        return np.frombuffer(json.dumps(self.words).encode(), dtype=np.uint8)
+
+    @classmethod
+    def of_array(cls, array: NDArray[Any]) -> "CovariateColumns":
+        """Undo `as_array`."""
+        return cls(json.loads(array.tobytes()))
+
+
+def _values(names: Sequence[str], patients: Sequence[Sample]) -> Iterator[list[Value]]:
+    if not names:
+        yield from ([] for _ in range(len(patients)))
+        return
+    for i in range(len(patients)):
+        patient = as_patient(patients[i])
+        for name in names:
+            if name not in patient.covariates:
+                found = ", ".join(patient.covariates) or "none"
+                raise SampleError(
+                    f"patient {patient.patient_id}: expected a covariate {name!r}, found {found}"
+                )
+        yield [patient.covariates[name] for name in names]
+
+
+def _words(name: str, cells: Sequence[Value]) -> list[str] | None:
+    words = sorted({cell for cell in cells if isinstance(cell, str)})
+    if words and any(isinstance(cell, float | int) for cell in cells):
+        raise SampleError(f"covariate {name!r}: expected numbers or words, found both, such as {words[0]!r}")
+    return words or None

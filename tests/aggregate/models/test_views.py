@@ -1,0 +1,150 @@
+"""What a model sees of a patient: its bag set, blocks, measures, phases and covariates, and nothing else."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from aggregate.models.mean_pooling import MeanPooling
+from aggregate.models.registry import build_model
+from aggregate.models.views import CovariateColumns, View
+from aggregate.patients import Patient
+from pipeline.bags import FeatureBlock
+from pipeline.errors import ConfigError, SampleError
+from tests.conftest import draw_bag
+
+BLOCKS = (FeatureBlock("whole", 0, 6), FeatureBlock("lesion", 6, 10), FeatureBlock("rim", 10, 16))
+
+
+@pytest.fixture(scope="module")
+def bags():
+    """Bags of three blocks with two measures, the second of which is missing on every third instance."""
+    rng = np.random.default_rng(3)
+    drawn = [draw_bag(f"p{i:02}", i % 3, rng) for i in range(30)]
+    made = []
+    for bag in drawn:
+        measures = rng.normal(size=(len(bag), 2)).astype(np.float32)
+        measures[::3, 1] = np.nan
+        names = {"measure_names": ("lesion_hu", "diameter_mm"), "measure_units": ("HU", "mm")}
+        header = replace(bag.header, feature_blocks=BLOCKS, **names)
+        made.append(replace(bag, header=header, measures=measures))
+    return made
+
+
+LABELS = np.arange(30) % 3
+
+
+@pytest.fixture(scope="module")
+def patients(bags):
+    """Everybody has a bag in the set `a`; every fifth has none in `b`."""
+    return [
+        Patient(bag.patient_id, {"a": bag, "b": None if i % 5 == 0 else bag}, {"age": 50.0 + i % 3})
+        for i, bag in enumerate(bags)
+    ]
+
+
+def test_blocks_stand_side_by_side_in_the_order_that_is_asked(bags):
+    seen = View(features=("rim", "whole")).of(Patient("p", {"a": bags[0]}))
+    np.testing.assert_array_equal(seen.features, bags[0].features[:, [*range(10, 16), *range(6)]])
+    assert seen.header.feature_blocks == (FeatureBlock("rim", 0, 6), FeatureBlock("whole", 6, 12))
+
+
+def test_measures_follow_the_blocks(bags):
+    seen = View(features=("lesion",), measures=True).of(Patient("p", {"a": bags[0]}))
+    np.testing.assert_array_equal(seen.features, np.hstack([bags[0].features[:, 6:10], bags[0].measures]))
+
+
+def test_phases_are_seen_in_the_order_that_is_asked(bags):
+    seen = View(phases=("DP", "AP")).of(Patient("p", {"a": bags[1]}))
+    assert seen.header.phase_names == ("DP", "AP")
+    np.testing.assert_array_equal(seen.features[seen.phase == 1], bags[1].features[bags[1].phase == 1])
+
+
+@pytest.mark.parametrize(
+    ("view", "message"),
+    [
+        (View(features=("lesions",)), "no feature block 'lesions' in the bag; nearest valid name: 'lesion'"),
+        (View(phases=("APP",)), "no phase 'APP' in the bag; nearest valid name: 'AP'"),
+        (View(bags="ct"), "no bag set 'ct': set `bags` of the model to one of a"),
+    ],
+    ids=["block", "phase", "bag set"],
+)
+def test_an_unknown_name_is_told_with_those_there_are(bags, view, message):
+    with pytest.raises(ConfigError, match=message):
+        view.of(Patient("p", {"a": bags[0]}))
+
+
+def test_a_model_must_say_which_of_several_bag_sets_it_reads(patients):
+    with pytest.raises(
+        ConfigError, match="several bag sets and none is named: set `bags` of the model to one of a, b"
+    ):
+        MeanPooling().fit(patients, LABELS)
+
+
+def test_measures_that_no_bag_has_are_refused():
+    bag = draw_bag("p1", 0, np.random.default_rng(0))
+    with pytest.raises(
+        ConfigError, match="patient p1: `measures = true` of a model, and the bag holds no measures"
+    ):
+        View(measures=True).of(Patient("p1", {"a": bag}))
+
+
+@pytest.mark.parametrize(
+    "kind", ["mean_pooling", "xgboost", "random_forest", "attention_mil", "bag_size", "centre_slice"]
+)
+def test_a_patient_without_a_bag_does_not_train_and_gets_the_class_shares(kind, patients):
+    valid = build_model(kind, {}, 0).get_params()
+    quick = {k: v for k, v in {"epochs": 3, "rounds": 3, "trees": 5}.items() if k in valid}
+    model = build_model(kind, {**quick, "bags": "b"}, 0).fit(patients, LABELS)
+    have = np.array([i % 5 != 0 for i in range(30)])
+    probabilities = model.predict_proba(patients)
+    np.testing.assert_allclose(probabilities[~have], np.tile(np.bincount(LABELS[have]) / have.sum(), (6, 1)))
+    trained_on_those = build_model(kind, {**quick, "bags": "b"}, 0)
+    trained_on_those.fit([p for p, has in zip(patients, have, strict=True) if has], LABELS[have])
+    np.testing.assert_array_equal(trained_on_those.predict_proba(patients), probabilities)
+
+
+@pytest.mark.parametrize(
+    "kind", ["mean_pooling", "xgboost", "random_forest", "attention_mil", "phase_attention"]
+)
+def test_measures_that_are_missing_on_some_slices_are_no_obstacle(kind, patients):
+    valid = build_model(kind, {}, 0).get_params()
+    quick = {k: v for k, v in {"epochs": 3, "rounds": 3, "trees": 5}.items() if k in valid}
+    model = build_model(kind, {**quick, "bags": "a", "features": ["lesion"], "measures": True}, 0)
+    assert np.isfinite(model.fit(patients, LABELS).predict_proba(patients)).all()
+
+
+@pytest.mark.parametrize("kind", ["mean_pooling", "xgboost", "random_forest"])
+def test_a_covariate_that_tells_the_class_is_used_beside_the_bag(kind, patients):
+    told = build_model(kind, {"bags": "a", "covariates": ["age"]}, 0).fit(patients, LABELS)
+    blind = build_model(kind, {"bags": "a", "features": ["rim"]}, 0).fit(patients, LABELS)
+    older = [replace(patient, covariates={"age": 52.0}) for patient in patients]
+    assert not np.allclose(told.predict_proba(older), told.predict_proba(patients))
+    np.testing.assert_array_equal(blind.predict_proba(older), blind.predict_proba(patients))
+
+
+def test_a_saved_model_keeps_its_view_and_its_words(patients, tmp_path):
+    sexed = [replace(p, covariates={"sex": "FM"[i % 2]}) for i, p in enumerate(patients)]
+    parameters = {"bags": "b", "features": ["rim"], "phases": ["AP"], "covariates": ["sex"]}
+    model = build_model("mean_pooling", parameters, 0).fit(sexed, LABELS)
+    model.save(tmp_path)
+    np.testing.assert_array_equal(MeanPooling.load(tmp_path).predict_proba(sexed), model.predict_proba(sexed))
+
+
+def test_a_covariate_that_is_not_there_is_named(patients):
+    with pytest.raises(SampleError, match="patient p00: expected a covariate 'sex', found age"):
+        MeanPooling(bags="a", covariates=("sex",)).fit(patients, LABELS)
+
+
+def test_covariates_become_columns_by_hand():
+    people = [
+        Patient("p1", {}, {"age": 60.0, "sex": "F"}),
+        Patient("p2", {}, {"age": None, "sex": "M"}),
+        Patient("p3", {}, {"age": 70.0, "sex": None}),
+    ]
+    columns = CovariateColumns.learned(("age", "sex"), people)
+    expected = [[60, 1, 0], [np.nan, 0, 1], [70, 0, 0]]
+    np.testing.assert_array_equal(columns.columns(people), expected)
+    stranger = [Patient("p4", {}, {"age": None, "sex": "X"})]
+    np.testing.assert_array_equal(columns.columns(stranger), [[np.nan, 0, 0]])
+    assert columns.is_told([*people, *stranger]).tolist() == [True, True, True, False]
