@@ -42,15 +42,13 @@ class BagCheck:
             SampleError: it has no instance, arrays of another length, a value that is not finite, or another number
                 of features or other phase names than the bags of this model.
         """
-        if not isinstance(bag, Bag):
-            raise SampleError(f"expected bags as read_bag returns them, found {type(bag).__name__}")
         _check_alone(bag)
         found = BagShape(
             bag.features.shape[1], bag.header.phase_names, tuple(map(str, bag.header.feature_blocks))
         )
         wanted = self.shape = self.shape or found
         if found != wanted:
-            told, other = _told(wanted), _told(found)
+            told, other = _told(wanted, found), _told(found, wanted)
             raise SampleError(
                 f"patient {bag.patient_id}: expected {told} as in the other bags of this model, found {other}; extract "
                 "all bags with one configuration"
@@ -138,5 +136,8 @@ def _n_missing_measures(bag: Bag) -> int:
     )
 
 
-def _told(shape: BagShape) -> str:
-    return f"{shape.n_features} features ({', '.join(shape.blocks)}) and the phases {', '.join(shape.phase_names)}"
+def _told(shape: BagShape, other: BagShape) -> str:
+    """Tell what a bag is like, with its blocks where it is these that differ."""
+    only_blocks = (shape.n_features, shape.phase_names) == (other.n_features, other.phase_names)
+    blocks = f" ({', '.join(shape.blocks)})" if only_blocks else ""
+    return f"{shape.n_features} features{blocks} and the phases {', '.join(shape.phase_names)}"

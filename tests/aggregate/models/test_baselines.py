@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from aggregate.models.baselines import BagSize, CentreSlice, Covariates, Majority, SinglePhase, TumourSize
+from aggregate.patients import Patient
 from pipeline.bags import Bag, BagHeader, Recipe, Source
+from pipeline.errors import ConfigError
 
 PHASES = ("NC", "AP", "PVP", "DP")
 RECIPE = Recipe("e", "l", "w", "0", "float32", {})
@@ -100,41 +102,29 @@ def test_a_phase_that_nobody_has_tells_nothing():
     np.testing.assert_allclose(model.predict_proba([arterial(3.0)]), [[0.75, 0.25]], atol=1e-2)
 
 
-TABLE = {
-    "a": {"age": "40", "sex": "F"},
-    "b": {"age": "60", "sex": "M"},
-    "c": {"age": "", "sex": "F"},
-    "d": {"age": "80", "sex": ""},
-    "strange": {"age": "old", "sex": "X"},
-}
+def aged(age: float | None, sex: str | None) -> Patient:
+    return Patient("p", {}, {"age": age, "sex": sex})
 
 
 @pytest.fixture
 def covariates():
     """Logistic regression on age and sex of four training patients."""
-    bags = [arterial(0.0, name) for name in "abcd"]
-    return Covariates(covariates=TABLE, random_state=0).fit(bags, np.array([0, 1, 0, 1]))
-
-
-def test_numbers_are_taken_as_they_are_and_each_word_has_a_column(covariates):
-    vectors = covariates.vectors([arterial(0.0, name) for name in "abcd"])
-    expected = [[0, 40, 1, 0], [0, 60, 0, 1], [0, np.nan, 1, 0], [0, 80, 0, 0]]  # nothing, age, F, M
-    np.testing.assert_array_equal(vectors, expected)
-
-
-def test_a_word_unseen_in_training_is_none_of_the_words_and_no_number(covariates):
-    np.testing.assert_array_equal(covariates.vectors([arterial(0.0, "strange")]), [[0, np.nan, 0, 0]])
+    people = [aged(40.0, "F"), aged(60.0, "M"), aged(None, "F"), aged(80.0, None)]
+    return Covariates(covariates=("age", "sex"), random_state=0).fit(people, np.array([0, 1, 0, 1]))
 
 
 def test_a_missing_number_is_taken_for_the_training_mean(covariates):
-    covariates.covariates = {"missing": {"age": "", "sex": "M"}, "mean": {"age": "60", "sex": "M"}}
-    missing, mean = covariates.predict_proba([arterial(0.0, "missing"), arterial(0.0, "mean")])
+    missing, mean = covariates.predict_proba([aged(None, "M"), aged(60.0, "M")])
     np.testing.assert_allclose(missing, mean)  # (40 + 60 + 80) / 3 = 60
 
 
-def test_a_patient_outside_the_table_gets_probabilities_too(covariates):
-    probabilities = covariates.predict_proba([arterial(0.0, "nobody")])
-    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+def test_a_patient_of_whom_nothing_is_known_gets_probabilities_too(covariates):
+    np.testing.assert_allclose(covariates.predict_proba([aged(None, "X")]), [[0.5, 0.5]])
+
+
+def test_covariates_without_a_column_are_refused():
+    with pytest.raises(ConfigError, match="expected at least one column in `covariates`, found none"):
+        Covariates().fit([aged(1.0, "F")], np.array([0]))
 
 
 def test_no_baseline_but_slices_of_features_looks_at_the_features():

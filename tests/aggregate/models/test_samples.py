@@ -18,14 +18,14 @@ from aggregate.models.simple_pooling import EmbeddingPooling
 from aggregate.models.wrappers import Calibrated, Grid
 from pipeline.errors import ConfigError, ResultsError, SampleError
 
-BLIND = {"majority", "covariates"}
-"""Kinds that look at no feature."""
+BLIND = {"majority"}
+"""The kind that looks at no feature, beside `covariates`, which reads no bag at all."""
 INSIDE = {
     "single_phase": {"phase": "AP"},
     "calibrated": {"model": "mean_pooling"},
     "grid": {"model": "mean_pooling", "grid": {"strengths": [[0.1]]}},
 }
-KINDS = sorted(set(MODELS) - {"module"})
+KINDS = sorted(set(MODELS) - {"module", "covariates"})
 QUICK = {"epochs": 1, "rounds": 2, "trees": 3}
 
 
@@ -231,7 +231,9 @@ def test_a_saved_model_that_was_damaged_is_named(name, content, cohort, tmp_path
 
 def test_what_is_no_bag_is_named_by_its_type(cohort):
     X = np.zeros((60, 16), dtype=np.float32)
-    with pytest.raises(SampleError, match="expected bags as read_bag returns them, found ndarray"):
+    with pytest.raises(
+        SampleError, match="expected patients, or bags as read_bag returns them, found ndarray"
+    ):
         MeanPooling().fit(X, cohort[1])
 
 
