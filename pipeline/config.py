@@ -108,7 +108,7 @@ class ExperimentConfig(Section):
 
     @property
     def results_folder(self) -> Path:
-        """Folder of the tables of stage 2: `output`, or `results` in it where the cohort table has their name there."""
+        """Folder of the tables of stage 2: `output`, or `output/results` if the user's cohort.csv is there."""
         table = self.cohort.table
         is_in_the_way = table.parent == self.output and table.stem == "cohort"
         return self.output / "results" if is_in_the_way else self.output
@@ -140,15 +140,15 @@ class Draft(Generic[Config]):
     """A configuration as far as it can be read."""
 
     config: Config | None
-    """With the values at fault left out, to look for more mistakes; None where it cannot be read without them."""
+    """Without the faulty values, to find further mistakes; None if it cannot be read without them."""
     faulty: tuple[tuple[str, ...], ...] = ()
-    """The keys at fault, each by the tables that lead to it."""
+    """The faulty keys, each as a path of table names and key."""
 
 
 def draft_config(
     path: Path, kind: type[Config], mistakes: Mistakes, *, overrides: Sequence[str] = ()
 ) -> Draft[Config]:
-    """Read a configuration as far as it can be read, and gather the mistakes in it.
+    """Read a configuration as far as it can be read, and collect the mistakes in it.
 
     Raises:
         ConfigError: the file is missing or no TOML.
