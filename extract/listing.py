@@ -50,7 +50,8 @@ def _lines_of(architecture: Architecture, card: Path | None) -> Iterator[str]:
     default = " (default)" if architecture.name == ExtractSection().encoder else ""
     offered = models.get_model_weights(architecture.name)
     millions = min(weights.meta["num_params"] for weights in offered) / 1e6
-    layers = (f"{name} ({architecture.dim_of(name)})" for name in (PENULTIMATE, *architecture.layers))
+    dims = {PENULTIMATE: architecture.dim, **architecture.layers}
+    layers = (f"{name} ({dim})" for name, dim in dims.items())
     yield f"{architecture.name}{default}: {architecture.dim} features, {millions:.1f} million parameters"
     yield f"    layers: {', '.join(layers)}"
     yield f"    paper: {_paper(models.get_model_builder(architecture.name).__doc__ or '')}"
