@@ -35,18 +35,18 @@ Inside = Annotated[Mapping[str, Any], AfterValidator(_inside_beside_config)]
 
 
 class SplitsSection(Section):
-    """[aggregate.splits]: who trains, tunes and is tested."""
+    """[aggregate.splits]: which patients train, tune and test each model."""
 
     scheme: Literal["stratified", "leave-one-centre-out", "file"] = "stratified"
-    """Repeated stratified folds balanced by centre, one fold per centre, or the user's own file."""
+    """Repeated folds stratified by class and balanced by centre; one fold per centre; or the splits in `file`."""
     folds: int = Field(5, ge=2)
     """Outer folds of the stratified scheme."""
     repeats: int = Field(5, ge=1)
-    """How often the stratified folds are drawn anew."""
+    """Repeats of the stratified cross-validation, each with other folds."""
     tune_share: float = Field(0.2, gt=0.0, le=0.5)
     """Share of the training patients kept for early stopping, calibration and thresholds."""
     file: ConfigPath | None = None
-    """Of the scheme "file": a CSV with the columns patient_id, repeat, fold, role."""
+    """For `scheme = "file"`: a CSV with the columns patient_id, repeat, fold, role."""
 
     @model_validator(mode="after")
     def _file_goes_with_its_scheme(self) -> Self:
@@ -56,15 +56,16 @@ class SplitsSection(Section):
 
 
 class ModelSection(Section, extra="allow"):
-    """[aggregate.model.NAME]: `kind` names the model, every other key is a parameter of it."""
+    """[aggregate.model.NAME]: a model to compare. Keys that are not listed here are parameters of its kind."""
 
     kind: str
+    """Kind of the model; `aggregate.py models` lists the kinds and their parameters."""
     module: ModulePath | None = None
-    """Of the kind "module": FILE.py:CLASS, FILE relative to the configuration, or torchmil.models:CLASS."""
+    """For `kind = "module"`: FILE.py:CLASS, FILE relative to the configuration, or torchmil.models:CLASS."""
     parameters_inside: Inside | None = Field(None, alias="parameters")
-    """Of the kinds "grid" and "calibrated": the parameters of the model inside."""
+    """For the kinds `grid` and `calibrated`: parameters of the model inside."""
     grid: Inside | None = None
-    """Of the kind "grid": parameter -> values to try."""
+    """For `kind = "grid"`: parameter and the list of values to try."""
 
     @property
     def parameters(self) -> Mapping[str, Any]:
@@ -77,7 +78,9 @@ class TablesSection(Section):
     """[aggregate.tables]: how the CSV files are written."""
 
     separator: Literal[",", ";"] = ","
+    """Separator of the columns."""
     decimal: Literal[".", ","] = "."
+    """Decimal sign; must differ from the separator."""
 
     @model_validator(mode="after")
     def _separator_differs(self) -> Self:
@@ -99,25 +102,25 @@ class AggregateSection(Section):
     bags: Mapping[str, BagSetSection] = {}
     """The bag sets that models read, by the name in their `bags`; by default one, the folder `bags` in `output`."""
     model: Mapping[str, ModelSection] = Field(min_length=1)
-    """The models to compare, by the name they bear in every table."""
+    """The models to compare; NAME is the name of the model in every table."""
     covariates: tuple[str, ...] = ()
-    """Columns of the cohort table that the covariates baseline reads."""
+    """Columns of the cohort table that the baseline `covariates` reads."""
     baselines: bool = True
-    """Whether majority, bag size, tumour size, covariates, single phases and centre slice are run beside."""
+    """Also run the baselines: majority, bag size, tumour size, covariates, single phases, centre slice."""
     splits: SplitsSection = SplitsSection()
     statistics: StatisticsSection = StatisticsSection()
     tables: TablesSection = TablesSection()
     seed: int = Field(0, ge=0)
     """Seed of splits, models and bootstrap."""
     jobs: int = -1
-    """Processes for models that are fitted one by one; -1 takes every core."""
+    """Processes that fit models in parallel; -1: one per core."""
     explain: bool = True
-    """Whether `run` also writes the explanations."""
+    """Whether `run` also writes the explanations (attention, phases, concepts, pictures)."""
     explained_model: str | None = None
-    """The model that pictures, slice votes and overlays show, chosen before its results are seen; None takes the
-    first model of the configuration that weighs slices."""
+    """Model shown in pictures, slice votes and overlays, chosen before its results are seen; by default the first model of
+    the configuration that has attention."""
     retrain_phases: bool = False
-    """Whether these include the worth of each phase by training anew on every subset of the phases (slow)."""
+    """Whether the explanations include models trained anew on every subset of the phases (slow)."""
 
 
 class AggregateConfig(ExperimentConfig):

@@ -58,7 +58,7 @@ def run_experiment(plan: Plan) -> Run:
     """Fit what the plan lists and gather the predictions; nothing but the cache of fits is written.
 
     Raises:
-        MachineError: this machine computes other numbers than it should.
+        MachineError: this machine computes wrong numbers.
     """
     started = time.monotonic()
     require_right_numbers()

@@ -251,7 +251,7 @@ FAULTS: Sequence[Fault] = (
           voxels_of("mask", lambda voxels: np.where(voxels > 0, 1, -1).astype(np.int16))),
     Fault("mask of NaN and 1", 4, "DP", "warning", "the values of the mask are NaN and 1",
           voxels_of("mask", lambda voxels: np.where(voxels > 0, 1, np.nan).astype(np.float32))),
-    Fault("mask on a shifted grid", 5, "AP", "warning", "the mask lies on another grid",
+    Fault("mask on a shifted grid", 5, "AP", "warning", "the mask is on another grid",
           affine_of("mask", shifted(4))),
     Fault("map of labels, one named in the table", 5, "NC", "ok", "", labelled),
     Fault("lesion between two slices", 5, "DP", "error", "the mask lies between the slices", between_slices),
@@ -262,8 +262,8 @@ FAULTS: Sequence[Fault] = (
           voxels_of("image", beside_padding(1024))),
     Fault("intercept twice beside padding", 7, "PVP", "error", "an intercept applied twice",
           voxels_of("image", beside_padding(-1024))),
-    Fault("sform and qform 40 mm apart", 7, "DP", "warning", "sform and qform lie up to 40.0 mm apart", two_places),
-    Fault("sform and qform with code 0", 8, "NC", "warning", "places the volume nowhere", nowhere),
+    Fault("sform and qform 40 mm apart", 7, "DP", "warning", "sform and qform differ by up to 40.0 mm", two_places),
+    Fault("sform and qform with code 0", 8, "NC", "warning", "the header gives no position", nowhere),
     Fault("mask of the body", 8, "PVP", "error", "of the body on its slices; found 100%", of_body),
     Fault("liver mask full", 8, "DP", "warning", "found the value 1 in every voxel",
           voxels_of("liver_mask", np.ones_like)),
@@ -291,9 +291,9 @@ def plant_across(folder: Path, rows: Mapping[tuple[int, str], Row], ids: Sequenc
     shutil.copy(path, folder / rows[7, "AP"]["image"])
     return [
         Fault("same pixels under another patient, recompressed", 5, "PVP", "error",
-              f"the same pixels stand under patient {ids[4]}, phase PVP", nothing),
+              f"the same pixels occur under patient {ids[4]}, phase PVP", nothing),
         Fault("phases AP and PVP swapped", 6, "AP", "warning", "are the phases mixed up?", nothing),
-        Fault("P1/P10 mix-up", 7, "AP", "warning", f"bears the identifier of patient {ids[8]}", nothing),
+        Fault("P1/P10 mix-up", 7, "AP", "warning", f"contains the identifier of patient {ids[8]}", nothing),
         Fault("identifier with a date", 8, "AP", "warning", "looks like a date", nothing),
     ]  # fmt: skip
 

@@ -67,7 +67,7 @@ def check_cohort(config: ExtractConfig, console: Console) -> list[ScanReport]:
 
 
 def has_errors(reports: Iterable[ScanReport]) -> bool:
-    """Whether a scan cannot be used; warnings are no errors."""
+    """Whether any scan has an error; warnings do not count."""
     return any(report.status == Severity.ERROR for report in reports)
 
 

@@ -85,7 +85,7 @@ def examine_scan(plan: RegionPlan, section: ExtractSection, hashes: FileHashes) 
 
 
 def finding_of(fault: ScanError) -> Finding:
-    """Return a fault that is found before a scan is read as a finding."""
+    """Return the finding for a fault that was found before the scan is read."""
     kinds = ((SharedPixelsError, Kind.SHARED), (MaskError, Kind.MASK), (ScanError, Kind.IMAGE))
     return Finding(next(kind for error, kind in kinds if isinstance(fault, error)), fault.reason)
 
@@ -93,7 +93,7 @@ def finding_of(fault: ScanError) -> Finding:
 def compare_scans(
     reports: Sequence[ScanReport], section: ExtractSection, roles: PhaseRoles
 ) -> list[ScanReport]:
-    """Add what only a look across scans shows: shared pixels, and phases in an implausible order."""
+    """Add findings that need several scans: shared pixels, and phases in an implausible order."""
     shared = shared_pixels({(r.patient_id, r.phase): r.pixels for r in reports})
     orders = implausible_order(
         {(r.patient_id, r.phase): r.liver_hu for r in reports if r.liver_hu is not None}, roles
@@ -105,7 +105,7 @@ def compare_scans(
 
 
 def check_identifiers(patients: Iterable[Patient]) -> Mapping[str, str]:
-    """Find identifiers that look like names or dates, or that a sorted list or a substring match mixes up."""
+    """Find identifiers that look like names or dates, or that differ in zeros or case only."""
     found: dict[str, str] = {}
     by_number: dict[tuple[str, int], list[str]] = {}
     ids = [patient.patient_id for patient in patients]
@@ -124,7 +124,7 @@ def check_identifiers(patients: Iterable[Patient]) -> Mapping[str, str]:
 
 
 def files_of_others(cohort: Cohort) -> Mapping[tuple[str, str], str]:
-    """Find files whose name bears the identifier of another patient: `P10_ap.nii.gz` in a row of P1."""
+    """Find files whose name contains the identifier of another patient: `P10_ap.nii.gz` in a row of P1."""
     ids = {patient.patient_id for patient in cohort.patients}
     found = {}
     for patient in cohort.patients:
@@ -133,13 +133,13 @@ def files_of_others(cohort: Cohort) -> Mapping[tuple[str, str], str]:
                 others = sorted(_identifiers_in(path.name, ids) - {patient.patient_id})
                 if others and patient.patient_id not in _identifiers_in(path.name, ids):
                     found[patient.patient_id, phase] = (
-                        f"{path.name} bears the identifier of patient {others[-1]}, in a row of {patient.patient_id}"
+                        f"{path.name} contains the identifier of patient {others[-1]}, in a row of {patient.patient_id}"
                     )
     return found
 
 
 def doubtful_scans(cohort: Cohort) -> Mapping[tuple[str, str], tuple[Finding, ...]]:
-    """Find what the cohort table alone shows: (patient_id, phase) -> what is doubtful, of identifiers and files."""
+    """Find doubtful identifiers and file names in the cohort table: (patient_id, phase) -> findings."""
     names, strangers = check_identifiers(cohort.patients), files_of_others(cohort)
     found: dict[tuple[str, str], tuple[Finding, ...]] = {}
     for patient in cohort.patients:

@@ -19,7 +19,7 @@ application = typer.Typer(
 
 ConfigArgument = Annotated[Path, typer.Argument(help="TOML configuration of the experiment.")]
 OverridesArgument = Annotated[
-    list[str] | None, typer.Argument(help="Values that replace the file's, such as encoder=resnet50.")
+    list[str] | None, typer.Argument(help="Values that replace those of the file, such as encoder=resnet50.")
 ]
 
 
@@ -28,7 +28,7 @@ application.command()(phantom)
 
 @application.command()
 def run(config: ConfigArgument, overrides: OverridesArgument = None) -> None:
-    """Embed the cohort into bags; what is already done is skipped, what cannot be used lands in excluded.csv."""
+    """Embed the cohort into bags; finished patients are skipped, unusable ones are listed in excluded.csv."""
     # Heavy imports wait until a command needs them, so that --help answers at once.
     from extract.config import load_extract_config  # noqa: PLC0415
     from extract.run import run_extraction  # noqa: PLC0415
@@ -68,7 +68,7 @@ def check(config: ConfigArgument, overrides: OverridesArgument = None) -> None:
 def encoders(
     verify: Annotated[
         Path | None,
-        typer.Option(help="Weight file: say what it is, its SHA-256, and which encoders it fits."),
+        typer.Option(help="Weight file: print its SHA-256 and the encoders that it fits."),
     ] = None,
 ) -> None:
     """List the encoders, or verify a weight file."""
@@ -85,7 +85,7 @@ def encoders(
 def inspect_bags(
     path: Annotated[Path, typer.Argument(metavar="FILE_OR_FOLDER", help="A bag, or a folder of bags.")],
 ) -> None:
-    """Print what a bag holds, or each bag of a folder and their summary; exit code 2 for what is no bag."""
+    """Print what a bag holds, or each bag of a folder and their summary; exit code 2 if a file is not a bag."""
     from extract.inspection import print_bag, print_folder  # noqa: PLC0415
 
     console, errors = (
@@ -101,7 +101,7 @@ def inspect_bags(
 def doctor(
     folder: Annotated[Path, typer.Argument(help="Where bags are to be written.")] = Path(),
 ) -> None:
-    """Check this machine, one line a check; exit code 1 when one fails."""
+    """Check this machine, one line per check; exit code 1 if one fails."""
     from extract.doctor import checks  # noqa: PLC0415
     from pipeline.doctor import print_checks  # noqa: PLC0415
 
@@ -114,7 +114,7 @@ def overlay(
     config: ConfigArgument,
     patient: Annotated[list[str] | None, typer.Option(help="Only this patient; may be repeated.")] = None,
     model: Annotated[
-        str | None, typer.Option(help="Whose attention; the first of the table if left out.")
+        str | None, typer.Option(help="Model whose attention is shown; by default the first of the table.")
     ] = None,
 ) -> None:
     """Write the attention that stage 2 found as NIfTI overlays on the grid of the scans."""
@@ -136,7 +136,7 @@ def saliency(
     config: ConfigArgument,
     patient: Annotated[list[str] | None, typer.Option(help="Only this patient; may be repeated.")] = None,
 ) -> None:
-    """Draw where on the slices with most attention the encoder looks, for the report of stage 2."""
+    """Draw occlusion maps of the encoder on the slices with most attention, for the report of stage 2."""
     from extract.config import load_extract_config  # noqa: PLC0415
     from extract.saliency import draw_saliency  # noqa: PLC0415
 

@@ -23,17 +23,18 @@ class SlicesSection(Section):
     """[extract.slices]: which slices of a scan are instances."""
 
     which: Literal["tumour", "organ", "z_ranges"] = "tumour"
-    """Slices with tumour; or with organ (column liver_mask); or of a table of ranges. The last two need no mask."""
+    """Slices with tumour mask, slices with organ mask (column `liver_mask`), or ranges of z from the table `z_ranges`. The
+    last two need no tumour mask."""
     minimum_area_mm2: float = Field(0.0, ge=0)
-    """Slices with less mask than this are left out."""
+    """Slices with a smaller mask area are left out."""
     every_mm: Millimetres | None = None
-    """Take the slice nearest to each multiple of this z, so that thin slices do not give more instances."""
+    """Keep one slice per this distance along z, so that thin slices do not give more instances than thick ones."""
     at_most: int | None = Field(None, ge=1)
-    """Slices per phase; more are thinned out evenly along z."""
+    """Largest number of slices per phase; a larger number is thinned out evenly along z."""
     neighbour_mm: Millimetres | None = None
-    """Keep the slices this far below and above as well, for images of three planes."""
+    """Also keep the slices at this distance below and above each slice, for `input.planes = 3`."""
     z_ranges: ConfigPath | None = None
-    """CSV of patient_id, phase (empty for all), z_from_mm, z_to_mm."""
+    """CSV with the columns patient_id, phase (empty: all phases), z_from_mm, z_to_mm; for `which = "z_ranges"`."""
 
     @model_validator(mode="after")
     def _ranges_have_a_table(self) -> Self:
@@ -46,30 +47,31 @@ Label = Annotated[int, Field(ge=1)]
 
 
 class MaskLabels(Section):
-    """[extract.masks] labels: which values of a map of labels are the structure.
+    """[extract.masks] labels: which values of a label map are the tumour or the organ.
 
-    Without them a mask has two values, of which the larger is the structure. Where they are given, they hold for every
-    mask of the structure; the column mask_label of the cohort table goes before them.
+    Without this table a mask has two values, of which the larger is the structure. With it, the values hold for every
+    mask of the structure; the column `mask_label` of the cohort table overrides them.
     """
 
     tumour: tuple[Label, ...] = ()
-    """As in { tumour = [2] }."""
+    """Values of the tumour in the column `mask`, such as [2]."""
     organ: tuple[Label, ...] = ()
-    """Of the column liver_mask."""
+    """Values of the organ in the column `liver_mask`."""
 
 
 class MasksSection(Section):
-    """[extract.masks]: what the values of masks mean, and what stands in for a mask that was not drawn."""
+    """[extract.masks]: what the values of masks mean, and which mask a phase without one uses."""
 
     labels: MaskLabels = MaskLabels()
-    """A map of more than two labels is refused unless they are named here or in the cohort table."""
+    """A label map with more than two values is refused unless its values are given here or in the cohort table."""
     threshold: float | None = None
-    """Where the structure begins in a mask of fractions, a probability or a linearly resampled mask; else refused."""
+    """Voxels at or above this value are the structure, for masks with fractional values (probabilities, linear resampling);
+    such masks are refused when it is not set."""
 
     propagate_from: tuple[str, ...] = ()
-    """Phases whose mask is used, by its place in the patient, where a phase has none; the first that has one."""
+    """Phases whose mask is used, in patient coordinates, for a phase without a mask; the first of them that has one."""
     margin_mm: float = Field(0.0, ge=0)
-    """Breathing moves organs between phases: a propagated mask grows by this much."""
+    """A propagated mask is dilated by this distance, because breathing moves organs between phases."""
 
 
 class InputSection(Section):
@@ -96,36 +98,38 @@ class InputSection(Section):
 
 
 class Required(Section):
-    """Phases that a patient must have."""
+    """The table form of missing_phases: which phases a patient must have."""
 
     require: tuple[str, ...] = Field(min_length=1)
+    """Patients without a scan of each of these phases are left out."""
 
 
 class ExtractSection(Section):
     """[extract]: which encoder embeds which slices, and on what."""
 
     encoder: str = "squeezenet1_1"
-    """A name of the table; `extract.py encoders` lists them."""
+    """Name of the encoder; `extract.py encoders` lists them."""
     weights: str = EMBEDDED
     """`embedded`, a torchvision name, a .pth, .pt or .safetensors file, or `random:<seed>` for tests."""
     layer: str = PENULTIMATE
-    """The layer whose mean over the map is the feature."""
+    """Layer to read; the features are the means of its feature map. `extract.py encoders` lists the layers."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """`auto`: the fastest that the device computes natively."""
+    """Number format of the forward pass; `auto`: the fastest that the device computes natively."""
     device: str = "auto"
-    """`auto`: CUDA where there is one."""
+    """Device of the encoder, such as `cpu` or `cuda:1`; `auto`: a CUDA GPU if there is one, else the CPU."""
     compile: bool = False
-    """Let torch.compile rewrite the network; pays on long runs."""
+    """Compile the network with torch.compile; worth it on long runs."""
     workers: int = Field(2, ge=1)
-    """Threads that decode and prepare ahead of the encoder; any number gives the same bags."""
+    """Threads that read and prepare scans ahead of the encoder; the bags do not depend on their number."""
     batch_size: int = Field(32, ge=1)
-    """Images collected before the encoder runs; any number gives the same bags."""
+    """Images collected before the encoder runs; the bags do not depend on their number."""
     missing_phases: Literal["keep", "drop"] | Required = "keep"
-    """Patients that lack a phase: kept, dropped, or dropped when one of { require = ["AP"] } is missing."""
+    """Patients that lack a phase: kept, dropped, or dropped only when a required phase is missing, as in
+    { require = ["AP"] }."""
     shared_images: Literal["refuse", "allow"] = "refuse"
-    """The same image under two patients is a mix-up, and a leak between the folds of stage 2."""
+    """What to do when two patients have the same image, which is a mix-up and a leak between the folds of stage 2."""
     store: bool = True
-    """Keep the prepared slices in `slices.zarr`, from which another encoder or window starts."""
+    """Keep the prepared slices in the slice store, so that another encoder or window needs no scan."""
     slices: SlicesSection = SlicesSection()
     masks: MasksSection = MasksSection()
     input: InputSection = InputSection()

@@ -1,4 +1,4 @@
-"""Does stage 1 compute right on this machine? The built-in image through the embedded encoder, beside known numbers."""
+"""Checks of the machine for stage 1: features of a built-in image are compared with known numbers."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -34,7 +34,7 @@ def checks(folder: Path) -> Iterator[Check]:
 
 
 def require_right_numbers() -> None:
-    """Make the numeric checks once per machine and versions.
+    """Run the numeric checks once per machine and versions.
 
     Raises:
         MachineError: one fails.
@@ -45,12 +45,12 @@ def require_right_numbers() -> None:
 
 
 def numeric_checks() -> Iterator[Check]:
-    """Yield the embedded encoder beside known numbers, then each precision that this machine offers beside float32."""
+    """Yield the comparison of the embedded encoder with known numbers, then of each precision with float32."""
     places = [("cpu", "float32"), *([("cpu", "bfloat16")] if has_native_bfloat16() else [])]
     if torch.cuda.is_available():
         places += [("cuda", precision) for precision in ("float32", "float16", "bfloat16")]
     measures: list[tuple[str, str, Callable[[], float]]] = [
-        ("the built-in image in float32 beside known numbers", "float32", _known_feature)
+        ("built-in image in float32 against known numbers", "float32", _known_feature)
     ]
     measures += [
         (

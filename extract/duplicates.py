@@ -58,15 +58,15 @@ def describe_shared(key: Key, other: Key) -> str:
     where = (
         f"phase {other[1]} of this patient" if other[0] == key[0] else f"patient {other[0]}, phase {other[1]}"
     )
-    return f"the same pixels stand under {where}; correct the cohort table, or set [extract] shared_images = 'allow'"
+    return f"the same pixels occur under {where}; correct the cohort table, or set [extract] shared_images = 'allow'"
 
 
 class PixelMemory:
     """Hashes of the slices that were decoded from each image, kept beside the slice store between runs.
 
-    A text file with one line per image: its SHA-256, then the hashes of its slices. Lines are only ever added,
-    each before the bag that rests on them is written, so a killed run or two runs at once lose nothing that
-    matters; a line that was cut off is not used.
+    A text file with one line per image: its SHA-256, then the hashes of its slices. Lines are only appended,
+    each before the bag that depends on it is written, so a killed run or two runs at once lose
+    no line that is needed; an incomplete line is ignored.
     """
 
     def __init__(self, path: Path) -> None:
@@ -80,7 +80,7 @@ class PixelMemory:
                 self._known.setdefault(image, set()).update(d for d in digests if len(d) == _HEX)
 
     def of(self, image_sha256: str) -> Iterable[str]:
-        """Return the hash of an image file and those of its slices as far as they were ever decoded."""
+        """Return the hash of an image file and the hashes of those of its slices that were decoded in any run."""
         return (image_sha256, *sorted(self._known.get(image_sha256, ())))
 
     def remember(self, image_sha256: str, planes_hu: NDArray[np.int16]) -> None:

@@ -1,4 +1,4 @@
-"""What can be found about a scan: one kind and one severity for each, told by `check` and `run` in the same words."""
+"""What can be found about a scan: each finding has a kind and a severity, the same in `check` and `run`."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from pipeline.tables import read_table, write_table
 TABLE = "findings.csv"
 COLUMNS = ("patient_id", "phase", "severity", "finding", "reason")
 _ONE_BY_ONE = 3
-"""A remark about more scans than this is one line on the screen; the table has them all."""
+"""Warnings of one kind about more scans than this are printed as one line; the table lists all of them."""
 Key = tuple[str, str]
 """(patient_id, phase)."""
 
@@ -23,7 +23,7 @@ class Severity(StrEnum):
 
 
 class Kind(StrEnum):
-    """What is found; remarks of one kind are one line on the screen."""
+    """Kind of a finding; many warnings of one kind are printed as one line."""
 
     COHORT = "cohort table"
     IMAGE = "image"
@@ -48,7 +48,7 @@ class Kind(StrEnum):
 
     @property
     def severity(self) -> Severity:
-        """Whether a scan of which this is found can be used."""
+        """Whether a scan with this finding can be used."""
         return Severity.ERROR if self in _ERRORS else Severity.WARNING
 
 
@@ -69,7 +69,7 @@ _ERRORS = frozenset(
 _FOUND_BY_EVERY_RUN = frozenset(
     {Kind.COHORT, Kind.SHARED, Kind.SHARED_ALLOWED, Kind.IDENTIFIER, Kind.STRANGER}
 )
-"""Told by the cohort table or by a look across scans, and so not taken from an earlier run."""
+"""Found in the cohort table or by comparing scans, and therefore not taken from an earlier run."""
 
 
 @dataclass(frozen=True)
@@ -98,13 +98,13 @@ def errors_of(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 
 class FindingLog:
-    """Everything found about the scans of a cohort, in order, nothing twice."""
+    """All findings of a cohort, in order and without duplicates."""
 
     def __init__(self) -> None:
         self._found: dict[Key, dict[Finding, None]] = {}
 
     def add(self, key: Key, *findings: Finding) -> None:
-        """Note findings about one scan."""
+        """Add findings about one scan."""
         self._found.setdefault(key, {}).update(dict.fromkeys(findings))
 
     def __iter__(self) -> Iterator[tuple[Key, Finding]]:
@@ -129,7 +129,7 @@ def read_findings(path: Path) -> Mapping[str, tuple[tuple[Key, Finding], ...]]:
 
 
 def warning_lines(found: Iterable[tuple[Key, Finding]], table: str) -> Iterator[str]:
-    """Yield a line for each warning, or one for all of a kind where many scans have it.
+    """Yield a line per warning, or one line for all warnings of a kind that many scans have.
 
     Args:
         found: (patient_id, phase) and finding, of all scans.

@@ -1,4 +1,4 @@
-"""Content hashes of the files behind a cohort, remembered by size and time of change."""
+"""Content hashes of the files of a cohort, cached by file size and modification time."""
 
 import json
 from pathlib import Path
@@ -11,11 +11,11 @@ from pipeline.files import path_hint, written_whole
 from pipeline.provenance import sha256_of_file, sha256_of_json
 
 _ENTRY_LENGTH = 3
-"""Of a file: its size, its time of change and its hash."""
+"""Of a file: size, modification time and hash."""
 
 
 class FileHashes:
-    """SHA-256 of files; a file whose size and time of change (to the nanosecond) are known is not read again."""
+    """SHA-256 of files; a file whose size and modification time (in nanoseconds) are unchanged is not read again."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -43,13 +43,13 @@ class FileHashes:
         return str(digest)
 
     def save(self) -> None:
-        """Write the memory, whole or not at all."""
+        """Write the cache file atomically."""
         with written_whole(self.path) as sibling:
             sibling.write_text(json.dumps(self._known, sort_keys=True), encoding="utf-8")
 
 
 def fingerprint(plan: RegionPlan, hashes: FileHashes) -> Fingerprint | ScanError:
-    """Return the hashes of the files behind a scan, or what is wrong with them."""
+    """Return the hashes of the files of a scan, or what is wrong with them."""
     scan = plan.scan
     who = {"patient_id": scan.patient_id, "phase": scan.phase}
     try:

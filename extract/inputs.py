@@ -1,4 +1,4 @@
-"""From crops in HU to images in [0, 1], in batched tensors on the encoder's device."""
+"""Turn crops in HU into images in [0, 1], as batched tensors on the encoder's device."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +19,7 @@ _CROPS_AT_ONCE = 32
 
 
 def preprocessing(section: ExtractSection) -> Mapping[str, Any]:
-    """Describe what happens to a scan, as plain JSON values for a bag's recipe."""
+    """Describe the preprocessing of a scan, as plain JSON values for a bag's recipe."""
     prepared = dict(Preparation.of(section).as_json())
     del prepared["side_mm"]  # it follows from the scales
     return {
@@ -35,7 +35,7 @@ def make_images(slices: PhaseSlices, section: InputSection, device: torch.device
 
     Args:
         slices: n crops, as wide as the largest scale.
-        section: how.
+        section: scales, windows and size of the images.
         device: where the tensors are made.
 
     Returns:

@@ -23,10 +23,10 @@ from pipeline.errors import BagError
 
 @dataclass(frozen=True)
 class Contents:
-    """What is kept of one bag of a folder, whose features together need not fit in memory.
+    """Summary of one bag of a folder, without the features, which need not fit in memory together.
 
     Attributes:
-        header: what the bag says about itself.
+        header: everything in the bag besides its arrays.
         per_phase: phase -> instances, of the phases that have some.
         shared: what the bags of one folder are expected to have in common, by name.
     """
@@ -43,13 +43,13 @@ class Contents:
 
     @property
     def instances(self) -> str:
-        """How many instances there are, and of which phase, such as `21: AP 12, PVP 9`."""
+        """Number of instances in all and per phase, such as `21: AP 12, PVP 9`."""
         by_phase = ", ".join(f"{phase} {n}" for phase, n in self.per_phase.items())
         return f"{sum(self.per_phase.values())}: {by_phase}"
 
 
 def print_bag(path: Path, console: Console) -> None:
-    """Print what one bag holds, a line each.
+    """Print what one bag holds, one line per property.
 
     Raises:
         BagError: the file is no bag.

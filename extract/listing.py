@@ -1,33 +1,75 @@
 """The command `extract.py encoders`: the table of encoders, and what a weight file is."""
 
+import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 
 from extract.architectures import ARCHITECTURES, PENULTIMATE, Architecture
 from extract.checkpoints import (
+    EMBEDDED,
     EMBEDDED_FOLDER,
     Checkpoint,
     checkpoint_of_state,
     load_strictly,
     read_state,
 )
+from extract.config import EMBEDDED_SIZE_PX, ExtractSection, InputSection
+from extract.vision import torchvision_models
 from extract.weights_description import CARD_SUFFIX, read_card
 from pipeline.errors import WeightsError
 from pipeline.provenance import sha256_of_file
 
+_LINK = re.compile(r"`([^`]+?)\s*<(https?://\S+)>`__?")
+"""A link in torchvision's texts, as title and address."""
+_DEFAULT_PX = InputSection().size_px
+_FOR_ALL = f"""
+Features: length of the vector of the penultimate layer, the default layer. Parameters: as torchvision counts them, with the
+classification head, which is left out here. Images: {_DEFAULT_PX} px by default, {EMBEDDED_SIZE_PX} px with embedded weights; weights bring
+their own mean, standard deviation and value range. All weights with a torchvision name were trained on ImageNet-1K, IMAGENET1K_SWAG
+ones before that on photographs of Instagram. Licences: torchvision's code is BSD-3-Clause; for weights without a licence here
+torchvision names none, and points to the terms of the data that they were trained on. Every encoder also takes a .pth, .pt or
+.safetensors file of its own keys; `extract.py encoders --verify FILE` says which encoder a file fits."""
+
 
 def print_encoders(console: Console) -> None:
-    """Print the encoders with their dimension, layers, and where weights lie embedded."""
-    embedded = {read_card(card).architecture for card in EMBEDDED_FOLDER.glob(f"*{CARD_SUFFIX}")}
-    table = Table("encoder", "dim", "layers (dim)", "embedded weights", title="Encoders")
-    for row in ARCHITECTURES.values():
-        layers = ", ".join(f"{name} ({dim})" for name, dim in row.layers.items())
-        table.add_row(row.name, str(row.dim), layers or PENULTIMATE, "yes" if row.name in embedded else "")
-    console.print(table)
+    """Print each encoder with its size, layers, paper and weights, and what holds for all of them."""
+    cards = {read_card(path).architecture: path for path in sorted(EMBEDDED_FOLDER.glob(f"*{CARD_SUFFIX}"))}
+    for architecture in ARCHITECTURES.values():
+        for line in _lines_of(architecture, cards.get(architecture.name)):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(_FOR_ALL, markup=False, highlight=False, soft_wrap=True)
+
+
+def _lines_of(architecture: Architecture, card: Path | None) -> Iterator[str]:
+    """Yield an encoder as lines of text; `card` is that of its embedded weights."""
+    models = torchvision_models()
+    default = " (default)" if architecture.name == ExtractSection().encoder else ""
+    offered = models.get_model_weights(architecture.name)
+    millions = min(weights.meta["num_params"] for weights in offered) / 1e6
+    dims = {PENULTIMATE: architecture.dim, **architecture.layers}
+    layers = (f"{name} ({dim})" for name, dim in dims.items())
+    yield f"{architecture.name}{default}: {architecture.dim} features, {millions:.1f} million parameters"
+    yield f"    layers: {', '.join(layers)}"
+    yield f"    paper: {_paper(models.get_model_builder(architecture.name).__doc__ or '')}"
+    if card:
+        about = json.loads(card.read_text(encoding="utf-8"))
+        licence = about.get("licence", "licence not stated in its card")
+        yield f'    weights = "{EMBEDDED}": {card.stem}, {licence}, comes with phasemil'
+    for weights in (one for one in offered if min(one.meta["min_size"]) <= _DEFAULT_PX):
+        # Others need a network built for larger images, and do not fit this one.
+        licence = f", licence {weights.meta['license']}" if "license" in weights.meta else ""
+        yield f'    weights = "{weights.name}": {weights.meta["recipe"]}{licence}'
+
+
+def _paper(text: str) -> str:
+    """Return title and address of the paper that torchvision's text names, else of the first source that it names."""
+    links = [(" ".join(title.split()), address) for title, address in _LINK.findall(text)]
+    papers = [link for link in links if "arxiv.org" in link[1]] or links
+    return f"{papers[0][0]}, {papers[0][1]}" if papers else "none named by torchvision"
 
 
 def verify_file(path: Path, console: Console) -> None:

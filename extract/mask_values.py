@@ -1,4 +1,4 @@
-"""Which voxels of a mask are the structure, judged by their true values and never by guess.
+"""Find the voxels of a structure in a mask by their true values (slope and intercept applied), without guessing.
 
 A mask of two values is taken as it is: the larger is the structure, whatever the numbers are. A map of labels needs
 the labels of the structure, and a mask of fractions, such as a probability, a threshold.
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from extract.volumes import VolumeError, VolumeFile
 
 AT_MOST_LABELS = 200
-"""Maps of organs have up to about 130 labels; an image has thousands of values, or all 256 of its byte."""
+"""Maps of organs have up to about 130 labels; an image has thousands of values, or all 256 values of 8 bit."""
 LEAST_LABEL = -1
-"""Some tools write it for the background; what lies lower are HU."""
+"""Some tools write this for the background; lower values are HU."""
 _NOISE = 0.01
-"""True values that differ by less come of rounding where a mask is stored scaled."""
+"""Smaller differences between true values are rounding of a mask that is stored scaled."""
 _SHARE_OF_NOISE = 1e-3
 _SHOWN = 12
 _COUNTED = 1 << 16
@@ -27,10 +27,10 @@ _COUNTED = 1 << 16
 
 @dataclass(frozen=True)
 class MaskRule:
-    """What the user says about the values of a mask.
+    """What the configuration and the cohort table say about the values of a mask.
 
     Attributes:
-        labels: the values of the structure; empty where nothing is said.
+        labels: the values of the structure; empty if not given.
         threshold: the least value of the structure in a mask of fractions.
         structure: `tumour` or `organ`, the key of [extract.masks] labels.
     """
@@ -49,7 +49,7 @@ class Structure:
 
     Attributes:
         voxels: bool, of the shape of the mask.
-        remark: what its values were taken for, where they are not plainly 0 and one value above.
+        remark: how the values were interpreted, if they are not 0 and one value above.
     """
 
     voxels: NDArray[np.bool_]
@@ -62,10 +62,10 @@ def structure_in(mask: VolumeFile, stored: NDArray[Any], rule: MaskRule = PLAIN)
     Args:
         mask: the file, which says what stored numbers mean.
         stored: any shape, as `VolumeFile.read` gives them.
-        rule: what the user says about the values.
+        rule: what is known about the values.
 
     Raises:
-        VolumeError: the values are not those of a mask, or what they mean was not said.
+        VolumeError: the values are not those of a mask, or their meaning is not given.
     """
     low, high = stored.min(), stored.max()
     if not (np.isfinite(low) and np.isfinite(high)):

@@ -24,8 +24,8 @@ class Lesions:
         start: index of the box's first voxel in the image, along z, rows and columns.
         share_outside: share of the drawn voxels that lie outside of the image.
         resampled: whether a mask lay on another grid than the image.
-        doubts: what the headers of the masks leave open about their place.
-        remarks: what the values of the masks were taken for, where they are unusual.
+        doubts: ambiguities in the headers of the masks about their position.
+        remarks: how unusual values of the masks were interpreted.
     """
 
     number: NDArray[np.int16]
@@ -39,7 +39,7 @@ class Lesions:
 def read_lesions(
     files: Sequence[tuple[str, Path]], drawn: Scan, image: VolumeFile, rules: Sequence[MaskRule] = ()
 ) -> Lesions:
-    """Read masks on the grid of an image, which may be of another phase than they were drawn on.
+    """Read masks on the grid of an image, which may be of another phase than the one they were drawn on.
 
     A single mask is split into its connected lesions (touching by a corner counts), numbered by first voxel;
     several masks are one lesion each, numbered by their `lesion_id` where that is a whole number above 0.
@@ -48,7 +48,7 @@ def read_lesions(
         files: (lesion_id, path) of every mask.
         drawn: the scan that they were drawn on.
         image: the grid that they are wanted on.
-        rules: what is said about the values of each mask; empty where nothing is.
+        rules: what is known about the values of each mask; empty if nothing is.
 
     Raises:
         VolumeError: a mask is missing, damaged, empty, no mask by its values, or lies outside of the image.
@@ -87,14 +87,14 @@ class _Box:
 def read_organ(
     path: Path, drawn: Scan, image: VolumeFile, index: NDArray[np.intp], rule: MaskRule = PLAIN
 ) -> NDArray[np.bool_]:
-    """Read the mask of an organ on some slices of an image, no further into the file than they lie.
+    """Read the mask of an organ on some slices of an image; the file is inflated up to the last of them only.
 
     Args:
         path: the mask, drawn on `drawn`.
         drawn: the scan that it was drawn on.
         image: the grid that it is wanted on.
         index: intp (n,), ascending slices of the image.
-        rule: what is said about the values of the mask.
+        rule: what is known about the values of the mask.
 
     Returns:
         bool (n, rows, columns).

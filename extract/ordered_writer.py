@@ -1,15 +1,15 @@
-"""Writing beside the work: a thread that writes in order."""
+"""Writing in a background thread, in order."""
 
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 PATIENTS_AHEAD = 2
-"""Patients that are being prepared, or written, beside the one that the encoder works on; memory grows with it."""
+"""Patients that are prepared or written while the encoder works on another; memory grows with this number."""
 
 
 class OrderedWriter:
-    """A thread that writes in order, at most a few tasks behind; its errors surface at the next call."""
+    """A thread that runs tasks in order, with a short queue; an error of a task is raised at the next call."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1)
@@ -23,7 +23,7 @@ class OrderedWriter:
         self._pool.shutdown()
 
     def submit(self, task: Callable[[], None]) -> None:
-        """Hand over a task; wait where too many are not done yet."""
+        """Queue a task; wait if too many are unfinished."""
         self._pending.append(self._pool.submit(task))
         self._drain(2 * PATIENTS_AHEAD)
 

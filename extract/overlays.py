@@ -1,6 +1,6 @@
 """Attention of stage 2 as NIfTI overlays on the grid of the scans, for 3D Slicer, ITK-SNAP and the like.
 
-Stage 2 never sees a scan and stage 1 never sees a model; what passes between them is the table attention.csv.
+Stage 2 reads no scan and stage 1 reads no model; stage 1 takes the attention from the table attention.csv.
 """
 
 import gzip
@@ -23,12 +23,12 @@ from pipeline.tables import TableStyle, read_table
 ATTENTION = "attention.csv"
 FOLDER = "overlays"
 Weights = Mapping[tuple[str, str], Mapping[int, float]]
-"""(patient_id, phase) -> slice index from 0 -> attention relative to equal weights; 1 is what every slice would get."""
+"""(patient_id, phase) -> slice index from 0 -> attention relative to equal weights (1: average)."""
 
 
 @dataclass(frozen=True)
 class Overlays:
-    """What was written, and what could not be and why."""
+    """The overlays that were written, and the faults of those that were not."""
 
     paths: tuple[Path, ...]
     faults: tuple[str, ...]
@@ -39,8 +39,9 @@ def write_overlays(
 ) -> Overlays:
     """Write overlays/<patient>_<phase>_attention.nii.gz for every scan in attention.csv.
 
-    Each voxel of the tumour holds the attention of its slice relative to equal weights, every other voxel 0. The
-    overlay has the voxels and the affine of the file of the scan, also where the cohort table corrects its header.
+    Each voxel of the tumour holds the attention of its slice relative to equal weights, every other voxel 0.
+    The overlay has the voxel grid and the affine of the file of the scan, also where the cohort table corrects
+    its header.
 
     Args:
         config: of the experiment; attention.csv lies in its output folder.
@@ -48,7 +49,7 @@ def write_overlays(
         patients: whose scans; empty for all.
 
     Raises:
-        ResultsError: there is no attention.csv, or it knows no such model or patient.
+        ResultsError: there is no attention.csv, or it lacks the model or patient.
     """
     weights = read_weights(config.results_folder / ATTENTION, model, patients)
     section = config.extract
@@ -68,10 +69,10 @@ def write_overlays(
 
 
 def read_weights(path: Path, model: str | None, patients: Collection[str]) -> Weights:
-    """Read the attention of one model; the scales of a slice are added up.
+    """Read the attention of one model; the attention of a slice is the sum over its scales.
 
     Raises:
-        ResultsError: the table is missing, or knows no such model or patient.
+        ResultsError: the table is missing, or lacks the model or patient.
     """
     style = _style_of(path)
     rows = read_table(path, style=style)

@@ -1,8 +1,8 @@
-"""Does the liver look as it should in the phase that a scan is said to be?
+"""Check that the enhancement of the liver fits the phase of a scan.
 
 Median HU of the liver in three public multiphasic data sets (MCT-LTDiag, WAW-TACE, PLC-CECT): 46 to 54 without
 contrast, 56 to 72 arterial, 88 to 104 portal venous, 82 to 92 delayed. Portal venous and delayed are compatible
-with each other, and an arterial scan can be early or late, so only an order that no timing explains is told, and
+with each other, and an arterial scan can be early or late, so only an order that no timing explains is reported, and
 only as a warning.
 """
 
@@ -43,7 +43,7 @@ def measure_liver(
         hu: int16 (n, rows, columns), whole slices.
         index: intp (n,), which slices of the image they are, ascending.
         lesions: to be left out; None where the region of the scan is no lesion.
-        rule: what is said about the values of liver masks.
+        rule: what is known about the values of liver masks.
 
     Raises:
         VolumeError: the mask cannot be read, or holds too much of the body.
@@ -97,7 +97,7 @@ def _ordered_pairs(roles: PhaseRoles) -> list[tuple[str, str]]:
 
 
 def order_not_checked(cohort: Cohort, roles: PhaseRoles) -> str | None:
-    """Say which phases with liver masks have no role, so that their order cannot be checked; None where all have."""
+    """Return a warning about phases with liver masks but no role, whose order cannot be checked; None without any."""
     with_liver = {
         phase: None for patient in cohort.patients for phase, scan in patient.scans.items() if scan.liver_mask
     }

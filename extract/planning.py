@@ -1,4 +1,4 @@
-"""What a run has to do: every patient with its region plans, hashes, keys, and whether it is done already."""
+"""The plan of a run: every patient with region plans, hashes, keys, and whether the bag is done already."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
@@ -25,7 +25,7 @@ class Job:
         patient: the row of the cohort.
         plans: phase -> where its region comes from, for the scans whose files could be read.
         fingerprints: phase -> hashes, of the same phases.
-        faults: phase -> what is wrong, of the others.
+        faults: phase -> what is wrong, for the other phases.
         prepared_key: hash of everything that decides the prepared slices.
         content_key: hash of everything that decides the bag.
     """
@@ -40,7 +40,7 @@ class Job:
 
 @dataclass(frozen=True, eq=False)
 class Memory:
-    """What earlier runs and this one know of the files: their hashes, and those of the slices decoded."""
+    """Hashes of files and of decoded slices, from this run and earlier ones."""
 
     hashes: FileHashes
     pixels: PixelMemory
@@ -57,7 +57,7 @@ def plan_jobs(
 ) -> Iterable[Job]:
     """Hash the files of every patient in threads and plan its job; yields in order.
 
-    A scan whose pixels are known to stand elsewhere too is a fault, unless the configuration allows it.
+    A scan whose pixels also occur in another scan is a fault, unless the configuration allows it.
     """
     plans = {
         patient.patient_id: {
@@ -79,7 +79,7 @@ def plan_jobs(
 
 
 def lacking(names: Iterable[str], missing: Mapping[str, str], policy: str | Required) -> str | None:
-    """Say why a patient falls out by the policy for missing phases; None when it stays."""
+    """Return why a patient is left out by the policy for missing phases; None if it is kept."""
     wanted = names if policy == "drop" else policy.require if isinstance(policy, Required) else ()
     for phase in wanted:
         if phase in missing:
@@ -89,7 +89,7 @@ def lacking(names: Iterable[str], missing: Mapping[str, str], policy: str | Requ
 
 
 def shared_scans(jobs: Iterable[Job], pixels: PixelMemory) -> Mapping[Key, Key]:
-    """Find the scans of jobs that have pixels in common, as far as their slices have been decoded."""
+    """Find the scans of jobs with pixels in common, among the slices decoded so far."""
     return shared_pixels(
         {
             (job.patient.patient_id, phase): pixels.of(found.image)

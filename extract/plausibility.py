@@ -1,4 +1,4 @@
-"""Can this be a body CT in Hounsfield units, and this a mask of a structure in it?"""
+"""Check that an image can be a body CT in Hounsfield units, and a mask a structure in it."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ SPACING_MM = (0.3, 10.0)
 _ROUNDING_MM = 1e-4
 """Headers hold float32."""
 BODY_HU = -300.0
-"""The body lies above, but for gas in it; air and the fabric of the table lie below."""
+"""The body is above this, apart from gas in it; air and the padding of the table are below."""
 HIGHEST_FIRST_PERCENTILE_HU = -50.0
 """Every CT slice holds air or fat: its lowest hundredth is below. MR and windowed 8-bit images hold none."""
 LOWEST_LAST_PERCENTILE_HU = 0.0
@@ -81,7 +81,7 @@ _WHAT_TO_DO = "a missing rescale (set hu_slope and hu_intercept in the cohort ta
 
 
 def check_organ_hu(path: Path, organ_hu: float) -> None:
-    """Refuse an organ whose density no liver has.
+    """Refuse an organ mask whose median HU no liver has.
 
     Raises:
         VolumeError: its median is too low or too high.

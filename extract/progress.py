@@ -1,4 +1,4 @@
-"""What a person sees while stage 1 runs: patients, slices per second, time left, faults as they are found."""
+"""Progress display of stage 1: patients, slices per second, time left, faults as they are found."""
 
 from types import TracebackType
 from typing import Self
@@ -44,13 +44,13 @@ class RunProgress:
             self._bar.update(self._reading, advance=1, rate=patient_id)
 
     def start_embedding(self, n_patients: int, n_done: int) -> None:
-        """Begin to count embedded patients, beside those that were done before."""
+        """Begin to count embedded patients, after those that were done before."""
         if self._reading is not None:
             self._bar.update(self._reading, rate=f"{n_done} done before" if n_done else "")
         self._embedding = self._bar.add_task("embedding", total=n_patients, rate="", unit="patients")
 
     def has_embedded(self, n_slices: int) -> None:
-        """Count a patient whose bag is written, or who fell out."""
+        """Count a patient whose bag is written, or who was left out."""
         if self._embedding is None:
             return
         self._n_slices += n_slices

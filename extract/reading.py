@@ -1,6 +1,6 @@
-"""One scan read as far as its slices go, with everything that is found about it on the way.
+"""Read one scan up to its last wanted slice, with all findings about it.
 
-`check` and `run` both read scans here, so that they say the same of them.
+`check` and `run` both read scans here, so that they report the same.
 """
 
 from collections.abc import Callable
@@ -21,10 +21,10 @@ from extract.volumes import PADDING_HU, VolumeError, VolumeFile, open_volume
 
 Result = TypeVar("Result")
 _ORGAN_SLICES = 8
-"""Chosen slices on which the organ is measured: thousands of voxels each, so that more say nothing new."""
+"""Chosen slices on which the organ is measured: thousands of voxels each, so more slices add nothing."""
 _NOT_CHECKED = "the mask of the organ cannot be used, and the order of the phases is not checked"
 _SHARE_TOLD = 0.01
-"""Less of the mask's box outside of the image is the rounding of two grids."""
+"""A smaller share of the mask's box outside of the image is rounding of the two grids."""
 
 
 @dataclass(eq=False)
@@ -34,15 +34,15 @@ class ScanReading:
     Attributes:
         plan: where the region comes from.
         slices: which slices of it are wanted.
-        masks: what the values of masks mean.
+        masks: the configuration of masks.
         findings: everything found so far.
         image: its header.
         region: the lesions, the organ or the range of slices.
         chosen: intp (n,), slices of the image.
-        n_before_thinning: slices of the region that the chosen ones stand for.
-        first: slice of the image that planes_hu begins with.
+        n_before_thinning: number of slices of the region before thinning.
+        first: index of the first slice of planes_hu in the image.
         planes_hu: int16 (m, rows, columns); where no slice was chosen, the middle one of the image.
-        organ_hu: median of the organ without lesions, where there is a mask of it.
+        organ_hu: median HU of the organ without lesions; None without a mask of it.
     """
 
     plan: RegionPlan
@@ -62,7 +62,7 @@ class ScanReading:
         self.findings.append(Finding(kind, reason))
 
     def attempt(self, kind: Kind, step: Callable[[], Result]) -> Result | None:
-        """Return what a step gives, or None where it finds something wrong, which is noted."""
+        """Return the result of a step, or None if it fails; the failure becomes a finding."""
         try:
             return step()
         except VolumeError as error:
@@ -71,9 +71,9 @@ class ScanReading:
 
 
 def read_scan(plan: RegionPlan, slices: SlicesSection, masks: MasksSection) -> ScanReading:
-    """Read a scan up to its last wanted slice, and find what can be wrong with it.
+    """Read a scan up to its last wanted slice, and collect all findings about it.
 
-    A fault does not end the search: a bad mask says nothing about the voxels of the image.
+    A fault does not end the checks: the voxels of the image are checked even if the mask is bad.
     """
     reading = ScanReading(plan, slices, masks)
     image = reading.attempt(Kind.IMAGE, lambda: open_volume(plan.scan.image, plan.scan.overrides))
@@ -94,7 +94,7 @@ def read_scan(plan: RegionPlan, slices: SlicesSection, masks: MasksSection) -> S
 
 
 def neighbour_step(image: VolumeFile, section: SlicesSection) -> int:
-    """Return how many slices away the neighbours of a slice are; 0 when none are wanted."""
+    """Return the distance to the neighbours of a slice, in slices; 0 if none are wanted."""
     return max(1, round(section.neighbour_mm / image.grid.spacing_mm[0])) if section.neighbour_mm else 0
 
 
@@ -104,9 +104,7 @@ def _choose(reading: ScanReading, region: Lesions, image: VolumeFile) -> None:
     for remark in region.remarks:
         reading.note(Kind.VALUES, remark)
     if region.resampled:
-        reading.note(
-            Kind.RESAMPLED, "the mask lies on another grid and was resampled by its place in the patient"
-        )
+        reading.note(Kind.RESAMPLED, "the mask is on another grid and was resampled in patient coordinates")
     if region.share_outside > _SHARE_TOLD:
         reading.note(Kind.OUTSIDE, f"{region.share_outside:.0%} of the mask's box lies outside of the image")
     n = len(np.unique(region.number[region.number > 0]))

@@ -1,4 +1,4 @@
-"""The region of a scan that its slices are chosen and cropped by: tumour, organ, or a range of z."""
+"""The region of a scan that determines its slices and crops: tumour, organ, or a range of z."""
 
 import math
 from collections.abc import Collection, Mapping
@@ -57,7 +57,7 @@ class RegionPlan:
         return self.drawn.masks if self.shows_lesions else ()
 
     def mask_rules(self, masks: MasksSection) -> tuple[MaskRule, ...]:
-        """Return what is said about the values of each of these files; the cohort table goes before the configuration."""
+        """Return what is known about the values of these files; the cohort table overrides the configuration."""
         if not self.shows_lesions:
             return (organ_rule(masks),) * len(self.mask_files)
         given = self.drawn.mask_labels or ((),) * len(self.drawn.masks)
@@ -65,14 +65,14 @@ class RegionPlan:
 
 
 def organ_rule(masks: MasksSection) -> MaskRule:
-    """Return what is said about the values of the masks of the organ."""
+    """Return what is known about the values of the masks of the organ."""
     return MaskRule(masks.labels.organ, masks.threshold, "organ")
 
 
 def plan_region(
     patient: Patient, phase: str, slices: SlicesSection, masks: MasksSection, ranges: Ranges
 ) -> RegionPlan:
-    """Decide which mask or range stands for the region of one phase of a patient."""
+    """Choose the mask or range that defines the region of one phase of a patient."""
     scan = patient.scans[phase]
     if slices.which == "organ":
         return RegionPlan(scan, scan, "organ" if scan.liver_mask else "none")
@@ -120,7 +120,7 @@ def _check_own_mask(plan: RegionPlan, masks: MasksSection) -> None:
 
 
 def grown(lesions: Lesions, grid: Grid, margin_mm: float) -> Lesions:
-    """Return the lesions with every voxel within `margin_mm` of one given to the nearest of them."""
+    """Dilate lesions by `margin_mm`; an added voxel gets the number of the nearest lesion."""
     # A step of an index leads this far away from the plane of the other two, also where axes are oblique.
     between_planes_mm = 1 / np.linalg.norm(np.linalg.inv(grid.affine[:3, :3]), axis=1)
     reach = np.ceil(margin_mm / between_planes_mm).astype(np.intp)
@@ -156,12 +156,12 @@ def read_ranges(table: Path | None, phases: Vocabulary, patients: Collection[str
 
     Args:
         table: CSV or .xlsx of patient_id, phase (empty for all), z_from_mm, z_to_mm.
-        phases: how a phase may be written.
+        phases: the accepted spellings of phases.
         patients: identifiers of the cohort; the table may name more patients, but must name one of these.
 
     Raises:
-        CohortError: it is missing, lacks a column, or a row names an unknown phase, no finite number, or what an
-            earlier row did; the line is named.
+        CohortError: it is missing, lacks a column, or a row has an unknown phase, no finite number, or repeats
+            an earlier row; the line is named.
     """
     if table is None:
         return {}

@@ -50,7 +50,7 @@ class RunResult:
         skipped: patients whose bag was there with the same content key.
         n_slices: instances embedded.
         exclusions: everybody left out, as written to excluded.csv.
-        n_faults: exclusions that are no choice of the configuration.
+        n_faults: exclusions that the configuration did not ask for.
     """
 
     written: list[str] = field(default_factory=list)
@@ -88,7 +88,7 @@ def run_extraction(config: ExtractConfig, console: Console) -> RunResult:
     check_precision(encoder, section.input.size_px)
     recipe = encoder.recipe(preprocessing(section))
     if recipe.has_random_weights:
-        console.print(f"[bold red]{RANDOM_BANNER}[/]: the features of {recipe.weights_name} mean nothing")
+        console.print(f"[bold red]{RANDOM_BANNER}[/]: the features of {recipe.weights_name} are meaningless")
     result = RunResult(exclusions=list(cohort.exclusions), n_faults=len(cohort.exclusions))
     with (
         RunProgress(console) as progress,
@@ -156,7 +156,7 @@ class _Run:
 
     @cached_property
     def earlier(self) -> Mapping[str, Sequence[tuple[Key, Finding]]]:
-        """What the last run found, for the patients whose bags are there already."""
+        """Findings of the last run, for patients whose bags are done already."""
         return read_findings(self.config.bags_folder / TABLE)
 
     def write_record(self) -> None:
@@ -166,7 +166,7 @@ class _Run:
         self.log.write(folder / TABLE)
 
     def note_table(self, cohort: Cohort) -> None:
-        """Note what the cohort table alone shows, and say how it was read."""
+        """Add the findings of the cohort table, and print how it was read."""
         for notice in cohort.notices:
             self.progress.say(notice)
         unchecked = order_not_checked(cohort, self.roles)
@@ -199,7 +199,7 @@ class _Run:
         return waiting
 
     def patients_sharing_pixels(self) -> frozenset[str]:
-        """Return whose plan must change now that slices are decoded; where sharing is allowed, warn of it."""
+        """Return the patients whose plan changes because decoded slices are shared; warn if sharing is allowed."""
         shared = shared_scans(self.planned.values(), self.memory.pixels)
         if self.config.extract.shared_images == "refuse":
             late = frozenset(patient_id for patient_id, _ in shared)
@@ -261,7 +261,7 @@ class _Run:
         if stale.exists():
             stale.replace(stale.with_name(f"{stale.name}.stale"))
             self.progress.say(
-                f"patient {patient.patient_id}: left out now; its earlier bag is {stale.name}.stale"
+                f"patient {patient.patient_id}: left out; its earlier bag was renamed to {stale.name}.stale"
             )
 
     def _is_done(self, job: Job) -> bool:

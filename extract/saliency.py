@@ -1,8 +1,8 @@
-"""Where on a slice the encoder looks: occlusion maps of the slices that weigh most, as pictures for the report.
+"""Occlusion maps of the encoder on the slices with most attention, as pictures for the report.
 
-The map says how far the feature vector turns (1 - cosine) when a square of the image is hidden; it explains the
-frozen encoder, not the classifier on top. Beside it stands the map of the same network with random weights: what
-both share is due to the picture, not to what was learned (Adebayo et al., Sanity checks for saliency maps, 2018).
+The map shows how far the feature vector turns (1 - cosine) when a square of the image is hidden; it explains the
+frozen encoder, not the classifier. The map of the same network with random weights is the control: what both maps
+share is due to the image, not to what was learned (Adebayo et al., Sanity checks for saliency maps, 2018).
 """
 
 import re
@@ -53,7 +53,7 @@ class Saliency:
 
     @property
     def agreement(self) -> float:
-        """Spearman correlation of both maps; near 1 the map shows the picture, not what was learned."""
+        """Spearman correlation of both maps; near 1 the map shows the image, not what was learned."""
         return float(spearmanr(self.of_encoder.ravel(), self.of_control.ravel()).statistic)
 
 
@@ -62,7 +62,7 @@ def draw_saliency(config: ExtractConfig, patients: Collection[str] = ()) -> list
 
     Args:
         config: of the experiment, with attention.csv and the slice store in its output folder.
-        patients: whom to draw; empty for those whom stage 2 drew a montage of.
+        patients: whom to draw; empty for those with a montage of stage 2.
 
     Raises:
         ConfigError: captum is not installed.
@@ -74,7 +74,7 @@ def draw_saliency(config: ExtractConfig, patients: Collection[str] = ()) -> list
     chosen = [p for p in everybody if patients or any(folder.glob(f"montage_*_{_safe(p)}.svg"))]
     if not chosen:
         raise ResultsError(
-            f"{folder}: no montage of anybody; name patients, or run `aggregate.py explain` first"
+            f"{folder}: no montage found; name patients with --patient, or run `aggregate.py explain` first"
         )
     section = config.extract
     encoders = [

@@ -17,7 +17,7 @@ def choose_slices(
     """Choose slices by the area of the region on them; the same input gives the same choice.
 
     Args:
-        z_mm: float32 (n,), rising.
+        z_mm: float32 (n,), ascending.
         areas_mm2: float32 (n,), 0 where the slice has nothing of the region.
         section: the policy.
 

@@ -1,9 +1,9 @@
-"""Import torchvision beside any build of torch.
+"""Import torchvision with any build of torch.
 
-The CUDA build of torchvision (the one the package index serves) beside a CPU build of torch is a common pair.
-There `import torchvision` dies with "operator torchvision::nms does not exist", because its compiled library
-does not load and two fake kernels are registered for operators nobody defined. Defining the two schemas first
-lets the import through; the detection operators stay unusable, and nothing here uses them.
+The CUDA build of torchvision (the one on the package index) and a CPU build of torch are a common pair. With them
+`import torchvision` fails with "operator torchvision::nms does not exist", because its compiled library
+does not load and two fake kernels are registered for undefined operators. Defining the two schemas first
+makes the import succeed; the detection operators stay unusable, and nothing here uses them.
 """
 
 from functools import cache

@@ -19,9 +19,9 @@ from pipeline.cohort import HeaderOverrides
 from pipeline.errors import PhasemilError
 
 AIR_HU = -1024
-"""What padding (-2048, -3024) and the outside of an image become."""
+"""HU that replaces padding (-2048, -3024) and fills the outside of an image."""
 PADDING_HU = -1500
-"""No tissue and no air is below; scanners write such values outside of their field of view."""
+"""Padding is below this: neither tissue nor air, written by scanners outside of their field of view."""
 GRID_TOLERANCE = 0.1
 """Grids are the same when no corner lies further apart than this share of the smallest voxel side."""
 
@@ -31,12 +31,12 @@ DISPLAY = nib.orientations.axcodes2ornt(("S", "P", "L"))
 
 
 class VolumeError(PhasemilError, ValueError):
-    """A file is missing, truncated or no volume; who it belongs to is for the caller to say."""
+    """A file is missing, truncated or not a volume; the caller adds patient and phase."""
 
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """Where the voxels of a volume in display order lie.
+    """Positions of the voxels of a volume in display order.
 
     Attributes:
         shape: (z, rows, columns).
@@ -63,7 +63,7 @@ class Grid:
 
     @property
     def extent(self) -> str:
-        """Between which voxel centres the grid reaches, in patient coordinates (RAS+)."""
+        """Range of the voxel centres in patient coordinates (RAS+), as text."""
         return _extent(self.affine, self.shape)
 
     def z_mm(self) -> NDArray[np.float32]:
@@ -95,7 +95,7 @@ class VolumeFile:
         slope: HU per stored unit.
         intercept: HU of stored 0.
         to_display: nibabel orientation that leads from stored to display order.
-        doubt: what the header leaves open about the place of the volume; None where it is plain.
+        doubt: ambiguity in the header about the position of the volume; None if there is none.
     """
 
     path: Path
@@ -181,7 +181,7 @@ def open_volume(path: Path, overrides: HeaderOverrides | None = None) -> VolumeF
 
     Args:
         path: the file.
-        overrides: what the cohort table says instead of the header; None for nothing.
+        overrides: values of the cohort table that replace those of the header; None for none.
 
     Raises:
         VolumeError: the file is missing or damaged, no NIfTI, not 3-D, or holds no real numbers.
@@ -263,7 +263,7 @@ def _doubtful_place(image: nib.Nifti1Image) -> str | None:
         return f"the qform is no rotation ({error}); the sform was used"
     if not sform_code and not qform_code:
         return (
-            "the header places the volume nowhere (sform and qform have code 0); taken as "
+            "the header gives no position (sform and qform have code 0); assumed to be "
             f"{''.join(nib.aff2axcodes(image.affine))} around its middle, {_extent(image.affine, shape)}: right and "
             "left may be exchanged"
         )
@@ -273,7 +273,7 @@ def _doubtful_place(image: nib.Nifti1Image) -> str | None:
     if apart_mm <= GRID_TOLERANCE * np.linalg.norm(sform[:3, :3], axis=0).min():
         return None
     return (
-        f"sform and qform lie up to {apart_mm:.1f} mm apart: sform {_extent(sform, shape)}; qform "
+        f"sform and qform differ by up to {apart_mm:.1f} mm: sform {_extent(sform, shape)}; qform "
         f"{_extent(qform, shape)}; the sform was used"
     )
 

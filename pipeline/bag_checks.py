@@ -1,4 +1,4 @@
-"""The laws of a bag: what the specification in `bag_format` asks of arrays and header, each refused in one line."""
+"""Checks of a bag against the specification in `bag_format`; each failure is an error of one line."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -26,10 +26,10 @@ class Shaped(Protocol):
 
 
 def check_shapes(arrays: Mapping[str, Shaped], where: object) -> None:
-    """Refuse arrays whose types or lengths are not those of one bag, before anything of them is read.
+    """Check types and shapes of the arrays of a bag, before any of their data are read.
 
     Args:
-        arrays: of a bag, by the name of the dataset; those that the version lacks are left out.
+        arrays: dataset name -> array, without the datasets that this version of the format does not have.
         where: the file, for the message.
 
     Raises:
@@ -50,10 +50,10 @@ def check_shapes(arrays: Mapping[str, Shaped], where: object) -> None:
 
 
 def check_measures(measures: Shaped, header: BagHeader, n: int, where: object) -> None:
-    """Refuse measures of n instances that their names and units do not fit.
+    """Check that each measure of n instances has a name and a unit.
 
     Raises:
-        BagError: the numbers of columns, names and units differ, or a name stands twice or is empty.
+        BagError: the numbers of columns, names and units differ, or a name is empty or given twice.
     """
     names, units = header.measure_names, header.measure_units
     if measures.dtype != np.float32 or len(measures.shape) != 2 or measures.shape[0] != n:
@@ -68,11 +68,11 @@ def check_measures(measures: Shaped, header: BagHeader, n: int, where: object) -
 
 
 def check_header(header: BagHeader, n_features: int, where: object) -> None:
-    """Refuse a header that contradicts itself or the width of the features.
+    """Check that a header is consistent in itself and with the width of the features.
 
     Raises:
-        BagError: names that are empty or stand twice, feature blocks that overlap, leave a gap or leave the width, a
-            source, reason or reference of a phase that is none, or spacings and references that are no numbers.
+        BagError: a name is empty or given twice, feature blocks overlap or do not cover the features exactly, a
+            source, reason or reference belongs to no phase, or a spacing or reference is not a number.
     """
     _check_blocks(header, n_features, where)
     for names, what in ((header.phase_names, "phase_names"), (header.scale_names, "scale_names")):
@@ -94,7 +94,7 @@ def check_header(header: BagHeader, n_features: int, where: object) -> None:
 
 
 def check_bag(bag: Bag, where: object) -> None:
-    """Refuse a bag that breaks the specification.
+    """Check a bag against the specification.
 
     Raises:
         BagError: the array or attribute, what was expected and what was found are named.
@@ -110,7 +110,7 @@ def check_bag(bag: Bag, where: object) -> None:
 
 
 def check_coords(coords: NDArray[np.int64], bag: Bag, where: object) -> None:
-    """Refuse coordinates (n, 2) that are not the phase and the slice index of each instance.
+    """Check that the coordinates (n, 2) are phase and slice index of each instance.
 
     Raises:
         BagError: the first instance that differs is named.
@@ -179,7 +179,9 @@ def _check_values(bag: Bag, where: object) -> None:
         if not np.isfinite(getattr(bag, name)).all():
             raise BagError(f"{where}: {name} holds a value that is not finite")
     if np.isinf(bag.measures).any():
-        raise BagError(f"{where}: measures holds an infinite value; NaN stands where a measure cannot be had")
+        raise BagError(
+            f"{where}: measures holds an infinite value; expected NaN where a measure is not available"
+        )
     is_unknown = np.isnan(bag.extent_mm) & (bag.header.modality != CT)
     if not (is_unknown | (np.isfinite(bag.extent_mm) & (bag.extent_mm > 0))).all():
         raise BagError(f"{where}: expected extent_mm above 0, found a value that is not")

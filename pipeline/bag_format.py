@@ -4,7 +4,7 @@ A bag file MUST be named `<patient_id>.h5` and hold, for n instances, d features
 
     /features         float32 (n, d), contiguous, finite; never float16, whatever the forward precision was
     /feats            a hard link to /features
-    /measures         float32 (n, m): physical measures of the instance, NaN where one cannot be had; m MAY be 0
+    /measures         float32 (n, m): physical measures of the instance, NaN where one is not available; m MAY be 0
     /coords           int64 (n, 2): phase index, slice index
     /phase            int8 (n,): index into the attribute phase_names
     /slice_index      int32 (n,): 0-based along z of the canonical array, inferior to superior; of a slab, its middle slice
@@ -21,10 +21,10 @@ The root MUST have the attributes format = "phasemil-bag", format_version = 2, p
 ...), scale_names (array of text), encoder, layer, weights_name, weights_sha256, preprocessing (JSON),
 preprocessing_sha256, precision, software (JSON), content_key, created_utc and complete = True; and
 
-    feature_blocks    JSON, list of name, start, stop: which columns of /features look at what. Blocks MUST follow one another
-                      from 0 to d, each with a name of its own. `whole`, `lesion` and `rim` are means of the feature map
+    feature_blocks    JSON, list of name, start, stop: which columns of /features describe which part of the image.
+                      Blocks MUST follow one another from 0 to d, each with a name of its own. `whole`, `lesion` and `rim` are means of the feature map
                       over the crop, the lesion and the ring around it
-    reference_hu      JSON, phase -> HU that stands for liver; MAY be empty
+    reference_hu      JSON, phase -> reference HU of the liver; MAY be empty
     measure_names     array of text (m,), each once
     measure_units     array of text (m,), such as HU, mm, mm2; "" for a pure number
 
@@ -33,17 +33,17 @@ have stamp_version. A bag of an untrained encoder MUST also have the attribute w
 
 A bag of CT MUST also have phase_names and phases_present (arrays of text), phases_missing (JSON, phase -> reason) and
 sources (JSON, phase -> file, image_sha256, mask_sha256, mask_source, spacing_mm, n_slices), with a source for every phase
-of the arrays; a source MAY have n_before_thinning, the slices of the region that the kept ones stand for. In a bag of another modality these MAY be absent, and spacing_mm in a source too; without phase_names it has
-the single phase "-".
+of the arrays; a source MAY have n_before_thinning, the number of slices of the region before thinning. In a bag of
+another modality these MAY be absent, and so MAY spacing_mm in a source; without phase_names the bag has the single phase "-".
 
 A bag MUST NOT hold a label: relabelling never needs a new extraction. A reader MUST refuse a file whose format
-or version it does not know, or whose attribute patient_id is not its name. It MUST NOT follow what leads to another
-file: of each dataset it reads, the link MUST be a hard link, and the data MUST NOT lie in external or virtual storage.
+or version it does not know, or whose attribute patient_id is not its name. It MUST NOT follow links to other files:
+of each dataset it reads, the link MUST be a hard link, and the data MUST NOT lie in external or virtual storage.
 It MAY ignore attributes and datasets it does not know.
 
-Version 1 had no /measures, /extent_mm, modality, feature_blocks, reference_hu, measure_names and measure_units. A reader
-takes it as CT with no measures, no reference and one block `whole` over all features; extent_mm is the slice spacing of
-the source of the instance's phase.
+Version 1 had no /measures, /extent_mm, modality, feature_blocks, reference_hu, measure_names and measure_units. A
+reader treats it as CT with no measures, no reference and one block `whole` over all features; extent_mm is the slice
+spacing of the source of the instance's phase.
 """
 
 import math
@@ -96,12 +96,12 @@ class Source:
     n_slices: int
     """Slices of the whole volume."""
     n_before_thinning: int | None = None
-    """Slices of the region that the kept ones stand for, before every_mm and at_most; None where it was not recorded."""
+    """Slices of the region before thinning by every_mm and at_most; None if not recorded."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What turned slices into features; bags of different recipes must not be mixed."""
+    """How slices were turned into features; bags of different recipes must not be mixed."""
 
     encoder: str
     layer: str
@@ -118,19 +118,19 @@ class Recipe:
 
     @property
     def has_random_weights(self) -> bool:
-        """Whether the features rest on an untrained network."""
+        """Whether the features come from an untrained network."""
         return self.weights_name.startswith(RANDOM_PREFIX)
 
     @property
     def key(self) -> str:
-        """Hash of everything that decides the features of a given image and mask."""
+        """Hash of everything that determines the features of a given image and mask."""
         parts = (self.encoder, self.layer, self.weights_sha256, self.precision, self.preprocessing_sha256)
         return sha256_of_json(parts)
 
 
 @dataclass(frozen=True)
 class FeatureBlock:
-    """Columns of the features that look at the same part of the image."""
+    """Columns of the features that describe the same part of the image."""
 
     name: str
     start: int
@@ -143,7 +143,7 @@ class FeatureBlock:
 
 @dataclass(frozen=True)
 class BagHeader:
-    """Everything a bag says about itself beside its arrays."""
+    """Everything that a bag records besides its arrays."""
 
     patient_id: str
     phase_names: tuple[str, ...]
@@ -158,9 +158,9 @@ class BagHeader:
     tile_size_px: int
     modality: str = CT
     feature_blocks: tuple[FeatureBlock, ...] = ()
-    """What the columns of the features look at; a bag made without has one block `whole`."""
+    """The parts of the image that the columns of the features describe; by default one block `whole`."""
     reference_hu: Mapping[str, float] = field(default_factory=dict)
-    """Phase -> HU that stands for liver."""
+    """Phase -> reference HU of the liver."""
     measure_names: tuple[str, ...] = ()
     measure_units: tuple[str, ...] = ()
 
@@ -177,7 +177,7 @@ class Bag:
     """All embedded slices of one patient.
 
     Attributes:
-        header: what the file says about itself; without feature_blocks it gets one block `whole` over all d.
+        header: everything besides the arrays; without feature_blocks it gets one block `whole` over all d.
         features: float32 (n, d).
         phase: int8 (n,), index into header.phase_names.
         slice_index: int32 (n,), 0-based, inferior to superior; of a slab, its middle slice.
@@ -185,7 +185,8 @@ class Bag:
         tumour_area_mm2: float32 (n,).
         lesion: int16 (n,).
         scale: int8 (n,), index into header.scale_names.
-        measures: float32 (n, m), in the order of header.measure_names, NaN where one cannot be had; m = 0 if left out.
+        measures: float32 (n, m), in the order of header.measure_names, NaN where one is not available; m = 0 if
+            left out.
         extent_mm: float32 (n,), thickness along z that the instance covers; if left out, the slice spacing of its phase,
             NaN where the phase has none.
     """

@@ -1,4 +1,4 @@
-"""From a bag file of any released version to a bag in memory, without following what leads to another file."""
+"""Read bag files of every released version, without following links to other files."""
 
 import json
 import math
@@ -42,10 +42,10 @@ Attributes = Mapping[str, Any]
 
 
 def bag_of_file(path: Path, patient_id: str) -> Bag:
-    """Read a bag file that is named after a patient; types, lengths and header are checked before an array is read.
+    """Read the bag file of a patient; types, shapes and header are checked before any array is read.
 
     Raises:
-        BagError: the file is no bag of a known version and of this patient, or cannot be read.
+        BagError: the file is not a bag of a known version, belongs to another patient, or cannot be read.
     """
     with _opened(path) as (file, version):
         header = _header_in(file, version, path, patient_id)
@@ -65,10 +65,10 @@ def bag_of_file(path: Path, patient_id: str) -> Bag:
 
 
 def header_of_file(path: Path, patient_id: str) -> BagHeader:
-    """Read the header of a bag file that is named after a patient, without its arrays.
+    """Read the header of the bag file of a patient, without its arrays.
 
     Raises:
-        BagError: the file is no bag of a known version and of this patient, or cannot be read.
+        BagError: the file is not a bag of a known version, belongs to another patient, or cannot be read.
     """
     with _opened(path) as (file, version):
         return _header_in(file, version, path, patient_id)
@@ -78,14 +78,14 @@ def version_of_file(path: Path) -> int:
     """Return the version of the format in which a bag file was written.
 
     Raises:
-        BagError: the file is no bag of a known version, or cannot be read.
+        BagError: the file is not a bag of a known version, or cannot be read.
     """
     with _opened(path) as (_, version):
         return version
 
 
 def how_alike(a: str, b: str) -> str:
-    """Say of two names that look the same what tells them apart, such as ", which ..."; empty for all others."""
+    """Describe how two names that look the same differ, as in ", which ..."; empty for other names."""
     if a == b or unicodedata.normalize("NFC", a).casefold() != unicodedata.normalize("NFC", b).casefold():
         return ""
     if unicodedata.normalize("NFC", a) == unicodedata.normalize("NFC", b):
@@ -237,7 +237,7 @@ _ADDED_SINCE_1: Mapping[int, Callable[[Attributes, int], Mapping[str, Any]]] = {
     1: _added_in_version_1,
     VERSION: _added_in_version_2,
 }
-"""Version -> what a bag of it says beyond version 1, or what stands for it."""
+"""Version -> function that returns what the header has beyond version 1, or its defaults."""
 
 
 def _text(attributes: Attributes, name: str, default: str | None = None) -> str:

@@ -1,4 +1,4 @@
-"""From a bag in memory to the bytes of its HDF5 file."""
+"""Write a bag as the bytes of an HDF5 file."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from pipeline.provenance import canonical_json, software_versions, utc_now
 
 
 def hdf5_of(bag: Bag) -> bytes:
-    """Return the file of a bag, made in memory: HDF5 that meets a full disk ends the process with a segmentation fault."""
+    """Return the HDF5 file of a bag, made in memory because HDF5 crashes the process when a disk is full."""
     with h5py.File(bag.patient_id, "w", driver="core", backing_store=False) as file:
         _write_arrays(file, bag)
         for name, value in _attributes(bag.header).items():

@@ -1,7 +1,7 @@
 """Bags of features, one HDF5 file per patient: write, read and compare them.
 
-The format `phasemil-bag` is specified in `bag_format`; `bag_checks` holds its laws, `bag_reading` and `bag_writing` the
-two ways between file and memory. The rest of the house imports from here.
+The format `phasemil-bag` is specified in `bag_format`; `bag_checks` checks it, `bag_reading` and `bag_writing`
+read and write it. All other modules import from here.
 """
 
 from collections.abc import Iterable, Mapping
@@ -60,7 +60,7 @@ _OF_RECIPE = ("encoder", "layer", "weights_name", "weights_sha256", "precision",
 
 
 def bag_path(folder: Path, patient_id: str) -> Path:
-    """Return where the bag of a patient lies."""
+    """Return the path of a patient's bag."""
     return folder / f"{patient_id}{SUFFIX}"
 
 
@@ -70,12 +70,12 @@ def list_bags(folder: Path) -> Mapping[str, Path]:
 
 
 def write_bag(folder: Path, bag: Bag) -> Path:
-    """Write a bag whole or not at all, after re-opening and checking it; return its path.
+    """Write a bag atomically, after reading it back and checking it; return its path.
 
     Raises:
         BagError: the bag breaks the specification: its arrays do not agree in length, are empty or unsorted, or hold a
             value that is not finite, or its header does not fit them.
-        OSError: the disk is full or cannot be written to; it names the path.
+        OSError: the disk is full or cannot be written to; the error names the path.
     """
     path = bag_path(folder, bag.patient_id)
     check_bag(bag, path)
@@ -84,7 +84,7 @@ def write_bag(folder: Path, bag: Bag) -> Path:
         sibling.write_bytes(image)
         written = bag_of_file(sibling, bag.patient_id)
         if not np.array_equal(written.features, bag.features):
-            raise BagError(f"{path}: the disk gave back other features than were written")
+            raise BagError(f"{path}: the features read back differ from those written; check the disk")
     return path
 
 
@@ -92,8 +92,8 @@ def read_bag(path: Path) -> Bag:
     """Read and check one bag, of any released version.
 
     Raises:
-        BagError: the file is missing or unreadable, of another format or version, bears another patient's name, leads
-            to another file, or breaks the specification.
+        BagError: the file is missing or unreadable, of another format or version, belongs to another patient,
+            links to another file, or breaks the specification.
     """
     bag = bag_of_file(path, _patient_of(path))
     check_bag(bag, path)
@@ -101,11 +101,11 @@ def read_bag(path: Path) -> Bag:
 
 
 def read_header(path: Path) -> BagHeader:
-    """Read what a bag says about itself, without its arrays.
+    """Read the header of a bag, without its arrays.
 
     Raises:
-        BagError: the file is missing or unreadable, of another format or version, or bears another patient's name, or
-            its header contradicts itself.
+        BagError: the file is missing or unreadable, of another format or version, belongs to another patient,
+            or has an inconsistent header.
     """
     return header_of_file(path, _patient_of(path))
 

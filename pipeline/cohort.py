@@ -27,19 +27,19 @@ OPTIONAL = ("centre", "lesion_id", "liver_mask", "mask_label", *OVERRIDES)
 COLUMNS = Columns(REQUIRED, OPTIONAL, paths=frozenset({"image", "mask", "liver_mask"}))
 
 _OF_SCAN = ("liver_mask", *OVERRIDES)
-"""Columns that hold for a scan, so that the rows of its lesions must agree; a row that is empty there says nothing."""
+"""Columns that describe a scan: the rows of its lesions must agree in them; empty cells are ignored."""
 
 STAGES = ("cohort", "label")
-"""The `stage` of an exclusion by the table itself: a row that cannot be used, or a label nobody knows."""
+"""Values of `stage` of exclusions caused by the cohort table: an unusable row, an unknown label."""
 NO_PHASE = "(none)"
-"""Stands for the phase of an excluded row that names none, since an empty one means the whole patient."""
+"""Written as the phase of an excluded row without a phase; an empty phase means the whole patient."""
 
 _SAFE_ID = re.compile(r"^[^\s/\\.\x00-\x1f][^/\\\x00-\x1f]*$")
 
 
 @dataclass(frozen=True)
 class HeaderOverrides:
-    """Values that replace what a wrong image header says; None keeps the header's."""
+    """Values that replace those of a wrong image header; None keeps the value of the header."""
 
     spacing_mm: tuple[float | None, float | None, float | None] = (None, None, None)
     """Along x, y, z of the stored array."""
@@ -63,14 +63,14 @@ class Scan:
     line: int = 0
     """Line of the cohort table, the header being line 1."""
     mask_labels: tuple[tuple[int, ...], ...] = ()
-    """Of each mask, the values that are its lesion; empty where the table says nothing of them."""
+    """For each mask, the values that mark its lesion; empty where the table does not give them."""
     phase_given: str = ""
-    """The phase as the table writes it."""
+    """The phase as spelled in the table."""
 
 
 @dataclass(frozen=True)
 class Patient:
-    """One patient: the scans by phase, and what the table says beside them."""
+    """One patient: the scans by phase, the label, the centre and the covariates."""
 
     patient_id: str
     scans: Mapping[str, Scan]
@@ -78,11 +78,11 @@ class Patient:
     """A class of the configuration, or None where the cell is empty or unknown."""
     centre: str | None = None
     covariates: Mapping[str, str] = field(default_factory=dict)
-    """Every further column; empty where the rows say nothing, or not the same."""
+    """Every further column; empty where the rows are empty or disagree."""
     contradictions: Mapping[str, str] = field(default_factory=dict)
-    """Further columns in which the rows disagree, as columns of single scans may, and how."""
+    """Further columns in which the rows of the patient disagree -> their values."""
     label_given: str = ""
-    """The label as the table writes it."""
+    """The label as spelled in the table."""
 
 
 @dataclass(frozen=True)
@@ -102,13 +102,13 @@ class Cohort:
     patients: tuple[Patient, ...]
     exclusions: tuple[Exclusion, ...]
     translations: tuple[Translation, ...] = ()
-    """Every spelling that was read as another word."""
+    """Every spelling that was translated to a name."""
     remarks: tuple[str, ...] = ()
-    """What else was decided in reading the table."""
+    """Other decisions made while reading the table."""
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What the user is told of how the table was read, one line each."""
+        """Notes for the user on how the table was read, one line each."""
         return (*map(str, self.translations), *self.remarks)
 
 
@@ -116,7 +116,7 @@ def read_cohort(section: CohortSection) -> Cohort:
     """Read the cohort table named in the configuration.
 
     A row that cannot be used (another length than the header, unknown phase, duplicate, unsafe identifier,
-    unreadable override) becomes an exclusion and the others go on.
+    unreadable override) becomes an exclusion; the other rows are used.
 
     Raises:
         CohortError: the table is missing, empty or of another kind, lacks a required column, its columns cannot be
@@ -178,12 +178,10 @@ def _translations(table: UserTable, vocabulary: Vocabulary) -> list[Translation]
 
 def _row_problem(row: Row, phases: Vocabulary) -> str | None:
     if not _SAFE_ID.match(row["patient_id"]):
-        return (
-            f"patient_id {row['patient_id']!r} cannot name a file; expected no '/', no leading '.', not empty"
-        )
+        return f"patient_id {row['patient_id']!r} cannot be a file name; expected no '/', no leading '.', not empty"
     n_bytes = len(row["patient_id"].encode())
     if n_bytes > MAX_IDENTIFIER_BYTES:
-        return f"patient_id of {n_bytes} bytes cannot name a file; expected at most {MAX_IDENTIFIER_BYTES}: shorten it"
+        return f"patient_id of {n_bytes} bytes is too long for a file name; expected at most {MAX_IDENTIFIER_BYTES}: shorten it"
     unseen = invisible_character(row["patient_id"])
     if unseen:
         return f"patient_id {row['patient_id']!a} holds the invisible character {unseen}; type it anew"

@@ -1,7 +1,7 @@
 """Strict reading of a user's table: CSV of any usual separator or encoding, or an Excel workbook.
 
-Nothing is repaired by guess. A table whose columns cannot be trusted is refused by line; a row that alone is at
-fault is handed over as such. Every cell stays text.
+Nothing is repaired by guessing. A table whose columns are doubtful is refused, naming the line; a single faulty
+row is returned as faulty. Every cell stays text.
 """
 
 import csv
@@ -29,18 +29,18 @@ Record = tuple[int, Sequence[str]]
 
 @dataclass(frozen=True)
 class Columns:
-    """What a table must and may hold; every other column keeps the name it has."""
+    """Required and optional columns of a table; every other column keeps its name."""
 
     required: tuple[str, ...]
     optional: tuple[str, ...] = ()
     paths: frozenset[str] = frozenset()
-    """Columns whose cells name files: these are not brought into another Unicode form."""
+    """Columns with file paths; their Unicode form is kept."""
     identifier: str = "patient_id"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a table, all cells as text without blanks around; an absent column is empty."""
+    """One row of a table, all cells as text without surrounding blanks; an absent column is empty."""
 
     line: int
     cells: Mapping[str, str]
@@ -66,10 +66,10 @@ def read_user_table(path: Path, columns: Columns, *, what: str) -> UserTable:
     Args:
         path: the file; its content, not its name, decides how it is read.
         columns: what it must hold.
-        what: how the messages name it, such as "cohort table".
+        what: name of the table in messages, such as "cohort table".
 
     Raises:
-        CohortError: it is missing, of another kind, or its columns cannot be trusted; what was found is named.
+        CohortError: it is missing, not a table, or its columns are doubtful.
     """
     try:
         content = path.read_bytes()
@@ -89,7 +89,7 @@ def read_user_table(path: Path, columns: Columns, *, what: str) -> UserTable:
 
 
 def column_name(cell: str, columns: Columns) -> str:
-    """Return the known column that a heading names but for case and blanks, or the heading itself."""
+    """Return the known column that equals a heading apart from case and blanks, or the heading itself."""
     text = unicodedata.normalize("NFC", " ".join(cell.split()))
     known = folded(text).replace(" ", "_")
     return known if known in (*columns.required, *columns.optional) else text
@@ -104,12 +104,12 @@ def _decoded(path: Path, content: bytes) -> str:
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise CohortError(
-            f"{path}: expected UTF-8 text, found byte 0x{content[error.start]:02x} in line {line} (written in the "
-            f"encoding of a Western Windows?); {_SAVE_AS}"
+            f"{path}: expected UTF-8 text, found byte 0x{content[error.start]:02x} in line {line} (in the "
+            f"Windows-1252 encoding?); {_SAVE_AS}"
         ) from None
     if "\0" in text:
         raise CohortError(
-            f"{path}: expected a CSV table, found a binary file, or UTF-16 without its mark; {_SAVE_AS}"
+            f"{path}: expected a CSV table, found a binary file, or UTF-16 without a byte order mark; {_SAVE_AS}"
         )
     return text
 
@@ -218,7 +218,7 @@ def _check_header(
     if twice:
         places = [i for i, name in enumerate(names) if folded(name) == twice[0]]
         which = " and ".join(f"{i + 1} ({header[i]!r})" for i in places)
-        raise CohortError(f"{said}: columns {which} have one name; expected every column once")
+        raise CohortError(f"{said}: columns {which} have the same name; expected every column once")
     missing = [name for name in columns.required if name not in names]
     if missing:
         found = ", ".join(repr(name) for name in names[:12] if name) or "no name"
@@ -283,7 +283,7 @@ def _remarks(names: Sequence[str], columns: Columns) -> Iterator[str]:
 
 
 def invisible_character(text: str) -> str | None:
-    """Return the code and name of the first character that cannot be seen, such as a zero-width space."""
+    """Return the code and name of the first invisible character, such as a zero-width space."""
     for character in text:
         if character != " " and unicodedata.category(character) in ("Cf", "Cc", "Zs", "Zl", "Zp", "Co", "Cn"):
             return f"U+{ord(character):04X} {unicodedata.name(character, 'without a name')}"

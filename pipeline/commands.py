@@ -1,4 +1,4 @@
-"""Run a command-line application so that a mistake of the user, or a fault of the machine, is one line and exit code 2."""
+"""Run a command-line application; errors of the user or the machine end in one line and exit code 2."""
 
 import errno
 import gc
@@ -11,7 +11,7 @@ from rich.console import Console
 from pipeline.errors import PhasemilError, SeveralMistakesError
 
 _NO_ROOM = "free some space there or name another folder as `output`, then run the same command again"
-_NO_RIGHTS = "ask for the right to read or write it, or name another place in the configuration"
+_NO_RIGHTS = "ask for permission to read or write it, or name another place in the configuration"
 _ADVICE: Mapping[int, str] = {
     errno.ENOSPC: _NO_ROOM,
     errno.EDQUOT: _NO_ROOM,
@@ -20,13 +20,13 @@ _ADVICE: Mapping[int, str] = {
     errno.EACCES: _NO_RIGHTS,
     errno.EPERM: _NO_RIGHTS,
     errno.ENOENT: "correct the path, or put the file there",
-    errno.EEXIST: "a file stands where a folder is needed: move it away, or name another folder",
-    errno.ENOTDIR: "a file stands where a folder is needed: correct the path, or name another folder",
-    errno.EISDIR: "a folder stands where a file is needed: correct the path, or move it away",
+    errno.EEXIST: "a file is in the place of a folder: move it away, or name another folder",
+    errno.ENOTDIR: "a file is in the place of a folder: correct the path, or name another folder",
+    errno.EISDIR: "a folder is in the place of a file: correct the path, or move it away",
     errno.ENOTEMPTY: "something else was written there meanwhile: run the same command again",
     errno.ENAMETOOLONG: "shorten the name",
-    errno.EIO: "the disk or the network drive failed: look after it, then run the same command again",
-    errno.ESTALE: "the network drive was lost: connect it, then run the same command again",
+    errno.EIO: "the disk or the network drive failed: check it, then run the same command again",
+    errno.ESTALE: "the network drive was disconnected: connect it again, then run the same command again",
     errno.EMFILE: "too many files are open: lower `workers` or `jobs`, or raise `ulimit -n`",
     errno.ENOMEM: "lower `workers` or `jobs`, or take a machine with more memory",
 }
@@ -35,10 +35,10 @@ _INTERRUPTED = 130
 
 
 def run_application(application: typer.Typer) -> None:
-    """Run a typer application; print what the user or the machine did wrong as one line and leave with 2.
+    """Run a typer application; print errors of the user or the machine as one line and exit with code 2.
 
-    That is a PhasemilError, a file or folder that the system refuses, and a lack of room or memory. Anything else is a
-    fault of the program and keeps its traceback.
+    These are PhasemilError, files and folders that the system refuses, and a full disk or memory. Any other exception
+    is a bug and keeps its traceback.
     """
     # What is imported by now lives to the end: the collector need not walk through it again and again.
     gc.freeze()
@@ -46,7 +46,7 @@ def run_application(application: typer.Typer) -> None:
         application()
     except SeveralMistakesError as error:
         _leave(
-            f"{len(error.problems)} mistakes, one a line; correct them and run the same command again",
+            f"{len(error.problems)} mistakes, one per line; correct them and run the same command again",
             error.problems,
         )
     except PhasemilError as error:
@@ -56,7 +56,7 @@ def run_application(application: typer.Typer) -> None:
             raise
         _leave(describe_fault(error))
     except MemoryError as error:
-        _leave(f"not enough memory: {error or 'no more to be had'}; {_ADVICE[errno.ENOMEM]}")
+        _leave(f"not enough memory: {error or 'allocation failed'}; {_ADVICE[errno.ENOMEM]}")
     except (KeyboardInterrupt, SystemExit) as end:
         # Typer turns Ctrl-C into this code and says nothing.
         code = _INTERRUPTED if isinstance(end, KeyboardInterrupt) else end.code
@@ -66,7 +66,7 @@ def run_application(application: typer.Typer) -> None:
 
 
 def describe_fault(error: OSError) -> str:
-    """Say in one line what the system refused, of which file, and what to do."""
+    """Describe a system error in one line: what failed, for which file, and what to do."""
     where = "" if error.filename is None else f"{error.filename}: "
     advice = _ADVICE.get(error.errno or 0)
     return f"{where}{error.strerror or error}" + (f"; {advice}" if advice else "")

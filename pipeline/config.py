@@ -40,36 +40,36 @@ class Section(BaseModel):
 
 
 class PhaseRolesSection(Section):
-    """[cohort.phase_roles]: which phase shows which moment after the contrast agent.
+    """[cohort.phase_roles]: which of the phases is non-contrast, arterial, portal venous and delayed.
 
-    A role that is not given goes to the phase with a name or alias of that meaning (pipeline/phase_roles.py).
+    A role that is not set is found from the names and aliases of the phases; "" says that no phase has the role.
     """
 
     non_contrast: str | None = None
-    """Before the contrast agent; "" where no phase is."""
+    """Name of the phase without contrast agent."""
     arterial: str | None = None
-    """Late arterial; "" where no phase is."""
+    """Name of the (late) arterial phase."""
     portal: str | None = None
-    """Portal venous; "" where no phase is."""
+    """Name of the portal venous phase."""
     delayed: str | None = None
-    """Delayed; "" where no phase is."""
+    """Name of the delayed phase."""
 
 
 class CohortSection(Section):
-    """[cohort]: where the cohort table lies and how its words are to be read."""
+    """[cohort]: the cohort table, and the names of phases and classes in it."""
 
     table: ConfigPath
-    """The cohort table, a CSV with one row per patient and phase."""
+    """The cohort table (CSV or .xlsx) with one row per patient and phase."""
     phases: tuple[str, ...] = Field(("NC", "AP", "PVP", "DP"), min_length=1)
     """Phase names in acquisition order."""
     classes: tuple[str, ...] = Field(("HCC", "iCCA", "cHCC-CCA"), min_length=2)
-    """Class names in the order of every table."""
+    """Class names, in the order in which every table lists them."""
     phase_roles: PhaseRolesSection = PhaseRolesSection()
     """Which phase is non-contrast, arterial, portal venous and delayed."""
     phase_aliases: Mapping[str, str] = {}
-    """Other spellings of the phases, beside the built-in ones; matched without regard to case."""
+    """Further spellings of the phases: `spelling = "phase"`; upper and lower case are the same."""
     label_aliases: Mapping[str, str] = {}
-    """Other spellings of the classes, beside the built-in ones; matched without regard to case."""
+    """Further spellings of the classes: `spelling = "class"`; upper and lower case are the same."""
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
@@ -77,9 +77,7 @@ class CohortSection(Section):
             forms = [name.strip().lower() for name in names]
             for i, form in enumerate(forms):
                 if not form or form in forms[:i]:
-                    raise ValueError(
-                        f"{what}: {names[i]!r} is empty or stands there twice (case does not count)"
-                    )
+                    raise ValueError(f"{what}: {names[i]!r} is empty or given twice (case does not count)")
         return self
 
 
@@ -94,14 +92,14 @@ class ExperimentConfig(Section):
     output: ConfigPath
     """Folder that receives the bags, the slice store and the result tables."""
     slice_store: ConfigPath | None = None
-    """Where the slice store lies, to share it between experiments; `slices.zarr` in `output` by default."""
+    """Folder of the slice store, to share it between experiments; `slices.zarr` in `output` by default."""
     cohort: CohortSection
     phantom: Any = None
-    """Read by stage 1: the synthetic cohort to write."""
+    """Synthetic cohort that `extract.py phantom` writes (stage 1)."""
     extract: Any = None
-    """Read by stage 1."""
+    """Stage 1: from scans to bags."""
     aggregate: Any = None
-    """Read by stage 2."""
+    """Stage 2: from bags to models, tables and report."""
 
     @property
     def bags_folder(self) -> Path:
@@ -110,7 +108,7 @@ class ExperimentConfig(Section):
 
     @property
     def results_folder(self) -> Path:
-        """Folder of the tables of stage 2: `output`, or `results` in it where the cohort table has their name there."""
+        """Folder of the tables of stage 2: `output`, or `output/results` if the user's cohort.csv is there."""
         table = self.cohort.table
         is_in_the_way = table.parent == self.output and table.stem == "cohort"
         return self.output / "results" if is_in_the_way else self.output
@@ -129,7 +127,7 @@ def load_config(path: Path, kind: type[Config], *, overrides: Sequence[str] = ()
 
     Raises:
         ConfigError: the file is missing or no TOML, a key is unknown (the nearest valid one is named), or a
-            value is not allowed; several such mistakes are told at once.
+            value is not allowed; all such mistakes are listed at once.
     """
     mistakes = Mistakes()
     draft = draft_config(path, kind, mistakes, overrides=overrides)
@@ -142,15 +140,15 @@ class Draft(Generic[Config]):
     """A configuration as far as it can be read."""
 
     config: Config | None
-    """With the values at fault left out, to look for more mistakes; None where it cannot be read without them."""
+    """Without the faulty values, to find further mistakes; None if it cannot be read without them."""
     faulty: tuple[tuple[str, ...], ...] = ()
-    """The keys at fault, each by the tables that lead to it."""
+    """The faulty keys, each as a path of table names and key."""
 
 
 def draft_config(
     path: Path, kind: type[Config], mistakes: Mistakes, *, overrides: Sequence[str] = ()
 ) -> Draft[Config]:
-    """Read a configuration as far as it can be read, and gather the mistakes in it.
+    """Read a configuration as far as it can be read, and collect the mistakes in it.
 
     Raises:
         ConfigError: the file is missing or no TOML.

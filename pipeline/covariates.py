@@ -1,10 +1,10 @@
-"""Columns of the cohort table as numbers, dates or categories, by one rule that no single cell can turn.
+"""Columns of the cohort table as numbers, dates or categories, by one rule that a single cell cannot change.
 
-A cell that is empty or spelled as missing ("NA", "n/a", "-", "unknown" ...) says nothing. What most of the other
-cells are, the column is: numbers, ISO dates, or else categories. In a column of numbers or dates a cell that is none
-(">75") counts as missing and is named. Decimal commas and separators of thousands are understood; a cell that may be
-read in two ways ("1,234" or "1.234" where no other cell shows which sign is which) is not guessed. A column that looks
-like numbers and cannot be read as such is in doubt, and not taken for words.
+A cell that is empty or spelled as missing ("NA", "n/a", "-", "unknown" ...) is ignored. The type of a column is that of
+most other cells: numbers, ISO dates, or else categories. In a column of numbers or dates a cell of another type
+(">75") counts as missing and is listed. Decimal commas and thousands separators are understood; a cell that may be read
+in two ways ("1,234" or "1.234" where no other cell shows which sign is which) is not guessed. A column that looks like
+numbers and cannot be read as such is reported as doubtful, and not read as categories.
 """
 
 import re
@@ -26,12 +26,12 @@ _DECIMAL = {
 }
 """Decimal sign -> a number written with it."""
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}[.,]\d{3}", re.ASCII)
-"""Either a decimal sign and three digits behind it, or a separator of thousands."""
+"""Either a decimal sign followed by three digits, or a thousands separator."""
 _GROUPED = {
     ",": re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?", re.ASCII),
     ".": re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+(?:,\d+)?", re.ASCII),
 }
-"""Sign of thousands -> a number written with it."""
+"""Thousands separator -> a number written with it."""
 _OTHER_SIGN = {",": ".", ".": ","}
 _LIKE_NUMBER = re.compile(r"[<>~=≤≥±+-]?\s*\d")
 _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
@@ -40,7 +40,7 @@ _NAMED = 3
 
 
 class Kind(StrEnum):
-    """What the values of a column are."""
+    """The type of a column."""
 
     NUMBER = "number"
     DATE = "date"
@@ -59,13 +59,13 @@ class Covariate:
     values: Mapping[str, Value]
     """Patient identifier -> number, days (of a date: its ordinal), word, or None where missing."""
     misfits: Mapping[str, str]
-    """Patient identifier -> cell that does not fit the kind, and counts as missing."""
+    """Patient identifier -> cell that does not fit the type, and counts as missing."""
     doubt: str = ""
-    """Why the kind cannot be told for sure; whoever uses the column refuses it."""
+    """Why the type is uncertain; empty if it is not. A column with a doubt is refused where it is used."""
 
     @property
     def is_ordered(self) -> bool:
-        """Whether the values are numbers: of dates, days."""
+        """Whether the values are numbers; dates count as days."""
         return self.kind is not Kind.CATEGORY
 
     @property
@@ -86,12 +86,12 @@ class Covariate:
         return (*numbers, *sorted(value for value in found if isinstance(value, str)))
 
     def record(self) -> Mapping[str, object]:
-        """Return the kind, how many values are missing, and the misfits, as run.json holds them."""
+        """Return the kind, how many values are missing, and the misfits, as written to run.json."""
         n_missing = sum(value is None for value in self.values.values())
         return {"kind": self.kind.value, "n_missing": n_missing, "misfits": dict(self.misfits)}
 
     def describe(self) -> str:
-        """Return one line: what the column was taken for, and which cells were not."""
+        """Describe in one line the type of the column and the cells that do not fit it."""
         n_known = sum(value is not None for value in self.values.values())
         n_missing = len(self.values) - n_known - len(self.misfits)
         levels = f" of {len(self.levels)} words" if self.kind is Kind.CATEGORY else ""
@@ -100,11 +100,11 @@ class Covariate:
             return line
         first = [f"{cell!r} (patient {who})" for who, cell in list(self.misfits.items())[:_NAMED]]
         more = f" and {len(self.misfits) - _NAMED} more" if len(self.misfits) > _NAMED else ""
-        return f"{line}; no {self.kind}, so taken as missing: {', '.join(first)}{more}"
+        return f"{line}; no {self.kind}, so treated as missing: {', '.join(first)}{more}"
 
 
 def is_missing(cell: str) -> bool:
-    """Whether a cell says nothing."""
+    """Whether a cell is empty or spelled as missing."""
     return cell.strip().lower() in _MISSING
 
 
@@ -134,8 +134,8 @@ def _doubt(filled: Mapping[str, str]) -> str:
         return ""
     shown = ", ".join(repr(text) for text in dict.fromkeys(like_numbers[:_NAMED]))
     return (
-        f"cells such as {shown} look like numbers or dates, but cannot be read as such for sure; write numbers without "
-        "signs beside them and without separators of thousands, and dates as 2024-12-31"
+        f"cells such as {shown} look like numbers or dates, but cannot be read with certainty; write numbers "
+        "without other characters and without thousands separators, and dates as 2024-12-31"
     )
 
 

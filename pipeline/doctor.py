@@ -1,4 +1,4 @@
-"""What `doctor` and `run` ask of a machine: checks of one line each, and numeric checks that are kept once passed."""
+"""Checks of the machine for `doctor` and `run`, one line each; numeric checks that passed are remembered."""
 
 import locale
 import os
@@ -19,7 +19,7 @@ from pipeline.processor import has_native_bfloat16, n_cores, processor_name
 from pipeline.provenance import sha256_of_json, utc_now
 
 _PYTHON = (3, 11), (3, 13)
-"""The first version that is meant, and the first that is not."""
+"""First supported version, and first unsupported one."""
 _TORCHVISION_OF = {"2.11": "0.26", "2.12": "0.27", "2.13": "0.28"}
 """torch -> torchvision of the same release."""
 _FREE_BYTES = 2 * 2**30
@@ -28,13 +28,13 @@ _FREE_BYTES = 2 * 2**30
 
 @dataclass(frozen=True)
 class Check:
-    """The answer to one question about the machine."""
+    """The result of one check of the machine."""
 
     name: str
     is_ok: bool
     found: str
     advice: str = ""
-    """What to do where it is not ok."""
+    """What to do if the check fails."""
 
     @property
     def line(self) -> str:
@@ -44,7 +44,7 @@ class Check:
 
 
 def print_checks(checks: Iterable[Check], console: Console) -> bool:
-    """Print each check as soon as it is there; return whether all are ok."""
+    """Print each check as soon as it is done; return whether all passed."""
     failed = 0
     for check in checks:
         failed += not check.is_ok
@@ -54,7 +54,7 @@ def print_checks(checks: Iterable[Check], console: Console) -> bool:
 
 
 def check_surroundings(folder: Path) -> Iterable[Check]:
-    """Yield the checks that need no numbers: Python, libraries, processor, disk, locale and terminal."""
+    """Yield the checks without computation: Python, libraries, processor, disk, locale and terminal."""
     yield _python()
     yield _torch_and_torchvision()
     yield Check(
@@ -70,7 +70,7 @@ def check_surroundings(folder: Path) -> Iterable[Check]:
 
 
 def check_gpu(name: str, bytes_of_memory: int) -> Check:
-    """Return the line about the GPU; an empty name stands for none."""
+    """Return the line about the GPU; an empty name means no GPU."""
     found = f"{name}, {bytes_of_memory / 2**30:.0f} GiB" if name else "none; every command runs on the CPU"
     return Check("GPU", is_ok=True, found=found)
 
@@ -78,14 +78,14 @@ def check_gpu(name: str, bytes_of_memory: int) -> Check:
 def tried(
     name: str, measure: Callable[[], float], is_right: Callable[[float], bool], words: str, advice: str
 ) -> Check:
-    """Make one numeric check; what it raises is a failed check, not the end of the list.
+    """Run one numeric check; an exception counts as a failed check.
 
     Args:
         name: of the check.
         measure: returns the number.
-        is_right: whether a number is as it should be.
-        words: what the number is, and its limit, with braces where it stands.
-        advice: what to do where it is wrong.
+        is_right: whether the number is acceptable.
+        words: text with the meaning and the limit of the number, with braces in the place of the number.
+        advice: what to do if the check fails.
     """
     try:
         value = measure()
@@ -99,8 +99,8 @@ def kept_checks(stage: str, what: Mapping[str, object], run: Callable[[], Sequen
     """Run numeric checks unless they passed before on this machine with the same versions.
 
     Args:
-        stage: name of the stage that asks.
-        what: everything on which the answer depends beside processor and system: versions, code.
+        stage: name of the stage.
+        what: everything besides processor and system that can change the result: versions, code.
         run: the checks.
 
     Raises:
@@ -111,9 +111,7 @@ def kept_checks(stage: str, what: Mapping[str, object], run: Callable[[], Sequen
         return
     failed = [check for check in run() if not check.is_ok]
     if failed:
-        raise MachineError(
-            f"this machine computes other numbers than it should: {failed[0].line}; see `{stage}.py doctor`"
-        )
+        raise MachineError(f"this machine computes wrong numbers: {failed[0].line}; see `{stage}.py doctor`")
     try:
         with written_whole(path) as sibling:
             sibling.write_text(f"passed {utc_now()}\n", encoding="utf-8")

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 
 class PhasemilError(Exception):
-    """Base of all errors of this project; the message names what was expected, found, where, what to do."""
+    """Base of all errors of this project; the message says what was expected and found, where, and what to do."""
 
 
 class ConfigError(PhasemilError, ValueError):
@@ -13,7 +13,7 @@ class ConfigError(PhasemilError, ValueError):
 
 
 class SeveralMistakesError(ConfigError):
-    """More than one mistake, each a line of the message.
+    """Several mistakes, one per line of the message.
 
     Attributes:
         problems: one message for each mistake.
@@ -55,7 +55,7 @@ class ImageError(ScanError):
 
 
 class SharedPixelsError(ImageError):
-    """The pixels of an image stand under another patient or phase, too."""
+    """The same pixels occur under another patient or phase."""
 
 
 class MaskError(ScanError):
@@ -63,11 +63,11 @@ class MaskError(ScanError):
 
 
 class WeightsError(PhasemilError, ValueError):
-    """A weight file does not fit the encoder it was offered for."""
+    """A weight file does not fit the encoder."""
 
 
 class WeightsNotFoundError(WeightsError, FileNotFoundError):
-    """Weights are neither on disk nor obtainable from here."""
+    """Weights are not on disk and cannot be downloaded."""
 
 
 class BagError(PhasemilError, ValueError):
@@ -75,7 +75,7 @@ class BagError(PhasemilError, ValueError):
 
 
 class StoreError(PhasemilError, ValueError):
-    """A slice store is not of a known version or lacks what was asked of it."""
+    """A slice store is not of a known version or lacks the requested slices."""
 
 
 class FoldError(PhasemilError, ValueError):
@@ -83,7 +83,7 @@ class FoldError(PhasemilError, ValueError):
 
 
 class LeakError(FoldError):
-    """Something of the test patients would reach the training."""
+    """Information about test patients would leak into training."""
 
 
 class SampleError(PhasemilError, ValueError):
@@ -91,11 +91,11 @@ class SampleError(PhasemilError, ValueError):
 
 
 class TrainingError(PhasemilError, ArithmeticError):
-    """A model came to numbers that are no numbers while it was trained."""
+    """Training of a model produced NaN or infinite values."""
 
 
 class MachineError(PhasemilError, RuntimeError):
-    """This machine computes other numbers than it should, or lacks what a command needs."""
+    """This machine computes wrong numbers, or lacks something that a command needs."""
 
 
 class ResultsError(PhasemilError, ValueError):
@@ -103,7 +103,7 @@ class ResultsError(PhasemilError, ValueError):
 
 
 class Mistakes:
-    """Mistakes of independent parts, gathered so that all are told at once."""
+    """A collection of mistakes of independent parts, so that all are reported at once."""
 
     def __init__(self) -> None:
         self._found: list[PhasemilError] = []
@@ -112,15 +112,15 @@ class Mistakes:
         return bool(self._found)
 
     def add(self, mistake: PhasemilError) -> None:
-        """Keep one more mistake."""
+        """Add one mistake."""
         self._found.append(mistake)
 
     @contextmanager
     def gathered(self, where: str = "") -> Iterator[None]:
-        """Keep a mistake made in the block, which ends there, and go on after it.
+        """Catch an error raised in the block, add it, and continue after the block.
 
         Args:
-            where: what stands before the message of a mistake in the configuration.
+            where: prefix of the message of a configuration error.
         """
         try:
             yield
@@ -132,7 +132,7 @@ class Mistakes:
             self.add(error)
 
     def raise_all(self) -> None:
-        """Raise a single mistake as it is, and several as one.
+        """Raise the collected mistakes: a single one as it is, several as one error.
 
         Raises:
             SeveralMistakesError: there are several.

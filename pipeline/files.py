@@ -1,4 +1,4 @@
-"""Files that are whole or absent."""
+"""Atomic writing: a file is complete or absent."""
 
 import hashlib
 import os
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _NAME_BYTES = 255
-"""Longest name that the usual file systems take, in bytes."""
+"""Longest file name that common file systems allow, in bytes."""
 _HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
 _LEFTOVER = re.compile(rf"\.{_HOST}-(\d+)-[0-9a-f]{{8}}\.partial$")
 _LONGEST_PID = 2**22
@@ -25,7 +25,7 @@ def with_home(path: str) -> str:
 
 
 def path_hint(path: str) -> str:
-    """Return what to write instead in a path that holds a sign this system does not take; nothing where it is fine."""
+    """Return advice on a path with characters that this system does not understand; empty if there are none."""
     if any(ord(sign) < 32 for sign in path):
         return "; the path holds a control character (in TOML a backslash begins one, as in \"a\\table\"): write '/'"
     if os.sep == "/" and "\\" in path:
@@ -37,7 +37,7 @@ def path_hint(path: str) -> str:
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Yield a uniquely named sibling to write to; put it under `path` only when the block succeeds.
+    """Yield a uniquely named sibling to write to; it is renamed to `path` only if the block succeeds.
 
     The sibling ends in `.partial`, is flushed to the disk before the rename, and is removed when the block
     raises; a killed process leaves at most a `.partial` file, never a half-written `path`.
@@ -56,9 +56,9 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def naming(path: Path, *, instead_of: Path | None = None) -> Iterator[None]:
-    """Have an OSError of the block name `path` where it names no file: a full disk does not say who found it full.
+    """Add `path` to an OSError of the block that names no file, such as that of a full disk.
 
-    An error that names `instead_of`, or something in it, names `path` too.
+    An error that names `instead_of`, or a file in it, is changed to name `path`.
     """
     try:
         yield
@@ -75,9 +75,9 @@ def partial_of(path: Path) -> Path:
 
 
 def sweep_partials(folder: Path) -> list[Path]:
-    """Remove what killed processes of this machine left in a folder; return what was removed.
+    """Remove partial files that killed processes of this machine left in a folder; return their paths.
 
-    What a living process writes, or another machine that shares the folder, stays.
+    Files of running processes, and of other machines that share the folder, stay.
     """
     left = [path for path in folder.glob("*.partial") if _is_abandoned(path)]
     for path in left:

@@ -1,7 +1,7 @@
-"""The names of a configuration: every spelling that is understood, and those that mean two things.
+"""The names of a configuration: accepted spellings and ambiguous ones.
 
-A spelling is translated only where it means one thing everywhere; what means different things in different places
-is asked for. Every translation is told.
+A spelling is translated only if it means the same everywhere; for an ambiguous one the user must say which is
+meant. Every translation is reported.
 """
 
 import difflib
@@ -57,15 +57,15 @@ class Translation:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The names of one kind in a configuration, and what may be written for them."""
+    """The phases or the classes of a configuration, with their accepted spellings."""
 
     what: str
     """`phase` or `label`."""
     names: tuple[str, ...]
     spellings: Mapping[str, str]
-    """Spelling in small letters -> name."""
+    """Spelling in lower case -> name."""
     ambiguous: Mapping[str, str]
-    """Spelling in small letters -> what it may mean."""
+    """Spelling in lower case -> its possible meanings."""
 
     def find(self, text: str) -> str | None:
         """Return the name that a spelling stands for; None where it is unknown or ambiguous."""
@@ -80,7 +80,7 @@ class Vocabulary:
         )
 
     def problem(self, text: str) -> str:
-        """Return why a spelling has no name, and what is expected."""
+        """Return why a spelling is not accepted, and what is expected."""
         near = nearest(text, self.spellings, cutoff=0.6)
         hint = f"; nearest: {self.spellings[near]!r}" if near else ""
         return self.doubt(text) or (
@@ -101,10 +101,10 @@ class Vocabulary:
 
 
 def phase_vocabulary(section: CohortSection) -> Vocabulary:
-    """Return how the phases of a configuration may be written.
+    """Return the phases of a configuration with their accepted spellings.
 
     Raises:
-        CohortError: an alias of the configuration leads nowhere or contradicts a name.
+        CohortError: an alias of the configuration points to an unknown name or contradicts a name.
     """
     built_in = _aliases_of(section.phases, PHASE_ALIASES)
     if set(PHASE_ALIASES) <= set(section.phases):
@@ -113,10 +113,10 @@ def phase_vocabulary(section: CohortSection) -> Vocabulary:
 
 
 def label_vocabulary(section: CohortSection) -> Vocabulary:
-    """Return how the classes of a configuration may be written.
+    """Return the classes of a configuration with their accepted spellings.
 
     Raises:
-        CohortError: an alias of the configuration leads nowhere or contradicts a name.
+        CohortError: an alias of the configuration points to an unknown name or contradicts a name.
     """
     built_in = _aliases_of(section.classes, LABEL_ALIASES)
     ambiguous = dict(AMBIGUOUS_LABELS)
@@ -160,12 +160,12 @@ def _vocabulary(
 
 
 def folded(text: str) -> str:
-    """Return a spelling as it is compared: composed Unicode, small letters, no blanks around."""
+    """Normalise a spelling for comparison: composed Unicode, lower case, no surrounding blanks."""
     return unicodedata.normalize("NFC", text).strip().lower()
 
 
 def nearest(text: str, valid: Iterable[str], *, cutoff: float = 0.5) -> str | None:
-    """Return the valid name that a mistyped one was probably meant to be, without regard to case."""
+    """Return the valid name nearest to a mistyped one, ignoring case."""
     by_form: dict[str, str] = {}
     for name in valid:
         by_form.setdefault(folded(name), name)

@@ -1,6 +1,6 @@
 """Which phase of a configuration is non-contrast, arterial, portal venous and delayed.
 
-Signs, the order of the phases and the default of `single_phase` ask for a role, never for the name of a phase.
+Signs, the order of the phases and the default of `single_phase` use roles, never names of phases.
 """
 
 from collections.abc import Iterable, Mapping
@@ -48,12 +48,12 @@ def phase_roles(section: CohortSection, *, where: str = "[cohort.phase_roles]") 
 
     Args:
         section: [cohort] of a configuration, before or after `with_roles_resolved`.
-        where: what the messages begin with.
+        where: prefix of the messages.
 
     Raises:
         ConfigError: a given phase is unknown (the nearest one is named) or ambiguous, two phases mean one role, or one
             phase has two roles.
-        CohortError: an alias of the configuration leads nowhere or contradicts a name.
+        CohortError: an alias of the configuration points to an unknown name or contradicts a name.
     """
     phases, given = phase_vocabulary(section), section.phase_roles.model_dump()
     taken = {phases.resolve(text, where=f"{where}.{role}") for role, text in given.items() if text}
@@ -72,7 +72,7 @@ def with_roles_resolved(section: CohortSection, *, where: str) -> CohortSection:
 
     Args:
         section: as read.
-        where: what the messages begin with, such as the file.
+        where: prefix of the messages, such as the file.
 
     Raises:
         ConfigError: see `phase_roles`.

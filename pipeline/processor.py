@@ -1,4 +1,4 @@
-"""What the processor of this machine offers, and a name for it."""
+"""Features and name of the processor of this machine."""
 
 import os
 import platform
@@ -23,7 +23,7 @@ def processor_name() -> str:
 
 
 def has_native_bfloat16() -> bool:
-    """Say whether the processor multiplies in bfloat16; where nothing tells, no."""
+    """Return whether the processor multiplies in bfloat16 natively; False if unknown."""
     return bool(processor_flags() & NATIVE_BFLOAT16)
 
 

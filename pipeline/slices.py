@@ -15,7 +15,8 @@ class PhaseSlices:
     Attributes:
         phase: phase name.
         crops_hu: int16 (n, height, width), Hounsfield units at the native in-plane spacing, air where a crop
-            reaches out of the image; rows run from anterior to posterior and columns from the patient's right to left, as radiologists look at them.
+            extends beyond the image; rows run from anterior to posterior and columns from the patient's
+            right to left, as radiologists look at them.
         masks: bool (n, height, width), tumour on the same pixels.
         spacing_mm: (row, column) pixel spacing of the crops.
         slice_index: int32 (n,), 0-based along z of the canonical array, inferior to superior.

@@ -1,4 +1,4 @@
-"""Sheets of an Excel workbook (.xlsx) as text, cell by cell, or refused where a cell cannot be told."""
+"""Sheets of an Excel workbook (.xlsx) as text, cell by cell; ambiguous cells are refused."""
 
 import io
 import warnings
@@ -36,7 +36,7 @@ def read_sheets(
         identifiers: columns whose numbers must look in Excel as they are stored: 7 shown as 007 is refused.
 
     Raises:
-        CohortError: the file is damaged, or a cell cannot be told; row and column are named.
+        CohortError: the file is damaged, or a cell is ambiguous; row and column are named.
     """
     try:
         with warnings.catch_warnings():

@@ -15,7 +15,10 @@ from pipeline.tables import read_table
 from tests.aggregate.conftest import QUICK
 
 OF_EVERY_MODEL = {field.name for field in fields(BagEstimator)}
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md"), *(ROOT / "results" / "reference").glob("*.md")])
+DECISIONS = [page for page in (DOCS / "decisions").glob("*.md") if page.name != "README.md"]
 
 
 def blocks(page, language):
@@ -52,3 +55,30 @@ def test_the_notebook_page_runs_from_top_to_bottom(tmp_path, write_experiment, m
     assert names["probabilities"].shape == (60, 3)
     assert names["search"].best_params_["phases"]
     assert all(abs(weights.sum() - 1) < 1e-5 for weights in names["attention"])
+
+
+def anchors(page):
+    """The addresses of a page's headings, as the usual viewers of Markdown make them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_of_a_page_leads_somewhere(page):
+    links = re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)", page.read_text(encoding="utf-8"))
+    targets = [((page.parent / path).resolve() if path else page, anchor) for path, anchor in links]
+    assert [str(path) for path, _ in targets if not path.exists()] == []
+    assert [anchor for path, anchor in targets if anchor and anchor not in anchors(path)] == []
+
+
+@pytest.mark.parametrize("page", DECISIONS, ids=lambda page: page.stem)
+def test_a_decision_has_the_four_parts_and_stands_in_the_list(page):
+    text = page.read_text(encoding="utf-8")
+    assert re.findall(r"^## (.+)$", text, flags=re.MULTILINE) == [
+        "Status",
+        "Why",
+        "What",
+        "Alternatives considered",
+    ]
+    assert len(text.splitlines()) < 60
+    assert f"]({page.name})" in (DOCS / "decisions" / "README.md").read_text(encoding="utf-8")

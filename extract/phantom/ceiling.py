@@ -1,4 +1,4 @@
-"""How well an observer can do who knows how the cohort was drawn: the ceilings of every later table.
+"""Upper bounds of classification on the phantom: observers who know how the cohort was drawn.
 
 The first oracle reads the signs and applies Bayes' rule to the frequency tables, which is exact. The second reads
 the mean HU of the tumour beside the liver in each acquired phase as well: given class and pattern of signs they
@@ -22,7 +22,7 @@ from pipeline.tables import read_table
 Floats = NDArray[np.float64]
 _CLASSWISE_TABLES = {"lobulated": facts.LOBULATED, "cirrhosis": facts.CIRRHOSIS}
 _FEWEST = 30
-"""Draws below which a pattern's moments are not estimated; its HU then say nothing."""
+"""A pattern with fewer draws than this has no estimated moments; its HU are ignored."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,7 +27,7 @@ Progress = Callable[[int, int], None]
 
 
 def write_cohort(section: PhantomSection, table: Path, *, progress: Progress | None = None) -> bool:
-    """Write the cohort that a section describes; return False if it lay there already and was left alone.
+    """Write the cohort that a section describes; return False if it exists already.
 
     Args:
         section: what to draw.
@@ -35,7 +35,7 @@ def write_cohort(section: PhantomSection, table: Path, *, progress: Progress | N
         progress: called with the number of patients written and their total.
 
     Raises:
-        CohortError: the section asks for no patient, or `table` exists and is not the work of this function.
+        CohortError: the section asks for no patient, or `table` exists and was not written by this function.
     """
     if is_written(section, table):
         return False
@@ -57,7 +57,7 @@ def write_cohort(section: PhantomSection, table: Path, *, progress: Progress | N
 
 
 def is_written(section: PhantomSection, table: Path) -> bool:
-    """Return whether the cohort of exactly this section lies at `table`, whole."""
+    """Return whether the complete cohort of exactly this section exists at `table`."""
     return table.is_file() and _read_marker(table).get("sha256") == _identity(section)["sha256"]
 
 
@@ -94,8 +94,8 @@ def _clear(section: PhantomSection, table: Path) -> None:
     """
     if table.exists() and not table.with_name(MARKER).exists():
         raise CohortError(
-            f"{table}: a cohort lies here that `phantom` did not write; expected a path of its own under "
-            "[cohort] table, or remove the file"
+            f"{table}: this cohort table was not written by `phantom`; set another path as [cohort] "
+            "table, or remove the file"
         )
     was_ours = table.with_name(MARKER).exists()
     _write_marker(table, {**_identity(section), "sha256": None})

@@ -30,7 +30,7 @@ def phantom(
         list[str] | None, typer.Option("--set", help="Change one key, such as phantom.seed=1.")
     ] = None,
 ) -> None:
-    """Write the synthetic cohort that a configuration describes, unless it lies there already."""
+    """Write the synthetic cohort that a configuration describes, unless it exists already."""
     console = Console(soft_wrap=True)
     experiment = load_config(config, PhantomConfig, overrides=override or ())
     table = experiment.cohort.table
@@ -44,7 +44,7 @@ def phantom(
         )
     cohort = read_cohort(experiment.cohort)
     scans = sum(len(patient.scans) for patient in cohort.patients)
-    verb = "wrote" if written else "unchanged, left as it is:"
+    verb = "wrote" if written else "exists already, unchanged:"
     console.print(f"{verb} {table}: {len(cohort.patients)} patients, {scans} scans", highlight=False)
     if preview:
         picture = table.with_name("preview.png")

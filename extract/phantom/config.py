@@ -25,30 +25,31 @@ MISSING: Mapping[PhaseName, float] = {"NC": 0.25, "AP": 0.04, "PVP": 0.03, "DP":
 
 
 class PhantomSection(Section):
-    """[phantom]: a preset, and whatever of it is to be changed. Every key but `jobs` changes the bytes."""
+    """[phantom]: the synthetic cohort to write, as a preset and changes to it. All keys but `jobs` change the images."""
 
     preset: Literal["tiny", "demo", "study", "full"] = "demo"
-    """Gives `patients`, `matrix` and `thickness_mm` where they are not given."""
+    """Defaults of `patients`, `matrix` and `thickness_mm`: `tiny` for tests (9 patients), `demo` (36), `study` (120), `full`
+    for benchmarks (6 patients, matrix 512, 1 mm)."""
     seed: int = Field(0, ge=0)
-    """The whole cohort follows from it: same seed, same bytes."""
+    """Seed of the cohort; the same seed gives the same files, byte for byte."""
     patients: Mapping[ClassName, int] = {"HCC": 1, "iCCA": 1, "cHCC-CCA": 1}
-    """Number of patients per class."""
+    """Number of patients per class; a class that is not named has none."""
     matrix: int = Field(208, ge=64, le=1024)
     """Pixels along each side of a slice; the field of view (330 to 430 mm) does not change with it."""
     thickness_mm: tuple[float, ...] = Field((5.0,), min_length=1)
-    """Slice thicknesses, one drawn per phase; slices touch."""
+    """Slice thicknesses from 0.4 to 10 mm; each phase gets one of them at random, and slices have no gap."""
     missing: Mapping[PhaseName, float] = MISSING
-    """Share of patients without that phase; by guideline the non-contrast phase is optional."""
+    """Share of patients without a phase, from 0 to 1, by phase; by guideline the non-contrast phase is optional."""
     masks: Literal["every phase", "one phase"] = "every phase"
-    """Whether each phase has a tumour mask, or one phase of each patient (as in WAW-TACE)."""
+    """A tumour mask in every phase, or in one phase of each patient (as in WAW-TACE)."""
     tumour_size: Literal["equal across classes", "as documented"] = "equal across classes"
-    """The second leaves size confounded with class: cHCC-CCA small, iCCA large."""
+    """`as documented` confounds tumour size with class: cHCC-CCA small, iCCA large."""
     centres: tuple[str, ...] = Field(("A", "B", "C"), min_length=1)
-    """Centres differ in kernel, noise, slice thickness and array orientation."""
+    """Names of the centres, which differ in reconstruction kernel, noise, slice thickness and array orientation."""
     centre_follows_class: float = Field(0.0, ge=0.0, le=1.0)
-    """0: centre and class are independent. 1: each class has a centre of its own, which is a leak."""
+    """0: centre and class are independent. 1: each class comes from one centre, which is a leak."""
     jobs: int = -1
-    """Patients drawn at the same time; -1 means one per core."""
+    """Patients computed in parallel; -1: one per core."""
 
     @model_validator(mode="before")
     @classmethod

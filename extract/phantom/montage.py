@@ -76,7 +76,7 @@ def _canonical(path: Path) -> tuple[NDArray[Any], tuple[float, ...]]:
         return np.asarray(image.dataobj), image.header.get_zooms()
     except (ImageFileError, HeaderDataError, OSError, EOFError, zlib.error, ValueError) as error:
         raise CohortError(
-            f"{path}: not as `phantom` wrote it: {error}; remove the cohort table, and the cohort is written again"
+            f"{path}: not as `phantom` wrote it: {error}; remove the cohort table to have the cohort written again"
         ) from error
 
 

@@ -21,7 +21,7 @@ def nifti_writer(
 ) -> Iterator[Write]:
     """Yield a function that appends slices of shape (z, y, x) to a new .nii.gz of `shape` (x, y, z).
 
-    The gzip header bears neither time nor name, and the fastest level is used: noise hardly compresses.
+    The gzip header has neither time nor name, and the fastest level is used: noise hardly compresses.
     """
     header = nibabel.Nifti1Header()
     header.set_data_dtype(dtype)

@@ -1,4 +1,4 @@
-"""Patients drawn whole before any voxel: label, centre, signs, HU, anatomy, tumour and scans."""
+"""All parameters of the patients, drawn before any voxel: label, centre, signs, HU, anatomy, tumour and scans."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,1 +1,1 @@
-"""Pretraining of an encoder without data: images drawn by formula, and a network trained to understand them."""
+"""Pretraining of an encoder without data: images drawn by formula, and a network trained to describe them."""

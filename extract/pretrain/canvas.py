@@ -1,4 +1,4 @@
-"""What a formula draws on: a batch of square canvases of one device, and the chance it draws with."""
+"""What a formula draws on: a batch of square canvases on one device, with a random generator."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class Canvas:
     Attributes:
         n: images in the batch.
         size: side in pixels.
-        chance: source of everything that differs between images of one formula; its device is the canvas'.
+        chance: random generator of everything that differs between images of one formula; its device is the canvas'.
     """
 
     n: int

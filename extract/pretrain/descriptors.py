@@ -1,8 +1,8 @@
-"""Descriptors: what an image shows where, as numbers that follow from its pixels by formula.
+"""Descriptors: numbers computed from the pixels that say what an image shows, and where.
 
-A network that learns only to tell textures apart forgets what an untrained one passes through: where things are, how
-bright they are, how strong their edges. These numbers are the part of its lesson that says so. They are taken from
-the view before noise, so that telling them means to see through the noise.
+A network trained only to tell textures apart loses what an untrained one keeps: positions, brightness, strength of
+edges. Predicting the descriptors keeps it. They are computed from the view before noise, so that predicting them
+requires denoising.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ RINGS = 6
 """Rings of equal width around the middle, the last of which touches the border."""
 FAINT = 0.02
 """Difference of brightness from which a contrast begins to count by its logarithm: a lesion of 8 HU in a window of
-400 HU shall be learned as eagerly as a bone."""
+400 HU must count as much as bone."""
 GROUPS: Mapping[str, int] = {
     "thumbnail": CELLS**2,
     "edges": len(EDGE_SIDES) * 4 * EDGE_CELLS**2,

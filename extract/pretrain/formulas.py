@@ -10,8 +10,8 @@ The families follow published work on learning to see without photographs: fract
 mosaics, strokes, and blurred blobs with rims and cores.
 
 A formula is one member of a family: its parameters come from its own seed and never change, and are what the
-encoder learns to tell apart. What differs between its images (places, phases, a little of everything) comes from
-the chance of the canvas.
+encoder learns to tell apart. What differs between its images (places, phases, a little of everything) comes
+from the random generator of the canvas.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""What is learned: to tell a view's descriptors and factors, to name its formula, to know an image again."""
+"""The training objective: predict descriptors and factors of a view, classify its formula, recognise the image."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,14 +15,14 @@ from extract.pretrain.trunk import trunk
 from extract.pretrain.views import FACTORS, Views
 
 GROUP_WEIGHTS = {"thumbnail": 1.0, "edges": 2.0, "texture": 2.0, "histogram": 0.5, "surround": 6.0}
-"""Edges and texture say the same of a bright organ and a dark one; brightness alone misleads from scan to scan.
+"""Edges and texture are the same for a bright organ and a dark one; brightness alone misleads from scan to scan.
 What surrounds the middle counts most: a faint lesion is a small part of every other group."""
 TERMS = ("loss", "descriptors", "factors", "formula", "instance", "accuracy")
 
 
 @dataclass(frozen=True)
 class Told:
-    """What the heads say of a batch of n views.
+    """Outputs of the heads for a batch of n views.
 
     Attributes:
         descriptors: (n, sum of GROUPS), standardised over the batch.
@@ -38,7 +38,7 @@ class Told:
 
 
 class Learner(nn.Module):
-    """A trunk with one linear head per term of the objective, so that its features hold the answers as they are."""
+    """A trunk with one linear head per term of the objective, so that the targets are linear in its features."""
 
     def __init__(self, architecture: str, n_formulas: int, begin_from: Path | None = None) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Learner(nn.Module):
         self.instance = nn.Sequential(nn.Linear(width, 256), nn.ReLU(), nn.Linear(256, 64))
 
     def forward(self, images: Tensor) -> Told:
-        """Answer for normalised images (n, 3, size, size)."""
+        """Predict for normalised images (n, 3, size, size)."""
         features = self.trunk(images)
         return Told(
             self.descriptors(features),
@@ -65,7 +65,7 @@ def losses(
     """Return the terms of the loss, their weighted sum `loss`, and the accuracy of the formula.
 
     Args:
-        told: of the learner on the views of all images, first views before second ones.
+        told: outputs of the learner for the views of all images, first views before second ones.
         formula: int64 (n,), the formula of each image.
         views: one or two times n views.
         objective: the weights; a term of weight 0 is not computed and 0.

@@ -20,8 +20,8 @@ _RANGE = 3.2
 class Pool:
     """A memory-mapped uint8 array (images, size, size); block b holds images of formula b mod len(formulas).
 
-    Each block remembers how often it was drawn; its chance is seeded by the pool's seed, its number and that
-    count, so a pool is the same after the same number of redraws. The files lie in a folder named after a hash
+    Each block remembers how often it was drawn; its random generator is seeded by the pool's seed, its number
+    and that count, so a pool is the same after the same number of redraws. The files lie in a folder named after a hash
     of all this, so pools of different formulas are never mistaken for each other.
     """
 

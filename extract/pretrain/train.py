@@ -28,7 +28,7 @@ _CURVE_ROWS = 120
 
 @dataclass
 class Run:
-    """Where a training stands; everything a checkpoint holds."""
+    """The state of a training: everything that a checkpoint holds."""
 
     learner: Learner
     averaged: dict[str, Tensor]
@@ -38,7 +38,7 @@ class Run:
     curve: list[list[float]] = field(default_factory=list)
 
     def average(self, memory: float) -> None:
-        """Let the averaged trunk follow the trunk; early on the memory is short."""
+        """Update the moving average of the trunk; early in training it forgets faster."""
         memory = min(memory, (1 + self.step) / (10 + self.step))
         for name, value in self.learner.trunk.state_dict().items():
             if value.is_floating_point():
@@ -63,7 +63,7 @@ class Run:
             torch.save(state, sibling)
 
     def load(self, path: Path, device: torch.device) -> None:
-        """Go on from a checkpoint."""
+        """Restore the state from a checkpoint."""
         state = torch.load(path, map_location=device, weights_only=True)
         self.learner.load_state_dict(state["learner"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -123,7 +123,7 @@ def side(views: ViewSettings, done: float) -> int:
 
 
 def train(config: PretrainConfig, progress: Progress) -> Run:
-    """Train until the steps are over; cut off and called again, it comes to the same end as if it had not been."""
+    """Train all steps; an interrupted training gives the same result when it is called again."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if config.threads is not None:
         torch.set_num_threads(config.threads)

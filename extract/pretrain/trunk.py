@@ -43,7 +43,7 @@ def trunk(architecture: str, begin_from: Path | None = None) -> tuple[nn.Module,
 
     Args:
         architecture: a name of the table.
-        begin_from: weight file to begin from; None begins at random.
+        begin_from: weight file to begin from; None: random weights.
 
     Raises:
         ConfigError: there is no such architecture.
@@ -59,7 +59,7 @@ def trunk(architecture: str, begin_from: Path | None = None) -> tuple[nn.Module,
 
 
 def undo_added_norms(network: nn.Module, images: Tensor) -> None:
-    """Let the batch norms that training added change nothing on `images` (n, 3, s, s), as if they were not there."""
+    """Set the batch norms that training added so that they change nothing on `images` (n, 3, s, s)."""
     added = [module for module in network.modules() if isinstance(module, NormedConv)]
     hooks = [
         one.convolution.register_forward_hook(lambda _module, _inputs, maps, one=one: one.undo_norm_of(maps))

@@ -53,7 +53,7 @@ class Views:
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
-        """Put batches behind each other; partners are counted on."""
+        """Concatenate batches; the indices of partners are shifted."""
         starts = [sum(len(p.images) for p in parts[:k]) for k in range(len(parts))]
         moved = [replace(p, partner=p.partner + start) for p, start in zip(parts, starts, strict=True)]
         return cls(*(torch.cat([getattr(p, f.name) for p in moved]) for f in fields(cls)))

@@ -44,7 +44,7 @@ def test_six_typos_are_told_in_one_message_and_nothing_is_written(toml, monkeypa
         main()
     assert left.value.code == 2
     first, *lines = capsys.readouterr().err.strip().splitlines()
-    assert first == "error: 6 mistakes, one a line; correct them and run the same command again"
+    assert first == "error: 6 mistakes, one per line; correct them and run the same command again"
     assert len(lines) == 6
     for expected in SIX_LINES:
         assert sum(expected in line for line in lines) == 1, expected

@@ -51,7 +51,7 @@ def plant(playground) -> None:
 
 FAULTS = {
     ("good", "PVP"): ("ok", ""),
-    ("grid", "PVP"): ("warning", "the mask lies on another grid"),
+    ("grid", "PVP"): ("warning", "the mask is on another grid"),
     ("partly", "PVP"): ("warning", "of the mask's box lies outside of the image"),
     ("outside", "PVP"): ("error", "the mask lies outside of the image"),
     ("empty", "PVP"): ("error", "found an empty one"),
@@ -59,7 +59,7 @@ FAULTS = {
     ("mr", "PVP"): ("error", "expected CT in HU"),
     ("spacing", "PVP"): ("error", "expected a spacing of 0.3 to 10 mm, found 0.01 x 0.01 x 3 mm"),
     ("padding", "PVP"): ("warning", "padding of -3024 HU is taken as air"),
-    ("twin", "PVP"): ("error", "the same pixels stand under patient twin2, phase PVP"),
+    ("twin", "PVP"): ("error", "the same pixels occur under patient twin2, phase PVP"),
     ("swapped", "AP"): ("warning", "the liver is brighter in AP (140 HU) than in PVP (60 HU)"),
 }
 

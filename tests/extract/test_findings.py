@@ -66,7 +66,7 @@ def test_check_and_run_say_the_same_and_every_scan_has_its_rows(remarked, comman
     assert read_run(remarked) == by_check
     assert len(by_check["p0", "PVP"]) == 2
     for word, table in (("check", "cohort_check.csv"), ("run", "findings.csv")):
-        lines = [line for line in printed[word].splitlines() if "lies on another grid" in line]
+        lines = [line for line in printed[word].splitlines() if "mask is on another grid" in line]
         assert len(lines) == 1, lines
         assert lines[0].startswith("warning: 5 scans: mask on another grid; such as patient p0, phase PVP: ")
         assert lines[0].endswith(f"(each in {table})")
@@ -180,7 +180,7 @@ def test_two_affines_that_differ_are_told_with_both_extents_and_which_was_used(p
     code, printed = command(word, playground.configure())
     assert code == 0
     assert (
-        "sform and qform lie up to 12.0 mm apart: sform x -39 to 0 mm, y -35 to 0 mm, z 0 to 33 mm; qform"
+        "sform and qform differ by up to 12.0 mm: sform x -39 to 0 mm, y -35 to 0 mm, z 0 to 33 mm; qform"
         in printed
     )
     assert "z 12 to 45 mm; the sform was used" in printed
@@ -191,8 +191,8 @@ def test_a_header_that_places_its_volume_nowhere_is_told(playground, command, wo
     with_forms(playground, (0, 0), (0, 0))
     code, printed = command(word, playground.configure())
     assert code == 0
-    assert "i.nii.gz: the header places the volume nowhere (sform and qform have code 0); taken as" in printed
-    assert "m.nii.gz: the header places the volume nowhere" in printed
+    assert "i.nii.gz: the header gives no position (sform and qform have code 0); assumed to be" in printed
+    assert "m.nii.gz: the header gives no position" in printed
 
 
 @pytest.mark.parametrize(("sform", "qform"), [((0, 1), (0.2, 1)), ((0, 2), (99, 0)), ((99, 0), (0, 1))])

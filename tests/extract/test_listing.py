@@ -1,5 +1,7 @@
 """`extract.py encoders`."""
 
+import re
+
 import pytest
 import torch
 
@@ -7,10 +9,29 @@ from extract.architectures import ARCHITECTURES
 from extract.vision import torchvision_models
 
 
-def test_the_encoders_are_listed(command):
+def test_every_encoder_is_listed_with_size_layers_paper_and_weights(command):
     code, printed = command("encoders")
     assert code == 0
-    assert all(name in printed for name in ARCHITECTURES)
+    parts = {part.split(":")[0].removesuffix(" (default)"): part for part in re.split(r"\n(?=\w)", printed)}
+    assert set(ARCHITECTURES) <= set(parts)
+    for name, row in ARCHITECTURES.items():
+        assert f": {row.dim} features, " in parts[name]
+        assert all(f"{layer} ({dim})" in parts[name] for layer, dim in row.layers.items())
+        assert re.search(r"paper: .+, https?://\S+", parts[name]), name
+        assert 'weights = "IMAGENET1K_V1": https://' in parts[name]
+
+
+def test_the_default_encoder_is_marked_and_its_embedded_weights_have_a_licence(command):
+    printed = command("encoders")[1]
+    assert printed.count("(default)") == 1
+    assert 'weights = "embedded": phasemil-squeezenet1_1-v3, Apache-2.0' in printed
+    assert "squeezenet1_1 (default): 512 features, 1.2 million parameters" in printed
+
+
+def test_weights_for_larger_images_than_an_encoder_is_built_for_are_not_listed(command):
+    printed = command("encoders")[1]
+    assert "IMAGENET1K_SWAG_LINEAR_V1" in printed
+    assert "IMAGENET1K_SWAG_E2E_V1" not in printed
 
 
 def test_a_file_is_named_with_its_hash_and_what_it_fits(command, tmp_path):

@@ -45,7 +45,7 @@ def test_an_output_that_is_a_file_is_named(playground, command):
         assert code == 2
         (line,) = (line for line in printed.splitlines() if line.startswith("error: "))
         assert f"{playground.folder / 'out'}" in line
-        assert "a file stands where a folder is needed" in line
+        assert "a file is in the place of a folder" in line
 
 
 def test_an_identifier_too_long_for_a_file_leaves_out_its_patient_only(playground, command):
@@ -59,7 +59,8 @@ def test_an_identifier_too_long_for_a_file_leaves_out_its_patient_only(playgroun
         assert code == 2
         assert "Traceback" not in printed
     assert (
-        "patient_id of 260 bytes cannot name a file; expected at most" in playground.excluded()[long, "PVP"]
+        "patient_id of 260 bytes is too long for a file name; expected at most"
+        in playground.excluded()[long, "PVP"]
     )
     assert len(playground.bag("good")) == 5
 

@@ -148,7 +148,7 @@ def test_the_same_image_under_two_patients_is_refused_unless_allowed(playground,
     config = playground.configure()
     code, printed = command("run", config)
     assert code == 2
-    assert "the same pixels stand under patient q, phase PVP" in printed
+    assert "the same pixels occur under patient q, phase PVP" in printed
     assert [path.stem for path in playground.bags.glob("*.h5")] == ["r"]
     assert command("run", config, "shared_images=allow")[0] == 0
 
@@ -201,7 +201,7 @@ def test_the_same_pixels_in_another_compression_are_refused_as_soon_as_they_are_
     for _ in range(2):  # the second run knows before it decodes
         code, printed = command("run", config)
         assert code == 2
-        assert "patient q, phase PVP: the same pixels stand under patient p, phase PVP" in printed
+        assert "patient q, phase PVP: the same pixels occur under patient p, phase PVP" in printed
         assert set(playground.excluded()) == {("p", "PVP"), ("q", "PVP"), ("q", "")}
         assert [path.stem for path in sorted(playground.bags.glob("*.h5"))] == ["p", "r"]
         assert playground.bag("p").header.phases_present == ("AP",)
@@ -221,7 +221,7 @@ def test_the_same_pixels_are_a_warning_where_they_are_allowed(playground, comman
     twins(playground)
     code, printed = command("run", playground.configure(), "shared_images=allow")
     assert code == 0
-    assert "warning: patient q, phase PVP: the same pixels stand under patient p" in printed
+    assert "warning: patient q, phase PVP: the same pixels occur under patient p" in printed
     assert len(list(playground.bags.glob("*.h5"))) == 3
 
 
@@ -237,7 +237,9 @@ def test_run_warns_of_identifiers_and_files_in_the_words_of_check(playground, co
     ]
     assert warnings[0] == warnings[1]
     assert len(warnings[0]) == 3
-    assert "warning: patient P1, phase PVP: P10_x.nii.gz bears the identifier of patient P10" in str(warnings)
+    assert "warning: patient P1, phase PVP: P10_x.nii.gz contains the identifier of patient P10" in str(
+        warnings
+    )
 
 
 def test_a_run_sweeps_what_killed_runs_left_beside_bags_and_store(playground, command):

@@ -76,7 +76,7 @@ def test_one_mask_per_lesion_is_no_duplicate(tmp_path):
 
 @pytest.mark.parametrize("patient_id", ["../p", ".hidden", "a/b", ""])
 def test_an_identifier_that_cannot_name_a_file_is_excluded(tmp_path, patient_id):
-    assert "cannot name a file" in cohort(tmp_path, f"{patient_id},AP,a,m,HCC").exclusions[0].reason
+    assert "cannot be a file name" in cohort(tmp_path, f"{patient_id},AP,a,m,HCC").exclusions[0].reason
 
 
 def test_header_overrides_are_read(tmp_path):

@@ -54,7 +54,7 @@ def test_a_quoted_cell_may_hold_the_separator(tmp_path):
 
 def test_two_columns_of_one_name_are_refused_by_place(tmp_path):
     message = refusal(tmp_path, table(*(f"{row},iCCA" for row in ROWS), header=f"{HEADER}, Label"))
-    assert "line 1: columns 5 ('label') and 8 (' Label') have one name" in message
+    assert "line 1: columns 5 ('label') and 8 (' Label') have the same name" in message
 
 
 def test_a_row_longer_than_the_header_is_excluded_by_line_and_the_rest_goes_on(tmp_path):
@@ -115,7 +115,7 @@ def test_the_line_in_which_excel_names_its_separator_is_heeded(tmp_path, separat
     ("content", "message"),
     [
         (table().replace("60", "Größe").encode("cp1252"), "found byte 0xf6 in line 2"),
-        (table().encode("utf-16-le"), "found a binary file, or UTF-16 without its mark"),
+        (table().encode("utf-16-le"), "found a binary file, or UTF-16 without a byte order mark"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "found an old Excel workbook (.xls)"),
         (b"PK\x03\x04\x14\x00\x06\x00", "found a zip archive that is no Excel workbook"),
         (b"", "found an empty table"),

@@ -33,7 +33,7 @@ def test_a_cell_that_is_no_number_leaves_the_column_numeric_and_is_named(cell):
     found = covariate("63", cell, "70", "71")
     assert (found.kind, found.misfits) == (Kind.NUMBER, {"p1": cell})
     assert list(found.values.values()) == [63.0, None, 70.0, 71.0]
-    assert f"no number, so taken as missing: {cell!r} (patient p1)" in found.describe()
+    assert f"no number, so treated as missing: {cell!r} (patient p1)" in found.describe()
 
 
 def test_decimal_commas_are_numbers():
@@ -109,7 +109,7 @@ def test_a_separator_of_thousands_is_known_by_the_other_cells(cells, values):
 )
 def test_what_looks_like_numbers_and_cannot_be_read_is_in_doubt_and_no_category(cells):
     found = read_covariate("afp", dict(enumerate(cells)))
-    assert "look like numbers or dates, but cannot be read as such for sure" in found.doubt
+    assert "look like numbers or dates, but cannot be read with certainty" in found.doubt
 
 
 def test_words_that_begin_with_a_digit_and_come_again_are_a_category():

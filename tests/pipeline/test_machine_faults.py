@@ -90,9 +90,7 @@ def test_a_file_in_the_place_of_a_folder_is_named(tmp_path, rng, monkeypatch, ca
         write_bag(tmp_path / "out", draw_bag("007", 0, rng))
     code, printed = ended_by(told.value, monkeypatch, capsys)
     assert (code, printed.count("\n")) == (2, 1)
-    assert printed.startswith(
-        f"error: {tmp_path / 'out'}: File exists; a file stands where a folder is needed"
-    )
+    assert printed.startswith(f"error: {tmp_path / 'out'}: File exists; a file is in the place of a folder")
 
 
 @pytest.mark.parametrize(

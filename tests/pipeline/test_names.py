@@ -96,7 +96,7 @@ def test_an_alias_that_contradicts_a_name_or_another_alias_is_refused(aliases, m
 def test_two_classes_that_differ_in_case_only_are_refused(tmp_path):
     path = tmp_path / "c.toml"
     path.write_text('name = "e"\noutput = "o"\n[cohort]\ntable = "t"\nclasses = ["HCC", "hcc"]\n')
-    with pytest.raises(ConfigError, match=r"c.toml: cohort: classes: 'hcc' is empty or stands there twice"):
+    with pytest.raises(ConfigError, match=r"c.toml: cohort: classes: 'hcc' is empty or given twice"):
         load_config(path, ExperimentConfig)
 
 

@@ -83,7 +83,7 @@ def test_another_section_replaces_the_older_phantom_whole(tmp_path):
 def test_a_cohort_of_real_patients_is_never_overwritten(tmp_path):
     table = tmp_path / "cohort.csv"
     table.write_text("patient_id,phase,image,mask,label\n007,AP,a.nii.gz,,HCC\n")
-    with pytest.raises(CohortError, match="did not write"):
+    with pytest.raises(CohortError, match="was not written by `phantom`"):
         write_cohort(TINY, table)
     assert "007" in table.read_text()
 
