@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from aggregate.config import AggregateConfig
-from aggregate.patients import ONLY_SET
+from aggregate.patient import ONLY_SET
 from pipeline.bags import bag_path, read_header
 from pipeline.errors import ResultsError
 from pipeline.files import written_whole

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from aggregate.bag_sets import bag_in_phases
 from aggregate.models.samples import MEASURES, BagCheck
-from aggregate.patients import ONLY_SET, Patient
+from aggregate.patient import ONLY_SET, Patient
 from pipeline.bags import Bag, FeatureBlock
 from pipeline.covariates import Value
 from pipeline.errors import ConfigError, SampleError

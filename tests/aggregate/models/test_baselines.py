@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from aggregate.models.baselines import BagSize, CentreSlice, Covariates, Majority, SinglePhase, TumourSize
-from aggregate.patients import Patient
+from aggregate.patient import Patient
 from pipeline.bags import Bag, BagHeader, Recipe, Source
 from pipeline.errors import ConfigError
 

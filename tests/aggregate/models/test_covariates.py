@@ -7,7 +7,7 @@ from sklearn.metrics import roc_auc_score
 from aggregate.cohort_facts import CohortFacts, PatientFacts
 from aggregate.leaks import check_no_label_among_covariates
 from aggregate.models.baselines import Covariates
-from aggregate.patients import Patient as Sample
+from aggregate.patient import Patient as Sample
 from aggregate.statistics.config import StatisticsSection
 from aggregate.tables.subgroups import subgroups_of
 from pipeline.cohort import Patient

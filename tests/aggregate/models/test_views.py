@@ -8,7 +8,7 @@ import pytest
 from aggregate.models.mean_pooling import MeanPooling
 from aggregate.models.registry import build_model
 from aggregate.models.views import CovariateColumns, View
-from aggregate.patients import Patient
+from aggregate.patient import Patient
 from pipeline.bags import FeatureBlock
 from pipeline.errors import ConfigError, SampleError
 from tests.conftest import draw_bag
