@@ -12,11 +12,11 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from aggregate.cache import Fit, FitCache, fit_key
+from aggregate.cache import Fit, FitCache, code_of_model, fit_key
 from aggregate.chosen_bags import ChosenBags
 from aggregate.folds import Fold
 from aggregate.models.base import BagEstimator
-from aggregate.models.registry import build_model, model_class
+from aggregate.models.registry import build_model
 from aggregate.predictions import Predictions
 from aggregate.splits import fold_of_test
 from aggregate.statistics.decisions import TuneFold
@@ -159,7 +159,7 @@ def _tasks(
     model = {
         "kind": spec.kind,
         "parameters": dict(spec.parameters),
-        "code": model_class(spec.kind).code_sha256(spec.parameters),
+        "code": code_of_model(spec.kind, spec.parameters),
     }
     tasks = []
     for fold in folds:
@@ -217,7 +217,7 @@ def _keep(model: BagEstimator, bags: Sequence[Bag], n_classes: int, task: FitTas
         test=_probabilities(model, ChosenBags(bags, task.fold.test), n_classes),
         tune=_probabilities(model, ChosenBags(bags, task.fold.tune), n_classes),
     )
-    cache.write(task.key, fit, model)
+    cache.write(task.key, fit, model, name=task.spec.name)
     return fit
 
 

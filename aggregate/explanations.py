@@ -58,7 +58,7 @@ def explain_run(run: Run, folder: Path, style: TableStyle, *, retrain: bool) -> 
     aids = Aids(
         read_slices=None if lacking else _reader(store, run.study),
         kept=MeasuredPatients(
-            run.config.concepts_folder, lambda name: f"{store.content_of(name)}{run.study.view}"
+            run.config.cache_folder, lambda name: f"{store.content_of(name)}{run.study.view}"
         ),
         retrain=_retraining(run) if retrain else None,
         roles=roles,

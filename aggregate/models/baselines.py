@@ -3,20 +3,16 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-import pipeline.covariates
-import pipeline.quantities
 from aggregate.models.base import Arrays, BagEstimator, Labels, Tune
 from aggregate.models.logistic import BagLogistic
 from pipeline.bags import Bag
 from pipeline.covariates import Covariate, Kind, read_covariate
 from pipeline.errors import ConfigError
-from pipeline.provenance import sha256_of_file
 from pipeline.quantities import tumour_volumes_ml
 
 
@@ -63,12 +59,6 @@ class TumourSize(BagLogistic):
 
     kind: ClassVar[str] = "tumour_size"
 
-    @classmethod
-    def code_sha256(cls, parameters: Mapping[str, Any]) -> str:
-        """Return the SHA-256 of the code that computes volumes."""
-        del parameters
-        return sha256_of_file(Path(pipeline.quantities.__file__))
-
     def vectors(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
         """Return log(1 + largest area in mm2) and log(1 + largest volume over the phases in mm3) (bags, 2)."""
         volumes_mm3 = [1000 * max(tumour_volumes_ml(bag).values(), default=0.0) for bag in bags]
@@ -114,12 +104,6 @@ class Covariates(BagLogistic):
 
     covariates: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Patient identifier -> column -> cell, of every patient; after loading, to be set anew."""
-
-    @classmethod
-    def code_sha256(cls, parameters: Mapping[str, Any]) -> str:
-        """Return the SHA-256 of the code that types the columns."""
-        del parameters
-        return sha256_of_file(Path(pipeline.covariates.__file__))
 
     def _fit(self, bags: Sequence[Bag], labels: Labels, tune: Tune | None) -> None:
         """Learn which words each category has among the training patients, then train on `bags`.

@@ -45,11 +45,26 @@ class Wrapper(BagEstimator):
     @classmethod
     def code_sha256(cls, parameters: Mapping[str, Any]) -> str:
         """Return the SHA-256 of code outside this package that the models inside need, or nothing."""
-        inside = building.find(_inner_kinds(), str(parameters.get("model", cls.model)))
-        given = dict(parameters.get("parameters", {}))
-        choices = parameters.get("grid", {}).get("module", [given.get("module")])
-        hashes = [inside.code_sha256({**given, "module": module}) for module in choices]
+        hashes = [model.code_sha256(given) for model, given in cls.models_inside(parameters)]
         return sha256_of_json(hashes) if any(hashes) else ""
+
+    @classmethod
+    def models_inside(
+        cls, parameters: Mapping[str, Any]
+    ) -> list[tuple[type[BagEstimator], Mapping[str, Any]]]:
+        """Return every model that may come to stand inside, through all depths, with its parameters.
+
+        Raises:
+            ConfigError: a kind is unknown.
+        """
+        model = building.find(_inner_kinds(), str(parameters.get("model", cls.model)))
+        found: list[tuple[type[BagEstimator], Mapping[str, Any]]] = []
+        for choice in _combinations(parameters.get("grid", {})):
+            given = {**parameters.get("parameters", {}), **choice}
+            found.append((model, given))
+            if issubclass(model, Wrapper):
+                found += model.models_inside(given)
+        return found
 
     @property
     def is_savable(self) -> bool:  # type: ignore[override]  # of a wrapper it hangs on what is inside
@@ -132,7 +147,7 @@ class Grid(Wrapper):
     def _choices(self) -> list[dict[str, Any]]:
         if not self.grid or not all(len(values) for values in self.grid.values()):
             raise ConfigError(f"grid over {self.model!r}: expected at least one value for each parameter")
-        return [dict(zip(self.grid, values, strict=True)) for values in product(*self.grid.values())]
+        return _combinations(self.grid)
 
     def _inner_loss(self, choice: Mapping[str, Any], bags: Sequence[Bag], labels: Labels) -> float:
         _, counts = np.unique(labels, return_counts=True)
@@ -181,6 +196,11 @@ class Calibrated(Wrapper):
 def _inner_kinds() -> Mapping[str, type[BagEstimator]]:
     """Return what may stand inside: a grid may be calibrated, a calibrated model is left alone."""
     return {**PLAIN_MODELS, Grid.kind: Grid}
+
+
+def _combinations(grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """Return every combination of the values of a grid; of none, the one that changes nothing."""
+    return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
 
 
 def best_temperature(logits: NDArray[np.float64], codes: NDArray[np.intp]) -> float:
