@@ -81,6 +81,8 @@ def _clean(results: Path, remove: Remove, console: Console) -> None:
         kept = _keys_of_run(entries, record_of(results)) if remove is Remove.UNUSED else frozenset()
         removed = [entry for entry in entries if entry.key not in kept]
         store.remove(removed)
+        if store.folder.is_dir() and not any(store.folder.iterdir()):
+            store.folder.rmdir()
     _say(console, f"Removed {_amount(removed)}")
 
 

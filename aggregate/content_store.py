@@ -140,12 +140,13 @@ class ContentStore:
         return sorted((entry for entry in found if entry), key=lambda entry: (entry.last_used, entry.key))
 
     def remove(self, entries: Iterable[Entry]) -> None:
-        """Remove entries; a folder that is empty then goes, too."""
+        """Remove entries, of this and of earlier releases."""
         for entry in entries:
             self._remove(entry.path)
-        for folder in (self.folder / _MEASURES_OF_EARLIER_RELEASES, self.folder):
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
+        old = self.folder / _MEASURES_OF_EARLIER_RELEASES
+        if old.is_dir() and not any(old.iterdir()):
+            with suppress(FileNotFoundError):  # another process removed it
+                old.rmdir()
 
     def shrink(self, limit_bytes: float, *, keep: Iterable[str], used_since: float) -> list[Entry]:
         """Remove those used longest ago until the limit is kept; return them.
