@@ -133,10 +133,9 @@ class ContentStore:
         if not self.folder.is_dir():
             return []
         folders = (path for path in self.folder.iterdir() if path.is_dir() and _KEY.fullmatch(path.name))
-        files = (self.folder / _MEASURES_OF_EARLIER_RELEASES).glob("*.json")
-        found = (
-            _described(path) for path in (*folders, *files) if path.is_dir() or _KEY.fullmatch(path.stem)
-        )
+        old = (self.folder / _MEASURES_OF_EARLIER_RELEASES).glob("*.json")
+        files = (path for path in old if path.is_file() and _KEY.fullmatch(path.stem))
+        found = [_described(path) for path in (*folders, *files)]
         return sorted((entry for entry in found if entry), key=lambda entry: (entry.last_used, entry.key))
 
     def remove(self, entries: Iterable[Entry]) -> None:
