@@ -1,26 +1,23 @@
 """Fits by content: what was fitted once, on the same patients with the same settings, is never fitted again."""
 
-import shutil
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-import aggregate.models
+from aggregate.code_versions import code_sha256
+from aggregate.content_store import ContentStore, EntryKind
 from aggregate.folds import Fold
-from aggregate.models.base import BagEstimator
-from pipeline.files import naming, partial_of
-from pipeline.provenance import sha256_of_file, sha256_of_json
+from aggregate.models.base import PatientEstimator
+from aggregate.models.registry import model_class
+from aggregate.models.wrappers import Wrapper
+from pipeline.provenance import sha256_of_json
 
 _PREDICTIONS = "predictions.npz"
-_DAMAGED = (ValueError, KeyError, EOFError, BadZipFile, zlib.error, TypeError)
-"""What numpy raises at a file that is none of its own, or cut off."""
 MODEL_FOLDER = "model"
 
 
@@ -46,63 +43,50 @@ def fit_key(
     labels: NDArray[np.intp],
     classes: Sequence[str],
 ) -> str:
-    """Hash everything that decides a fit: the model, the code, the patients by content and role, the labels.
+    """Hash everything that decides a fit: the model, its code, the patients by content and role, the labels.
 
     `contents` names what a patient brings (content key of the bag, covariates), in the order of the fold's
-    indices; `model` its kind, its parameters, and the hash of its code from outside this package.
+    indices; `model` its kind, its parameters, and its code as `code_of_model` gives it.
     """
     roles = {role: [contents[i] for i in getattr(fold, role)] for role in ("train", "tune", "test")}
     known = [int(labels[i]) for i in (*fold.train, *fold.tune)]
-    what = [dict(model), seed, roles, known, list(classes), code_sha256()]
-    return sha256_of_json(what)[:32]
+    return sha256_of_json([dict(model), seed, roles, known, list(classes)])[:32]
 
 
-@cache
-def code_sha256() -> str:
-    """Return the hash of the code of all models."""
-    folder = Path(aggregate.models.__file__).parent
-    return sha256_of_json([sha256_of_file(path) for path in sorted(folder.rglob("*.py"))])
+def code_of_model(kind: str, parameters: Mapping[str, Any]) -> list[str]:
+    """Return the hashes of the code of a model: with all that it imports and what it has inside, and of the user's file."""
+    model = model_class(kind)
+    inside = [one for one, _ in model.models_inside(parameters)] if issubclass(model, Wrapper) else []
+    modules = {one.__module__ for one in (model, *inside)}
+    return [code_sha256(*sorted(modules)), model.code_sha256(parameters)]
 
 
 class FitCache:
-    """A folder of fits, one sub-folder per key, each written whole or not at all."""
+    """Fits in a content store."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.store = ContentStore(folder)
 
     def read(self, key: str) -> Fit | None:
         """Return the fit of a key, or None where there is none; a damaged one is removed, to be fitted anew."""
-        path = self.folder / key / _PREDICTIONS
-        if not path.exists():
+        content = self.store.read(key, _PREDICTIONS)
+        if content is None:
             return None
-        try:
-            # Opened here: numpy leaves a file that is no archive open.
-            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-                return Fit(test=arrays["test"], tune=arrays["tune"])
-        except _DAMAGED:
-            shutil.rmtree(self.folder / key)
-            return None
+        with np.load(BytesIO(content), allow_pickle=False) as arrays:
+            return Fit(test=arrays["test"], tune=arrays["tune"])
 
     def holds(self, key: str) -> bool:
         """Say whether there is a fit of a key, without reading it."""
-        return (self.folder / key / _PREDICTIONS).is_file()
+        return self.store.holds(key)
 
-    def write(self, key: str, fit: Fit, model: BagEstimator) -> None:
-        """Keep a fit, and the model where it can be written without pickle."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        partial = partial_of(self.folder / key)
-        try:
-            with naming(self.folder / key, instead_of=partial):
-                partial.mkdir()
-                np.savez(partial / _PREDICTIONS, test=fit.test, tune=fit.tune)
-                if model.is_savable:
-                    (partial / MODEL_FOLDER).mkdir()
-                    model.save(partial / MODEL_FOLDER)
-                if not (self.folder / key).exists():
-                    partial.replace(self.folder / key)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+    def write(self, key: str, fit: Fit, model: PatientEstimator, *, name: str) -> None:
+        """Keep a fit of the model of that name, and the model where it can be written without pickle."""
+        with self.store.writing(key, EntryKind.FIT, of=name) as folder:
+            np.savez(folder / _PREDICTIONS, test=fit.test, tune=fit.tune)
+            if model.is_savable:
+                (folder / MODEL_FOLDER).mkdir()
+                model.save(folder / MODEL_FOLDER)
 
     def model_folder(self, key: str) -> Path:
         """Return where the model of a key lies, if it could be written."""
-        return self.folder / key / MODEL_FOLDER
+        return self.store.path_of(key, MODEL_FOLDER)

@@ -26,6 +26,10 @@ OverridesArgument = Annotated[
     list[str] | None,
     typer.Argument(help="Values that replace the file's, such as model.attention.hidden=64."),
 ]
+UnusedOption = Annotated[
+    bool, typer.Option("--remove-unused", help="Remove all but what the run in that folder uses.")
+]
+AllOption = Annotated[bool, typer.Option("--remove-all", help="Remove all; the next run trains anew.")]
 NullOption = Annotated[int, typer.Option(min=0, help="Repeat the run this often on permuted labels.")]
 
 
@@ -69,6 +73,17 @@ def report(results: ResultsArgument) -> None:
     from aggregate.run import report_of  # noqa: PLC0415
 
     report_of(results, console=_wide_console())
+
+
+@application.command()
+def cache(
+    results: ResultsArgument, *, remove_unused: UnusedOption = False, remove_all: AllOption = False
+) -> None:
+    """Tell what the cache of a results folder holds, and remove from it what is asked; tables and report stay."""
+    from aggregate.cache_contents import Remove, show_cache  # noqa: PLC0415
+
+    remove = Remove.ALL if remove_all else Remove.UNUSED if remove_unused else Remove.NOTHING
+    show_cache(results, remove, console=_wide_console())
 
 
 @application.command()

@@ -119,6 +119,9 @@ class AggregateSection(Section):
     explained_model: str | None = None
     """Model shown in pictures, slice votes and overlays, chosen before its results are seen; by default the first model of
     the configuration that has attention."""
+    cache_limit_gb: float = Field(20.0, ge=0.0)
+    """Size of the cache, in 10^9 bytes, above which the end of a run removes what was used longest ago; never what
+    the run itself has used."""
     retrain_phases: bool = False
     """Whether the explanations include models trained anew on every subset of the phases (slow)."""
 
@@ -136,10 +139,5 @@ class AggregateConfig(ExperimentConfig):
 
     @property
     def cache_folder(self) -> Path:
-        """Folder of fitted models and their predictions, by content."""
+        """Folder of what was computed before, by content: fits, and measures of slices."""
         return self.output / "cache"
-
-    @property
-    def concepts_folder(self) -> Path:
-        """Folder of what was measured on the slices, by content."""
-        return self.cache_folder / "concepts"

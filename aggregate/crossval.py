@@ -12,7 +12,7 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from aggregate.cache import Fit, FitCache, fit_key
+from aggregate.cache import Fit, FitCache, code_of_model, fit_key
 from aggregate.chosen import Chosen
 from aggregate.folds import Fold
 from aggregate.models.base import PatientEstimator, Samples
@@ -149,7 +149,7 @@ def _tasks(study: StudyCohort, folds: Sequence[Fold], spec: ModelSpec, seed: int
     model = {
         "kind": spec.kind,
         "parameters": dict(spec.parameters),
-        "code": model_class(spec.kind).code_sha256(spec.parameters),
+        "code": code_of_model(spec.kind, spec.parameters),
     }
     tasks = []
     for fold in folds:
@@ -206,7 +206,7 @@ def _keep(model: PatientEstimator, patients: Patients, task: FitTask, cache: Fit
         test=_probabilities(model, Chosen(patients, task.fold.test), n_classes),
         tune=_probabilities(model, Chosen(patients, task.fold.tune), n_classes),
     )
-    cache.write(task.key, fit, model)
+    cache.write(task.key, fit, model, name=task.spec.name)
     return fit
 
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from aggregate.cache import code_sha256
+from aggregate.code_versions import code_sha256
 from aggregate.models.attention_mil import AttentionMIL
 from aggregate.models.network import Shape
 from aggregate.models.training import one_thread
@@ -39,7 +39,11 @@ def require_right_numbers() -> None:
     Raises:
         MachineError: one fails.
     """
-    what = {"software": dict(software_versions()), "code": code_sha256(), "gpu": _gpu().found}
+    what = {
+        "software": dict(software_versions()),
+        "code": code_sha256("aggregate.doctor"),
+        "gpu": _gpu().found,
+    }
     kept_checks("aggregate", what, lambda: list(numeric_checks()))
 
 

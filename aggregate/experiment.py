@@ -63,8 +63,7 @@ def run_experiment(plan: Plan) -> Run:
     started = time.monotonic()
     require_right_numbers()
     config, study = plan.config, plan.study
-    for folder in (config.cache_folder, config.concepts_folder):
-        sweep_partials(folder)
+    sweep_partials(config.cache_folder)
     result = cross_validate_all(config, study, plan.folds, plan.specs)
     return Run(config, study, plan.specs, result, predictions_of(study, result), time.monotonic() - started)
 

@@ -58,7 +58,7 @@ def explain_run(run: Run, folder: Path, style: TableStyle, *, retrain: bool) -> 
     aids = Aids(
         read_slices=None if lacking else _reader(store, run.study),
         kept=MeasuredPatients(
-            run.config.concepts_folder,
+            run.config.cache_folder,
             lambda name: f"{store.content_of(name)}{run.study.view_of_first_set}",
         ),
         retrain=_retraining(run) if retrain else None,

@@ -1,11 +1,13 @@
 """What the commands of stage 2 do: plan, run, rebuild the tables, explain, report."""
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 
+from aggregate.cache_contents import limit_cache
 from aggregate.cohort_facts import CohortFacts, describe_patient
 from aggregate.config import AggregateConfig
 from aggregate.crossval import tuning_of
@@ -20,7 +22,14 @@ from aggregate.experiment import (
     write_record,
 )
 from aggregate.explanations import explain_run
-from aggregate.finished import check_unchanged, config_of_run, require_record, results_in, weights_of_run
+from aggregate.finished import (
+    check_unchanged,
+    config_of_run,
+    fits_of_run,
+    require_record,
+    results_in,
+    weights_of_run,
+)
 from aggregate.holding import holding
 from aggregate.null import TABLES as NULL_TABLES
 from aggregate.null import write_null
@@ -55,7 +64,7 @@ def run_and_report(plan: Plan, *, n_null: int, console: Console) -> None:
     Raises:
         ResultsError: the results would replace a file that no run wrote, or another command writes there.
     """
-    config = plan.config
+    config, started = plan.config, time.time()
     _check_files(config, n_null=n_null)
     with holding(config.results_folder, tell=lambda line: _say(console, line)):
         for line in plan.remarks:
@@ -64,6 +73,7 @@ def run_and_report(plan: Plan, *, n_null: int, console: Console) -> None:
         with written_beside(config.results_folder, keep=False) as beside:
             _write_everything(run, beside, n_null=n_null, console=console)
             kept = put_in_place(beside, config.results_folder)
+        _limit_cache(config, started, console)
     _say_kept(config.results_folder, kept, console)
     print_summary(
         config.results_folder,
@@ -129,11 +139,13 @@ def explain_folder(folder: Path, *, retrain: bool, console: Console) -> None:
     """
     with _finished(folder, console) as config:
         check_may_write(config.results_folder, [entry.file for entry in EXPLANATIONS])
+        started = time.time()
         run = reopen(config)
         with written_beside(config.results_folder, keep=True) as beside:
             _explain(run, _facts(run), beside, console, retrain=retrain)
             write_report(beside)
             kept = put_in_place(beside, config.results_folder)
+        _limit_cache(config, started, console)
     _say_kept(config.results_folder, kept, console)
     _say(console, f"Report: {config.results_folder / REPORT}")
 
@@ -168,6 +180,11 @@ def _explain(run: Run, facts: CohortFacts, folder: Path, console: Console, *, re
     for remark in explain_run(run, folder, style, retrain=retrain):
         _say(console, remark)
     write_columns(folder, run.study.patients.classes, facts, style)
+
+
+def _limit_cache(config: AggregateConfig, since: float, console: Console) -> None:
+    for line in limit_cache(config, fits_of_run(config.results_folder), since=since):
+        _say(console, line)
 
 
 def _say(console: Console, line: str) -> None:

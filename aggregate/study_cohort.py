@@ -102,19 +102,15 @@ class StudyCohort:
     def contents(self, reads: Reads) -> list[str]:
         """Name what each patient brings into a fit that reads some bag sets and covariates."""
         every_set = list(self.matched.headers)
-        is_read = reads.bag_sets
-        sets = [
-            name
-            for name in every_set
-            if is_read is None or name in is_read or (len(every_set) == 1 and "" in is_read)
-        ]
+        named = reads.bag_sets | (set(every_set) if len(every_set) == 1 and "" in reads.bag_sets else set())
+        sets = [name for name in every_set if name in named]
         return [canonical_json(self._content(i, sets, reads)) for i in range(len(self.patients))]
 
     def _content(self, patient: int, sets: Sequence[str], reads: Reads) -> list[object]:
         headers = [(name, self.matched.headers[name][patient]) for name in sets]
         bags = [[header.content_key, self.matched.views.get(name, "")] for name, header in headers if header]
         given = self.patients[patient].covariates
-        covariates = {n: v for n, v in given.items() if reads.covariates is None or n in reads.covariates}
+        covariates = {name: value for name, value in given.items() if name in reads.covariates}
         return [self.patients.patient_ids[patient], bags, self.view, covariates]
 
 

@@ -34,13 +34,15 @@ def sha256_of_json(value: object) -> str:
 
 def software_versions() -> Mapping[str, str]:
     """Return the versions of Python and of the libraries on which numbers depend."""
-    versions = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "not installed"
-    return versions
+    return {"python": platform.python_version(), **{package: version_of(package) for package in _PACKAGES}}
+
+
+def version_of(package: str) -> str:
+    """Return the version of an installed package, or "not installed"."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def utc_now() -> str:

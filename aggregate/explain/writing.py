@@ -28,8 +28,9 @@ from aggregate.explain.attention import (
 )
 from aggregate.explain.choices import CHOICE_COLUMNS, choice_rows, choose_patients
 from aggregate.explain.inputs import OutOfFoldModels, PerInstance, attentions_of, evidence_of
-from aggregate.explain.kept import MeasuredPatient, MeasuredPatients, measured
+from aggregate.explain.kept import MeasuredPatients
 from aggregate.explain.measures import MEASURES
+from aggregate.explain.patient_measures import MeasuredPatient, measured
 from aggregate.explain.phase_value import (
     SUBSET_COLUMNS,
     VALUE_COLUMNS,
@@ -284,7 +285,7 @@ def measure_patients(
     def measure(patient_id: str) -> MeasuredPatient:
         patient = measured(read_slices(patient_id), roles)
         if kept is not None:
-            kept.write(keys[patient_id], patient)
+            kept.write(keys[patient_id], patient, patient_id=patient_id)
         return patient
 
     lacking = [patient_id for patient_id in patient_ids if patient_id not in found]

@@ -55,17 +55,13 @@ class GivesEvidence(Protocol):
 class Reads:
     """What of a table of patients decides a fit of a model."""
 
-    bag_sets: frozenset[str] | None
-    """Names; None for any of them. "" is the only set there is."""
-    covariates: frozenset[str] | None
-    """Names; None for any of them."""
+    bag_sets: frozenset[str]
+    """Names; "" is the only set there is."""
+    covariates: frozenset[str]
+    """Names of columns."""
 
     def __or__(self, other: "Reads") -> "Reads":
-        return Reads(_both(self.bag_sets, other.bag_sets), _both(self.covariates, other.covariates))
-
-
-def _both(a: frozenset[str] | None, b: frozenset[str] | None) -> frozenset[str] | None:
-    return None if a is None or b is None else a | b
+        return Reads(self.bag_sets | other.bag_sets, self.covariates | other.covariates)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

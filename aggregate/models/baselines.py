@@ -2,20 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-import pipeline.quantities
 from aggregate.models.base import Arrays, Labels, PatientEstimator, Reads, Samples, TunePatients
 from aggregate.models.logistic import BagLogistic, LogisticOnVectors
 from aggregate.models.pooling import mean_of_instances
 from aggregate.models.views import CovariateColumns
 from pipeline.bags import Bag
 from pipeline.errors import ConfigError
-from pipeline.provenance import sha256_of_file
 from pipeline.quantities import tumour_volumes_ml
 
 
@@ -67,12 +64,6 @@ class TumourSize(BagLogistic):
     """Logistic regression on the logarithms of the largest tumour area and of the tumour volume."""
 
     kind: ClassVar[str] = "tumour_size"
-
-    @classmethod
-    def code_sha256(cls, parameters: Mapping[str, Any]) -> str:
-        """Return the SHA-256 of the code that computes volumes."""
-        del parameters
-        return sha256_of_file(Path(pipeline.quantities.__file__))
 
     def vectors(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
         """Return log(1 + largest area in mm2) and log(1 + largest volume over the phases in mm3) (bags, 2)."""

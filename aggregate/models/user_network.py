@@ -28,7 +28,7 @@ from aggregate.models.mil import DTYPES, AttendingEstimator, EvidentEstimator
 from aggregate.models.network import Shape
 from aggregate.models.views import SeenBags
 from pipeline.errors import ConfigError
-from pipeline.provenance import sha256_of_file
+from pipeline.provenance import sha256_of_file, sha256_of_json, version_of
 
 _SIZES = ("n_features", "n_phases", "n_classes")
 
@@ -81,8 +81,10 @@ class ModuleMIL(AttendingEstimator, EvidentEstimator):
 
     @classmethod
     def code_sha256(cls, parameters: Mapping[str, Any]) -> str:
-        """Return the SHA-256 of the user's file, so that a change of it trains anew."""
+        """Return the SHA-256 of the user's file, or of torchmil's version, so that a change of it trains anew."""
         file, _, _ = str(parameters.get("module", "")).rpartition(":")
+        if file == torchmil_network.PREFIX:
+            return sha256_of_json(["torchmil", version_of("torchmil")])
         return sha256_of_file(Path(file)) if file.endswith(".py") and Path(file).exists() else ""
 
     @property

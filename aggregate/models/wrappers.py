@@ -4,7 +4,9 @@ import json
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from itertools import product
+from operator import or_
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -46,11 +48,26 @@ class Wrapper(PatientEstimator):
     @classmethod
     def code_sha256(cls, parameters: Mapping[str, Any]) -> str:
         """Return the SHA-256 of code outside this package that the models inside need, or nothing."""
-        inside = building.find(_inner_kinds(), str(parameters.get("model", cls.model)))
-        given = dict(parameters.get("parameters", {}))
-        choices = parameters.get("grid", {}).get("module", [given.get("module")])
-        hashes = [inside.code_sha256({**given, "module": module}) for module in choices]
+        hashes = [model.code_sha256(given) for model, given in cls.models_inside(parameters)]
         return sha256_of_json(hashes) if any(hashes) else ""
+
+    @classmethod
+    def models_inside(
+        cls, parameters: Mapping[str, Any]
+    ) -> list[tuple[type[PatientEstimator], Mapping[str, Any]]]:
+        """Return every model that may come to stand inside, through all depths, with its parameters.
+
+        Raises:
+            ConfigError: a kind is unknown.
+        """
+        model = building.find(_inner_kinds(), str(parameters.get("model", cls.model)))
+        found: list[tuple[type[PatientEstimator], Mapping[str, Any]]] = []
+        for choice in _combinations(parameters.get("grid", {})):
+            given = {**parameters.get("parameters", {}), **choice}
+            found.append((model, given))
+            if issubclass(model, Wrapper):
+                found += model.models_inside(given)
+        return found
 
     @property
     def is_savable(self) -> bool:  # type: ignore[override]  # of a wrapper it hangs on what is inside
@@ -64,13 +81,7 @@ class Wrapper(PatientEstimator):
     @classmethod
     def reads(cls, parameters: Mapping[str, Any]) -> Reads:
         """Return what the model inside reads, with every choice of its parameters."""
-        inside = building.find(_inner_kinds(), str(parameters.get("model", cls.model)))
-        found = inside.reads(dict(parameters.get("parameters", {})))
-        tried = parameters.get("grid", {})
-        return Reads(
-            bag_sets=None if "bags" in tried else found.bag_sets,
-            covariates=None if "covariates" in tried else found.covariates,
-        )
+        return reduce(or_, (model.reads(given) for model, given in cls.models_inside(parameters)))
 
     def sees(self, patients: Samples) -> NDArray[np.bool_]:
         """Say of which patients the model inside sees anything (patients,)."""
@@ -118,6 +129,12 @@ class Grid(Wrapper):
         for choice in self._choices():
             self.new_inner(choice).try_building(patients, n_classes)
 
+    def sees(self, patients: Samples) -> NDArray[np.bool_]:
+        """Say of which patients the best model sees anything, before `fit` each of those to try (patients,)."""
+        if hasattr(self, "inner_"):
+            return self.inner_.sees(patients)
+        return np.logical_and.reduce([self.new_inner(choice).sees(patients) for choice in self._choices()])
+
     def _fit_patients(self, patients: Samples, labels: Labels, tune: TunePatients | None) -> None:
         """Train every combination on `patients` and keep the best; ties go to the first."""
         self.classes_, _ = encode_labels(labels)
@@ -148,7 +165,7 @@ class Grid(Wrapper):
     def _choices(self) -> list[dict[str, Any]]:
         if not self.grid or not all(len(values) for values in self.grid.values()):
             raise ConfigError(f"grid over {self.model!r}: expected at least one value for each parameter")
-        return [dict(zip(self.grid, values, strict=True)) for values in product(*self.grid.values())]
+        return _combinations(self.grid)
 
     def _inner_loss(self, choice: Mapping[str, Any], patients: Samples, labels: Labels) -> float:
         _, counts = np.unique(labels, return_counts=True)
@@ -197,6 +214,11 @@ class Calibrated(Wrapper):
 def _inner_kinds() -> Mapping[str, type[PatientEstimator]]:
     """Return what may stand inside: a grid may be calibrated, a calibrated model is left alone."""
     return {**PLAIN_MODELS, Grid.kind: Grid}
+
+
+def _combinations(grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """Return every combination of the values of a grid; of none, the one that changes nothing."""
+    return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
 
 
 def best_temperature(logits: NDArray[np.float64], codes: NDArray[np.intp]) -> float:

@@ -55,7 +55,7 @@ def test_a_fit_that_finds_no_room_names_the_cache_and_leaves_nothing(bags_and_la
     resource.setrlimit(resource.RLIMIT_FSIZE, (8192, before[1]))
     try:
         with pytest.raises(OSError, match="File too large") as error:
-            FitCache(tmp_path / "cache").write("key", fit, model)
+            FitCache(tmp_path / "cache").write("key", fit, model, name="attention")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert error.value.filename == str(tmp_path / "cache" / "key")
@@ -68,9 +68,9 @@ def test_a_damaged_fit_of_the_cache_is_as_good_as_none(damage, bags_and_labels, 
     model = build_model("majority", {}, random_state=0).fit(bags, labels)
     fit = Fit(test=model.predict_proba(bags), tune=model.predict_proba(bags[:3]))
     cache = FitCache(tmp_path / "cache")
-    cache.write("key", fit, model)
+    cache.write("key", fit, model, name="majority")
     path = tmp_path / "cache" / "key" / "predictions.npz"
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if damage == "half" else damage)
     assert cache.read("key") is None
-    cache.write("key", fit, model)
+    cache.write("key", fit, model, name="majority")
     assert (cache.read("key").test == fit.test).all()

@@ -1,11 +1,13 @@
 """Measured patients, kept by content: a second run measures nothing, and nothing but the same content is used."""
 
+import shutil
 from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
-from aggregate.explain.kept import MeasuredPatients, measured
+from aggregate.explain.kept import MeasuredPatients
+from aggregate.explain.patient_measures import measured
 from aggregate.explain.writing import measure_patients
 from pipeline.phase_roles import PhaseRoles
 from pipeline.store import SliceStore, StoredPatient
@@ -70,7 +72,7 @@ def test_without_a_folder_every_run_measures(store):
 def test_processes_side_by_side_keep_the_order_and_measure_what_is_lacking(tmp_path, store):
     kept = MeasuredPatients(tmp_path / "cache", store.content_of)
     first = list(measure_patients(PATIENTS, store.read_phases, roles=ROLES, kept=kept))
-    (tmp_path / "cache" / f"{kept.key_of('P1', ROLES)}.json").unlink()
+    shutil.rmtree(tmp_path / "cache" / kept.key_of("P1", ROLES))
     assert_equal(first, measure_patients(PATIENTS, store.read_phases, roles=ROLES, jobs=2, kept=kept))
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
@@ -98,13 +100,12 @@ def test_other_roles_of_the_phases_are_other_signs(run):
         lambda text: text[: len(text) // 2],
         lambda text: text.replace("20.0", "21.0"),
         lambda text: "[1, 2]",
-        lambda text: '{"sha256": 3}',
     ],
-    ids=["emptied", "cut", "a number changed", "another list", "without numbers"],
+    ids=["emptied", "cut", "a number changed", "another list"],
 )
 def test_a_damaged_file_is_measured_again_and_mended(run, tmp_path, spoil):
     first, _ = run()
-    for path in (tmp_path / "cache").iterdir():
+    for path in (tmp_path / "cache").glob("*/measures.json"):
         path.write_text(spoil(path.read_text(encoding="utf-8")), encoding="utf-8")
     second, asked = run()
     assert set(asked) >= {"P1"}
@@ -112,10 +113,11 @@ def test_a_damaged_file_is_measured_again_and_mended(run, tmp_path, spoil):
     assert run()[1] == []
 
 
-def test_the_file_of_another_patient_is_not_taken(run, tmp_path):
+def test_the_entry_of_another_patient_is_not_taken(run, tmp_path):
     first, _ = run()
     one, other = sorted((tmp_path / "cache").iterdir())
-    one.write_bytes(other.read_bytes())
+    shutil.rmtree(one)
+    shutil.copytree(other, one)
     second, asked = run()
     assert len(asked) == 1
     assert_equal(first, second)
