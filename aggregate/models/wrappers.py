@@ -133,7 +133,8 @@ class Grid(Wrapper):
         """Say of which patients the best model sees anything, before `fit` each of those to try (patients,)."""
         if hasattr(self, "inner_"):
             return self.inner_.sees(patients)
-        return np.logical_and.reduce([self.new_inner(choice).sees(patients) for choice in self._choices()])
+        tried = np.stack([self.new_inner(choice).sees(patients) for choice in self._choices()])
+        return np.asarray(tried.all(axis=0))
 
     def _fit_patients(self, patients: Samples, labels: Labels, tune: TunePatients | None) -> None:
         """Train every combination on `patients` and keep the best; ties go to the first."""
