@@ -29,17 +29,15 @@ from aggregate.plan import Plan, choose_folds
 from aggregate.predictions import Predictions
 from aggregate.progress import LiveTable
 from aggregate.resolve import used_covariates
-from aggregate.splits import read_splits, write_splits
+from aggregate.splits import read_splits
 from aggregate.study import Study, load_study
-from aggregate.tables.twins import write_with_twin
+from aggregate.tables.excluded import EXCLUDED
+from aggregate.tables.results import ResultTables
+from aggregate.tables.splits import SPLITS, split_rows
 from pipeline.bags import RANDOM_BANNER, Recipe
 from pipeline.errors import ResultsError
 from pipeline.files import sweep_partials
 from pipeline.provenance import sha256_of_file, sha256_of_json, software_versions, utc_now
-from pipeline.tables import TableStyle
-
-SPLITS, EXCLUDED = "splits.csv", "excluded.csv"
-EXCLUDED_COLUMNS = ("patient_id", "phase", "stage", "reason")
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +76,7 @@ def reopen(config: AggregateConfig) -> Run:
     started = time.monotonic()
     study = load_study(config)
     check_same_bags(config.results_folder, bag_keys(study))
-    folds = read_splits(config.results_folder / SPLITS, study.roster)
+    folds = read_splits(config.results_folder / SPLITS.file, study.roster)
     specs = with_baselines(config.aggregate, study)
     _check_same_fits(config, study, folds, specs)
     result = cross_validate_all(config, study, folds, specs)
@@ -115,16 +113,10 @@ def run_null(config: AggregateConfig, study: Study, n_permutations: int) -> list
     return predictions
 
 
-def table_style(config: AggregateConfig, recipe: Recipe) -> TableStyle:
-    """Return how this run's tables are written; each row names the weights it rests on."""
+def tables_of_run(config: AggregateConfig, recipe: Recipe, folder: Path) -> ResultTables:
+    """Return this run's tables in a folder; each row names the weights it rests on."""
     banner = f"{RANDOM_BANNER} ({recipe.weights_name})" if recipe.has_random_weights else recipe.weights_name
-    return style_with_weights(config, banner)
-
-
-def style_with_weights(config: AggregateConfig, weights: str) -> TableStyle:
-    """Return how tables are written when their rows rest on the weights so described."""
-    tables = config.aggregate.tables
-    return TableStyle(tables.separator, tables.decimal, stamp={"weights": weights})
+    return ResultTables.of_settings(folder, config.aggregate, weights=banner)
 
 
 def cross_validate_all(
@@ -147,18 +139,18 @@ def cross_validate_all(
 def write_record(run: Run, folder: Path) -> None:
     """Write splits.csv, excluded.csv, and run.json without the list of files."""
     recipe, study = run.study.recipe, run.study
-    style = table_style(run.config, recipe)
-    write_splits(folder / SPLITS, run.result.folds, study.patient_ids, style)
-    write_with_twin(folder / EXCLUDED, EXCLUDED_COLUMNS, map(vars, study.exclusions), style=style)
+    tables = tables_of_run(run.config, recipe, folder)
+    tables.write(SPLITS, split_rows(run.result.folds, study.patient_ids))
+    tables.write(EXCLUDED, map(vars, study.exclusions))
     keys = bag_keys(study)
     record: dict[str, Any] = {
         "name": study.name,
         "config": run.config.model_dump(mode="json", by_alias=True),
-        "weights": style.stamp["weights"],
+        "weights": tables.weights,
         "recipe": {**vars(recipe), "key": recipe.key, "random_weights": recipe.has_random_weights},
         BAGS: keys,
         BAGS_SHA256: sha256_of_json(list(keys.values())),
-        SPLITS_SHA256: sha256_of_file(folder / SPLITS),
+        SPLITS_SHA256: sha256_of_file(tables.path(SPLITS)),
         FITS: {name: [task.key for task in tasks] for name, tasks in run.result.tasks.items()},
         "n_patients": len(run.predictions.patient_ids),
         "n_excluded": len(study.exclusions),
