@@ -117,6 +117,18 @@ def test_tables_of_another_locale_give_the_same_page(write_results, tmp_path):
     assert write_report(folder).read_text(encoding="utf-8") == plain
 
 
+def test_every_sentence_tells_the_configured_level_of_the_intervals(write_results):
+    folder = write_results()
+    usual = write_report(folder).read_text(encoding="utf-8").count("95 % C")
+    record = (folder / "run.json").read_text()
+    (folder / "run.json").write_text(
+        record.replace('"seed": 0', '"seed": 0, "statistics": {"confidence": 0.9}')
+    )
+    text = write_report(folder).read_text(encoding="utf-8")
+    assert (text.count("95 %"), text.count("90 % C")) == (0, usual)
+    assert usual >= 4
+
+
 def test_the_checklists_are_written_too(write_results):
     folder = write_results()
     write_report(folder)

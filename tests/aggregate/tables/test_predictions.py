@@ -100,7 +100,7 @@ def test_a_row_stands_for_a_patient_a_repeat_and_a_model(tmp_path, predictions):
         ),
         (
             lambda lines: [*lines[:-1], lines[-1].replace("alpha,1,", "alpha,,")],
-            "line 13, patient 'p3': expected repeat as a whole number from 0, found ''",
+            "line 13, patient 'p3': expected a whole number from 0 in repeat, found nothing",
         ),
     ],
     ids=[
