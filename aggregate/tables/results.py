@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from aggregate.config import AggregateSection, TablesSection
+from aggregate.config import AggregateSection
 from aggregate.statistics.config import StatisticsSection
 from aggregate.tables.rows import Row, printable, read_row
 from aggregate.tables.table import WEIGHTS, Names, Table
@@ -37,21 +37,22 @@ class ResultTables:
     @classmethod
     def of_settings(cls, folder: Path, settings: AggregateSection, *, weights: str | None) -> Self:
         """Return the tables as a configuration wants them."""
-        return cls._of(folder, settings.tables, settings.statistics.confidence, weights)
+        return cls.of_record(folder, {"config": {"aggregate": settings.model_dump()}, "weights": weights})
 
     @classmethod
     def of_record(cls, folder: Path, record: Mapping[str, Any]) -> Self:
-        """Return the tables as the run of a run.json wrote them."""
+        """Return the tables as the run of a run.json wrote them; what it does not say is as usual."""
         settings = (record.get("config") or {}).get("aggregate") or {}
-        confidence = (settings.get("statistics") or {}).get("confidence", USUAL_CONFIDENCE)
-        style = TablesSection.model_validate(settings.get("tables") or {})
-        return cls._of(folder, style, confidence, record.get("weights"))
+        style, statistics = (settings.get(name) or {} for name in ("tables", "statistics"))
+        return cls(
+            folder,
+            separator=style.get("separator", ","),
+            decimal=style.get("decimal", "."),
+            confidence=statistics.get("confidence", USUAL_CONFIDENCE),
+            weights=record.get("weights"),
+        )
 
-    @classmethod
-    def _of(cls, folder: Path, style: TablesSection, confidence: float, weights: str | None) -> Self:
-        return cls(folder, style.separator, style.decimal, confidence, weights)
-
-    def within(self, folder: Path) -> "ResultTables":
+    def within(self, folder: Path) -> Self:
         """Return the same tables in another folder."""
         return replace(self, folder=folder)
 
