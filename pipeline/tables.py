@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -44,13 +44,23 @@ def write_table(
     """
     style = style or TableStyle()
     with written_whole(path) as sibling, sibling.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, delimiter=style.separator, lineterminator="\n")
+        writer = csv.writer(_Lines(stream), delimiter=style.separator)
         writer.writerow([format_cell(name, style) for name in columns])
         for row in rows:
             if set(row) != set(columns):
                 odd = sorted(set(row) ^ set(columns))
                 raise ResultsError(f"{path}: columns {', '.join(odd)} are missing or not expected")
             writer.writerow([format_cell(row[column], style) for column in columns])
+
+
+class _Lines:
+    """Ends each line with a line feed alone; told so itself, `csv` would not quote a carriage return in a text."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, line: str) -> None:
+        self.stream.write(line.removesuffix("\r\n") + "\n")
 
 
 def format_cell(value: object, style: TableStyle) -> str:
