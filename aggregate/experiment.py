@@ -30,16 +30,14 @@ from aggregate.plan import Plan, choose_folds
 from aggregate.predictions import Predictions
 from aggregate.progress import LiveTable
 from aggregate.resolve import used_covariates
-from aggregate.splits import read_splits, write_splits
+from aggregate.splits import read_splits
 from aggregate.study_cohort import StudyCohort, load_study
-from aggregate.tables.twins import write_with_twin
+from aggregate.tables.excluded import EXCLUDED
+from aggregate.tables.results import ResultTables
+from aggregate.tables.splits import SPLITS, split_rows
 from pipeline.errors import ResultsError
 from pipeline.files import sweep_partials
 from pipeline.provenance import sha256_of_file, sha256_of_json, software_versions, utc_now
-from pipeline.tables import TableStyle
-
-SPLITS, EXCLUDED = "splits.csv", "excluded.csv"
-EXCLUDED_COLUMNS = ("patient_id", "phase", "stage", "reason")
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +75,7 @@ def reopen(config: AggregateConfig) -> Run:
     started = time.monotonic()
     study = load_study(config)
     check_same_bags(config.results_folder, study.bag_keys)
-    folds = read_splits(config.results_folder / SPLITS, study.patients)
+    folds = read_splits(config.results_folder / SPLITS.file, study.patients)
     specs = with_baselines(config.aggregate, study)
     _check_same_fits(config, study, folds, specs)
     result = cross_validate_all(config, study, folds, specs)
@@ -109,15 +107,9 @@ def run_null(config: AggregateConfig, study: StudyCohort, n_permutations: int) -
     return predictions
 
 
-def table_style(config: AggregateConfig, study: StudyCohort) -> TableStyle:
-    """Return how this run's tables are written; each row names the weights it rests on."""
-    return style_with_weights(config, study.weights)
-
-
-def style_with_weights(config: AggregateConfig, weights: str) -> TableStyle:
-    """Return how tables are written when their rows rest on the weights so described."""
-    tables = config.aggregate.tables
-    return TableStyle(tables.separator, tables.decimal, stamp={"weights": weights})
+def tables_of_run(config: AggregateConfig, study: StudyCohort, folder: Path) -> ResultTables:
+    """Return this run's tables in a folder; each row names the weights it rests on."""
+    return ResultTables.of_settings(folder, config.aggregate, weights=study.weights)
 
 
 def cross_validate_all(
@@ -140,21 +132,21 @@ def cross_validate_all(
 def write_record(run: Run, folder: Path) -> None:
     """Write splits.csv, excluded.csv, and run.json without the list of files."""
     study = run.study
-    style = table_style(run.config, study)
-    write_splits(folder / SPLITS, run.result.folds, study.patients.patient_ids, style)
-    write_with_twin(folder / EXCLUDED, EXCLUDED_COLUMNS, map(vars, study.exclusions), style=style)
+    tables = tables_of_run(run.config, study, folder)
+    tables.write(SPLITS, split_rows(run.result.folds, study.patients.patient_ids))
+    tables.write(EXCLUDED, map(vars, study.exclusions))
     keys = study.bag_keys
     record: dict[str, Any] = {
         "name": study.name,
         "config": run.config.model_dump(mode="json", by_alias=True),
-        "weights": style.stamp["weights"],
+        "weights": tables.weights,
         RECIPES: {
             name: {**vars(recipe), "key": recipe.key, "random_weights": recipe.has_random_weights}
             for name, recipe in study.matched.recipes.items()
         },
         BAGS: keys,
         BAGS_SHA256: sha256_of_json(keys),
-        SPLITS_SHA256: sha256_of_file(folder / SPLITS),
+        SPLITS_SHA256: sha256_of_file(tables.path(SPLITS)),
         FITS: {name: [task.key for task in tasks] for name, tasks in run.result.tasks.items()},
         "n_patients": len(run.predictions.patient_ids),
         "n_excluded": len(study.exclusions),

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
@@ -15,21 +14,21 @@ from aggregate.explain.phase_value import Evaluate
 from aggregate.explain.pictures import ReadSlices
 from aggregate.explain.resampling import resampling_of
 from aggregate.explain.signs import remarks_on_roles
-from aggregate.explain.writing import Aids, Retrain, Sink, explain
+from aggregate.explain.writing import Aids, Retrain, explain
 from aggregate.folds import Fold
 from aggregate.models.base import Attends, GivesEvidence
 from aggregate.models.registry import build_model, load_model, may_weigh_slices
 from aggregate.phase_views import retrained_probabilities
 from aggregate.splits import fold_of_test
 from aggregate.study_cohort import StudyCohort
+from aggregate.tables.results import ResultTables
 from pipeline.errors import ResultsError
 from pipeline.phase_roles import phase_roles
 from pipeline.slices import PhaseSlices
 from pipeline.store import SliceStore
-from pipeline.tables import TableStyle
 
 
-def explain_run(run: Run, folder: Path, style: TableStyle, *, retrain: bool) -> list[str]:
+def explain_run(run: Run, tables: ResultTables, *, retrain: bool) -> list[str]:
     """Write what explains a run, tables and pictures; return remarks on what could not be explained, and why."""
     settings = run.config.aggregate.statistics
     remarks, roles = [], phase_roles(run.config.cohort)
@@ -65,8 +64,7 @@ def explain_run(run: Run, folder: Path, style: TableStyle, *, retrain: bool) -> 
         roles=roles,
         jobs=run.config.aggregate.jobs,
     )
-    sink = Sink(folder, style)
-    explain(sink, inputs, run.predictions, resampling, aids=aids, seed=run.config.aggregate.seed)
+    explain(tables, inputs, run.predictions, resampling, aids=aids, seed=run.config.aggregate.seed)
     return remarks
 
 

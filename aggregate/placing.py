@@ -14,8 +14,9 @@ from pathlib import Path
 from aggregate.finished import FILES, RECORD, record_of, write_json
 from aggregate.report.page import FIGURES, REPORT
 from aggregate.swap import Swap, start_swap
-from aggregate.tables.catalogue import CATALOGUE, WITHOUT_TWIN
-from aggregate.tables.twins import SUFFIX
+from aggregate.tables.registry import all_tables
+from aggregate.tables.results import TWIN
+from aggregate.tables.table import Table
 from pipeline.errors import ResultsError
 from pipeline.files import partial_of
 from pipeline.provenance import sha256_of_file
@@ -24,12 +25,12 @@ EARLIER = "earlier_results"
 """Folder of a results folder that takes what a run neither deletes nor may leave among its tables."""
 
 
-def check_may_write(folder: Path, tables: Iterable[str], inputs: Iterable[Path] = ()) -> None:
+def check_may_write(folder: Path, tables: Iterable[Table], inputs: Iterable[Path] = ()) -> None:
     """Refuse, before any work, to write tables where a file lies that no run wrote, or that this run reads.
 
     Args:
         folder: the results folder.
-        tables: file names of the tables to come.
+        tables: the tables to come.
         inputs: files that the run reads.
 
     Raises:
@@ -135,15 +136,15 @@ def _files_of_run(folder: Path) -> Mapping[str, str]:
     if FILES in record:
         return {str(name): str(digest) for name, digest in record[FILES].items()}
     drawings = [path.relative_to(folder).as_posix() for path in folder.glob("figures/*.svg")]
-    names = [*_with_their_company(entry.file for entry in CATALOGUE), *drawings]
+    names = [*_with_their_company(all_tables()), *drawings]
     return {name: "" for name in names if (folder / name).is_file()}
 
 
-def _with_their_company(tables: Iterable[str]) -> Sequence[str]:
-    """Return tables with their twins, and the report."""
-    names = list(tables)
-    twins = [f"{Path(name).stem}{SUFFIX}" for name in names if name not in WITHOUT_TWIN]
-    return [*names, *twins, REPORT]
+def _with_their_company(tables: Iterable[Table]) -> Sequence[str]:
+    """Return the files of tables with their twins, and the report."""
+    held = list(tables)
+    twins = [f"{Path(table.file).stem}{TWIN}" for table in held if table.has_twin]
+    return [*(table.file for table in held), *twins, REPORT]
 
 
 def _not_ours(path: Path) -> ResultsError:

@@ -12,13 +12,11 @@ from aggregate.cohort_facts import CohortFacts, describe_patient
 from aggregate.config import AggregateConfig
 from aggregate.crossval import tuning_of
 from aggregate.experiment import (
-    SPLITS,
     Run,
     reopen,
     run_experiment,
     run_null,
-    style_with_weights,
-    table_style,
+    tables_of_run,
     write_record,
 )
 from aggregate.explanations import explain_run
@@ -31,18 +29,20 @@ from aggregate.finished import (
     weights_of_run,
 )
 from aggregate.holding import holding
-from aggregate.null import TABLES as NULL_TABLES
-from aggregate.null import write_null
 from aggregate.placing import EARLIER, check_may_write, put_in_place, was_changed, written_beside
 from aggregate.plan import Plan, read_plan
 from aggregate.plan_printed import print_plan
 from aggregate.report.page import REPORT, write_report
 from aggregate.summary import print_summary
 from aggregate.swap import is_cut_off
-from aggregate.tables.catalogue import CATALOGUE
-from aggregate.tables.explanation_catalogue import EXPLANATIONS
-from aggregate.tables.predictions import FILE as PREDICTIONS
-from aggregate.tables.write import rebuild_tables, write_columns, write_tables
+from aggregate.tables.dictionary import write_columns
+from aggregate.tables.null import write_null
+from aggregate.tables.predictions import PREDICTIONS
+from aggregate.tables.registry import written_by
+from aggregate.tables.results import ResultTables
+from aggregate.tables.splits import SPLITS
+from aggregate.tables.table import Step, Table
+from aggregate.tables.write import rebuild_tables, write_tables
 
 
 def print_plan_of(path: Path, overrides: Sequence[str], *, console: Console) -> None:
@@ -76,38 +76,38 @@ def run_and_report(plan: Plan, *, n_null: int, console: Console) -> None:
         _limit_cache(config, started, console)
     _say_kept(config.results_folder, kept, console)
     print_summary(
-        config.results_folder,
+        tables_of_run(config, run.study, config.results_folder),
         config.name,
         config.cohort.classes,
         console,
-        table_style(config, run.study),
     )
 
 
 def _check_files(config: AggregateConfig, *, n_null: int) -> None:
     splits = config.aggregate.splits.file
-    own = config.results_folder / SPLITS
+    own = config.results_folder / SPLITS.file
     inputs = [config.cohort.table, *([splits] if splits is not None and splits != own else [])]
     check_may_write(config.results_folder, _tables_of_run(config, n_null=n_null), inputs)
 
 
 def _write_everything(run: Run, folder: Path, *, n_null: int, console: Console) -> None:
-    config, style = run.config, table_style(run.config, run.study)
+    config, tables = run.config, tables_of_run(run.config, run.study, folder)
     facts, tuning = _facts(run), tuning_of(run.study, run.result)
     write_record(run, folder)
-    write_tables(folder, run.predictions, facts, config.aggregate.statistics, style, tuning=tuning)
+    write_tables(tables, run.predictions, facts, config.aggregate.statistics, tuning=tuning)
     if n_null:
-        write_null(folder, run.predictions, run_null(config, run.study, n_null), style)
-        write_columns(folder, run.study.patients.classes, facts, style)
+        write_null(tables, run.predictions, run_null(config, run.study, n_null))
+        write_columns(tables)
     if config.aggregate.explain:
-        _explain(run, facts, folder, console, retrain=config.aggregate.retrain_phases)
+        _explain(run, folder, console, retrain=config.aggregate.retrain_phases)
     write_report(folder)
 
 
-def _tables_of_run(config: AggregateConfig, *, n_null: int) -> list[str]:
-    left_out = [] if config.aggregate.explain else [entry.file for entry in EXPLANATIONS]
-    left_out += [] if n_null else NULL_TABLES
-    return [entry.file for entry in CATALOGUE if entry.file not in left_out]
+def _tables_of_run(config: AggregateConfig, *, n_null: int) -> list[Table]:
+    steps = [Step.RUN, Step.REPORT]
+    steps += [Step.EXPLANATIONS] if config.aggregate.explain else []
+    steps += [Step.NULL] if n_null else []
+    return written_by(*steps)
 
 
 def tables_of(folder: Path, *, console: Console) -> None:
@@ -117,18 +117,19 @@ def tables_of(folder: Path, *, console: Console) -> None:
         ResultsError: the folder is not that of a finished run, or its bags or splits have changed since.
     """
     with _finished(folder, console) as config:
-        if was_changed(config.results_folder, PREDICTIONS):
+        if was_changed(config.results_folder, PREDICTIONS.file):
             _say(
                 console,
-                f"{PREDICTIONS} was changed since the run wrote it; the tables rest on it as it is now",
+                f"{PREDICTIONS.file} was changed since the run wrote it; the tables rest on it as it is now",
             )
-        style = style_with_weights(config, weights_of_run(config.results_folder))
+        folder = config.results_folder
+        tables = ResultTables.of_settings(folder, config.aggregate, weights=weights_of_run(folder))
         with written_beside(config.results_folder, keep=True) as beside:
-            rebuild_tables(beside, config.aggregate.statistics, style)
+            rebuild_tables(tables.within(beside), config.aggregate.statistics)
             write_report(beside)
             kept = put_in_place(beside, config.results_folder)
     _say_kept(config.results_folder, kept, console)
-    print_summary(config.results_folder, config.name, config.cohort.classes, console, style)
+    print_summary(tables, config.name, config.cohort.classes, console)
 
 
 def explain_folder(folder: Path, *, retrain: bool, console: Console) -> None:
@@ -138,11 +139,11 @@ def explain_folder(folder: Path, *, retrain: bool, console: Console) -> None:
         ResultsError: the folder is not that of a finished run, or what it was made of has changed since.
     """
     with _finished(folder, console) as config:
-        check_may_write(config.results_folder, [entry.file for entry in EXPLANATIONS])
+        check_may_write(config.results_folder, written_by(Step.EXPLANATIONS, Step.REPORT))
         started = time.time()
         run = reopen(config)
         with written_beside(config.results_folder, keep=True) as beside:
-            _explain(run, _facts(run), beside, console, retrain=retrain)
+            _explain(run, beside, console, retrain=retrain)
             write_report(beside)
             kept = put_in_place(beside, config.results_folder)
         _limit_cache(config, started, console)
@@ -175,11 +176,11 @@ def _finished(folder: Path, console: Console) -> Iterator[AggregateConfig]:
         yield config
 
 
-def _explain(run: Run, facts: CohortFacts, folder: Path, console: Console, *, retrain: bool) -> None:
-    style = table_style(run.config, run.study)
-    for remark in explain_run(run, folder, style, retrain=retrain):
+def _explain(run: Run, folder: Path, console: Console, *, retrain: bool) -> None:
+    tables = tables_of_run(run.config, run.study, folder)
+    for remark in explain_run(run, tables, retrain=retrain):
         _say(console, remark)
-    write_columns(folder, run.study.patients.classes, facts, style)
+    write_columns(tables)
 
 
 def _limit_cache(config: AggregateConfig, since: float, console: Console) -> None:

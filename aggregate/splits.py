@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from aggregate.folds import Fold
 from aggregate.patients import Patients
+from aggregate.tables.splits import ROLES, SPLITS
 from pipeline.bags import how_alike
 from pipeline.errors import FoldError, LeakError
-from pipeline.tables import Line, TableStyle, read_lines, whole_number_in, write_table
+from pipeline.tables import Line, read_lines, whole_number_in
 
-COLUMNS = ("patient_id", "repeat", "fold", "role")
-ROLES = ("train", "tune", "test")
+COLUMNS = tuple(SPLITS.header())
 _LEAST_IN_TRAINING = 2
 """A class needs one patient to train on and one to tune on."""
 
@@ -157,17 +157,6 @@ def never_tested(folds: Sequence[Fold], patient_ids: Sequence[str]) -> Iterator[
             yield patient_ids[i], "no fold of the splits tests this patient, who trains or tunes only"
         else:
             yield patient_ids[i], "in no fold of the splits"
-
-
-def write_splits(path: Path, folds: Sequence[Fold], patient_ids: Sequence[str], style: TableStyle) -> None:
-    """Write splits.csv: one row per patient, repeat and fold, with its role."""
-    rows = (
-        {"patient_id": patient_ids[patient], "repeat": fold.repeat, "fold": fold.fold, "role": role}
-        for fold in folds
-        for role in ROLES
-        for patient in getattr(fold, role)
-    )
-    write_table(path, COLUMNS, rows, style=style)
 
 
 def fold_of_test(folds: Sequence[Fold], n_patients: int) -> NDArray[np.intp]:

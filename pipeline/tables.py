@@ -10,9 +10,9 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -29,8 +29,6 @@ class TableStyle:
     separator: str = ","
     decimal: str = "."
     digits: int = 6
-    stamp: Mapping[str, str] = field(default_factory=dict)
-    """Constant columns at the end of every row, such as the weights that the numbers rest on."""
 
 
 def write_table(
@@ -46,14 +44,23 @@ def write_table(
     """
     style = style or TableStyle()
     with written_whole(path) as sibling, sibling.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, delimiter=style.separator, lineterminator="\n")
-        writer.writerow([format_cell(name, style) for name in (*columns, *style.stamp)])
+        writer = csv.writer(_Lines(stream), delimiter=style.separator)
+        writer.writerow([format_cell(name, style) for name in columns])
         for row in rows:
             if set(row) != set(columns):
                 odd = sorted(set(row) ^ set(columns))
                 raise ResultsError(f"{path}: columns {', '.join(odd)} are missing or not expected")
-            cells = [*(row[column] for column in columns), *style.stamp.values()]
-            writer.writerow([format_cell(cell, style) for cell in cells])
+            writer.writerow([format_cell(row[column], style) for column in columns])
+
+
+class _Lines:
+    """Ends each line with a line feed alone; told so itself, `csv` would not quote a carriage return in a text."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, line: str) -> None:
+        self.stream.write(line.removesuffix("\r\n") + "\n")
 
 
 def format_cell(value: object, style: TableStyle) -> str:
@@ -65,7 +72,7 @@ def format_cell(value: object, style: TableStyle) -> str:
     if isinstance(value, float):
         return f"{value:z.{style.digits}f}".replace(".", style.decimal)
     text = str(value)
-    return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA_STARTS) else text
+    return f"'{text}" if isinstance(value, str) and _would_run(text) else text
 
 
 @dataclass(frozen=True)
@@ -181,8 +188,13 @@ def _names(path: Path, header: Sequence[str]) -> list[str]:
     return names
 
 
+def _would_run(text: str) -> bool:
+    """Say whether a spreadsheet would run a text; one that has apostrophes before it gets another, so as to come back."""
+    return text.lstrip("'").startswith(_FORMULA_STARTS)
+
+
 def _bare(cell: str) -> str:
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA_STARTS) else cell
+    return cell[1:] if cell.startswith("'") and _would_run(cell) else cell
 
 
 class Cells(dict[str, str]):

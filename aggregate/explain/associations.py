@@ -18,17 +18,79 @@ from aggregate.bag_sets import BagSet
 from aggregate.explain.resampling import Resampling
 from aggregate.folds import Fold
 from aggregate.statistics.comparisons import holm
-from aggregate.tables.cells import p_value_cell
+from aggregate.tables.shared_columns import MODEL, bounds
+from aggregate.tables.table import Column, Kind, Step, Table
 
 FEWEST_PATIENTS = 8
 """A concept known of fewer patients gets no correlation."""
 _ALPHAS = tuple(np.logspace(0, 6, 13))
 _SHUFFLES = 20
 
-SCORE_COLUMNS = ("model", "class", "concept", "spearman", "ci_low", "ci_high", "p_value", "p_holm",
-                 "spearman_reference", "n")  # fmt: skip
-PROBE_COLUMNS = ("concept", "spearman", "ci_low", "ci_high", "r_squared", "spearman_shuffled",
-                 "spearman_size", "n")  # fmt: skip
+_N = Column("n", "Patients with the concept", "patients", Kind.COUNT)
+CONCEPT_SCORES = Table(
+    "concept_scores.csv",
+    "model x class x concept",
+    (
+        MODEL,
+        Column("class", "Class whose probability is correlated"),
+        Column("concept", "Column of concepts.csv"),
+        Column(
+            "spearman",
+            "Rank correlation over patients of the out-of-fold probability and the concept",
+            "-1 to 1",
+            Kind.NUMBER,
+        ),
+        *bounds("-1 to 1", kind=Kind.NUMBER),
+        Column("p_value", "Two-sided p-value of no correlation", "", Kind.P_VALUE),
+        Column(
+            "p_holm", "After Holm's adjustment over the classes and concepts of the model", "", Kind.P_VALUE
+        ),
+        Column(
+            "spearman_reference",
+            "Correlation of the concept with the reference label: a perfect model",
+            "-1 to 1",
+            Kind.NUMBER,
+        ),
+        _N,
+    ),
+    place=240,
+    step=Step.EXPLANATIONS,
+)
+CONCEPT_PROBES = Table(
+    "concept_probes.csv",
+    "concept",
+    (
+        Column("concept", "Column of concepts.csv"),
+        Column(
+            "spearman",
+            "Rank correlation of the measured concept and a ridge probe on the features, out of fold",
+            "-1 to 1",
+            Kind.NUMBER,
+        ),
+        *bounds("-1 to 1", kind=Kind.NUMBER),
+        Column(
+            "r_squared",
+            "Share of the variance that the probe explains, out of fold; may be below 0",
+            "",
+            Kind.NUMBER,
+        ),
+        Column(
+            "spearman_shuffled",
+            "Control: the same probe on shuffled values of the concept",
+            "-1 to 1",
+            Kind.NUMBER,
+        ),
+        Column(
+            "spearman_size",
+            "Control: correlation of the concept with the number of slices",
+            "-1 to 1",
+            Kind.NUMBER,
+        ),
+        _N,
+    ),
+    place=250,
+    step=Step.EXPLANATIONS,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +139,7 @@ def score_rows(
         if tested:
             adjusted = holm([row["p_value"] for row in tested])
             for row, p in zip(tested, adjusted, strict=True):
-                row |= {"p_value": p_value_cell(row["p_value"]), "p_holm": p_value_cell(p)}
+                row["p_holm"] = p
         yield from rows
 
 
@@ -89,7 +151,7 @@ def _cells_of_concept(
 ) -> list[dict[str, Any]]:
     """Correlate a concept with every score (models x classes, patients), and with the labels (classes, patients)."""
     known = np.flatnonzero(np.isfinite(values))
-    cells = [{**dict.fromkeys(SCORE_COLUMNS[3:]), "n": len(known)} for _ in columns]
+    cells = [{**dict.fromkeys(CONCEPT_SCORES.header()[3:]), "n": len(known)} for _ in columns]
     if len(known) < FEWEST_PATIENTS or np.ptp(values[known]) == 0:
         return cells
     columns, is_class, values = columns[:, known], is_class[:, known], values[known]
@@ -177,7 +239,11 @@ def probe_rows(
     rng = np.random.default_rng(0)
     for name, values in zip(concepts.names, concepts.values.T, strict=True):
         known = np.isfinite(values)
-        row: dict[str, Any] = {**dict.fromkeys(PROBE_COLUMNS), "concept": name, "n": int(known.sum())}
+        row: dict[str, Any] = {
+            **dict.fromkeys(CONCEPT_PROBES.header()),
+            "concept": name,
+            "n": int(known.sum()),
+        }
         if known.sum() >= 2 * FEWEST_PATIENTS and np.ptp(values[known]) > 0:
             targets = np.tile(values[:, None], (1, 1 + _SHUFFLES))
             for column in range(1, 1 + _SHUFFLES):

@@ -10,6 +10,8 @@ from scipy.stats import rankdata
 
 from aggregate.explain.inputs import PerInstance
 from aggregate.explain.resampling import Resampling
+from aggregate.tables.shared_columns import MODEL, PATIENT_ID, PHASE, SLICE_NUMBER, interval
+from aggregate.tables.table import Column, Kind, Step, Table
 from pipeline.bags import Bag
 
 UNIFORM = "control: uniform"
@@ -17,9 +19,60 @@ CENTRE = "control: centre slice"
 CENTRE_WIDTH = 1 / 6
 """Standard deviation of the centre-slice prior as a share of the slices of a phase: +-3 SD span them."""
 
-ATTENTION_COLUMNS = ("model", "patient_id", "phase", "slice_number", "z_mm", "weight", "weight_sd", "rank",
-                     "uniform_weight", "centre_weight", "tumour_area_mm2")  # fmt: skip
-CHECK_COLUMNS = ("model", "measure", "estimate", "ci_low", "ci_high", "ci_method", "n")
+_CHECKS = (
+    "effective_slices: exp(entropy) of the weights; effective_share: the same as a share of the slices; rank_stability: "
+    "Spearman of the weights between two repeats; area_agreement, centre_agreement: Spearman of the weights with the tumour "
+    "area and with the centre-slice prior; neighbour_agreement: share of nearest training patients of the same class, and "
+    "neighbour_agreement_by_chance: the share of that class"
+)
+MODEL_OR_CONTROL = Column("model", "Name of the model; `control: ...` is a rule that never saw an image")
+ATTENTION = Table(
+    "attention.csv",
+    "model x patient x phase x slice",
+    (
+        MODEL,
+        PATIENT_ID,
+        PHASE,
+        SLICE_NUMBER,
+        Column("z_mm", "Patient coordinate of the slice", "mm", Kind.NUMBER),
+        Column(
+            "weight",
+            "Attention of models that did not see the patient, mean of the repeats; sums to 1",
+            "0 to 1",
+            Kind.NUMBER,
+        ),
+        Column("weight_sd", "Standard deviation over the repeats", "0 to 1", Kind.NUMBER),
+        Column("rank", "1 for the slice with the largest weight of the patient", "", Kind.COUNT),
+        Column("uniform_weight", "Control: the weight if every slice counted alike", "0 to 1", Kind.NUMBER),
+        Column(
+            "centre_weight",
+            "Control: the weight of a prior on the middle slice of each phase",
+            "0 to 1",
+            Kind.NUMBER,
+        ),
+        Column("tumour_area_mm2", "Tumour area on the slice", "mm2", Kind.NUMBER),
+    ),
+    place=160,
+    step=Step.EXPLANATIONS,
+    notes=(
+        "Attention is where a model looked, no proof of why it decided. A bag with several scales has one"
+        " row per slice and scale."
+    ),
+    has_twin=False,
+)
+EXPLANATION_CHECKS = Table(
+    "explanation_checks.csv",
+    "model or control x measure",
+    (
+        MODEL_OR_CONTROL,
+        Column("measure", _CHECKS),
+        *interval("Mean over the patients", "measure", kind=Kind.NUMBER),
+        Column("n", "Patients with a value", "patients", Kind.COUNT),
+    ),
+    place=170,
+    step=Step.EXPLANATIONS,
+    notes="A model tells more than a control only where its figures differ from the control's.",
+)
 
 
 def uniform_weights(bag: Bag) -> NDArray[np.float64]:
@@ -139,11 +192,6 @@ def phase_shares(
         if here.any():
             shares[:, row] = attention.mean(patient)[here].sum(), here.mean()
     return shares[0], shares[1]
-
-
-PHASE_SHARE_COLUMNS = ("model", "phase", "n_patients", "attention_share", "attention_share_low",
-                       "attention_share_high", "slice_share", "enrichment", "enrichment_low",
-                       "enrichment_high")  # fmt: skip
 
 
 def phase_share_rows(

@@ -7,8 +7,25 @@ from typing import Any
 import numpy as np
 
 from aggregate.predictions import Predictions
+from aggregate.tables.shared_columns import LABEL, PATIENT_ID
+from aggregate.tables.table import Column, Kind, Step, Table
 
-CHOICE_COLUMNS = ("model", "number", "patient_id", "label", "predicted", "probability", "why")
+CHOSEN_PATIENTS = Table(
+    "chosen_patients.csv",
+    "patient whose pictures the report shows",
+    (
+        Column("model", "The explained model"),
+        Column("number", "Number of the picture montage_<number>_<patient>.svg", "", Kind.COUNT),
+        PATIENT_ID,
+        LABEL,
+        Column("predicted", "Class with the highest mean out-of-fold probability"),
+        Column("probability", "Of the predicted class, mean over the repeats", "0 to 1", Kind.NUMBER),
+        Column("why", "Surest right prediction or surest mistake of the reference class"),
+    ),
+    place=270,
+    step=Step.EXPLANATIONS,
+    notes="Sure is the probability of the reference class: highest among the right, lowest among the mistaken.",
+)
 RIGHT, MISTAKEN = "surest right prediction", "surest mistake"
 
 

@@ -24,6 +24,8 @@ from aggregate.explain.resampling import Resampling, cells_of
 from aggregate.predictions import as_printed
 from aggregate.statistics.intervals import Scale, without_estimate
 from aggregate.statistics.measures import macro_auc
+from aggregate.tables.shared_columns import MODEL, PHASE, N, interval
+from aggregate.tables.table import Column, Kind, Step, Table
 from pipeline.errors import FoldError
 
 CHANCE = 0.5
@@ -31,8 +33,56 @@ Subset = frozenset[str]
 Evaluate = Callable[[Subset], NDArray[np.float64]]
 """Phases shown -> out-of-fold probabilities, float64 (repeats, patients, classes); FoldError where no model can be had."""
 
-VALUE_COLUMNS = ("model", "method", "phase", "measure", "estimate", "ci_low", "ci_high", "ci_method", "n")
-SUBSET_COLUMNS = ("model", "method", "phases", "n_phases", "estimate", "ci_low", "ci_high", "ci_method", "n")
+WORTH = {
+    "shapley": "Mean contribution of the phase to the macro AUC over all orders of adding phases",
+    "auc_alone": "Macro AUC when this phase alone is shown",
+    "auc_without": "Macro AUC when this phase is withheld",
+}
+"""Measure -> what it means."""
+PHASE_VALUE = Table(
+    "phase_value.csv",
+    "model x method x phase x measure",
+    (
+        MODEL,
+        Column(
+            "method", "masking: fitted models are shown fewer phases; retraining: they are trained on fewer"
+        ),
+        PHASE,
+        Column(
+            "measure",
+            (
+                "shapley: mean contribution of the phase to the macro AUC over all orders of adding phases; "
+                "auc_alone: macro AUC when this phase alone is shown; auc_without: macro AUC when this phase is "
+                "withheld; loss_without: AUC of all phases less auc_without"
+            ),
+        ),
+        *interval("The measure", "AUC", kind=Kind.NUMBER),
+        N,
+    ),
+    place=190,
+    step=Step.EXPLANATIONS,
+    notes=(
+        "The Shapley values of all phases sum to the macro AUC of all phases minus 0.5. They are not "
+        "estimable by retraining where a fold keeps no training patient of a class with some subset of "
+        "the phases; ci_method says which."
+    ),
+)
+PHASE_SUBSETS = Table(
+    "phase_subsets.csv",
+    "model x method x subset of the phases",
+    (
+        MODEL,
+        Column("method", "masking or retraining"),
+        Column("phases", "Phases shown"),
+        Column("n_phases", "Their number", "phases", Kind.COUNT),
+        *interval("Macro AUC", "0 to 1", kind=Kind.NUMBER),
+        N,
+    ),
+    place=200,
+    step=Step.EXPLANATIONS,
+    notes="A patient without any of the phases gets the class frequencies of the training patients.",
+    has_twin=False,
+)
 
 
 def subsets(phases: Sequence[str]) -> list[Subset]:

@@ -14,14 +14,93 @@ from threadpoolctl import threadpool_limits
 from aggregate.explain.inputs import ExplainableModel, OutOfFoldModels, PerInstance
 from aggregate.explain.resampling import Resampling
 from aggregate.patients import Patients
+from aggregate.tables.shared_columns import LABEL, MODEL, PATIENT_ID, PHASE, SLICE_NUMBER
+from aggregate.tables.table import Column, Kind, Step, Table
 from pipeline.bags import Bag
 
-PROTOTYPE_COLUMNS = ("model", "patient_id", "label", "rank", "neighbour_id", "neighbour_label",
-                     "similarity")  # fmt: skip
-TYPICAL_COLUMNS = ("model", "class", "rank", "patient_id", "label", "phase", "slice_number", "evidence")
-CLUSTER_COLUMNS = ("clusters", "cluster", "class", "n_slices", "share_of_cluster", "share_of_all",
-                   "adjusted_mutual_information", "mutual_information_shuffled")  # fmt: skip
-CLUSTER_PATIENT_COLUMNS = ("clusters", "patient_id", "label", "cluster", "share")
+PROTOTYPES = Table(
+    "prototypes.csv",
+    "model x patient x neighbour",
+    (
+        MODEL,
+        PATIENT_ID,
+        LABEL,
+        Column("rank", "1 for the most similar training patient", "", Kind.COUNT),
+        Column("neighbour_id", "The training patient"),
+        Column("neighbour_label", "Its reference class"),
+        Column(
+            "similarity",
+            "Cosine of the attention-weighted mean features, standardised on the training patients",
+            "-1 to 1",
+            Kind.NUMBER,
+        ),
+    ),
+    place=260,
+    step=Step.EXPLANATIONS,
+)
+TYPICAL_SLICES = Table(
+    "typical_slices.csv",
+    "model x class x rank",
+    (
+        MODEL,
+        Column("class", "Class that the slice is typical of"),
+        Column("rank", "1 for the most typical; one slice per patient", "", Kind.COUNT),
+        PATIENT_ID,
+        LABEL,
+        PHASE,
+        SLICE_NUMBER,
+        Column(
+            "evidence",
+            "Evidence for the class less that for the strongest other class",
+            "model's own",
+            Kind.NUMBER,
+        ),
+    ),
+    place=280,
+    step=Step.EXPLANATIONS,
+)
+CLUSTERS = Table(
+    "clusters.csv",
+    "number of clusters x cluster x class",
+    (
+        Column(
+            "clusters", "Number of clusters (k-means on the frozen features, without labels)", "", Kind.COUNT
+        ),
+        Column("cluster", "1 for the largest", "", Kind.COUNT),
+        Column("class", "Reference class of the slices"),
+        Column("n_slices", "Slices of the class in the cluster", "slices", Kind.COUNT),
+        Column("share_of_cluster", "Share of the class in the cluster", "0 to 1", Kind.NUMBER),
+        Column("share_of_all", "Control: share of the class in all slices", "0 to 1", Kind.NUMBER),
+        Column(
+            "adjusted_mutual_information",
+            "Of cluster and class over all slices; 0 by chance for single slices",
+            "",
+            Kind.NUMBER,
+        ),
+        Column(
+            "mutual_information_shuffled",
+            "Control: the same with the labels of the patients shuffled",
+            "",
+            Kind.NUMBER,
+        ),
+    ),
+    place=290,
+    step=Step.EXPLANATIONS,
+)
+CLUSTER_SHARES = Table(
+    "cluster_shares.csv",
+    "number of clusters x patient x cluster",
+    (
+        Column("clusters", "Number of clusters", "", Kind.COUNT),
+        PATIENT_ID,
+        LABEL,
+        Column("cluster", "1 for the largest", "", Kind.COUNT),
+        Column("share", "Share of the patient's slices in the cluster", "0 to 1", Kind.NUMBER),
+    ),
+    place=300,
+    step=Step.EXPLANATIONS,
+    has_twin=False,
+)
 NEIGHBOURS = 5
 TYPICAL_PER_CLASS = 10
 CLUSTER_NUMBERS = (2, 3)

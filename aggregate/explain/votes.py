@@ -12,9 +12,35 @@ from numpy.typing import NDArray
 
 from aggregate.explain.inputs import PerInstance
 from aggregate.patients import Patients
+from aggregate.tables.shared_columns import LABEL, MODEL, PATIENT_ID
+from aggregate.tables.table import Column, Kind, Step, Table
 
-VOTE_COLUMNS = ("model", "patient_id", "label", "class", "share", "weighted_share", "share_of_others",
-                "n_slices")  # fmt: skip
+SLICE_VOTES = Table(
+    "slice_votes.csv",
+    "model x patient x class",
+    (
+        MODEL,
+        PATIENT_ID,
+        LABEL,
+        Column("class", "Class voted for"),
+        Column(
+            "share",
+            "Share of the slices with most evidence for the class, mean of the repeats",
+            "0 to 1",
+            Kind.NUMBER,
+        ),
+        Column("weighted_share", "The same, each slice counted by its attention", "0 to 1", Kind.NUMBER),
+        Column(
+            "share_of_others",
+            "Control: mean share of the class among all other patients",
+            "0 to 1",
+            Kind.NUMBER,
+        ),
+        Column("n_slices", "Instances in the bag", "slices", Kind.COUNT),
+    ),
+    place=210,
+    step=Step.EXPLANATIONS,
+)
 
 
 def vote_shares(

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,30 +9,29 @@ from joblib import Parallel, delayed
 
 from aggregate.chosen import Chosen
 from aggregate.explain.associations import (
-    PROBE_COLUMNS,
-    SCORE_COLUMNS,
+    CONCEPT_PROBES,
+    CONCEPT_SCORES,
     Concepts,
     phase_means,
     probe_rows,
     score_rows,
 )
 from aggregate.explain.attention import (
-    ATTENTION_COLUMNS,
-    CHECK_COLUMNS,
-    PHASE_SHARE_COLUMNS,
+    ATTENTION,
+    EXPLANATION_CHECKS,
     attention_rows,
     check_rows,
     controls,
-    phase_share_rows,
 )
-from aggregate.explain.choices import CHOICE_COLUMNS, choice_rows, choose_patients
+from aggregate.explain.choices import CHOSEN_PATIENTS, choice_rows, choose_patients
+from aggregate.explain.concepts import CONCEPT_SLICES, CONCEPTS
 from aggregate.explain.inputs import OutOfFoldModels, PerInstance, attentions_of, evidence_of
 from aggregate.explain.kept import MeasuredPatients
-from aggregate.explain.measures import MEASURES
 from aggregate.explain.patient_measures import MeasuredPatient, measured
+from aggregate.explain.phase_table import PHASES, phase_rows
 from aggregate.explain.phase_value import (
-    SUBSET_COLUMNS,
-    VALUE_COLUMNS,
+    PHASE_SUBSETS,
+    PHASE_VALUE,
     Evaluate,
     PhaseValues,
     masked_evaluation,
@@ -43,11 +41,11 @@ from aggregate.explain.phase_value import (
 )
 from aggregate.explain.pictures import FIGURES, ReadSlices, draw_pictures
 from aggregate.explain.prototypes import (
-    CLUSTER_COLUMNS,
     CLUSTER_NUMBERS,
-    CLUSTER_PATIENT_COLUMNS,
-    PROTOTYPE_COLUMNS,
-    TYPICAL_COLUMNS,
+    CLUSTER_SHARES,
+    CLUSTERS,
+    PROTOTYPES,
+    TYPICAL_SLICES,
     cluster_patient_rows,
     cluster_rows,
     cluster_slices,
@@ -57,35 +55,19 @@ from aggregate.explain.prototypes import (
 )
 from aggregate.explain.resampling import Resampling
 from aggregate.explain.signs import SIGNS
-from aggregate.explain.votes import VOTE_COLUMNS, vote_rows
+from aggregate.explain.votes import SLICE_VOTES, vote_rows
 from aggregate.folds import Fold
 from aggregate.patients import Patients
 from aggregate.predictions import Predictions
-from aggregate.tables.twins import write_with_twin
+from aggregate.tables.results import ResultTables
+from aggregate.tables.table import Table
 from pipeline.phase_roles import PhaseRoles
-from pipeline.tables import TableStyle
 
-PHASES_COLUMNS = (*PHASE_SHARE_COLUMNS, "worth_by", "shapley", "shapley_low", "shapley_high", "auc_alone", "auc_alone_low",
-                  "auc_alone_high", "auc_without", "auc_without_low", "auc_without_high")  # fmt: skip
-CONCEPT_COLUMNS = ("patient_id", "label", *SIGNS)
-CONCEPT_SLICE_COLUMNS = ("patient_id", "phase", "slice_number", *MEASURES)
 MASKING, RETRAINING = "masking", "retraining"
 
 Retrain = Callable[[str], Evaluate]
 """Model name -> the evaluation that trains it anew on a subset of the phases."""
 Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True, eq=False)
-class Sink:
-    """Where tables go and how they are written."""
-
-    folder: Path
-    style: TableStyle | None = None
-
-    def write(self, name: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
-        """Write one table, and its .xlsx twin if clinicians open it."""
-        write_with_twin(self.folder / name, columns, rows, style=self.style)
 
 
 @dataclass(frozen=True)
@@ -105,7 +87,7 @@ class Aids:
 
 
 def explain(
-    sink: Sink,
+    tables: ResultTables,
     inputs: OutOfFoldModels,
     predictions: Predictions,
     resampling: Resampling,
@@ -116,7 +98,7 @@ def explain(
     """Write every explanation that the inputs allow.
 
     Args:
-        sink: where to, and how the tables are written.
+        tables: where to, and how they are written.
         inputs: fitted models with the patients they did not see; without a model only clusters and concepts.
         predictions: of all models, the baselines too.
         resampling: of the patients of `inputs`.
@@ -133,18 +115,18 @@ def explain(
     if aids.retrain is not None:
         # Training asks for processes, too: two pools at once can wait for each other.
         patients = list(patients)
-    write_clusters(sink, inputs.patients, seed=seed)
+    write_clusters(tables, inputs.patients, seed=seed)
     if inputs.models:
         attentions = attentions_of(inputs)
-        write_model_explanations(sink, inputs, attentions, resampling, retrain=aids.retrain)
+        write_model_explanations(tables, inputs, attentions, resampling, retrain=aids.retrain)
         first = next(iter(attentions.values()))
-        write_choices(sink, inputs, predictions, first, aids.read_slices)
+        write_choices(tables, inputs, predictions, first, aids.read_slices)
     if aids.read_slices is not None:
-        write_concepts(sink, inputs.patients, predictions, resampling, list(patients))
+        write_concepts(tables, inputs.patients, predictions, resampling, list(patients))
 
 
 def write_model_explanations(
-    sink: Sink,
+    tables: ResultTables,
     inputs: OutOfFoldModels,
     attentions: Mapping[str, PerInstance],
     resampling: Resampling,
@@ -154,56 +136,40 @@ def write_model_explanations(
     """Write what the out-of-fold models say: attention, phases, votes, prototypes, and their controls.
 
     Args:
-        sink: where to.
+        tables: where to.
         inputs: fitted models with the patients they did not see.
         attentions: of each of these models.
         resampling: of the patients of `inputs`.
         retrain: trains a model on fewer phases; None leaves the values by retraining out.
     """
-    tables: dict[str, list[Row]] = {name: [] for name in _MODEL_TABLES}
+    rows: dict[Table, list[Row]] = {table: [] for table in _MODEL_TABLES}
     patients = inputs.patients
     for name in inputs.models:
         bags = inputs.bags(name)
         attention, evidence = attentions[name], evidence_of(inputs, name)
-        _attention(tables, attention, inputs, resampling)
         values = _phase_values(name, attention, inputs, resampling, retrain)
-        tables["phase_value.csv"] += [row for v in values for row in value_rows(v, resampling)]
-        tables["phase_subsets.csv"] += [row for v in values for row in subset_rows(v, resampling)]
-        shares = phase_share_rows(attention, bags, resampling)
-        tables["phases.csv"] += [{**row, **_worth(values, row["phase"], resampling)} for row in shares]
-        tables["slice_votes.csv"] += vote_rows(evidence, attention, patients)
-        tables["typical_slices.csv"] += typical_rows(evidence, patients, bags)
+        rows[ATTENTION] += attention_rows(attention, bags)
+        rows[EXPLANATION_CHECKS] += check_rows(attention, bags, resampling)
+        rows[PHASE_VALUE] += [row for v in values for row in value_rows(v, resampling)]
+        rows[PHASE_SUBSETS] += [row for v in values for row in subset_rows(v, resampling)]
+        rows[PHASES] += phase_rows(attention, values, bags, resampling)
+        rows[SLICE_VOTES] += vote_rows(evidence, attention, patients)
+        rows[TYPICAL_SLICES] += typical_rows(evidence, patients, bags)
         neighbours = list(prototype_rows(inputs, name))
-        tables["prototypes.csv"] += neighbours
-        tables["explanation_checks.csv"] += neighbour_checks(neighbours, patients, resampling)
+        rows[PROTOTYPES] += neighbours
+        rows[EXPLANATION_CHECKS] += neighbour_checks(neighbours, patients, resampling)
     first = next(iter(inputs.models))
     bags = inputs.bags(first)
     for control in controls(bags, list(attentions[first].values)):
-        tables["explanation_checks.csv"] += check_rows(control, bags, resampling)
-        nothing = dict.fromkeys(PHASES_COLUMNS[len(PHASE_SHARE_COLUMNS) :])
-        tables["phases.csv"] += [{**row, **nothing} for row in phase_share_rows(control, bags, resampling)]
-    for file, columns in _MODEL_TABLES.items():
-        sink.write(file, columns, tables[file])
+        rows[EXPLANATION_CHECKS] += check_rows(control, bags, resampling)
+        rows[PHASES] += phase_rows(control, (), bags, resampling)
+    for table, found in rows.items():
+        tables.write(table, found)
 
 
-_MODEL_TABLES: Mapping[str, Sequence[str]] = {
-    "attention.csv": ATTENTION_COLUMNS,
-    "explanation_checks.csv": CHECK_COLUMNS,
-    "phases.csv": PHASES_COLUMNS,
-    "phase_value.csv": VALUE_COLUMNS,
-    "phase_subsets.csv": SUBSET_COLUMNS,
-    "slice_votes.csv": VOTE_COLUMNS,
-    "prototypes.csv": PROTOTYPE_COLUMNS,
-    "typical_slices.csv": TYPICAL_COLUMNS,
-}
-
-
-def _attention(
-    tables: Mapping[str, list[Row]], attention: PerInstance, inputs: OutOfFoldModels, resampling: Resampling
-) -> None:
-    bags = inputs.bags(attention.model)
-    tables["attention.csv"] += attention_rows(attention, bags)
-    tables["explanation_checks.csv"] += check_rows(attention, bags, resampling)
+_MODEL_TABLES = (
+    ATTENTION, EXPLANATION_CHECKS, PHASES, PHASE_VALUE, PHASE_SUBSETS, SLICE_VOTES, PROTOTYPES, TYPICAL_SLICES,
+)  # fmt: skip
 
 
 def _phase_values(
@@ -222,20 +188,8 @@ def _phase_values(
     return [phase_values((name, method), way, phases, labels, weights) for method, way in ways.items()]
 
 
-def _worth(values: Sequence[PhaseValues], phase: str, resampling: Resampling) -> Row:
-    """Return the cells of phases.csv that say what a phase is worth, by the last method that has every subset."""
-    told = [v for v in values if not v.reasons][-1]  # masking trains nothing, so that it always has
-    cells = {row["measure"]: row for row in value_rows(told, resampling) if row["phase"] == phase}
-    found: dict[str, Any] = {"worth_by": told.method}
-    for measure in ("shapley", "auc_alone", "auc_without"):
-        row = cells.get(measure, {})
-        found |= {measure: row.get("estimate"), f"{measure}_low": row.get("ci_low")}
-        found[f"{measure}_high"] = row.get("ci_high")
-    return found
-
-
 def write_choices(
-    sink: Sink,
+    tables: ResultTables,
     inputs: OutOfFoldModels,
     predictions: Predictions,
     attention: PerInstance,
@@ -243,14 +197,14 @@ def write_choices(
 ) -> None:
     """Write who is worth looking at by the model of `attention`, and their pictures where there are slices to draw."""
     chosen = choose_patients(predictions, attention.model)
-    sink.write("chosen_patients.csv", CHOICE_COLUMNS, choice_rows(attention.model, chosen))
+    tables.write(CHOSEN_PATIENTS, choice_rows(attention.model, chosen))
     if read_slices is not None:
         patients = inputs.patients.index_of([choice.patient_id for choice in chosen])
         whys = {i: choice for i, choice in zip(patients, chosen, strict=True) if i in attention.values}
-        draw_pictures(sink.folder / FIGURES, inputs.bags(attention.model), attention, whys, read_slices)
+        draw_pictures(tables.folder / FIGURES, inputs.bags(attention.model), attention, whys, read_slices)
 
 
-def write_clusters(sink: Sink, patients: Patients, *, seed: int) -> None:
+def write_clusters(tables: ResultTables, patients: Patients, *, seed: int) -> None:
     """Write the view without labels: clusters of slices of the first bag set and the mixture of classes in each."""
     first = patients.bags()
     patients = patients.take(
@@ -263,8 +217,8 @@ def write_clusters(sink: Sink, patients: Patients, *, seed: int) -> None:
         clusters = cluster_slices(bags, number, seed=seed)
         mixtures += cluster_rows(patients, clusters, number)
         shares += cluster_patient_rows(patients, clusters, number)
-    sink.write("clusters.csv", CLUSTER_COLUMNS, mixtures)
-    sink.write("cluster_shares.csv", CLUSTER_PATIENT_COLUMNS, shares)
+    tables.write(CLUSTERS, mixtures)
+    tables.write(CLUSTER_SHARES, shares)
 
 
 def measure_patients(
@@ -304,7 +258,7 @@ def _in_order(
 
 
 def write_concepts(
-    sink: Sink,
+    tables: ResultTables,
     cohort: Patients,
     predictions: Predictions,
     resampling: Resampling,
@@ -317,8 +271,8 @@ def write_concepts(
         {"patient_id": name, "label": cohort.label(i), **asdict(patient.signs)}
         for i, (name, patient) in enumerate(of_patients)
     ]
-    sink.write("concept_slices.csv", CONCEPT_SLICE_COLUMNS, per_slice)
-    sink.write("concepts.csv", CONCEPT_COLUMNS, per_patient)
+    tables.write(CONCEPT_SLICES, per_slice)
+    tables.write(CONCEPTS, per_patient)
     values = np.array([[row[name] for name in SIGNS] for row in per_patient], dtype=np.float64)
     # The tested patients, in the order of the predictions.
     tested = cohort.index_of(predictions.patient_ids)
@@ -326,11 +280,11 @@ def write_concepts(
     resampled = Resampling(resampling.weights[tested], resampling.confidence)
     scores = {model: p.mean(axis=0) for model, p in predictions.probabilities.items()}
     rows = score_rows(scores, concepts, predictions.labels, predictions.classes, resampled)
-    sink.write("concept_scores.csv", SCORE_COLUMNS, rows)
+    tables.write(CONCEPT_SCORES, rows)
     features = phase_means(cohort.bags(), tested)
     size = predictions.n_slices.astype(np.float64)
     probes = probe_rows(features, size, concepts, _folds_of(predictions), resampled)
-    sink.write("concept_probes.csv", PROBE_COLUMNS, probes)
+    tables.write(CONCEPT_PROBES, probes)
 
 
 def _folds_of(predictions: Predictions) -> list[Fold]:

@@ -2,8 +2,13 @@
 
 from collections.abc import Iterator
 
+from aggregate.explain.attention import EXPLANATION_CHECKS
 from aggregate.report.elements import interval
 from aggregate.report.folder import ResultsFolder
+from aggregate.tables.cohort import COHORT
+from aggregate.tables.confounders import CONFOUNDERS
+from aggregate.tables.performance import PERFORMANCE
+from aggregate.tables.rows import numeric
 from pipeline.bags import RANDOM_BANNER
 
 TOO_GOOD = 0.95
@@ -36,8 +41,8 @@ def _random_weights(folder: ResultsFolder) -> Iterator[str]:
 
 
 def _too_good(folder: ResultsFolder) -> Iterator[str]:
-    for row in folder.rows("performance.csv", **{"class": "macro", "metric": "auc"}):
-        value = folder.number(row["estimate"])
+    for row in folder.rows(PERFORMANCE, **{"class": "macro", "metric": "auc"}):
+        value = numeric(row["estimate"])
         if value is not None and value > TOO_GOOD:
             yield (
                 f"Model {row['model']} reaches a macro AUC of {value:.3f}, above {TOO_GOOD}: check for leakage "
@@ -47,10 +52,10 @@ def _too_good(folder: ResultsFolder) -> Iterator[str]:
 
 
 def _bag_size(folder: ResultsFolder) -> Iterator[str]:
-    found = folder.rows("confounders.csv", confounder=BAG_SIZE[0], metric="auc", **{"class": "macro"})
-    found = found or folder.rows("performance.csv", model=BAG_SIZE[1], metric="auc", **{"class": "macro"})
+    found = folder.rows(CONFOUNDERS, confounder=BAG_SIZE[0], metric="auc", **{"class": "macro"})
+    found = found or folder.rows(PERFORMANCE, model=BAG_SIZE[1], metric="auc", **{"class": "macro"})
     for row in found:
-        value, low, high = (folder.number(row[name]) for name in ("estimate", "ci_low", "ci_high"))
+        value, low, high = (numeric(row[name]) for name in ("estimate", "ci_low", "ci_high"))
         if low is not None and low > 0.5:
             yield (
                 f"Bag size predicts the label: the number of slices alone has a macro AUC of "
@@ -60,7 +65,7 @@ def _bag_size(folder: ResultsFolder) -> Iterator[str]:
 
 
 def _small_classes(folder: ResultsFolder) -> Iterator[str]:
-    labels = [row["label"] for row in folder.rows("cohort.csv")]
+    labels = [row["label"] for row in folder.rows(COHORT)]
     for name in folder.classes if labels else ():
         n = labels.count(name)
         if n < FEWEST_IN_CLASS:
@@ -82,8 +87,8 @@ def _misfits(folder: ResultsFolder) -> Iterator[str]:
 
 def _failed_controls(folder: ResultsFolder) -> Iterator[str]:
     """Warn of every model whose attention ranks the slices anew in each repeat."""
-    for row in folder.rows("explanation_checks.csv", measure="rank_stability"):
-        value = folder.number(row["estimate"])
+    for row in folder.rows(EXPLANATION_CHECKS, measure="rank_stability"):
+        value = numeric(row["estimate"])
         if value is not None and value < STABLE:
             yield (
                 f"The attention of model {row['model']} ranks slices differently from repeat to repeat (Spearman "

@@ -4,9 +4,25 @@ import csv
 from collections.abc import Collection
 from importlib.resources import files
 
-from aggregate.report.elements import Note, Section, Table
+from aggregate.report.elements import Note, Section
+from aggregate.report.elements import Table as ShownTable
+from aggregate.tables.table import Column, Step, Table
 
-CHECKLIST_COLUMNS = ("standard", "item", "topic", "answered", "section", "answer")
+CHECKLIST = Table(
+    "checklist.csv",
+    "item of a reporting checklist",
+    (
+        Column("standard", "CLAIM 2024 or TRIPOD+AI"),
+        Column("item", "Number of the item"),
+        Column("topic", "The item, shortened"),
+        Column("answered", "in this report, at least in part, or by the authors"),
+        Column("section", "Section of report.html"),
+        Column("answer", "What is found there"),
+    ),
+    place=310,
+    step=Step.REPORT,
+    names_weights=False,
+)
 AUTHORS = "by the authors"
 HERE = "in this report"
 
@@ -46,7 +62,7 @@ def checklist_section(rows: list[dict[str, str]], titles: dict[str, str]) -> Sec
         ]
         caption = f"{standard}: {here} of {len(of_standard)} items are answered here, at least in part."
         tables.append(
-            Table(("item", "topic", "where", "what is found there"), cells, caption, "checklist.csv")
+            ShownTable(("item", "topic", "where", "what is found there"), cells, caption, CHECKLIST.file)
         )
     return Section(
         "checklist",

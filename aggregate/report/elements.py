@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from aggregate.report.folder import ResultsFolder
 from aggregate.statistics.intervals import NOT_ESTIMABLE
+from aggregate.tables.rows import SMALLEST_P_VALUE, numeric
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,13 @@ def interval(value: float | None, low: float | None, high: float | None, digits:
     return f"{signed(value, digits)} [{signed(low, digits)},\N{NO-BREAK SPACE}{signed(high, digits)}]"
 
 
+def text(value: object) -> str:
+    """Format a value of a row as it is; empty where there is none."""
+    return "" if value is None else str(value)
+
+
 def cell(
-    folder: ResultsFolder,
-    row: Mapping[str, str] | None,
+    row: Mapping[str, Any] | None,
     columns: tuple[str, str, str] = ("estimate", "ci_low", "ci_high"),
     *,
     digits: int = 2,
@@ -94,19 +98,21 @@ def cell(
     """Format the estimate of a row with its interval; a dash where there is no such row."""
     if row is None:
         return NOTHING
-    value, low, high = (folder.number(row[column]) for column in columns)
+    value, low, high = (numeric(row[column]) for column in columns)
     return interval(value, low, high, digits)
 
 
-def p_text(folder: ResultsFolder, found: str) -> str:
-    """Format the cell of a p-value, which may read "<0.0001"; empty where there is none."""
-    p = folder.number(found)
+def p_text(value: object) -> str:
+    """Format a p-value, never as zero; empty where there is none."""
+    p = numeric(value)
     if p is None:
-        return found if found.startswith("<") else ""
+        return ""
+    if p < SMALLEST_P_VALUE:
+        return f"<{SMALLEST_P_VALUE}"
     return f"{p:.3f}" if p >= SMALLEST_SHOWN else f"<{SMALLEST_SHOWN}"
 
 
-def reasons(rows: Iterable[Mapping[str, str] | None]) -> str:
+def reasons(rows: Iterable[Mapping[str, Any] | None]) -> str:
     """Say, as the end of a caption, why some of the rows have no estimate or no interval; empty where all have."""
     found = dict.fromkeys(row["ci_method"] for row in rows if row and NOT_ESTIMABLE in row["ci_method"])
     return f" Where a number or an interval is missing: {'; '.join(found)}." if found else ""

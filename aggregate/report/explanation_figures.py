@@ -5,6 +5,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
+from aggregate.explain.associations import CONCEPT_PROBES, CONCEPT_SCORES
+from aggregate.explain.concepts import CONCEPTS
+from aggregate.explain.phase_table import PHASES
+from aggregate.explain.phase_value import PHASE_VALUE
+from aggregate.explain.prototypes import CLUSTERS
+from aggregate.explain.votes import SLICE_VOTES
 from aggregate.report.drawing import (
     COLOURS,
     DIVERGING,
@@ -17,7 +23,8 @@ from aggregate.report.drawing import (
     to_svg,
 )
 from aggregate.report.elements import Figure
-from aggregate.report.folder import ResultsFolder, Row, distinct
+from aggregate.report.folder import ResultsFolder, distinct
+from aggregate.tables.rows import Row, numeric
 
 SIGN_TITLES: Mapping[str, str] = {
     "arterial_hyperenhancement_hu": "arterial hyperenhancement",
@@ -42,26 +49,26 @@ MOST_MATRICES = 5
 
 def enrichment(folder: ResultsFolder, models: Sequence[str]) -> Figure:
     """Draw the share of attention against the share of slices, per phase."""
-    phases = distinct(folder.rows("phases.csv"), "phase")
+    phases = distinct(folder.rows(PHASES), "phase")
     canvas, axes = panels(len(phases), height=0.9 + 0.32 * len(models), sharex=True, sharey=True)
     colours = [GREY if model.startswith("control") else COLOURS[i] for i, model in enumerate(models)]
     for panel, phase in zip(axes, phases, strict=True):
-        rows = {row["model"]: row for row in folder.rows("phases.csv", phase=phase)}
+        rows = {row["model"]: row for row in folder.rows(PHASES, phase=phase)}
         columns = ("enrichment", "enrichment_low", "enrichment_high")
-        estimates = [tuple(folder.number(rows[m][c]) if m in rows else None for c in columns) for m in models]
+        estimates = [tuple(numeric(rows[m][c]) if m in rows else None for c in columns) for m in models]
         forest(panel, models, estimates, colours=colours, reference=1.0)  # type: ignore[arg-type]
         panel.set(title=phase, xlabel="attention / slices")
     return Figure(
         "enrichment",
         to_svg(canvas, "enrichment"),
-        "Share of attention divided by share of slices, per phase, with 95 % CI. At 1 (dashed) the model looks at "
+        f"Share of attention divided by share of slices, per phase, with {folder.level} CI. At 1 (dashed) the model looks at "
         "the phase just as often as there are slices of it, as both controls do by construction.",
     )
 
 
 def phase_value(folder: ResultsFolder, models: Sequence[str]) -> Figure:
     """Draw the Shapley value of each phase, by masking and by retraining."""
-    rows = folder.rows("phase_value.csv", measure="shapley")
+    rows = folder.rows(PHASE_VALUE, measure="shapley")
     phases, methods = distinct(rows, "phase"), distinct(rows, "method")
     canvas, axes = panels(len(models), height=2.8, sharey=True)
     for panel, model in zip(axes, models, strict=True):
@@ -71,7 +78,7 @@ def phase_value(folder: ResultsFolder, models: Sequence[str]) -> Figure:
             for x, phase in zip(at, phases, strict=True):
                 row = found.get(phase)
                 value, low, high = (
-                    folder.number(row[c]) if row else None for c in ("estimate", "ci_low", "ci_high")
+                    numeric(row[c]) if row else None for c in ("estimate", "ci_low", "ci_high")
                 )
                 if value is None:
                     continue
@@ -90,7 +97,7 @@ def phase_value(folder: ResultsFolder, models: Sequence[str]) -> Figure:
     return Figure(
         "phase_value",
         to_svg(canvas, "phase_value"),
-        "Shapley value of each phase with 95 % CI: its mean contribution to the macro AUC over all orders of "
+        f"Shapley value of each phase with {folder.level} CI: its mean contribution to the macro AUC over all orders of "
         "adding phases. The bars of a model sum to its macro AUC minus 0.5. Masking asks what the trained model "
         "uses, retraining what the phases contain.",
     )
@@ -98,11 +105,11 @@ def phase_value(folder: ResultsFolder, models: Sequence[str]) -> Figure:
 
 def slice_votes(folder: ResultsFolder, model: str) -> Figure:
     """Draw the shares of slices voting for each class, a bar per patient, sorted within the reference class."""
-    rows = folder.rows("slice_votes.csv", model=model)
+    rows = folder.rows(SLICE_VOTES, model=model)
     shares: dict[str, dict[str, float]] = {}
     label: dict[str, str] = {}
     for row in rows:
-        shares.setdefault(row["patient_id"], {})[row["class"]] = folder.number(row["share"]) or 0.0
+        shares.setdefault(row["patient_id"], {})[row["class"]] = numeric(row["share"]) or 0.0
         label[row["patient_id"]] = row["label"]
     classes = folder.classes
     counts = [max(1, sum(name == of for of in label.values())) for name in classes]
@@ -132,7 +139,7 @@ def slice_votes(folder: ResultsFolder, model: str) -> Figure:
 
 def concept_scores(folder: ResultsFolder, models: Sequence[str]) -> Figure:
     """Draw the correlation of the class scores of every model with each sign beside that of the reference label."""
-    rows = folder.rows("concept_scores.csv")
+    rows = folder.rows(CONCEPT_SCORES)
     signs = distinct(rows, "concept")
     shown = models[:MOST_MATRICES]
     canvas, axes = panels(1 + len(shown), height=1.2 + 0.3 * len(signs), sharey=True)
@@ -158,12 +165,12 @@ def _matrix(panel: Axes, folder: ResultsFolder, rows: Sequence[Row], column: str
     signs = distinct(rows, "concept")
     table = np.full((len(signs), len(folder.classes)), np.nan)
     for row in rows:
-        value = folder.number(row[column])
+        value = numeric(row[column])
         if value is None:
             continue
         at = signs.index(row["concept"]), folder.classes.index(row["class"])
         table[at] = value
-        p = folder.number(row["p_holm"].removeprefix("<"))
+        p = numeric(row["p_holm"])
         star = "*" if column == "spearman" and p is not None and p < SIGNIFICANT else ""
         colour = "white" if abs(value) > 0.55 else "black"
         text = f"{value:.2f}{star}".replace("-", "\N{MINUS SIGN}").replace("0.", ".")
@@ -176,11 +183,11 @@ def _matrix(panel: Axes, folder: ResultsFolder, rows: Sequence[Row], column: str
 
 def sign_distributions(folder: ResultsFolder) -> Figure:
     """Draw the main signs per patient by reference class."""
-    rows = folder.rows("concepts.csv")
+    rows = folder.rows(CONCEPTS)
     canvas, axes = panels(len(SHOWN_SIGNS), height=3.0)
     for panel, sign in zip(axes, SHOWN_SIGNS, strict=True):
         for i, name in enumerate(folder.classes):
-            found = [folder.number(row[sign]) for row in rows if row["label"] == name]
+            found = [numeric(row[sign]) for row in rows if row["label"] == name]
             _strip(panel, i, [value for value in found if value is not None])
         panel.axhline(0, color=GREY, linewidth=0.8, linestyle=(0, (3, 3)))
         panel.set_xticks(range(len(folder.classes)), folder.classes, fontsize=8)
@@ -207,19 +214,19 @@ def _strip(panel: Axes, at: int, values: Sequence[float]) -> None:
 
 def concept_probes(folder: ResultsFolder) -> Figure:
     """Draw how well a linear probe on the frozen features predicts each sign, beside its controls."""
-    rows = [r for r in folder.rows("concept_probes.csv") if folder.number(r["spearman"]) is not None]
+    rows = [r for r in folder.rows(CONCEPT_PROBES) if numeric(r["spearman"]) is not None]
     canvas, (panel,) = panels(1, height=0.9 + 0.27 * max(2, len(rows)))
-    estimates = [tuple(folder.number(row[c]) for c in ("spearman", "ci_low", "ci_high")) for row in rows]
+    estimates = [tuple(numeric(row[c]) for c in ("spearman", "ci_low", "ci_high")) for row in rows]
     labels = [SIGN_TITLES.get(row["concept"], row["concept"]) for row in rows]
     forest(panel, labels, estimates, reference=0.0)  # type: ignore[arg-type]
     for column, marker, name in (
         ("spearman_shuffled", "x", "control: shuffled sign"),
         ("spearman_size", "|", "control: number of slices"),
     ):
-        values = [(row, folder.number(r[column])) for row, r in enumerate(rows)]
+        values = [(row, numeric(r[column])) for row, r in enumerate(rows)]
         known = [(y, x) for y, x in values if x is not None]
         panel.plot([x for _, x in known], [y for y, _ in known], marker, color=GREY, label=name)
-    panel.set_xlabel("Spearman, probe against measurement, 95 % CI")
+    panel.set_xlabel(f"Spearman, probe against measurement, {folder.level} CI")
     if rows:
         legend_below(canvas, panel)
     return Figure(
@@ -233,7 +240,7 @@ def concept_probes(folder: ResultsFolder) -> Figure:
 
 def clusters(folder: ResultsFolder) -> Figure:
     """Draw the mixture of classes in each cluster of slices beside the mixture of all slices."""
-    rows = folder.rows("clusters.csv")
+    rows = folder.rows(CLUSTERS)
     numbers = distinct(rows, "clusters")
     canvas, axes = panels(len(numbers), height=2.8, sharey=True)
     for panel, number in zip(axes, numbers, strict=True):
@@ -242,8 +249,8 @@ def clusters(folder: ResultsFolder) -> Figure:
         bottom = np.zeros(len(names) + 1)
         for i, name in enumerate(folder.classes):
             of_class = [row for row in here if row["class"] == name]
-            heights = [folder.number(row["share_of_cluster"]) or 0.0 for row in of_class]
-            heights.append(folder.number(of_class[0]["share_of_all"]) or 0.0)
+            heights = [numeric(row["share_of_cluster"]) or 0.0 for row in of_class]
+            heights.append(numeric(of_class[0]["share_of_all"]) or 0.0)
             panel.bar(
                 range(len(heights)), heights, bottom=bottom, color=COLOURS[i], hatch=HATCHES[i],
                 edgecolor="white", label=name,

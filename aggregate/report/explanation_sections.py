@@ -4,11 +4,31 @@ import re
 from html import unescape
 from pathlib import Path
 
+from aggregate.explain.associations import CONCEPT_PROBES, CONCEPT_SCORES
+from aggregate.explain.attention import EXPLANATION_CHECKS
+from aggregate.explain.choices import CHOSEN_PATIENTS
+from aggregate.explain.concepts import CONCEPTS
+from aggregate.explain.phase_table import PHASES
+from aggregate.explain.phase_value import PHASE_VALUE
+from aggregate.explain.prototypes import CLUSTERS, PROTOTYPES, TYPICAL_SLICES
+from aggregate.explain.votes import SLICE_VOTES
 from aggregate.report import explanation_figures as figures
 from aggregate.report.drawing import for_page
-from aggregate.report.elements import Element, Figure, Note, Section, Table, absent, cell, interval, reasons
+from aggregate.report.elements import (
+    Element,
+    Figure,
+    Note,
+    Section,
+    Table,
+    absent,
+    cell,
+    interval,
+    reasons,
+    text,
+)
 from aggregate.report.folder import ResultsFolder
 from aggregate.report.performance_sections import models_of
+from aggregate.tables.rows import numeric
 
 NOT_EXPLAINED = "no explanations were written; run `aggregate.py explain` on this folder"
 CHECK_TITLES = {
@@ -34,14 +54,14 @@ NO_SALIENCY = (
 def attention_section(folder: ResultsFolder) -> Section:
     """Return what the attention says beside its two controls."""
     elements: list[Element] = [absent("Attention", NOT_EXPLAINED)]
-    rows = folder.rows("explanation_checks.csv")
+    rows = folder.rows(EXPLANATION_CHECKS)
     if rows:
-        models = models_of(folder, "explanation_checks.csv")
+        models = models_of(folder, folder.rows(EXPLANATION_CHECKS))
         cells = []
         for measure, title in CHECK_TITLES.items():
             of_measure = {row["model"]: row for row in rows if row["measure"] == measure}
-            known = {m: r for m, r in of_measure.items() if folder.number(r["estimate"]) is not None}
-            cells.append([title, *(cell(folder, known.get(model)) for model in models)])
+            known = {m: r for m, r in of_measure.items() if numeric(r["estimate"]) is not None}
+            cells.append([title, *(cell(known.get(model)) for model in models)])
         elements = [
             Table(
                 ("figure, mean over patients", *models),
@@ -49,15 +69,15 @@ def attention_section(folder: ResultsFolder) -> Section:
                 "Attention of out-of-fold models and of two rules that never saw an image. Agreements are Spearman "
                 "correlations within a patient. A model tells more than a rule only where its figures differ. A dash: one "
                 "repeat has no stability, and equal weights rank no slice.",
-                "explanation_checks.csv",
+                EXPLANATION_CHECKS.file,
             ),
             Note(
                 "Attention is where the model looked, not proof of why it decided. In published work a prior on the "
                 "centre slice found lesions better than the attention of trained models."
             ),
         ]
-        if folder.rows("phases.csv"):
-            elements.append(figures.enrichment(folder, models_of(folder, "phases.csv")))
+        if folder.rows(PHASES):
+            elements.append(figures.enrichment(folder, models_of(folder, folder.rows(PHASES))))
     return Section(
         "attention",
         "Where did the model look?",
@@ -70,14 +90,14 @@ def attention_section(folder: ResultsFolder) -> Section:
 def phases_section(folder: ResultsFolder) -> Section:
     """Return what each phase is worth."""
     elements: list[Element] = [absent("The value of the phases", NOT_EXPLAINED)]
-    rows = folder.rows("phase_value.csv")
+    rows = folder.rows(PHASE_VALUE)
     if rows:
-        models = models_of(folder, "phase_value.csv")
+        models = models_of(folder, folder.rows(PHASE_VALUE))
         measures = ("shapley", "auc_alone", "auc_without", "loss_without")
         cells = []
         for key in dict.fromkeys((row["model"], row["method"], row["phase"]) for row in rows):
             found = {r["measure"]: r for r in rows if (r["model"], r["method"], r["phase"]) == key}
-            cells.append([*key, *(cell(folder, found.get(measure)) for measure in measures)])
+            cells.append([*key, *(cell(found.get(measure)) for measure in measures)])
         elements = [
             figures.phase_value(folder, models),
             Table(
@@ -86,10 +106,10 @@ def phases_section(folder: ResultsFolder) -> Section:
                 cells,
                 "Macro AUC with phases shown or withheld, every model that weighs slices. All 2^k subsets stand in "
                 f"phase_subsets.csv.{reasons(rows)}",
-                "phase_value.csv",
+                PHASE_VALUE.file,
             ),
         ]  # fmt: skip
-        if not folder.rows("phase_value.csv", method="retraining"):
+        if not folder.rows(PHASE_VALUE, method="retraining"):
             elements.append(Note(NO_RETRAINING))
     return Section(
         "phases",
@@ -124,34 +144,30 @@ def _shown(folder: ResultsFolder, model: str) -> Note:
 
 
 def _vote_table(folder: ResultsFolder, model: str) -> Table:
-    rows = folder.rows("slice_votes.csv", model=model)
+    rows = folder.rows(SLICE_VOTES, model=model)
     cells = []
     for label in folder.classes:
         shares = []
         for name in folder.classes:
-            found = [
-                folder.number(r["share"]) or 0.0 for r in rows if (r["label"], r["class"]) == (label, name)
-            ]
+            found = [numeric(r["share"]) or 0.0 for r in rows if (r["label"], r["class"]) == (label, name)]
             shares.append(f"{sum(found) / len(found):.2f}" if found else "")
         cells.append([label, *shares])
-    everyone = [
-        [folder.number(r["share"]) or 0.0 for r in rows if r["class"] == name] for name in folder.classes
-    ]
+    everyone = [[numeric(r["share"]) or 0.0 for r in rows if r["class"] == name] for name in folder.classes]
     cells.append(["all patients (control)", *(f"{sum(found) / len(found):.2f}" for found in everyone)])
     return Table(
         ("reference", *(f"votes {name}" for name in folder.classes)),
         cells,
         f"Mean share of votes by reference class, model {model}. A row like the last one says nothing.",
-        "slice_votes.csv",
+        SLICE_VOTES.file,
     )
 
 
 def _signs_of_nobody(folder: ResultsFolder) -> list[Element]:
-    rows = folder.rows("concepts.csv")
+    rows = folder.rows(CONCEPTS)
     empty = [
         title
         for sign, title in figures.SIGN_TITLES.items()
-        if all(folder.number(row[sign]) is None for row in rows)
+        if all(numeric(row[sign]) is None for row in rows)
     ]
     why = "no phase has the role that they need ([cohort.phase_roles]), or"
     told = f"Measured in no patient: {', '.join(empty)}. Either {why} no slice shows them."
@@ -161,13 +177,13 @@ def _signs_of_nobody(folder: ResultsFolder) -> list[Element]:
 def concepts_section(folder: ResultsFolder) -> Section:
     """Return what a radiologist would measure, and how scores and features go with it."""
     elements: list[Element] = []
-    if folder.rows("concepts.csv"):
+    if folder.rows(CONCEPTS):
         elements.append(figures.sign_distributions(folder))
         elements += _signs_of_nobody(folder)
-    models = [m for m in models_of(folder, "concept_scores.csv") if m in folder.models]
+    models = [m for m in models_of(folder, folder.rows(CONCEPT_SCORES)) if m in folder.models]
     if models:
         elements.append(figures.concept_scores(folder, models))
-    if folder.rows("concept_probes.csv"):
+    if folder.rows(CONCEPT_PROBES):
         elements.append(figures.concept_probes(folder))
     if elements:
         elements.append(
@@ -193,7 +209,7 @@ def prototypes_section(folder: ResultsFolder) -> Section:
     model = folder.explained_model
     if model:
         elements = [_shown(folder, model), _typical(folder, model), *_neighbours(folder, model)]
-    if folder.rows("clusters.csv"):
+    if folder.rows(CLUSTERS):
         elements += _clusters(folder)
     return Section(
         "prototypes",
@@ -205,34 +221,35 @@ def prototypes_section(folder: ResultsFolder) -> Section:
 
 
 def _typical(folder: ResultsFolder, model: str) -> Table:
-    rows = [r for r in folder.rows("typical_slices.csv", model=model) if int(r["rank"]) <= TYPICAL_SHOWN]
+    rows = [r for r in folder.rows(TYPICAL_SLICES, model=model) if r["rank"] <= TYPICAL_SHOWN]
     cells = [
-        [r["class"], r["rank"], r["patient_id"], r["label"], r["phase"], r["slice_number"]] for r in rows
+        [r["class"], text(r["rank"]), r["patient_id"], r["label"], r["phase"], text(r["slice_number"])]
+        for r in rows
     ]
     return Table(
         ("class", "rank", "patient", "reference", "phase", "slice number"),
         cells,
         "The most typical slices of each class, one per patient; slices counted from 1, inferior to superior. A reference other than "
         "the class is a mistake worth looking at.",
-        "typical_slices.csv",
+        TYPICAL_SLICES.file,
     )
 
 
 def _neighbours(folder: ResultsFolder, model: str) -> list[Element]:
     """Return the training patients most like each chosen patient, and how often neighbours share the class."""
     found: dict[str, list[str]] = {}
-    for row in folder.rows("prototypes.csv", model=model):
-        likeness = folder.number(row["similarity"])
+    for row in folder.rows(PROTOTYPES, model=model):
+        likeness = numeric(row["similarity"])
         place = f"({row['neighbour_id']},\N{NO-BREAK SPACE}{interval(likeness, None, None)})"
-        text = f"{row['neighbour_label']} {place}"
-        found.setdefault(row["patient_id"], []).append(text)
-    chosen = [r for r in folder.rows("chosen_patients.csv", model=model) if r["patient_id"] in found]
+        neighbour = f"{row['neighbour_label']} {place}"
+        found.setdefault(row["patient_id"], []).append(neighbour)
+    chosen = [r for r in folder.rows(CHOSEN_PATIENTS, model=model) if r["patient_id"] in found]
     if not chosen:
         return []
     most = max(len(found[row["patient_id"]]) for row in chosen)
     cells = [[row["patient_id"], row["label"], row["predicted"], *found[row["patient_id"]]] for row in chosen]
-    checks = {r["measure"]: r for r in folder.rows("explanation_checks.csv", model=model)}
-    share, chance = (cell(folder, checks.get(f"neighbour_agreement{end}")) for end in ("", "_by_chance"))
+    checks = {r["measure"]: r for r in folder.rows(EXPLANATION_CHECKS, model=model)}
+    share, chance = (cell(checks.get(f"neighbour_agreement{end}")) for end in ("", "_by_chance"))
     return [
         Table(
             ("patient", "reference", "predicted", "most similar", *(f"{i}." for i in range(2, most + 1))),
@@ -241,15 +258,15 @@ def _neighbours(folder: ResultsFolder, model: str) -> list[Element]:
             "likeness being the cosine of the attention-weighted mean features, 1 at most. "
             f"Over all patients a share of {share} of the neighbours has the patient's own class; by chance it "
             f"would be {chance}.",
-            "prototypes.csv",
+            PROTOTYPES.file,
         )
     ]
 
 
 def _clusters(folder: ResultsFolder) -> list[Element]:
-    first = folder.rows("clusters.csv")[0]
+    first = folder.rows(CLUSTERS)[0]
     found, chance = (
-        folder.number(first[c]) or 0.0 for c in ("adjusted_mutual_information", "mutual_information_shuffled")
+        numeric(first[c]) or 0.0 for c in ("adjusted_mutual_information", "mutual_information_shuffled")
     )
     return [
         figures.clusters(folder),

@@ -6,10 +6,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from aggregate.explain.votes import SLICE_VOTES
+from aggregate.tables.cohort import COHORT
+from aggregate.tables.performance import PERFORMANCE
+from aggregate.tables.results import ResultTables
+from aggregate.tables.rows import Row, numeric
+from aggregate.tables.table import Table
 from pipeline.errors import ResultsError
-from pipeline.tables import TableStyle, number_in, read_table
-
-Row = Mapping[str, str]
 
 
 class ResultsFolder:
@@ -17,7 +20,7 @@ class ResultsFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._tables: dict[str, list[dict[str, str]]] = {}
+        self._rows: dict[Table, list[Row]] = {}
 
     @cached_property
     def run(self) -> Mapping[str, Any]:
@@ -34,10 +37,14 @@ class ResultsFolder:
         return record
 
     @cached_property
-    def style(self) -> TableStyle:
-        """Separator and decimal sign of the tables."""
-        tables = self.settings("aggregate", "tables")
-        return TableStyle(tables.get("separator", ","), tables.get("decimal", "."))
+    def tables(self) -> ResultTables:
+        """The tables beside the page, written as the run wrote them."""
+        return ResultTables.of_record(self.path, self.run)
+
+    @property
+    def level(self) -> str:
+        """The level of the intervals in words, such as "95 %"."""
+        return self.tables.level
 
     def settings(self, *keys: str) -> Mapping[str, Any]:
         """Return a table of the configuration of the run, empty where it has none."""
@@ -46,16 +53,11 @@ class ResultsFolder:
             table = table.get(key) if isinstance(table, Mapping) else None
         return table if isinstance(table, Mapping) else {}
 
-    def rows(self, name: str, **where: str) -> list[dict[str, str]]:
-        """Return the rows of a table whose cells equal `where`."""
-        if name not in self._tables:
-            path = self.path / name
-            self._tables[name] = read_table(path, style=self.style) if path.exists() else []
-        return [row for row in self._tables[name] if all(row.get(k) == v for k, v in where.items())]
-
-    def number(self, cell: str | None) -> float | None:
-        """Return the number in a cell, or None for an empty cell or words such as "not estimable"."""
-        return number_in(cell or "")
+    def rows(self, table: Table, **where: object) -> list[Row]:
+        """Return the rows of a table whose values equal `where`."""
+        if table not in self._rows:
+            self._rows[table] = self.tables.read(table) if self.tables.holds(table) else []
+        return [row for row in self._rows[table] if all(row.get(k) == v for k, v in where.items())]
 
     @cached_property
     def recipes(self) -> Mapping[str, Mapping[str, Any]]:
@@ -66,7 +68,7 @@ class ResultsFolder:
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of the configuration."""
-        return tuple(self.settings("cohort").get("classes") or distinct(self.rows("cohort.csv"), "label"))
+        return tuple(self.settings("cohort").get("classes") or distinct(self.rows(COHORT), "label"))
 
     @cached_property
     def phases(self) -> tuple[str, ...]:
@@ -87,23 +89,16 @@ class ResultsFolder:
     @cached_property
     def ranking(self) -> tuple[str, ...]:
         """All models, the best macro AUC first."""
-        rows = self.rows("performance.csv", **{"class": "macro", "metric": "auc"})
-        return tuple(
-            row["model"] for row in sorted(rows, key=lambda row: -(self.number(row["estimate"]) or 0.0))
-        )
+        rows = self.rows(PERFORMANCE, **{"class": "macro", "metric": "auc"})
+        return tuple(row["model"] for row in sorted(rows, key=lambda row: -(numeric(row["estimate"]) or 0.0)))
 
     @cached_property
     def explained_model(self) -> str | None:
         """The model that was chosen beforehand to be explained: the first of every table of explanations."""
-        rows = self.rows("slice_votes.csv")
-        return rows[0]["model"] if rows else None
+        rows = self.rows(SLICE_VOTES)
+        return str(rows[0]["model"]) if rows else None
 
 
-def is_true(cell: str) -> bool:
-    """Say whether a cell means yes, also after a spreadsheet has saved it."""
-    return cell.lower() in ("true", "yes", "1")
-
-
-def distinct(rows: Sequence[Row], column: str) -> list[str]:
+def distinct(rows: Sequence[Row], column: str) -> list[Any]:
     """Return the values of a column in the order of their first row."""
     return list(dict.fromkeys(row[column] for row in rows))

@@ -6,8 +6,15 @@ from datetime import date
 from statistics import median
 from typing import Any
 
-from aggregate.report.elements import Element, Note, Section, Table, absent, interval, p_text
-from aggregate.report.folder import ResultsFolder, distinct, is_true
+from aggregate.report.elements import Element, Note, Section, Table, absent, interval, p_text, text
+from aggregate.report.folder import ResultsFolder, distinct
+from aggregate.tables.cohort import COHORT
+from aggregate.tables.comparisons import COMPARISONS
+from aggregate.tables.dictionary import COLUMNS
+from aggregate.tables.excluded import EXCLUDED
+from aggregate.tables.performance import PERFORMANCE
+from aggregate.tables.rows import Row, numeric
+from aggregate.tables.splits import SPLITS
 from pipeline.covariates import Kind, Value, read_covariate
 
 _MOST_EXCLUSIONS = 25
@@ -18,18 +25,18 @@ _SETTINGS = {"windows": "windows (level, width in HU)"}
 
 def summary_section(folder: ResultsFolder) -> Section:
     """Return the answer in a few sentences."""
-    rows = {r["model"]: r for r in folder.rows("performance.csv", **{"class": "macro", "metric": "auc"})}
+    rows = {r["model"]: r for r in folder.rows(PERFORMANCE, **{"class": "macro", "metric": "auc"})}
     elements: list[Element] = []
     if rows and folder.models:
         best = folder.models[0]
         sentence = (
             f"Of {len(folder.models)} models on {rows[best]['n']} patients, {best} has the highest macro AUC: "
-            f"{_auc(folder, rows[best])} (95 % CI)."
+            f"{_auc(rows[best])} ({folder.level} CI)."
         )
         if folder.baselines:
             rival = rows[folder.baselines[0]]
-            sentence += f" The best baseline, {rival['model']}, has {_auc(folder, rival)}."
-            if (folder.number(rival["estimate"]) or 0) >= (folder.number(rows[best]["estimate"]) or 0):
+            sentence += f" The best baseline, {rival['model']}, has {_auc(rival)}."
+            if (numeric(rival["estimate"]) or 0) >= (numeric(rows[best]["estimate"]) or 0):
                 sentence += " No model is better than this baseline."
         if len(folder.models) > 1:
             sentence += " The best of several is chosen on these same patients, so its figure is optimistic."
@@ -40,19 +47,19 @@ def summary_section(folder: ResultsFolder) -> Section:
     return Section("summary", "In short", "Does it work, and is it better than looking away?", elements)
 
 
-def _auc(folder: ResultsFolder, row: dict[str, str]) -> str:
-    value, low, high = (folder.number(row[name]) for name in ("estimate", "ci_low", "ci_high"))
+def _auc(row: Row) -> str:
+    value, low, high = (numeric(row[name]) for name in ("estimate", "ci_low", "ci_high"))
     return interval(value, low, high)
 
 
 def _primary(folder: ResultsFolder) -> list[Element]:
-    for row in folder.rows("comparisons.csv"):
-        if is_true(row["primary"]):
-            value, low, high = (folder.number(row[name]) for name in ("difference", "ci_low", "ci_high"))
-            p = p_text(folder, row["p_value"])
-            text = f"Primary comparison, declared beforehand: {row['model_a']} minus {row['model_b']}, "
-            text += f"{row['metric']} {interval(value, low, high)}"
-            return [Note(text + (f", p {p if p.startswith('<') else f'= {p}'}." if p else "."))]
+    for row in folder.rows(COMPARISONS):
+        if row["primary"]:
+            value, low, high = (numeric(row[name]) for name in ("difference", "ci_low", "ci_high"))
+            p = p_text(row["p_value"])
+            told = f"Primary comparison, declared beforehand: {row['model_a']} minus {row['model_b']}, "
+            told += f"{row['metric']} {interval(value, low, high)}"
+            return [Note(told + (f", p {p if p.startswith('<') else f'= {p}'}." if p else "."))]
     return [Note("No comparison was declared as primary beforehand: every comparison is exploratory.")]
 
 
@@ -141,8 +148,8 @@ def _words(key: str) -> str:
 
 def cohort_section(folder: ResultsFolder) -> Section:
     """Return who was in, who was left out and why, and how the patients were split."""
-    excluded = {row["patient_id"] for row in folder.rows("excluded.csv") if not row["phase"]}
-    rows = [row for row in folder.rows("cohort.csv") if row["patient_id"] not in excluded]
+    excluded = {row["patient_id"] for row in folder.rows(EXCLUDED) if not row["phase"]}
+    rows = [row for row in folder.rows(COHORT) if row["patient_id"] not in excluded]
     elements: list[Element] = [_flow(folder, len(rows) or int(folder.run.get("n_patients", 0)))]
     elements.append(_characteristics(folder, rows) if rows else absent("The cohort", "cohort.csv is missing"))
     elements += _exclusions(folder)
@@ -156,7 +163,7 @@ def cohort_section(folder: ResultsFolder) -> Section:
 
 
 def _flow(folder: ResultsFolder, n: int) -> Note:
-    excluded = folder.rows("excluded.csv")
+    excluded = folder.rows(EXCLUDED)
     whole = {row["patient_id"] for row in excluded if not row["phase"]}
     phases = sum(bool(row["phase"]) and row["patient_id"] not in whole for row in excluded)
     return Note(
@@ -165,7 +172,7 @@ def _flow(folder: ResultsFolder, n: int) -> Note:
     )
 
 
-def _characteristics(folder: ResultsFolder, rows: Sequence[dict[str, str]]) -> Table:
+def _characteristics(folder: ResultsFolder, rows: Sequence[Row]) -> Table:
     groups = [
         *((name, [r for r in rows if r["label"] == name]) for name in folder.classes),
         ("all", list(rows)),
@@ -176,7 +183,7 @@ def _characteristics(folder: ResultsFolder, rows: Sequence[dict[str, str]]) -> T
             continue
         if column.startswith("slices_"):
             phase = column.removeprefix("slices_")
-            cells = [_slices(folder, [row[column] for row in group]) for _, group in groups]
+            cells = [_slices([row[column] for row in group]) for _, group in groups]
             table.append([f"{phase}: patients; slices, median (range)", *cells])
         else:
             table += _covariate(column, groups)
@@ -184,19 +191,19 @@ def _characteristics(folder: ResultsFolder, rows: Sequence[dict[str, str]]) -> T
         ("characteristic", *(name for name, _ in groups)),
         table,
         "Characteristics by reference class: median (range) or number of patients.",
-        "cohort.csv",
+        COHORT.file,
     )
 
 
-def _slices(folder: ResultsFolder, cells: Sequence[str]) -> str:
-    present = [n for n in (folder.number(cell) for cell in cells) if n]
+def _slices(counts: Sequence[int | None]) -> str:
+    present = [n for n in counts if n]
     if not present:
         return "0"
     return f"{len(present)}; {median(present):.0f} ({min(present):.0f}–{max(present):.0f})"
 
 
-def _covariate(column: str, groups: Sequence[tuple[str, Sequence[dict[str, str]]]]) -> list[list[str]]:
-    covariate = read_covariate(column, {row["patient_id"]: row[column] for row in groups[-1][1]})
+def _covariate(column: str, groups: Sequence[tuple[str, Sequence[Row]]]) -> list[list[str]]:
+    covariate = read_covariate(column, {row["patient_id"]: text(row[column]) for row in groups[-1][1]})
     told = [[covariate.values[row["patient_id"]] for row in group] for _, group in groups]
     levels = covariate.levels
     title = _titled(column)
@@ -231,7 +238,7 @@ def _range(kind: Kind, values: Sequence[Value]) -> str:
 
 
 def _exclusions(folder: ResultsFolder) -> list[Element]:
-    rows = folder.rows("excluded.csv")
+    rows = folder.rows(EXCLUDED)
     if not rows:
         return []
     cells = [[row["patient_id"], row["phase"] or "all", row["stage"], row["reason"]] for row in rows]
@@ -241,13 +248,13 @@ def _exclusions(folder: ResultsFolder) -> list[Element]:
             ("patient", "phase", "stage", "reason"),
             cells[:_MOST_EXCLUSIONS],
             f"Who or what was left out, and why.{more}",
-            "excluded.csv",
+            EXCLUDED.file,
         )
     ]
 
 
 def _splits(folder: ResultsFolder) -> Note:
-    rows = folder.rows("splits.csv")
+    rows = folder.rows(SPLITS)
     if not rows:
         return absent("The splits", "splits.csv is missing")
     repeats, folds = distinct(rows, "repeat"), distinct(rows, "fold")
@@ -264,7 +271,7 @@ def _splits(folder: ResultsFolder) -> Note:
 
 def tables_section(folder: ResultsFolder) -> Section:
     """Return which tables lie beside the page."""
-    columns = folder.rows("columns.csv")
+    columns = folder.rows(COLUMNS)
     listed: dict[str, list[str]] = {}
     for row in columns:
         listed.setdefault(row["file"], []).append(row["column"])
@@ -273,5 +280,5 @@ def tables_section(folder: ResultsFolder) -> Section:
         "tables",
         "Tables beside this page",
         "Every figure above is made of these files; columns.csv explains each column with its unit.",
-        [Table(("file", "columns"), cells, "Files of this results folder.", "columns.csv")],
+        [Table(("file", "columns"), cells, "Files of this results folder.", COLUMNS.file)],
     )

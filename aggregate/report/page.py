@@ -11,12 +11,11 @@ from aggregate.report import explanation_sections as explanations
 from aggregate.report import overview_sections as overview
 from aggregate.report import performance_sections as performance
 from aggregate.report.cautions import cautions
-from aggregate.report.checklist import CHECKLIST_COLUMNS, checklist_rows, checklist_section
+from aggregate.report.checklist import CHECKLIST, checklist_rows, checklist_section
 from aggregate.report.drawing import STYLE
 from aggregate.report.elements import Figure, Note, Section
 from aggregate.report.folder import ResultsFolder
-from aggregate.tables.predictions import read_predictions
-from aggregate.tables.twins import write_with_twin
+from aggregate.tables.predictions import PREDICTIONS, read_predictions
 from pipeline.files import written_whole
 
 REPORT = "report.html"
@@ -83,14 +82,12 @@ def _sections(folder: ResultsFolder) -> list[Section]:
     ]
     filled = {s.id: s.title for s in sections if any(not isinstance(e, Note) for e in s.elements)}
     rows = checklist_rows(filled)
-    write_with_twin(folder.path / "checklist.csv", CHECKLIST_COLUMNS, rows, style=folder.style)
+    folder.tables.write(CHECKLIST, rows)
     return [*sections, checklist_section(rows, filled), overview.tables_section(folder)]
 
 
 def _predictions(folder: ResultsFolder) -> Predictions | None:
-    if not (folder.path / "predictions.csv").exists():
-        return None
-    return read_predictions(folder.path, style=folder.style)
+    return read_predictions(folder.tables) if folder.tables.holds(PREDICTIONS) else None
 
 
 def _standalone(svg: str) -> str:

@@ -10,6 +10,10 @@ from aggregate.predictions import Predictions
 from aggregate.report.drawing import COLOURS, GREY, LINES, MARKERS, forest, legend_below, panels, to_svg
 from aggregate.report.elements import Figure
 from aggregate.report.folder import ResultsFolder
+from aggregate.tables.calibration import CALIBRATION
+from aggregate.tables.decisions import DECISION_CURVE
+from aggregate.tables.performance import CONFUSION, PERFORMANCE
+from aggregate.tables.rows import numeric
 
 MOST_MODELS = 4
 """More curves than this in one panel cannot be told apart."""
@@ -20,15 +24,15 @@ _RECALLS = _GRID[5:]
 
 def forest_of_auc(folder: ResultsFolder) -> Figure:
     """Draw the macro AUC of every model and baseline with its interval."""
-    rows = {r["model"]: r for r in folder.rows("performance.csv", **{"class": "macro", "metric": "auc"})}
+    rows = {r["model"]: r for r in folder.rows(PERFORMANCE, **{"class": "macro", "metric": "auc"})}
     models = [*folder.models, *folder.baselines]
-    estimates = [tuple(folder.number(rows[m][c]) for c in ("estimate", "ci_low", "ci_high")) for m in models]
+    estimates = [tuple(numeric(rows[m][c]) for c in ("estimate", "ci_low", "ci_high")) for m in models]
     colours = [COLOURS[0]] * len(folder.models) + [GREY] * len(folder.baselines)
     labels = [*folder.models, *(f"{name} (baseline)" for name in folder.baselines)]
     canvas, (axes,) = panels(1, height=0.9 + 0.27 * len(models))
     forest(axes, labels, estimates, colours=colours, reference=0.5)  # type: ignore[arg-type]
     axes.set_xlim(min([0.4, *(e[1] for e in estimates if e[1] is not None)]) - 0.02, 1.01)
-    axes.set_xlabel("macro one-vs-rest AUC, 95 % CI (dashed: chance)")
+    axes.set_xlabel(f"macro one-vs-rest AUC, {folder.level} CI (dashed: chance)")
     return Figure(
         "performance",
         to_svg(canvas, "performance"),
@@ -94,10 +98,9 @@ def calibration(folder: ResultsFolder, models: Sequence[str]) -> Figure:
         panel.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=(0, (3, 3)))
         for i, model in enumerate(models[:2]):
             where = {"model": model, "class": name, "measure": "reliability"}
-            rows = folder.rows("calibration.csv", **where)
+            rows = folder.rows(CALIBRATION, **where)
             points = [
-                [folder.number(row[c]) for c in ("mean_predicted", "estimate", "ci_low", "ci_high")]
-                for row in rows
+                [numeric(row[c]) for c in ("mean_predicted", "estimate", "ci_low", "ci_high")] for row in rows
             ]
             known = [p for p in points if p[0] is not None and p[1] is not None]
             panel.plot(
@@ -115,7 +118,7 @@ def calibration(folder: ResultsFolder, models: Sequence[str]) -> Figure:
         "calibration",
         to_svg(canvas, "calibration"),
         "Observed share of the class in groups of patients with similar predicted probability (vertical lines: "
-        "95 % CI). On the dashed diagonal a probability means what it says; few patients stand behind each "
+        f"{folder.level} CI). On the dashed diagonal a probability means what it says; few patients stand behind each "
         "point.",
     )
 
@@ -127,9 +130,9 @@ def confusion(folder: ResultsFolder, models: Sequence[str]) -> Figure:
     n = len(folder.classes)
     for panel, model in zip(axes, shown, strict=True):
         table = np.zeros((n, n, 2))
-        for row in folder.rows("confusion.csv", model=model):
+        for row in folder.rows(CONFUSION, model=model):
             at = folder.classes.index(row["reference"]), folder.classes.index(row["predicted"])
-            table[at] = folder.number(row["count"]) or 0, folder.number(row["row_percent"]) or 0
+            table[at] = numeric(row["count"]) or 0, numeric(row["row_percent"]) or 0
         panel.imshow(table[..., 1], cmap="Blues", vmin=0, vmax=100)
         for i, j in np.ndindex(n, n):
             count, percent = table[i, j]
@@ -152,7 +155,7 @@ def confusion(folder: ResultsFolder, models: Sequence[str]) -> Figure:
 
 def decision_curve(folder: ResultsFolder, models: Sequence[str]) -> Figure:
     """Draw net benefit over the threshold probability."""
-    rows = folder.rows("decision_curve.csv")
+    rows = folder.rows(DECISION_CURVE)
     classes = [name for name in folder.classes if any(row["class"] == name for row in rows)]
     canvas, axes = panels(len(classes), height=3.4)
     for panel, name in zip(axes, classes, strict=True):
@@ -180,8 +183,8 @@ def decision_curve(folder: ResultsFolder, models: Sequence[str]) -> Figure:
 def _net_benefit(
     folder: ResultsFolder, model: str, name: str
 ) -> tuple[list[float], list[float], list[float]]:
-    rows = folder.rows("decision_curve.csv", **{"model": model, "class": name})
-    known = [row for row in rows if folder.number(row["net_benefit"]) is not None]
+    rows = folder.rows(DECISION_CURVE, **{"model": model, "class": name})
+    known = [row for row in rows if numeric(row["net_benefit"]) is not None]
     columns = ("threshold", "net_benefit", "treat_all")
-    x, y, treat_all = ([folder.number(row[c]) or 0.0 for row in known] for c in columns)
+    x, y, treat_all = ([numeric(row[c]) or 0.0 for row in known] for c in columns)
     return x, y, treat_all

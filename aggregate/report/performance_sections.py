@@ -6,8 +6,17 @@ import numpy as np
 
 from aggregate.predictions import Predictions
 from aggregate.report import performance_figures as figures
-from aggregate.report.elements import Element, Section, Table, absent, cell, interval, p_text, reasons
-from aggregate.report.folder import ResultsFolder, distinct, is_true
+from aggregate.report.elements import Element, Section, Table, absent, cell, interval, p_text, reasons, text
+from aggregate.report.folder import ResultsFolder, distinct
+from aggregate.tables.calibration import CALIBRATION
+from aggregate.tables.comparisons import COMPARISONS
+from aggregate.tables.confounders import CONFOUNDERS
+from aggregate.tables.decisions import DECISION_CURVE, THRESHOLDS
+from aggregate.tables.null import NULL_SUMMARY
+from aggregate.tables.performance import CONFUSION, PERFORMANCE
+from aggregate.tables.predictions import PREDICTIONS
+from aggregate.tables.rows import ALL, Row, numeric
+from aggregate.tables.subgroups import SUBGROUPS
 
 _MOST_COMPARISONS = 12
 _MOST_MISTAKES = 30
@@ -23,7 +32,7 @@ _METRICS = {
 
 def performance_section(folder: ResultsFolder) -> Section:
     """Return discrimination of all models, and every class of the best one."""
-    rows = folder.rows("performance.csv")
+    rows = folder.rows(PERFORMANCE)
     elements: list[Element] = []
     if rows:
         elements += [figures.forest_of_auc(folder), _overall(folder)]
@@ -33,7 +42,7 @@ def performance_section(folder: ResultsFolder) -> Section:
     return Section(
         "performance",
         "Performance",
-        "How well does each model tell the classes apart on patients it never saw? Brackets are 95 % confidence "
+        f"How well does each model tell the classes apart on patients it never saw? Brackets are {folder.level} confidence "
         "intervals over patients.",
         elements,
     )
@@ -41,14 +50,14 @@ def performance_section(folder: ResultsFolder) -> Section:
 
 def _overall(folder: ResultsFolder) -> Table:
     shown = ("auc", "balanced_accuracy", "macro_f1", "kappa", "brier")
-    rows = {(r["model"], r["metric"]): r for r in folder.rows("performance.csv", **{"class": "macro"})}
+    rows = {(r["model"], r["metric"]): r for r in folder.rows(PERFORMANCE, **{"class": "macro"})}
     cells = []
     for model in (*folder.models, *folder.baselines):
         name = model if model in folder.models else f"{model} (baseline)"
         auc = rows[model, "auc"]
-        spread = folder.number(auc["sd_over_repeats"])
+        spread = numeric(auc["sd_over_repeats"])
         cells.append(
-            [name, auc["n"], *(cell(folder, rows.get((model, metric))) for metric in shown),
+            [name, text(auc["n"]), *(cell(rows.get((model, metric))) for metric in shown),
              "" if spread is None else f"{spread:.3f}"]
         )  # fmt: skip
     columns = (
@@ -66,18 +75,18 @@ def _overall(folder: ResultsFolder) -> Table:
         cells,
         "All models. The last column is how much the AUC moves when the patients are only dealt to other folds."
         + reasons(row for (_, metric), row in rows.items() if metric in shown),
-        "performance.csv",
+        PERFORMANCE.file,
         frozenset(range(len(folder.models))),
     )
 
 
 def _per_class(folder: ResultsFolder, model: str) -> Table:
-    rows = {(r["class"], r["metric"]): r for r in folder.rows("performance.csv", model=model)}
+    rows = {(r["class"], r["metric"]): r for r in folder.rows(PERFORMANCE, model=model)}
     cells = []
     for name in folder.classes:
         auc = rows.get((name, "auc"))
         n = f"{auc['n_positive']} / {auc['n']}" if auc else ""
-        cells.append([name, n, *(cell(folder, rows.get((name, metric))) for metric in _METRICS)])
+        cells.append([name, n, *(cell(rows.get((name, metric))) for metric in _METRICS)])
     return Table(
         ("class", "n of class / all", *_METRICS.values()),
         cells,
@@ -86,7 +95,7 @@ def _per_class(folder: ResultsFolder, model: str) -> Table:
         + reasons(
             row for (name, metric), row in rows.items() if name in folder.classes and metric in _METRICS
         ),
-        "performance.csv",
+        PERFORMANCE.file,
     )
 
 
@@ -110,7 +119,7 @@ def curves_section(folder: ResultsFolder, predictions: Predictions | None) -> Se
 def confusion_section(folder: ResultsFolder, predictions: Predictions | None) -> Section:
     """Return confusion matrices and the patients that are always mistaken."""
     elements: list[Element] = []
-    if folder.rows("confusion.csv"):
+    if folder.rows(CONFUSION):
         elements.append(figures.confusion(folder, folder.models))
     else:
         elements.append(absent("The confusion matrix", "confusion.csv is missing"))
@@ -153,14 +162,14 @@ def _mistakes(predictions: Predictions, model: str) -> Table:
         cells,
         f"{len(surest)} of {len(always)} patients are mistaken in every repeat by {model}; the surest mistakes first"
         + (f", {_MOST_MISTAKES} of them shown." if len(surest) > _MOST_MISTAKES else "."),
-        "predictions.csv",
+        PREDICTIONS.file,
     )
 
 
 def calibration_section(folder: ResultsFolder) -> Section:
     """Return reliability, slope and intercept."""
     elements: list[Element] = [absent("Calibration", "calibration.csv is missing")]
-    if folder.rows("calibration.csv") and folder.models:
+    if folder.rows(CALIBRATION) and folder.models:
         elements = [figures.calibration(folder, folder.models), _calibration_table(folder)]
     return Section(
         "calibration",
@@ -175,25 +184,25 @@ def _calibration_table(folder: ResultsFolder) -> Table:
     measures = ("slope", "intercept", "ece", "brier")
     cells = []
     for model in folder.models[:2]:
-        rows = {(r["class"], r["measure"]): r for r in folder.rows("calibration.csv", model=model)}
+        rows = {(r["class"], r["measure"]): r for r in folder.rows(CALIBRATION, model=model)}
         cells += [
-            [model, name, *(cell(folder, rows.get((name, measure))) for measure in measures)]
+            [model, name, *(cell(rows.get((name, measure))) for measure in measures)]
             for name in folder.classes
         ]
     return Table(
         ("model", "class", "slope", "intercept", "expected calibration error", "Brier"),
         cells,
         "Calibration per class against the others.",
-        "calibration.csv",
+        CALIBRATION.file,
     )
 
 
 def decision_section(folder: ResultsFolder) -> Section:
     """Return thresholds and the decision curve."""
     elements: list[Element] = []
-    if folder.rows("decision_curve.csv") and folder.models:
+    if folder.rows(DECISION_CURVE) and folder.models:
         elements.append(figures.decision_curve(folder, folder.models))
-    if folder.rows("thresholds.csv") and folder.models:
+    if folder.rows(THRESHOLDS) and folder.models:
         elements.append(_thresholds(folder))
     return Section(
         "decision",
@@ -206,14 +215,13 @@ def decision_section(folder: ResultsFolder) -> Section:
 
 def _thresholds(folder: ResultsFolder) -> Table:
     cells = []
-    for row in folder.rows("thresholds.csv", fold="all"):
+    for row in folder.rows(THRESHOLDS, fold=ALL):
         if row["model"] not in folder.models:
             continue
         rates = [
-            cell(folder, row, (name, f"{name}_ci_low", f"{name}_ci_high"))
-            for name in ("sensitivity", "specificity")
+            cell(row, (name, f"{name}_ci_low", f"{name}_ci_high")) for name in ("sensitivity", "specificity")
         ]
-        limit = folder.number(row["threshold"])
+        limit = numeric(row["threshold"])
         shown = "not estimable" if limit is None else f"{limit:.2f}"
         cells.append(
             [row["model"], row["class"], row["rule"], shown, *rates, f"{row['n_positive']} / {row['n']}"]
@@ -222,13 +230,13 @@ def _thresholds(folder: ResultsFolder) -> Table:
         ("model", "class", "rule", "median threshold", "sensitivity", "specificity", "n of class / all"),
         cells,
         "Sensitivity and specificity on test patients at thresholds chosen on the tune patients of the same fold.",
-        "thresholds.csv",
+        THRESHOLDS.file,
     )
 
 
 def comparisons_section(folder: ResultsFolder) -> Section:
     """Return the differences between models."""
-    rows = folder.rows("comparisons.csv", metric="auc", **{"class": "macro"})
+    rows = folder.rows(COMPARISONS, metric="auc", **{"class": "macro"})
     elements: list[Element] = [absent("Comparisons", "comparisons.csv is missing or holds no macro AUC")]
     if rows:
         elements = [_comparisons(folder, rows)]
@@ -244,19 +252,19 @@ def comparisons_section(folder: ResultsFolder) -> Section:
 
 def _permutations(folder: ResultsFolder) -> list[Element]:
     """Return the permutation control where `run --null` wrote it: models first, as they are ranked."""
-    rows = {row["model"]: row for row in folder.rows("null_summary.csv")}
+    rows = {row["model"]: row for row in folder.rows(NULL_SUMMARY)}
     if not rows:
         return []
     cells = []
-    for model in models_of(folder, "null_summary.csv"):
+    for model in models_of(folder, folder.rows(NULL_SUMMARY)):
         row = rows[model]
         observed, mean, error = (
-            folder.number(row[name]) for name in ("observed_auc", "mean_auc", "standard_error")
+            numeric(row[name]) for name in ("observed_auc", "mean_auc", "standard_error")
         )
-        p = folder.number(row["p_value"])
+        p = numeric(row["p_value"])
         cells.append(
-            [model, row["n"], interval(observed, None, None), interval(mean, None, None, 3),
-             "" if error is None else f"{error:.3f}", row["n_permutations"], "" if p is None else f"{p:.3f}"]
+            [model, text(row["n"]), interval(observed, None, None), interval(mean, None, None, 3),
+             "" if error is None else f"{error:.3f}", text(row["n_permutations"]), "" if p is None else f"{p:.3f}"]
         )  # fmt: skip
     return [
         Table(
@@ -265,35 +273,35 @@ def _permutations(folder: ResultsFolder) -> list[Element]:
             "Permutation control: the same pipeline on labels without meaning, where an honest one comes out at "
             "0.5. p is (1 + permutations that reach the observed AUC) / (1 + permutations), not adjusted for the number of models; "
             "each permutation stands in null.csv.",
-            "null_summary.csv",
+            NULL_SUMMARY.file,
         )
     ]
 
 
-def _comparisons(folder: ResultsFolder, rows: Sequence[dict[str, str]]) -> Table:
+def _comparisons(folder: ResultsFolder, rows: Sequence[Row]) -> Table:
     configured = set(folder.models)
     ordered = sorted(
         rows,
         key=lambda r: (
-            not is_true(r["primary"]),
+            not r["primary"],
             -len({r["model_a"], r["model_b"]} & configured),
         ),
     )
     cells = []
     for row in ordered[:_MOST_COMPARISONS]:
-        value, low, high = (folder.number(row[name]) for name in ("difference", "ci_low", "ci_high"))
+        value, low, high = (numeric(row[name]) for name in ("difference", "ci_low", "ci_high"))
         cells.append(
             [f"{row['model_a']} − {row['model_b']}", row["test"], interval(value, low, high, 3),
-             p_text(folder, row["p_value"]), p_text(folder, row["p_adjusted"]),
-             row["n_comparisons"]]
+             p_text(row["p_value"]), p_text(row["p_adjusted"]),
+             text(row["n_comparisons"])]
         )  # fmt: skip
     more = f" {len(cells)} of {len(rows)} rows; all stand in the table." if len(rows) > len(cells) else ""
     return Table(
         ("models", "test", "difference in macro AUC", "p", "adjusted p", "comparisons made"),
         cells,
         f"Differences in macro AUC; the primary comparison, if one was declared, is printed in bold.{more}",
-        "comparisons.csv",
-        frozenset(i for i, row in enumerate(ordered) if is_true(row["primary"])),
+        COMPARISONS.file,
+        frozenset(i for i, row in enumerate(ordered) if bool(row["primary"])),
     )
 
 
@@ -302,20 +310,20 @@ def subgroups_section(folder: ResultsFolder) -> Section:
     elements: list[Element] = []
     rows = [
         row
-        for row in folder.rows("subgroups.csv", metric="auc", **{"class": "macro"})
+        for row in folder.rows(SUBGROUPS, metric="auc", **{"class": "macro"})
         if folder.models and row["model"] == folder.models[0]
     ]
     if rows:
-        cells = [[r["subgroup"], r["level"], r["n"], cell(folder, r)] for r in rows]
+        cells = [[r["subgroup"], r["level"], text(r["n"]), cell(r)] for r in rows]
         caption = f"Macro AUC of {folder.models[0]} in subgroups.{reasons(rows)}"
-        elements.append(Table(("subgroup", "level", "n", "macro AUC"), cells, caption, "subgroups.csv"))
-    confounders = folder.rows("confounders.csv", metric="auc", **{"class": "macro"})
+        elements.append(Table(("subgroup", "level", "n", "macro AUC"), cells, caption, SUBGROUPS.file))
+    confounders = folder.rows(CONFOUNDERS, metric="auc", **{"class": "macro"})
     if confounders:
-        cells = [[r["confounder"], r["n"], cell(folder, r)] for r in confounders]
+        cells = [[r["confounder"], text(r["n"]), cell(r)] for r in confounders]
         caption = (
             "How well the label is told from a fact that is not the tumour's appearance (0.5 is chance)."
         )
-        elements.append(Table(("confounder", "n", "macro AUC"), cells, caption, "confounders.csv"))
+        elements.append(Table(("confounder", "n", "macro AUC"), cells, caption, CONFOUNDERS.file))
     return Section(
         "subgroups",
         "Subgroups and confounders",
@@ -325,9 +333,9 @@ def subgroups_section(folder: ResultsFolder) -> Section:
     )
 
 
-def models_of(folder: ResultsFolder, table: str) -> list[str]:
-    """Return the models that a table speaks of, those of the configuration first, controls last."""
-    present = distinct(folder.rows(table), "model")
+def models_of(folder: ResultsFolder, rows: Sequence[Row]) -> list[str]:
+    """Return the models that rows speak of, those of the configuration first, controls last."""
+    present = distinct(rows, "model")
     return [model for model in folder.models if model in present] + [
         model for model in present if model not in folder.models
     ]

@@ -7,10 +7,56 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from aggregate.statistics.intervals import Scale
 from aggregate.statistics.ranking import average_precision, mean_auc, ratio
 
 MACRO = "macro"
 SMALLEST_PROBABILITY = 1e-15
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a metric of performance.csv means, and what its interval needs to know."""
+
+    meaning: str
+    scale: Scale = "logit"
+    """Of the interval; "logit" for a proportion of patients or of pairs of patients."""
+    counts: tuple[int, ...] = ()
+    """The groups of patients that it counts: 0 those of the class, 1 the others; every group where none is named."""
+    undefined: str = "it divides by zero"
+    """What is the case where it does not exist."""
+
+
+METRICS: Mapping[str, Metric] = {
+    "auc": Metric(
+        "Area under the ROC curve: how often a patient of the class scores above another patient. 0.5 is chance."
+    ),
+    "average_precision": Metric("Area under the precision-recall curve. Chance is the share of the class."),
+    "accuracy": Metric("Share of patients whose most probable class is the reference."),
+    "balanced_accuracy": Metric("Mean of the sensitivities. Chance is one over the number of classes."),
+    "macro_f1": Metric("Mean over the classes of f1."),
+    "f1": Metric("Harmonic mean of sensitivity and PPV."),
+    "kappa": Metric("Cohen's kappa: agreement beyond that of chance. 0 is chance, 1 perfect.", "linear"),
+    "log_loss": Metric(
+        "Mean of -log of the probability of the reference class. 0 is perfect; ln 3 = 1.10 knows nothing of three.",
+        "log",
+    ),
+    "brier": Metric(
+        "Mean squared error of the probabilities: of one class 0 to 1, summed over the classes (macro) 0 to 2.",
+        "log",
+    ),
+    "sensitivity": Metric("Share of the patients of the class that are called so.", counts=(0,)),
+    "specificity": Metric("Share of the other patients that are not called so.", counts=(1,)),
+    "ppv": Metric(
+        "Share of those called so that are of the class, at this cohort's class mix.",
+        undefined="no patient is called so",
+    ),
+    "npv": Metric(
+        "Share of those not called so that are not of the class, at this cohort's class mix.",
+        undefined="no patient is called so",
+    ),
+}
+"""Every metric that `measure` returns."""
 
 
 @dataclass(frozen=True, eq=False)

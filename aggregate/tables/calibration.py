@@ -17,13 +17,33 @@ from aggregate.statistics.config import StatisticsSection
 from aggregate.statistics.intervals import Estimate, bootstrap_interval, without_estimate
 from aggregate.statistics.resamples import Sample
 from aggregate.statistics.training import trained_sample
-from aggregate.tables.cells import interval_cells
+from aggregate.tables.derived import DerivedTable
+from aggregate.tables.rows import interval_cells
+from aggregate.tables.shared_columns import MODEL, ONE_CLASS, interval
+from aggregate.tables.table import Column, Kind
 
-CALIBRATION = "calibration.csv"
-CALIBRATION_COLUMNS = (
-    "model", "class", "measure", "bin", "mean_predicted", "estimate", "ci_low", "ci_high", "ci_method", "n",
-    "n_positive",
-)  # fmt: skip
+_MEASURES = (
+    "brier (mean squared error of the probability); ece (mean distance of prediction and outcome over the bins); slope "
+    "(1 is right, below 1 too extreme); intercept (0 is right, above 0 the class is more frequent than predicted); "
+    "reliability (one row per bin)"
+)
+CALIBRATION = DerivedTable(
+    "calibration.csv",
+    "model x class x measure, and bin for the reliability points",
+    (
+        MODEL,
+        ONE_CLASS,
+        Column("measure", _MEASURES),
+        Column("bin", "Bin of about equal numbers of predictions, from 1, in rising order", "", Kind.COUNT),
+        Column("mean_predicted", "Mean predicted probability, of all or in the bin", "0 to 1", Kind.NUMBER),
+        *interval("The measure, or the observed share of the class in the bin", "measure"),
+        Column("n", "Patients; in a bin averaged over the repeats", "patients", Kind.NUMBER),
+        Column("n_positive", "Patients of the class in all bins together", "patients", Kind.COUNT),
+    ),
+    place=90,
+    rows=lambda basis: calibration_rows(basis.predictions, basis.weights, basis.settings),
+    notes="The ECE is above 0 even for honest probabilities when patients are few: compare it between models.",
+)
 
 
 def calibration_rows(

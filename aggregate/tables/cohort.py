@@ -1,25 +1,47 @@
 """cohort.csv: who the numbers rest on; written, and read back when tables are rebuilt."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from aggregate.cohort_facts import CohortFacts, PatientFacts
-from aggregate.tables.entries import WEIGHTS
+from aggregate.tables.results import ResultTables
+from aggregate.tables.rows import Row
+from aggregate.tables.shared_columns import LABEL, PATIENT_ID
+from aggregate.tables.table import WEIGHTS, Column, Kind, Names, Table
 from pipeline.errors import ResultsError
-from pipeline.tables import TableStyle, number_in, read_table, whole_number_in
 
-COHORT = "cohort.csv"
+COHORT = Table(
+    "cohort.csv",
+    "patient",
+    (
+        PATIENT_ID,
+        LABEL,
+        Column("centre", "Centre, empty where the cohort table names none"),
+        Column("phases_present", "Phases with at least one slice in the bag"),
+        Column("phases_missing", "Phases without one; a missing phase is never filled in"),
+        Column("slices_<phase>", "Slices of the phase in the bag", "slices", Kind.COUNT),
+        Column(
+            "tumour_volume_ml",
+            "Tumour area summed along z, the median over the phases; empty without mask",
+            "ml",
+            Kind.NUMBER,
+        ),
+        Column(
+            "slice_thickness_mm", "Distance of the slices, the largest over the phases", "mm", Kind.NUMBER
+        ),
+        Column("<covariate>", "A further column of the cohort table, as it stands there", "as given"),
+    ),
+    place=10,
+    notes="Every patient with a bag and a label. Who is not here stands in excluded.csv with the reason.",
+)
 SLICES_PREFIX = "slices_"
 COVARIATE_PREFIX = "covariate_"
-_BEFORE = ("patient_id", "label", "centre", "phases_present", "phases_missing")
-_AFTER = ("tumour_volume_ml", "slice_thickness_mm")
+_OWN = (*(column.name for column in COHORT.columns if not column.is_pattern), WEIGHTS.name)
 
 
-def cohort_columns(cohort: CohortFacts) -> list[str]:
-    """Return the columns of cohort.csv: slices per phase and covariates have one each."""
-    slices = [f"{SLICES_PREFIX}{phase}" for phase in cohort.phase_names]
-    return [*_BEFORE, *slices, *_AFTER, *covariate_columns(cohort.covariate_names)]
+def cohort_names(cohort: CohortFacts) -> Names:
+    """Return what the patterns among the columns stand for: slices per phase and covariates have a column each."""
+    return {"phase": cohort.phase_names, "covariate": covariate_columns(cohort.covariate_names)}
 
 
 def covariate_columns(names: Sequence[str]) -> list[str]:
@@ -28,7 +50,7 @@ def covariate_columns(names: Sequence[str]) -> list[str]:
 
 
 def _is_taken(name: str) -> bool:
-    return name in (*_BEFORE, *_AFTER, WEIGHTS) or name.startswith((SLICES_PREFIX, COVARIATE_PREFIX))
+    return name in _OWN or name.startswith((SLICES_PREFIX, COVARIATE_PREFIX))
 
 
 def cohort_rows(cohort: CohortFacts) -> Iterator[Mapping[str, Any]]:
@@ -51,35 +73,31 @@ def cohort_rows(cohort: CohortFacts) -> Iterator[Mapping[str, Any]]:
         }
 
 
-def read_cohort_facts(folder: Path, *, style: TableStyle | None = None) -> CohortFacts:
+def read_cohort_facts(tables: ResultTables) -> CohortFacts:
     """Rebuild the facts of the cohort from cohort.csv.
 
     Raises:
         ResultsError: the table is missing or lacks a column.
     """
-    style = style or TableStyle()
-    rows = read_table(folder / COHORT, style=style)
-    missing = [name for name in (*_BEFORE, *_AFTER) if rows and name not in rows[0]]
+    rows = tables.read(COHORT)
+    missing = [name for name in _OWN if rows and name != WEIGHTS.name and name not in rows[0]]
     if missing:
-        raise ResultsError(f"{folder / COHORT}: expected column {missing[0]}, found none")
-    return CohortFacts(tuple(_patient(row, style) for row in rows))
+        raise ResultsError(f"{tables.path(COHORT)}: expected column {missing[0]}, found none")
+    return CohortFacts(tuple(map(_patient, rows)))
 
 
-def _patient(row: Mapping[str, str], style: TableStyle) -> PatientFacts:
-    known = (*_BEFORE, *_AFTER, *style.stamp)
-    slices = {
-        name: whole_number_in(cell) or 0 for name, cell in row.items() if name.startswith(SLICES_PREFIX)
-    }
+def _patient(row: Row) -> PatientFacts:
+    slices = {name: count or 0 for name, count in row.items() if name.startswith(SLICES_PREFIX)}
     return PatientFacts(
         patient_id=row["patient_id"],
         label=row["label"],
         centre=row["centre"] or None,
-        tumour_volume_ml=number_in(row["tumour_volume_ml"]),
-        slice_thickness_mm=number_in(row["slice_thickness_mm"]),
+        tumour_volume_ml=row["tumour_volume_ml"],
+        slice_thickness_mm=row["slice_thickness_mm"],
         slices_per_phase={name.removeprefix(SLICES_PREFIX): count for name, count in slices.items()},
         covariates={
             name.removeprefix(COVARIATE_PREFIX): cell
             for name, cell in row.items()
-            if name not in known and name not in slices
+            if name not in _OWN and name not in slices
         },
     )

@@ -23,15 +23,63 @@ from aggregate.statistics.measures import (
 )
 from aggregate.statistics.resamples import Sample
 from aggregate.statistics.training import design_effect
-from aggregate.tables.cells import or_not_estimable, p_value_cell
+from aggregate.tables.derived import DerivedTable
 from aggregate.tables.performance import group_sizes
+from aggregate.tables.rows import or_not_estimable
+from aggregate.tables.shared_columns import CLASS, METRIC_COMPARED, MODEL, N_POSITIVE, N, bounds
+from aggregate.tables.table import Column, Kind
 from pipeline.errors import ConfigError
 
-COMPARISONS = "comparisons.csv"
-COMPARISONS_COLUMNS = (
-    "model_a", "model_b", "class", "metric", "test", "difference", "ci_low", "ci_high", "p_value", "p_adjusted",
-    "n_comparisons", "primary", "n", "n_positive", "note",
-)  # fmt: skip
+COMPARISONS = DerivedTable(
+    "comparisons.csv",
+    "pair of models x class x metric x test",
+    (
+        Column("model_a", MODEL.meaning),
+        Column("model_b", MODEL.meaning),
+        CLASS,
+        METRIC_COMPARED,
+        Column(
+            "test",
+            "paired patient bootstrap; Nadeau-Bengio corrected t over repeats x folds; DeLong (AUC of one class)",
+        ),
+        Column("difference", "Model a minus model b, on the same patients", "metric", Kind.ESTIMATE),
+        *bounds("metric", kind=Kind.ESTIMATE),
+        Column("p_value", "Two-sided p-value of no difference", "", Kind.P_VALUE),
+        Column(
+            "p_adjusted",
+            "After Holm's adjustment for the comparisons with the same class, metric and test",
+            "",
+            Kind.P_VALUE,
+        ),
+        Column(
+            "n_comparisons",
+            "How many were adjusted together; 1 for the primary comparison",
+            "comparisons",
+            Kind.COUNT,
+        ),
+        Column(
+            "primary", "yes for the one comparison declared in the configuration beforehand", "", Kind.YES_NO
+        ),
+        N,
+        N_POSITIVE,
+        Column(
+            "note",
+            (
+                "Why a number is not estimable; else what the test counts beside the patients: the design effect "
+                "of models trained on each other's test patients, which DeLong's does not know, so that its "
+                "p-values are too small"
+            ),
+        ),
+    ),
+    place=70,
+    rows=lambda basis: comparison_rows(basis.predictions, basis.weights, basis.settings),
+    notes=(
+        "The first row is the primary comparison where one was declared; every other row explores. The "
+        "difference of the corrected t is the mean over the folds and so differs from the other two, "
+        "which pool the folds. The paired bootstrap widens its interval by the design effect of the "
+        "difference, as performance.csv does; DeLong's knows the patients only."
+    ),
+)
 
 BOOTSTRAP = "paired patient bootstrap"
 CORRECTED_T = "Nadeau-Bengio corrected t"
@@ -218,10 +266,10 @@ def _row(
         "difference": or_not_estimable(found.value),
         "ci_low": or_not_estimable(found.low),
         "ci_high": or_not_estimable(found.high),
-        "p_value": p_value_cell(found.p_value),
-        "p_adjusted": p_value_cell(p_adjusted),
+        "p_value": or_not_estimable(found.p_value),
+        "p_adjusted": or_not_estimable(p_adjusted),
         "n_comparisons": n_comparisons,
-        "primary": "yes" if is_primary(comparison, settings) else "no",
+        "primary": is_primary(comparison, settings),
         "n": sum(sizes),
         "n_positive": None if comparison.name == MACRO else sizes[0],
         "note": f"{NOT_ESTIMABLE}: {found.reason}" if found.reason else comparison.knows,

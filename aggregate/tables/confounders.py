@@ -16,13 +16,31 @@ from aggregate.statistics.config import StatisticsSection
 from aggregate.statistics.measures import MACRO, Measurement, class_auc, macro_auc
 from aggregate.statistics.resamples import Sample, draw_resamples
 from aggregate.statistics.training import trained_sample
-from aggregate.tables.cells import interval_cells
+from aggregate.tables.derived import DerivedTable
 from aggregate.tables.performance import estimate_of, group_sizes
+from aggregate.tables.rows import interval_cells
+from aggregate.tables.shared_columns import CLASS, N_POSITIVE, interval
+from aggregate.tables.table import Column, Kind
 
-CONFOUNDERS = "confounders.csv"
-CONFOUNDERS_COLUMNS = (
-    "confounder", "class", "metric", "estimate", "ci_low", "ci_high", "ci_method", "n", "n_positive",
-)  # fmt: skip
+_METRICS = (
+    "auc: of a logistic regression on the confounder alone, on the same folds as the models; auc_of_value: of the value "
+    "itself, above 0.5 where the class has the larger values"
+)
+CONFOUNDERS = DerivedTable(
+    "confounders.csv",
+    "confounder x class x metric",
+    (
+        Column("confounder", "A fact that is no image feature"),
+        CLASS,
+        Column("metric", _METRICS),
+        *interval("Area under the ROC curve", "0 to 1"),
+        Column("n", "Patients with a value", "patients", Kind.COUNT),
+        N_POSITIVE,
+    ),
+    place=130,
+    rows=lambda basis: confounder_rows(basis.predictions, basis.cohort, basis.settings),
+    notes="A model that is no better than a confounder may have learnt the confounder.",
+)
 AUC_OF_PREDICTION = "auc"
 AUC_OF_VALUE = "auc_of_value"
 

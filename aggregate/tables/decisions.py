@@ -7,28 +7,91 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregate.predictions import Predictions
+from aggregate.predictions import PROBABILITY_DIGITS, Predictions
 from aggregate.statistics.config import StatisticsSection
 from aggregate.statistics.decisions import DECISION_THRESHOLDS, TuneFold, choose_threshold, net_benefit
 from aggregate.statistics.intervals import NOT_ESTIMABLE, Estimate, bootstrap_interval, without_estimate
 from aggregate.statistics.ranking import ratio
 from aggregate.statistics.resamples import Sample
 from aggregate.statistics.training import trained_sample
-from aggregate.tables.cells import interval_cells, or_not_estimable
+from aggregate.tables.derived import DerivedTable
+from aggregate.tables.rows import ALL, interval_cells, or_not_estimable
+from aggregate.tables.shared_columns import MODEL, ONE_CLASS, N, bounds, interval
+from aggregate.tables.table import Column, Kind
 from pipeline.errors import ConfigError
 
-THRESHOLDS = "thresholds.csv"
-THRESHOLDS_COLUMNS = (
-    "model", "class", "rule", "repeat", "fold", "threshold", "chosen_on", "n_chosen_on", "n_positive_chosen_on",
-    "sensitivity", "sensitivity_ci_low", "sensitivity_ci_high", "specificity", "specificity_ci_low",
-    "specificity_ci_high", "n", "n_positive",
-)  # fmt: skip
-DECISION_CURVE = "decision_curve.csv"
-DECISION_CURVE_COLUMNS = (
-    "model", "class", "threshold", "net_benefit", "ci_low", "ci_high", "ci_method", "treat_all", "treat_none",
-    "n", "n_positive",
-)  # fmt: skip
-ALL = "all"
+THRESHOLDS = DerivedTable(
+    "thresholds.csv",
+    "model x class x fold, and one row over all folds",
+    (
+        MODEL,
+        ONE_CLASS,
+        Column(
+            "rule",
+            "How the threshold was chosen: youden (largest sensitivity + specificity) or a value to reach",
+        ),
+        Column(
+            "repeat", "Repeat of the cross-validation, from 0; all for the summary", "", Kind.COUNT_OR_ALL
+        ),
+        Column("fold", "Fold within the repeat, from 0; all for the summary", "", Kind.COUNT_OR_ALL),
+        Column(
+            "threshold",
+            "Probability at or above which a patient is called of the class; the summary has the median",
+            "0 to 1",
+            Kind.ESTIMATE,
+        ),
+        Column("chosen_on", "The patients it was chosen on: never those it is tested on"),
+        Column("n_chosen_on", "Patients it was chosen on", "patients", Kind.COUNT),
+        Column("n_positive_chosen_on", "Of these, patients of the class", "patients", Kind.COUNT),
+        Column(
+            "sensitivity",
+            "Share of the tested patients of the class that are called so",
+            "0 to 1",
+            Kind.ESTIMATE,
+        ),
+        *bounds("0 to 1", kind=Kind.ESTIMATE, low="sensitivity_ci_low", high="sensitivity_ci_high"),
+        Column(
+            "specificity",
+            "Share of the other tested patients that are not called so",
+            "0 to 1",
+            Kind.ESTIMATE,
+        ),
+        *bounds("0 to 1", kind=Kind.ESTIMATE, low="specificity_ci_low", high="specificity_ci_high"),
+        Column("n", "Patients tested", "patients", Kind.COUNT),
+        Column("n_positive", "Of these, patients of the class", "patients", Kind.COUNT),
+    ),
+    place=100,
+    digits=PROBABILITY_DIGITS,  # a threshold is a probability: with fewer digits it would call other patients,
+    rows=lambda basis: threshold_rows(basis.predictions, basis.tuning, basis.weights, basis.settings),
+    notes="Intervals stand in the summary rows only: a single fold tests too few patients for one.",
+)
+DECISION_CURVE = DerivedTable(
+    "decision_curve.csv",
+    "model x class x threshold",
+    (
+        MODEL,
+        Column("class", "Class whose treatment is decided on"),
+        Column(
+            "threshold",
+            "Probability at or above which a patient is treated as of the class",
+            "0 to 1",
+            Kind.NUMBER,
+        ),
+        *interval(
+            "True positives less false positives at the exchange rate threshold / (1 - threshold), per patient",
+            "true positives per patient",
+            name="net_benefit",
+        ),
+        Column("treat_all", "Net benefit of treating everybody", "true positives per patient", Kind.NUMBER),
+        Column("treat_none", "Net benefit of treating nobody", "true positives per patient", Kind.NUMBER),
+        N,
+        Column("n_positive", "Patients of the class", "patients", Kind.COUNT),
+    ),
+    place=110,
+    rows=lambda basis: decision_rows(basis.predictions, basis.weights, basis.settings),
+    notes="A model is worth using at a threshold where its net benefit exceeds both treat_all and treat_none.",
+    has_twin=False,
+)
 _NOT_SHOWN = Estimate(None, None, None, "")
 
 

@@ -8,24 +8,72 @@ from numpy.typing import NDArray
 
 from aggregate.predictions import Predictions
 from aggregate.statistics.config import StatisticsSection
-from aggregate.statistics.intervals import Estimate, Scale, bootstrap_interval, without_estimate
-from aggregate.statistics.measures import MACRO, Measurement, confusion, measure
+from aggregate.statistics.intervals import Estimate, bootstrap_interval, without_estimate
+from aggregate.statistics.measures import MACRO, METRICS, Measurement, Metric, confusion, measure
 from aggregate.statistics.resamples import Sample
 from aggregate.statistics.training import trained_sample
-from aggregate.tables.cells import interval_cells, or_not_estimable
+from aggregate.tables.derived import DerivedTable
+from aggregate.tables.rows import interval_cells, or_not_estimable
+from aggregate.tables.shared_columns import MODEL, N_POSITIVE, N, interval
+from aggregate.tables.table import Column, Kind
 
-PERFORMANCE = "performance.csv"
-PERFORMANCE_COLUMNS = (
-    "model", "class", "metric", "estimate", "ci_low", "ci_high", "ci_method", "n", "n_positive",
-    "sd_over_repeats",
-)  # fmt: skip
-CONFUSION = "confusion.csv"
-CONFUSION_COLUMNS = ("model", "reference", "predicted", "count", "row_percent", "n_reference")
+PERFORMANCE = DerivedTable(
+    "performance.csv",
+    "model x class x metric",
+    (
+        MODEL,
+        Column(
+            "class",
+            (
+                "Class against all others; macro is the mean over the classes; `A vs B` compares two classes "
+                "among their own patients"
+            ),
+        ),
+        Column("metric", "Name of the metric; each is explained below"),
+        *interval(
+            "The metric of each repeat over all patients out of fold, averaged over the repeats", "metric"
+        ),
+        N,
+        N_POSITIVE,
+        Column(
+            "sd_over_repeats",
+            "Standard deviation over the repeats: noise of the splits, no confidence interval",
+            "metric",
+            Kind.ESTIMATE,
+        ),
+    ),
+    place=60,
+    words=("metric", {name: metric.meaning for name, metric in METRICS.items()}),
+    rows=lambda basis: performance_rows(basis.predictions, basis.weights, basis.settings),
+    notes=(
+        "Intervals speak of the patients, for fitted models: resamples of half the patients of each "
+        "class, counted twice (2,000 by default), give the standard error, Student's t the length, on the"
+        " logit scale for proportions and AUC, the log scale for losses. Patients whose models are "
+        "trained on each other vary together: the variance is multiplied by the design effect in "
+        "ci_method, which the Brier loss over the repeats tells; where ci_method names none, as with one "
+        "repeat, the interval of a trained model is too short. How often the intervals hold the truth is "
+        "measured in reference/coverage.csv and told in reference/coverage.md. PPV, NPV, accuracy and "
+        "kappa hold at the class mix of this cohort. A macro AUC above 0.95 on real data is a reason to "
+        "look for leakage."
+    ),
+)
+CONFUSION = DerivedTable(
+    "confusion.csv",
+    "model x reference class x predicted class",
+    (
+        MODEL,
+        Column("reference", "Reference class"),
+        Column("predicted", "Most probable class"),
+        Column("count", "Patients, averaged over the repeats", "patients", Kind.NUMBER),
+        Column("row_percent", "Share of the reference class", "%", Kind.ESTIMATE),
+        Column("n_reference", "Patients of the reference class", "patients", Kind.COUNT),
+    ),
+    place=80,
+    rows=lambda basis: confusion_rows(basis.predictions),
+)
 
-_SCALES: Mapping[str, Scale] = {"kappa": "linear", "log_loss": "log", "brier": "log"}
-"""The scale of the metrics that are no proportion of patients or of pairs of patients."""
-_RESTS_ON = {"sensitivity": slice(0, 1), "specificity": slice(1, 2)}
-"""The group a metric counts, where it is not all of them."""
+_OTHER = Metric("")
+"""What holds for an area under a curve of another table."""
 
 
 def performance_rows(
@@ -66,15 +114,14 @@ def estimate_of(
     """
     if min(sizes) == 0:
         return without_estimate("a class has no patient")
+    told = METRICS.get(metric, _OTHER)
     undefined = int(np.sum(~np.isfinite(found.per_repeat)))
     if undefined:
-        what = "no patient is called so" if metric in ("ppv", "npv") else "it divides by zero"
-        return without_estimate(f"{what} in {undefined} of {len(found.per_repeat)} repeats")
-    counted = sizes[_RESTS_ON.get(metric, slice(None))]
-    scale = _SCALES.get(metric, "logit")
+        return without_estimate(f"{told.undefined} in {undefined} of {len(found.per_repeat)} repeats")
+    counted = [sizes[i] for i in told.counts] or sizes
     return bootstrap_interval(
         found.resampled,
-        scale=scale,
+        scale=told.scale,
         smallest_n=min(counted),
         confidence=confidence,
         sample=sample.of_share(sum(counted) / len(sample.labels)),

@@ -23,16 +23,34 @@ from aggregate.statistics.measures import (
 )
 from aggregate.statistics.resamples import Sample, draw_resamples
 from aggregate.statistics.training import design_effect
-from aggregate.tables.cells import interval_cells
+from aggregate.tables.derived import DerivedTable
 from aggregate.tables.performance import estimate_of, group_sizes
+from aggregate.tables.rows import interval_cells
+from aggregate.tables.shared_columns import CLASS, METRIC_COMPARED, MODEL, N_POSITIVE, N, interval
+from aggregate.tables.table import Column
 from pipeline.covariates import Covariate, Kind, read_covariate
 from pipeline.errors import ConfigError
 
-SUBGROUPS = "subgroups.csv"
-SUBGROUPS_COLUMNS = (
-    "model", "subgroup", "level", "class", "metric", "estimate", "ci_low", "ci_high", "ci_method", "n",
-    "n_positive",
-)  # fmt: skip
+SUBGROUPS = DerivedTable(
+    "subgroups.csv",
+    "model x subgroup x class x metric",
+    (
+        MODEL,
+        Column("subgroup", "By what the patients were split"),
+        Column("level", "What the patients of this row have in common; numbers are split at their median"),
+        CLASS,
+        METRIC_COMPARED,
+        *interval("The metric among these patients alone", "metric"),
+        N,
+        N_POSITIVE,
+    ),
+    place=120,
+    rows=lambda basis: subgroup_rows(basis.predictions, basis.cohort, basis.settings),
+    notes=(
+        "Subgroups of fewer than 10 patients (configurable) show their size only. Differences between "
+        "subgroups are not tested."
+    ),
+)
 
 _MOST_LEVELS = 6
 """A column of numbers with more values than this is split at its median."""

@@ -2,8 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,27 +9,37 @@ import numpy as np
 from aggregate.predictions import PROBABILITY_DIGITS
 from aggregate.statistics.decisions import TuneFold
 from aggregate.tables.predictions import PROBABILITY_PREFIX
-from pipeline.errors import ResultsError
-from pipeline.tables import Line, TableStyle, number_in, read_lines, whole_number_in, write_table
+from aggregate.tables.results import ResultTables
+from aggregate.tables.rows import Row
+from aggregate.tables.shared_columns import FOLD, LABEL, MODEL, PATIENT_ID, PROBABILITY_OF_CLASS, REPEAT
+from aggregate.tables.table import Table
 
-TUNING = "tune_predictions.csv"
-
-
-def tuning_columns(classes: Sequence[str]) -> list[str]:
-    """Return the columns of tune_predictions.csv."""
-    return ["model", "repeat", "fold", "patient_id", "label", *(f"{PROBABILITY_PREFIX}{c}" for c in classes)]
+TUNE_PREDICTIONS = Table(
+    "tune_predictions.csv",
+    "model x fold x tune patient",
+    (
+        MODEL,
+        REPEAT,
+        FOLD,
+        PATIENT_ID,
+        LABEL,
+        PROBABILITY_OF_CLASS,
+    ),
+    place=50,
+    digits=PROBABILITY_DIGITS,
+    notes=(
+        "Predictions of the tune patients of each fold, on which the thresholds are chosen. No evaluation"
+        " uses them."
+    ),
+    has_twin=False,
+)
 
 
 def write_tuning(
-    folder: Path,
-    tuning: Mapping[str, Sequence[TuneFold]],
-    classes: Sequence[str],
-    *,
-    style: TableStyle | None = None,
+    tables: ResultTables, tuning: Mapping[str, Sequence[TuneFold]], classes: Sequence[str]
 ) -> None:
     """Write tune_predictions.csv: one row per model, repeat, fold and tune patient."""
-    style = replace(style or TableStyle(), digits=PROBABILITY_DIGITS)
-    write_table(folder / TUNING, tuning_columns(classes), _rows(tuning, classes), style=style)
+    tables.write(TUNE_PREDICTIONS, _rows(tuning, classes), {"class": classes})
 
 
 def _rows(tuning: Mapping[str, Sequence[TuneFold]], classes: Sequence[str]) -> Iterator[Mapping[str, Any]]:
@@ -48,51 +56,36 @@ def _rows(tuning: Mapping[str, Sequence[TuneFold]], classes: Sequence[str]) -> I
                 }
 
 
-def read_tuning(
-    folder: Path, classes: Sequence[str], *, style: TableStyle | None = None
-) -> Mapping[str, Sequence[TuneFold]]:
+def read_tuning(tables: ResultTables, classes: Sequence[str]) -> Mapping[str, Sequence[TuneFold]]:
     """Read tune_predictions.csv back; empty where there is none.
 
     Raises:
         ResultsError: the table does not fit.
     """
-    path = folder / TUNING
-    if not path.exists():
+    if not tables.holds(TUNE_PREDICTIONS):
         return {}
-    by_fold: dict[tuple[str, int, int], list[tuple[str, int, list[float]]]] = defaultdict(list)
-    for line in read_lines(path, style=style):
-        key, patient = _understood(path, line, classes)
-        by_fold[key].append(patient)
+    by_fold: dict[tuple[str, int, int], list[Row]] = defaultdict(list)
+    for row in tables.read(TUNE_PREDICTIONS):
+        _check(row, classes)
+        by_fold[row["model"], row["repeat"], row["fold"]].append(row)
     tuning = defaultdict(list)
-    for (model, repeat, fold), patients in by_fold.items():
-        names, labels, probabilities = zip(*patients, strict=True)
+    for (model, repeat, fold), rows in by_fold.items():
+        probabilities = [[row[f"{PROBABILITY_PREFIX}{name}"] for name in classes] for row in rows]
         tuning[model].append(
             TuneFold(
                 repeat=repeat,
                 fold=fold,
-                patient_ids=names,
-                labels=np.array(labels, dtype=np.intp),
+                patient_ids=tuple(row["patient_id"] for row in rows),
+                labels=np.array([classes.index(row["label"]) for row in rows], dtype=np.intp),
                 probabilities=np.array(probabilities, dtype=float),
             )
         )
     return tuning
 
 
-def _understood(
-    path: Path, line: Line, classes: Sequence[str]
-) -> tuple[tuple[str, int, int], tuple[str, int, list[float]]]:
-    """Return the model, repeat and fold of a line, and its patient, label and probabilities."""
-    cells = line.cells
-    missing = [name for name in tuning_columns(classes) if name not in cells]
-    if missing:
-        raise ResultsError(f"{path}: expected column {missing[0]}, found {', '.join(cells)}")
-    repeat, fold = whole_number_in(cells["repeat"]), whole_number_in(cells["fold"])
-    values = [number_in(cells[f"{PROBABILITY_PREFIX}{c}"]) for c in classes]
-    known = [value for value in values if value is not None and 0 <= value <= 1]
-    if repeat is None or fold is None or cells["label"] not in classes or len(known) < len(classes):
-        raise ResultsError(
-            f"{path}, line {line.number}, patient {cells['patient_id']!r}: expected a repeat, a fold, a label and "
-            f"probabilities from 0 to 1, found {', '.join(list(cells.values())[:-1])}"
-        )
-    label = classes.index(cells["label"])
-    return (cells["model"], repeat, fold), (cells["patient_id"], label, known)
+def _check(row: Row, classes: Sequence[str]) -> None:
+    """Refuse what cannot be a prediction."""
+    for name in ("repeat", "fold", *(f"{PROBABILITY_PREFIX}{name}" for name in classes)):
+        row.require(name, TUNE_PREDICTIONS)
+    if row["label"] not in classes:
+        raise row.fault(f"expected one of {', '.join(classes)} in label, found {row['label']!r}")

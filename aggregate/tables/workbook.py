@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from openpyxl import Workbook
 from openpyxl.cell import Cell, WriteOnlyCell
+from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 from openpyxl.styles import Font
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet._write_only import WriteOnlyWorksheet
 
 from pipeline.files import written_whole
-from pipeline.tables import TableStyle
 
 _BOLD = Font(bold=True)
 _WIDEST = 40
@@ -25,8 +25,6 @@ def write_workbook(
     columns: Sequence[str],
     rows: Iterable[Mapping[str, Any]],
     explained: Sequence[tuple[str, str, str]],
-    *,
-    style: TableStyle | None = None,
 ) -> None:
     """Write rows as a workbook, whole or not at all, in the order given, and a sheet that explains the columns.
 
@@ -37,11 +35,8 @@ def write_workbook(
         columns: in their order.
         rows: column -> value.
         explained: (column, meaning, unit), the rows of the second sheet.
-        style: its stamp ends every row.
     """
-    stamp = (style or TableStyle()).stamp
-    columns = [*columns, *stamp]
-    table = [[{**row, **stamp}[column] for column in columns] for row in rows]
+    table = [[row[column] for column in columns] for row in rows]
     book = Workbook(write_only=True)
     _add_sheet(book, path.stem[:31], columns, table)
     _add_sheet(book, COLUMNS_SHEET, ("column", "meaning", "unit"), explained)
@@ -66,6 +61,8 @@ def _cell(sheet: WriteOnlyWorksheet, value: object, *, font: Font | None = None)
         value = value.item()
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
+    if isinstance(value, str):
+        value = ILLEGAL_CHARACTERS_RE.sub("\N{REPLACEMENT CHARACTER}", value)
     cell = WriteOnlyCell(sheet, value=value)
     if isinstance(value, str):
         cell.data_type = "s"

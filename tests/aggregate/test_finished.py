@@ -85,13 +85,18 @@ def test_whoever_stands_in_no_fold_is_left_out_with_the_reason_and_not_counted(t
 
 
 def test_a_run_for_a_german_spreadsheet_reads_its_own_tables_again(toml):
-    german = ["tables.separator=;", "tables.decimal=,"]
-    command("run", toml, *german)
+    german = ["tables.separator=;", "tables.decimal=,", "statistics.confidence=0.9"]
+    said = command("run", toml, *german)
     out = toml.parent / "out"
     before = {name: text for name, text in contents(out).items() if name.endswith(".csv")}
-    command("tables", out)
+    assert before["splits.csv"].startswith(b"patient_id;repeat;fold;role;weights\n")
+    said += command("tables", out)
     assert {name: text for name, text in contents(out).items() if name.endswith(".csv")} == before
     command("explain", out)
+    command("report", out)
+    page = (out / "report.html").read_text()
+    told = said + page + (out / "columns.csv").read_text()
+    assert ("[90 % CI]" in said, "90 % confidence intervals" in page, "95 %" in told) == (True, True, False)
     own = toml.parent / "own.csv"
     own.write_bytes(before["splits.csv"])
     command("run", toml, "splits.scheme=file", f"splits.file={own}")

@@ -15,7 +15,8 @@ from aggregate.cache import MODEL_FOLDER, FitCache
 from aggregate.models.registry import load_model
 from aggregate.plan import load_aggregate_config, make_plan
 from aggregate.progress import LiveTable
-from aggregate.tables.predictions import FILE, write_predictions
+from aggregate.tables.predictions import PREDICTIONS, write_predictions
+from aggregate.tables.results import ResultTables
 from pipeline.files import partial_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,7 +56,7 @@ def run_here(path: Path, monkeypatch) -> type[Counter]:
     counter = type("CounterOfOneRun", (Counter,), {"kept": set(), "trained": set()})
     monkeypatch.setattr(experiment, "LiveTable", counter)
     config = load_aggregate_config(path, ())
-    write_predictions(config.output, experiment.run_experiment(make_plan(config)).predictions)
+    write_predictions(ResultTables(config.output), experiment.run_experiment(make_plan(config)).predictions)
     return counter
 
 
@@ -113,12 +114,12 @@ def test_after_ctrl_c_the_same_command_goes_on_where_it_was(tmp_path, write_expe
     assert {path.name for path in (output / "cache").iterdir()} == kept  # nothing is half-written
     for key in kept:
         load_model(FitCache(output / "cache").model_folder(key))
-    assert not (output / FILE).exists()
+    assert not (output / PREDICTIONS.file).exists()
 
     killed = left_by_a_killed_process(output / "cache")
     going_on = run_here(cut, monkeypatch)
     assert not killed.exists()
     assert going_on.kept == kept
     assert going_on.trained == uninterrupted.trained - kept
-    ours, theirs = (tmp_path / name / "out" / FILE for name in ("cut", "whole"))
+    ours, theirs = (tmp_path / name / "out" / PREDICTIONS.file for name in ("cut", "whole"))
     assert ours.read_bytes() == theirs.read_bytes()

@@ -11,10 +11,14 @@ from aggregate.splits import (
     never_tested,
     read_splits,
     repeated_folds,
-    write_splits,
 )
+from aggregate.tables.results import ResultTables
+from aggregate.tables.splits import SPLITS, split_rows
 from pipeline.errors import FoldError, LeakError
-from pipeline.tables import TableStyle
+
+
+def write(folds, patient_ids, tables: ResultTables) -> None:
+    tables.write(SPLITS, split_rows(folds, patient_ids))
 
 
 def roster(counts: tuple[int, ...] = (20, 15, 10), n_centres: int = 1) -> Patients:
@@ -94,7 +98,7 @@ def test_leave_one_centre_out_needs_two_centres():
 
 def test_splits_read_back_are_the_splits_written(tmp_path, folds):
     people = roster()
-    write_splits(tmp_path / "splits.csv", folds, people.patient_ids, TableStyle(stamp={"weights": "w"}))
+    write(folds, people.patient_ids, ResultTables(tmp_path, weights="w"))
     for written, read in zip(folds, read_splits(tmp_path / "splits.csv", people), strict=True):
         assert (written.repeat, written.fold) == (read.repeat, read.fold)
         assert all(
@@ -157,14 +161,14 @@ SAVED_AGAIN = {
 @pytest.mark.parametrize("change", SAVED_AGAIN.values(), ids=SAVED_AGAIN)
 def test_splits_saved_again_by_a_spreadsheet_are_the_same(tmp_path, folds, change):
     path = tmp_path / "splits.csv"
-    write_splits(path, folds, roster().patient_ids, TableStyle(stamp={"weights": "w"}))
+    write(folds, roster().patient_ids, ResultTables(path.parent, weights="w"))
     for written, read in zip(folds, as_saved_by(path, change), strict=True):
         for role in ("train", "tune", "test"):
             assert np.array_equal(getattr(written, role), getattr(read, role))
 
 
 def test_splits_written_for_a_spreadsheet_are_read_back(tmp_path, folds):
-    write_splits(tmp_path / "splits.csv", folds, roster().patient_ids, TableStyle(";", ","))
+    write(folds, roster().patient_ids, ResultTables(tmp_path, ";", ","))
     assert len(read_splits(tmp_path / "splits.csv", roster())) == len(folds)
 
 

@@ -34,6 +34,7 @@ GERMAN = TableStyle(separator=";", decimal=",")
         ("=1+1", "'=1+1"),
         ("@cmd", "'@cmd"),
         ("-2", "'-2"),
+        ("'=1", "''=1"),
         (True, "True"),
     ],
 )
@@ -47,11 +48,7 @@ def test_a_decimal_comma_is_for_numbers_only():
 
 
 @settings(max_examples=25)
-@given(
-    st.lists(
-        st.tuples(st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\r\x00")), st.integers())
-    )
-)
+@given(st.lists(st.tuples(st.text(alphabet=st.characters(codec="utf-8")), st.integers())))
 def test_any_text_comes_back(tmp_path_factory, cells):
     path = tmp_path_factory.mktemp("table") / "t.csv"
     for style in (TableStyle(), GERMAN):
@@ -71,12 +68,6 @@ def test_a_column_whose_name_is_a_formula_is_neutralised_and_comes_back(tmp_path
     assert (tmp_path / "t.csv").read_text() == "'=a\n1\n"
     assert read_columns(tmp_path / "t.csv") == ["=a"]
     assert read_table(tmp_path / "t.csv") == [{"=a": "1"}]
-
-
-def test_a_stamp_stands_at_the_end_of_every_row(tmp_path):
-    write_table(tmp_path / "t.csv", ("a",), [{"a": 1}, {"a": 2}], style=TableStyle(stamp={"weights": "w"}))
-    assert [row["weights"] for row in read_table(tmp_path / "t.csv")] == ["w", "w"]
-    assert read_columns(tmp_path / "t.csv") == ["a", "weights"]
 
 
 @pytest.mark.parametrize("row", [{"a": 1}, {"a": 1, "b": 2, "c": 3}])

@@ -3,27 +3,27 @@
 import numpy as np
 import pytest
 
-from aggregate.explain.associations import PROBE_COLUMNS, SCORE_COLUMNS
 from aggregate.explain.attention import CENTRE, UNIFORM
 from aggregate.explain.inputs import attentions_of
+from aggregate.explain.measures import MEASURES
+from aggregate.explain.signs import SIGNS
 from aggregate.explain.writing import (
-    CONCEPT_COLUMNS,
-    CONCEPT_SLICE_COLUMNS,
-    Sink,
     measure_patients,
     write_clusters,
     write_concepts,
     write_model_explanations,
 )
 from aggregate.predictions import Predictions
-from aggregate.tables.explanation_catalogue import EXPLANATIONS
+from aggregate.tables.registry import written_by
+from aggregate.tables.results import ResultTables
+from aggregate.tables.table import Step
 from pipeline.tables import read_columns, read_table
 from tests.aggregate.explain.conftest import ROLES
 
 
 @pytest.fixture
 def folder(inputs, resampling, tmp_path):
-    write_model_explanations(Sink(tmp_path), inputs, attentions_of(inputs), resampling)
+    write_model_explanations(ResultTables(tmp_path), inputs, attentions_of(inputs), resampling)
     return tmp_path
 
 
@@ -62,7 +62,7 @@ def test_shapley_values_sum_to_what_the_model_gains_over_chance(folder):
 
 
 def test_clusters_cover_every_patient(inputs, tmp_path):
-    write_clusters(Sink(tmp_path), inputs.patients, seed=0)
+    write_clusters(ResultTables(tmp_path), inputs.patients, seed=0)
     rows = read_table(tmp_path / "cluster_shares.csv")
     assert len(rows) == len(inputs.bags("attention")) * (2 + 3)
 
@@ -84,7 +84,7 @@ def test_concepts_are_measured_scored_and_probed(inputs, resampling, tmp_path, r
         return [ball("AP", bright, bright, radius=12), ball("DP", -bright, -bright, radius=12)]
 
     measured = list(measure_patients(inputs.patients.patient_ids, read_slices, roles=ROLES))
-    write_concepts(Sink(tmp_path), inputs.patients, predictions, resampling, measured)
+    write_concepts(ResultTables(tmp_path), inputs.patients, predictions, resampling, measured)
     concepts = read_table(tmp_path / "concepts.csv")
     assert [float(row["washout_hu"]) for row in concepts[:3]] == [10, 11, 12]
     assert len(read_table(tmp_path / "concept_slices.csv")) == 60 * 12
@@ -93,14 +93,12 @@ def test_concepts_are_measured_scored_and_probed(inputs, resampling, tmp_path, r
 
 
 def test_every_column_of_every_table_is_explained(folder, inputs):
-    write_clusters(Sink(folder), inputs.patients, seed=0)
-    explained = {entry.file: list(entry.columns) for entry in EXPLANATIONS}
+    write_clusters(ResultTables(folder), inputs.patients, seed=0)
+    explained = {table.file: table.header() for table in written_by(Step.EXPLANATIONS)}
     for path in folder.glob("*.csv"):
         assert read_columns(path) == explained[path.name]
-    assert list(explained["concepts.csv"]) == list(CONCEPT_COLUMNS)
-    assert list(explained["concept_slices.csv"]) == list(CONCEPT_SLICE_COLUMNS)
-    assert list(explained["concept_scores.csv"]) == list(SCORE_COLUMNS)
-    assert list(explained["concept_probes.csv"]) == list(PROBE_COLUMNS)
+    assert tuple(explained["concepts.csv"][2:]) == SIGNS
+    assert tuple(explained["concept_slices.csv"][3:]) == MEASURES
 
 
 def test_clinicians_get_workbooks(folder):

@@ -1,6 +1,7 @@
 """A whole results folder, as both writers leave it, from bags that are drawn."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,21 +9,15 @@ import pytest
 
 from aggregate.explain.inputs import OutOfFoldModels, attentions_of
 from aggregate.explain.resampling import resampling_of
-from aggregate.explain.writing import Sink, write_choices, write_clusters, write_model_explanations
+from aggregate.explain.writing import write_choices, write_clusters, write_model_explanations
 from aggregate.folds import Fold
 from aggregate.predictions import Predictions
-from aggregate.splits import write_splits
 from aggregate.statistics.config import StatisticsSection
-from aggregate.tables.performance import (
-    CONFUSION,
-    CONFUSION_COLUMNS,
-    PERFORMANCE,
-    PERFORMANCE_COLUMNS,
-    confusion_rows,
-    performance_rows,
-)
+from aggregate.tables.excluded import EXCLUDED
+from aggregate.tables.performance import CONFUSION, PERFORMANCE, confusion_rows, performance_rows
 from aggregate.tables.predictions import write_predictions
-from pipeline.tables import TableStyle, write_table
+from aggregate.tables.results import ResultTables
+from aggregate.tables.splits import SPLITS, split_rows
 from tests.conftest import patients_of
 
 CLASSES = ("HCC", "iCCA", "cHCC-CCA")
@@ -101,31 +96,33 @@ def write_results(tmp_path, bags_and_labels):
     """Return a function that writes a folder of results and returns its path."""
     bags, labels = bags_and_labels
 
-    def write(*, sure: float = 1.0, explained: bool = True, style: TableStyle | None = None, **changes):
+    def write(
+        *, sure: float = 1.0, explained: bool = True, style: Mapping[str, str] | None = None, **changes
+    ):
         rng = np.random.default_rng(7)
         folder, settings = tmp_path / "toy", StatisticsSection(draws=200)
         folder.mkdir()
         (folder / "run.json").write_text(json.dumps(record(**changes)))
         predictions = predictions_of(labels, rng, sure=sure)
         resampling = resampling_of(predictions.labels, draws=200, seed=0)
-        write_predictions(folder, predictions, style=style)
-        rows = performance_rows(predictions, resampling.weights, settings)
-        write_table(folder / PERFORMANCE, PERFORMANCE_COLUMNS, rows, style=style)
-        write_table(folder / CONFUSION, CONFUSION_COLUMNS, confusion_rows(predictions), style=style)
+        tables = ResultTables(folder, **(style or {}))
+        write_predictions(tables, predictions)
+        tables.write(PERFORMANCE, performance_rows(predictions, resampling.weights, settings))
+        tables.write(CONFUSION, confusion_rows(predictions))
         everyone = np.arange(len(labels))
         folds = [Fold(r, k, everyone[everyone % 4 != k][5:], everyone[everyone % 4 != k][:5],
                       everyone[everyone % 4 == k]) for r in range(2) for k in range(4)]  # fmt: skip
-        write_splits(folder / "splits.csv", folds, predictions.patient_ids, style or TableStyle())
+        tables.write(SPLITS, split_rows(folds, predictions.patient_ids))
         excluded = [{"patient_id": "p999", "phase": "", "stage": "cohort", "reason": "no label & no scan"}]
-        write_table(folder / "excluded.csv", tuple(excluded[0]), excluded, style=style)
+        tables.write(EXCLUDED, excluded)
         if explained:
             fitted = [(fold, Looker(np.arange(3))) for fold in folds]
             patients = patients_of(bags, predictions.labels)
             inputs = OutOfFoldModels({"attention": fitted}, patients)
             attentions = attentions_of(inputs)
-            write_model_explanations(Sink(folder, style), inputs, attentions, resampling)
-            write_choices(Sink(folder, style), inputs, predictions, next(iter(attentions.values())))
-            write_clusters(Sink(folder, style), patients, seed=0)
+            write_model_explanations(tables, inputs, attentions, resampling)
+            write_choices(tables, inputs, predictions, next(iter(attentions.values())))
+            write_clusters(tables, patients, seed=0)
         return folder
 
     return write

@@ -7,8 +7,8 @@ import pytest
 
 from aggregate.report.drawing import COLOURS, HATCHES, STYLE, for_page, legend_below, panels, to_svg
 from aggregate.report.elements import NOTHING, cell, interval, p_text, reasons, signed
-from aggregate.report.folder import ResultsFolder
 from aggregate.report.overview_sections import described
+from aggregate.tables.rows import BELOW_SMALLEST
 
 
 @pytest.mark.parametrize(
@@ -24,23 +24,19 @@ def test_an_interval_stays_on_one_line_and_a_missing_estimate_is_said():
     assert interval(None, None, None) == "not estimable"
 
 
-def test_a_cell_reads_its_row_in_the_locale_of_the_folder(tmp_path):
-    tables = '{"separator": ";", "decimal": ","}'
-    (tmp_path / "run.json").write_text(f'{{"config": {{"aggregate": {{"tables": {tables}}}}}}}')
-    row = {"estimate": "0,8", "ci_low": "0,7", "ci_high": "0,9", "loss": "not estimable"}
-    folder = ResultsFolder(tmp_path)
-    assert cell(folder, row) == "0.80 [0.70,\N{NO-BREAK SPACE}0.90]"
-    assert cell(folder, row, ("loss", "loss", "loss")) == "not estimable"
-    assert cell(folder, None) == NOTHING
+def test_a_cell_says_what_its_row_has():
+    row = {"estimate": 0.8, "ci_low": 0.7, "ci_high": 0.9, "loss": "not estimable"}
+    assert cell(row) == "0.80 [0.70,\N{NO-BREAK SPACE}0.90]"
+    assert cell(row, ("loss", "loss", "loss")) == "not estimable"
+    assert cell(None) == NOTHING
 
 
 @pytest.mark.parametrize(
     ("found", "text"),
-    [("0.0312", "0.031"), ("0.0002", "<0.001"), ("<0.0001", "<0.0001"), ("not estimable", "")],
+    [(0.0312, "0.031"), (0.0002, "<0.001"), (BELOW_SMALLEST, "<0.0001"), ("not estimable", ""), (None, "")],
 )
-def test_the_smallest_p_value_is_shown_and_never_as_zero(tmp_path, found, text):
-    (tmp_path / "run.json").write_text("{}")
-    assert p_text(ResultsFolder(tmp_path), found) == text
+def test_the_smallest_p_value_is_shown_and_never_as_zero(found, text):
+    assert p_text(found) == text
 
 
 def test_a_caption_says_each_reason_for_a_missing_number_once():

@@ -9,7 +9,7 @@ import pytest
 
 from aggregate.report.page import SECTIONS, write_report
 from pipeline.errors import ResultsError
-from pipeline.tables import TableStyle, read_table, write_table
+from pipeline.tables import read_table, write_table
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -109,12 +109,24 @@ def test_tables_of_another_locale_give_the_same_page(write_results, tmp_path):
     plain = write_report(write_results()).read_text(encoding="utf-8")
     shutil.move(tmp_path / "toy", tmp_path / "plain")
     comma = {"separator": ";", "decimal": ","}
-    folder = write_results(style=TableStyle(";", ","))
+    folder = write_results(style=comma)
     record = (folder / "run.json").read_text()
     (folder / "run.json").write_text(
         record.replace('"seed": 0', f'"seed": 0, "tables": {comma}'.replace("'", '"'))
     )
     assert write_report(folder).read_text(encoding="utf-8") == plain
+
+
+def test_every_sentence_tells_the_configured_level_of_the_intervals(write_results):
+    folder = write_results()
+    usual = write_report(folder).read_text(encoding="utf-8").count("95 % C")
+    record = (folder / "run.json").read_text()
+    (folder / "run.json").write_text(
+        record.replace('"seed": 0', '"seed": 0, "statistics": {"confidence": 0.9}')
+    )
+    text = write_report(folder).read_text(encoding="utf-8")
+    assert (text.count("95 %"), text.count("90 % C")) == (0, usual)
+    assert usual >= 4
 
 
 def test_the_checklists_are_written_too(write_results):

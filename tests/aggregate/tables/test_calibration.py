@@ -1,6 +1,6 @@
 import pytest
 
-from aggregate.tables.calibration import CALIBRATION_COLUMNS, calibration_rows
+from aggregate.tables.calibration import CALIBRATION, calibration_rows
 from aggregate.tables.performance import performance_rows
 
 
@@ -10,7 +10,7 @@ def rows(predictions, weights, settings):
 
 
 def test_every_model_and_class_has_its_measures_and_points(rows):
-    assert all(set(row) == set(CALIBRATION_COLUMNS) for row in rows)
+    assert all(set(row) == set(CALIBRATION.header()) for row in rows)
     of_one = [row for row in rows if (row["model"], row["class"]) == ("attention", "iCCA")]
     assert [row["measure"] for row in of_one] == ["brier", "ece", "slope", "intercept"] + ["reliability"] * 5
     assert [row["bin"] for row in of_one[4:]] == [1, 2, 3, 4, 5]

@@ -5,11 +5,11 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from aggregate.cohort_facts import CohortFacts
-from aggregate.tables.confounders import CONFOUNDERS_COLUMNS, confounder_rows
+from aggregate.tables.confounders import CONFOUNDERS, confounder_rows
 
 
 def by_key(rows):
-    assert all(tuple(row) == CONFOUNDERS_COLUMNS for row in rows)
+    assert all(list(row) == CONFOUNDERS.header() for row in rows)
     return {(r["confounder"], r["class"], r["metric"]): r for r in rows}
 
 

@@ -3,8 +3,8 @@ import pytest
 
 from aggregate.statistics.config import StatisticsSection
 from aggregate.tables.decisions import (
-    DECISION_CURVE_COLUMNS,
-    THRESHOLDS_COLUMNS,
+    DECISION_CURVE,
+    THRESHOLDS,
     decision_rows,
     threshold_rows,
 )
@@ -21,7 +21,7 @@ def of(rows, model, name):
 
 
 def test_each_fold_has_its_threshold_and_the_patients_it_came_from(rows):
-    assert all(tuple(row) == THRESHOLDS_COLUMNS for row in rows)
+    assert all(list(row) == THRESHOLDS.header() for row in rows)
     summary, *folds = of(rows, "attention", "HCC")
     assert (summary["repeat"], summary["fold"]) == ("all", "all")
     assert [(row["repeat"], row["fold"]) for row in folds] == list(np.ndindex(2, 3))
@@ -77,7 +77,7 @@ def test_another_rule_is_named(predictions, tuning, weights):
 
 def test_the_decision_curve_by_hand(predictions, weights, settings):
     rows = list(decision_rows(predictions, weights, settings))
-    assert all(tuple(row) == DECISION_CURVE_COLUMNS for row in rows)
+    assert all(list(row) == DECISION_CURVE.header() for row in rows)
     (row,) = [r for r in rows if (r["model"], r["class"], r["threshold"]) == ("attention", "iCCA", 0.2)]
     treated = predictions.probabilities["attention"][:, :, 1] >= 0.2
     is_iCCA = predictions.labels == 1

@@ -5,8 +5,8 @@ from aggregate.predictions import Predictions
 from aggregate.statistics.config import StatisticsSection
 from aggregate.statistics.resamples import draw_resamples
 from aggregate.tables.performance import (
-    CONFUSION_COLUMNS,
-    PERFORMANCE_COLUMNS,
+    CONFUSION,
+    PERFORMANCE,
     confusion_rows,
     performance_rows,
 )
@@ -37,7 +37,7 @@ def performance_of(labels, probabilities):
     predictions = predictions_of(labels, probabilities)
     weights = draw_resamples(predictions.labels, draws=SETTINGS.draws, seed=0)
     rows = list(performance_rows(predictions, weights, SETTINGS))
-    assert all(tuple(row) == PERFORMANCE_COLUMNS for row in rows)
+    assert all(list(row) == PERFORMANCE.header() for row in rows)
     return {(row["class"], row["metric"]): row for row in rows}
 
 
@@ -71,8 +71,8 @@ def test_nothing_is_nan_and_the_reason_is_given():
 def test_confusion_rows_by_hand():
     predictions = predictions_of([0, 0, 1, 2], certain([[0, 1, 1, 2], [0, 0, 1, 2]]))
     rows = list(confusion_rows(predictions))
-    assert all(tuple(row) == CONFUSION_COLUMNS for row in rows)
+    assert all(list(row) == CONFUSION.header() for row in rows)
     assert len(rows) == 9
-    assert rows[0] == dict(zip(CONFUSION_COLUMNS, ("attention", "HCC", "HCC", 1.5, 75.0, 2), strict=True))
+    assert rows[0] == dict(zip(CONFUSION.header(), ("attention", "HCC", "HCC", 1.5, 75.0, 2), strict=True))
     assert rows[1]["count"] == 0.5
     assert sum(row["count"] for row in rows) == 4

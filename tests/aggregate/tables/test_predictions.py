@@ -6,10 +6,11 @@ import pytest
 
 from aggregate.predictions import Predictions
 from aggregate.tables.predictions import read_predictions, write_predictions
+from aggregate.tables.results import ResultTables
 from pipeline.errors import ResultsError
-from pipeline.tables import TableStyle, read_table
+from pipeline.tables import read_table
 
-GERMAN = TableStyle(separator=";", decimal=",")
+GERMAN = {"separator": ";", "decimal": ","}
 
 
 @pytest.fixture
@@ -26,10 +27,10 @@ def predictions():
     )
 
 
-@pytest.mark.parametrize("style", [None, GERMAN], ids=["plain", "decimal comma"])
+@pytest.mark.parametrize("style", [{}, GERMAN], ids=["plain", "decimal comma"])
 def test_what_is_written_is_read_back(tmp_path, predictions, style):
-    write_predictions(tmp_path, predictions, style=style)
-    found = read_predictions(tmp_path, style=style)
+    write_predictions(ResultTables(tmp_path, **style), predictions)
+    found = read_predictions(ResultTables(tmp_path, **style))
     for name in ("classes", "patient_ids", "models", "phases"):
         assert getattr(found, name) == getattr(predictions, name)
     for name in ("labels", "fold", "n_slices"):
@@ -39,14 +40,14 @@ def test_what_is_written_is_read_back(tmp_path, predictions, style):
 
 
 def test_writing_what_was_read_gives_the_same_file(tmp_path, predictions):
-    write_predictions(tmp_path, predictions)
+    write_predictions(ResultTables(tmp_path), predictions)
     first = (tmp_path / "predictions.csv").read_bytes()
-    write_predictions(tmp_path, read_predictions(tmp_path))
+    write_predictions(ResultTables(tmp_path), read_predictions(ResultTables(tmp_path)))
     assert (tmp_path / "predictions.csv").read_bytes() == first
 
 
 def test_a_row_stands_for_a_patient_a_repeat_and_a_model(tmp_path, predictions):
-    write_predictions(tmp_path, predictions)
+    write_predictions(ResultTables(tmp_path), predictions)
     lines = (tmp_path / "predictions.csv").read_text().splitlines()
     assert lines[0] == "patient_id,label,model,repeat,fold,predicted,p_HCC,p_iCCA,n_slices,phases"
     assert len(lines) == 1 + 3 * 2 * 2
@@ -99,7 +100,7 @@ def test_a_row_stands_for_a_patient_a_repeat_and_a_model(tmp_path, predictions):
         ),
         (
             lambda lines: [*lines[:-1], lines[-1].replace("alpha,1,", "alpha,,")],
-            "line 13, patient 'p3': expected repeat as a whole number from 0, found ''",
+            "line 13, patient 'p3': expected a whole number from 0 in repeat, found nothing",
         ),
     ],
     ids=[
@@ -119,16 +120,16 @@ def test_a_row_stands_for_a_patient_a_repeat_and_a_model(tmp_path, predictions):
     ],
 )
 def test_a_table_that_does_not_fit_is_refused_by_name(tmp_path, predictions, spoil, message):
-    write_predictions(tmp_path, predictions)
+    write_predictions(ResultTables(tmp_path), predictions)
     path = tmp_path / "predictions.csv"
     path.write_text("\n".join(spoil(path.read_text().splitlines())) + "\n")
     with pytest.raises(ResultsError, match=message):
-        read_predictions(tmp_path)
+        read_predictions(ResultTables(tmp_path))
 
 
 def test_without_the_file_the_error_names_it(tmp_path):
     with pytest.raises(ResultsError, match=r"predictions\.csv: no such table"):
-        read_predictions(tmp_path)
+        read_predictions(ResultTables(tmp_path))
 
 
 SAVED_AGAIN = {
@@ -141,10 +142,10 @@ SAVED_AGAIN = {
 
 @pytest.mark.parametrize("change", SAVED_AGAIN.values(), ids=SAVED_AGAIN)
 def test_predictions_saved_again_by_a_spreadsheet_are_read(tmp_path, predictions, change):
-    write_predictions(tmp_path, predictions)
+    write_predictions(ResultTables(tmp_path), predictions)
     path = tmp_path / "predictions.csv"
     path.write_bytes(change(path.read_bytes()))
-    found = read_predictions(tmp_path)
+    found = read_predictions(ResultTables(tmp_path))
     for model in predictions.models:
         assert np.allclose(found.probabilities[model], predictions.probabilities[model], atol=1e-8)
     assert np.array_equal(found.labels, predictions.labels)
@@ -154,12 +155,14 @@ def test_probabilities_that_print_alike_are_equal_and_the_first_is_predicted(tmp
     even = np.full((2, 3, 2), [0.5 - 1e-12, 0.5 + 1e-12])
     written = replace(predictions, probabilities={"even": even})
     assert (written.probabilities["even"] == 0.5).all()
-    write_predictions(tmp_path, written)
+    write_predictions(ResultTables(tmp_path), written)
     assert {row["predicted"] for row in read_table(tmp_path / "predictions.csv")} == {"HCC"}
 
 
 def test_a_file_of_a_release_that_chose_before_rounding_is_read(tmp_path, predictions):
-    write_predictions(tmp_path, replace(predictions, probabilities={"even": np.full((2, 3, 2), 0.5)}))
+    write_predictions(
+        ResultTables(tmp_path), replace(predictions, probabilities={"even": np.full((2, 3, 2), 0.5)})
+    )
     path = tmp_path / "predictions.csv"
     path.write_text(path.read_text().replace(",HCC,0.5", ",iCCA,0.5"))
-    assert read_predictions(tmp_path).models == ("even",)
+    assert read_predictions(ResultTables(tmp_path)).models == ("even",)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from aggregate.statistics.config import StatisticsSection
 from aggregate.statistics.decisions import TuneFold
+from aggregate.tables.results import ResultTables
 from aggregate.tables.write import write_tables
 
 Rows = list[dict[str, str]]
@@ -70,6 +71,7 @@ def test_predicted_and_thresholds_follow_from_the_files(
         for i, t in enumerate(tuning["attention"])
     ]
     few = StatisticsSection(draws=100)
-    write_tables(folder, replace(predictions, probabilities={"m": drawn}), cohort, few, tuning={"m": tune})
+    redrawn = replace(predictions, probabilities={"m": drawn})
+    write_tables(ResultTables(folder), redrawn, cohort, few, tuning={"m": tune})
     check_predicted(folder, predictions.classes)
     check_thresholds(folder)

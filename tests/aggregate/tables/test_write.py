@@ -5,22 +5,24 @@ import pytest
 from openpyxl import load_workbook
 
 from aggregate.cohort_facts import CohortFacts
-from aggregate.tables.catalogue import CATALOGUE, METRICS, WITHOUT_TWIN
+from aggregate.statistics.measures import METRICS
+from aggregate.tables.registry import all_tables
+from aggregate.tables.results import ResultTables
 from aggregate.tables.write import rebuild_tables, write_tables
 from pipeline.errors import ResultsError
-from pipeline.tables import TableStyle, read_columns, read_table
+from pipeline.tables import read_columns, read_table
 
 WRITTEN = {
     "predictions.csv", "cohort.csv", "tune_predictions.csv", "performance.csv", "comparisons.csv", "confusion.csv",
     "calibration.csv", "thresholds.csv", "decision_curve.csv", "subgroups.csv", "confounders.csv", "columns.csv",
 }  # fmt: skip
-TWINS = WRITTEN - WITHOUT_TWIN
-STAMPED = TableStyle(stamp={"weights": "resnet18 (imagenet)"})
+TWINS = {table.file for table in all_tables() if table.has_twin} & WRITTEN
+WEIGHTS = "resnet18 (imagenet)"
 
 
 @pytest.fixture
 def folder(tmp_path, predictions, cohort, settings, tuning):
-    write_tables(tmp_path, predictions, cohort, settings, STAMPED, tuning=tuning)
+    write_tables(ResultTables(tmp_path, weights=WEIGHTS), predictions, cohort, settings, tuning=tuning)
     return tmp_path
 
 
@@ -35,7 +37,7 @@ def test_tables_are_rebuilt_from_the_files_to_the_byte(folder, settings):
     for path in folder.iterdir():
         if path.name not in ("predictions.csv", "cohort.csv", "tune_predictions.csv"):
             path.unlink()
-    rebuild_tables(folder, settings, STAMPED)
+    rebuild_tables(ResultTables(folder, weights=WEIGHTS), settings)
     assert {path.name: path.read_bytes() for path in folder.glob("*.csv")} == first
 
 
@@ -54,7 +56,7 @@ def test_no_cell_is_nan_and_whoever_is_not_estimable_says_why(folder):
 
 def test_every_column_is_explained_in_order(folder):
     found = [(row["file"], row["column"]) for row in read_table(folder / "columns.csv")]
-    files = [entry.file for entry in CATALOGUE if (folder / entry.file).exists()]
+    files = [table.file for table in all_tables() if (folder / table.file).exists()]
     written = [pair for pair in found if pair[0] != "checklist.csv"]  # the report writes it later
     assert written == [(file, column) for file in files for column in read_columns(folder / file)]
     assert {row["meaning"] for row in read_table(folder / "columns.csv")}.isdisjoint({""})
@@ -63,7 +65,7 @@ def test_every_column_is_explained_in_order(folder):
 def test_every_row_names_the_weights(folder):
     for path in folder.glob("*.csv"):
         if path.name != "columns.csv":
-            assert {row["weights"] for row in read_table(path)} == {"resnet18 (imagenet)"}, path.name
+            assert {row["weights"] for row in read_table(path)} == {WEIGHTS}, path.name
 
 
 def test_a_twin_holds_the_same_cells(folder):
@@ -84,7 +86,7 @@ def test_a_second_sheet_explains_every_column(folder):
         explained = {row["column"]: row for row in read_table(folder / "columns.csv") if row["file"] == name}
         expected = [(row["column"], row["meaning"], row["unit"]) for row in explained.values()]
         if name == "performance.csv":
-            expected += [(f"metric = {metric}", meaning, "") for metric, meaning in METRICS.items()]
+            expected += [(f"metric = {name}", metric.meaning, "") for name, metric in METRICS.items()]
         assert [(column, meaning, unit or "") for column, meaning, unit in body] == expected
 
 
@@ -98,7 +100,7 @@ def same_text(value, text):
 def test_nothing_in_a_twin_is_a_formula(tmp_path, predictions, cohort, settings):
     evil = '=HYPERLINK("http://x")'
     changed = CohortFacts(tuple(replace(p, centre=evil) for p in cohort.patients))
-    write_tables(tmp_path, predictions, changed, settings)
+    write_tables(ResultTables(tmp_path), predictions, changed, settings)
     sheet = load_workbook(tmp_path / "cohort.xlsx").active
     assert sheet.cell(2, 3).value == evil
     assert sheet.cell(2, 3).data_type == "s"
@@ -107,10 +109,10 @@ def test_nothing_in_a_twin_is_a_formula(tmp_path, predictions, cohort, settings)
 
 
 def test_a_decimal_comma_changes_no_number(tmp_path, folder, predictions, cohort, settings, tuning):
-    style = TableStyle(separator=";", decimal=",", stamp=STAMPED.stamp)
-    write_tables(tmp_path / "de", predictions, cohort, settings, style, tuning=tuning)
+    tables = ResultTables(tmp_path / "de", ";", ",", weights=WEIGHTS)
+    write_tables(tables, predictions, cohort, settings, tuning=tuning)
     for name in ("performance.csv", "thresholds.csv", "subgroups.csv"):
-        german = read_table(tmp_path / "de" / name, style=style)
+        german = read_table(tmp_path / "de" / name)
         plain = read_table(folder / name)
         assert len(german) == len(plain)
         for ours, theirs in zip(german, plain, strict=True):
@@ -120,14 +122,15 @@ def test_a_decimal_comma_changes_no_number(tmp_path, folder, predictions, cohort
 
 def test_a_patient_without_facts_is_named(tmp_path, predictions, cohort, settings):
     with pytest.raises(ResultsError, match="patient 044 has predictions and no row"):
-        write_tables(tmp_path, predictions, CohortFacts(cohort.patients[:-1]), settings)
+        write_tables(ResultTables(tmp_path), predictions, CohortFacts(cohort.patients[:-1]), settings)
 
 
 def test_facts_in_another_order_give_the_same_estimates(
     tmp_path, folder, predictions, cohort, settings, tuning
 ):
     turned = CohortFacts(cohort.patients[::-1])
-    write_tables(tmp_path / "turned", predictions, turned, settings, STAMPED, tuning=tuning)
+    tables = ResultTables(tmp_path / "turned", weights=WEIGHTS)
+    write_tables(tables, predictions, turned, settings, tuning=tuning)
     for name in ("subgroups.csv", "confounders.csv"):
         assert (tmp_path / "turned" / name).read_bytes() == (folder / name).read_bytes()
 
@@ -142,7 +145,7 @@ def test_two_classes_fill_every_table(tmp_path, predictions, cohort, settings):
             for name, p in predictions.probabilities.items()
         },
     )
-    write_tables(tmp_path, binary, cohort, settings)
+    write_tables(ResultTables(tmp_path), binary, cohort, settings)
     rows = {(r["model"], r["class"], r["metric"]): r for r in read_table(tmp_path / "performance.csv")}
     assert rows["attention", "macro", "auc"]["estimate"] == rows["attention", "HCC", "auc"]["estimate"]
     assert not any(" vs " in key[1] for key in rows)

@@ -1,32 +1,65 @@
 """The permutation control: on shuffled labels every honest model comes out at an AUC of one half."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from aggregate.predictions import Predictions
 from aggregate.statistics.measures import macro_auc
-from aggregate.tables.twins import write_with_twin
-from pipeline.tables import TableStyle, write_table
+from aggregate.tables.results import ResultTables
+from aggregate.tables.shared_columns import MODEL, N
+from aggregate.tables.table import Column, Kind, Step, Table
 
-TABLES = ("null.csv", "null_summary.csv")
-COLUMNS = ("model", "permutation", "auc")
-SUMMARY_COLUMNS = ("model", "n_permutations", "mean_auc", "standard_error", "observed_auc", "p_value", "n")
+NULL = Table(
+    "null.csv",
+    "model x permutation",
+    (
+        MODEL,
+        Column("permutation", "Permutation of the labels, from 1", "", Kind.COUNT),
+        Column(
+            "auc",
+            "Macro AUC of the whole run on the permuted labels, averaged over the repeats",
+            "0 to 1",
+            Kind.NUMBER,
+        ),
+    ),
+    place=140,
+    step=Step.NULL,
+    notes=(
+        "Written by `aggregate.py run --null N`: an honest pipeline comes out at 0.5 on labels without "
+        "meaning."
+    ),
+    has_twin=False,
+)
+NULL_SUMMARY = Table(
+    "null_summary.csv",
+    "model",
+    (
+        MODEL,
+        Column("n_permutations", "How often the labels were permuted", "permutations", Kind.COUNT),
+        Column("mean_auc", "Mean macro AUC over the permutations", "0 to 1", Kind.NUMBER),
+        Column("standard_error", "Of the mean; empty after a single permutation", "0 to 1", Kind.NUMBER),
+        Column("observed_auc", "Macro AUC on the true labels", "0 to 1", Kind.NUMBER),
+        Column(
+            "p_value", "(1 + permutations that reach the observed AUC) / (1 + permutations)", "", Kind.NUMBER
+        ),
+        N,
+    ),
+    place=150,
+    step=Step.NULL,
+)
 
 
-def write_null(
-    folder: Path, observed: Predictions, permuted: Sequence[Predictions], style: TableStyle
-) -> None:
+def write_null(tables: ResultTables, observed: Predictions, permuted: Sequence[Predictions]) -> None:
     """Write null.csv (macro AUC of each model and permutation) and null_summary.csv (their mean, p-values).
 
     The p-value is (1 + permutations with at least the observed AUC) / (1 + permutations), so it is never 0
     (Phipson and Smyth, "Permutation p-values should never be zero", 2010).
     """
     found = {model: [macro_auc_of(p, model) for p in permuted] for model in observed.models}
-    write_table(folder / TABLES[0], COLUMNS, _rows(found), style=style)
-    write_with_twin(folder / TABLES[1], SUMMARY_COLUMNS, _summary(observed, found), style=style)
+    tables.write(NULL, _rows(found))
+    tables.write(NULL_SUMMARY, _summary(observed, found))
 
 
 def macro_auc_of(predictions: Predictions, model: str) -> float:

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from aggregate.null import macro_auc_of, write_null
 from aggregate.predictions import Predictions
-from pipeline.tables import TableStyle, read_table
+from aggregate.tables.null import macro_auc_of, write_null
+from aggregate.tables.results import ResultTables
+from pipeline.tables import read_table
 
 LABELS = np.array([0, 0, 1, 1])
 
@@ -36,7 +37,7 @@ def test_the_auc_of_two_classes_by_hand(given, auc):
 
 
 def test_the_p_value_counts_the_observed_run_itself(tmp_path):
-    write_null(tmp_path, PERFECT, [HALF, WORST, PERFECT], TableStyle(stamp={"weights": "w"}))
+    write_null(ResultTables(tmp_path, weights="w"), PERFECT, [HALF, WORST, PERFECT])
     (row,) = read_table(tmp_path / "null_summary.csv")
     assert float(row["mean_auc"]) == 0.5
     assert float(row["p_value"]) == (1 + 1) / (1 + 3)

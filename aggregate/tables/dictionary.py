@@ -1,0 +1,77 @@
+"""The dictionary of the result tables: columns.csv of a run, and results/README.md for all of them."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from aggregate.tables.registry import all_tables
+from aggregate.tables.results import USUAL_CONFIDENCE, ResultTables, percent
+from aggregate.tables.table import Column, Step, Table
+
+COLUMNS = Table(
+    "columns.csv",
+    "file and column",
+    (
+        Column("file", "File of this folder"),
+        Column("column", "Column of the file"),
+        Column("meaning", "What stands there"),
+        Column("unit", "Unit or range; empty for words and counts from 0"),
+    ),
+    place=320,
+    step=Step.REPORT,
+    names_weights=False,
+    has_twin=False,
+)
+ADDED = ("Not a column of phasemil: somebody has added it to the file", "")
+
+
+def write_columns(tables: ResultTables) -> None:
+    """Write columns.csv: every file and column of the folder, explained.
+
+    The report quotes columns.csv and writes its own tables later, so that these are described before they exist.
+    """
+    tables.write(COLUMNS, _rows(tables))
+
+
+def _rows(tables: ResultTables) -> Iterator[Mapping[str, Any]]:
+    for table in all_tables():
+        comes_later = table.step is Step.REPORT
+        if comes_later or tables.holds(table):
+            for name in table.header() if comes_later else tables.header(table):
+                meaning, unit = tables.explained(table, name) or ADDED
+                yield {"file": table.file, "column": name, "meaning": meaning, "unit": unit}
+
+
+def results_readme() -> str:
+    """Return the text of results/README.md."""
+    for_programs = sorted(table.file.removesuffix(".csv") for table in all_tables() if not table.has_twin)
+    lines = [
+        "# What stands in a results folder",
+        "",
+        "This page is generated from the tables in the code (`python -m aggregate.tables.dictionary` prints it);",
+        "each results folder holds the same as `columns.csv`, with its own classes, phases and covariates.",
+        "",
+        "Every table is UTF-8 text with a header line; `separator` and `decimal` in `[aggregate.tables]` suit other",
+        "spreadsheets. Every table also exists as `.xlsx` with a second sheet that explains its columns, but for those that",
+        f"are long and for programs: {', '.join(for_programs)}.",
+        "The last column, `weights`, names the encoder weights that the row rests on. A number that cannot be had is",
+        "`not estimable`, with the reason in the same row. Text that a spreadsheet would run as a formula has a leading",
+        "apostrophe.",
+    ]
+    for table in all_tables():
+        lines += ["", f"## {table.file}", "", f"One row per {table.one_row_per}."]
+        lines += [table.notes, ""] if table.notes else [""]
+        lines += ["| column | meaning | unit |", "|---|---|---|"]
+        lines += [f"| `{column.name}` | {_usual(column)} | {column.unit} |" for column in table.columns]
+        if table.words:
+            lines += ["", f"| {table.words[0]} | meaning |", "|---|---|"]
+            lines += [f"| `{name}` | {meaning} |" for name, meaning in table.words[1].items()]
+    return "\n".join(lines) + "\n"
+
+
+def _usual(column: Column) -> str:
+    return column.meaning.replace("<confidence>", f"{percent(USUAL_CONFIDENCE)} unless configured otherwise")
+
+
+if __name__ == "__main__":
+    sys.stdout.write(results_readme())

@@ -1,0 +1,39 @@
+"""splits.csv: who trains, tunes and is tested in every fold."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from aggregate.folds import Fold
+from aggregate.tables.shared_columns import FOLD, PATIENT_ID, REPEAT
+from aggregate.tables.table import Column, Table
+
+ROLES = ("train", "tune", "test")
+SPLITS = Table(
+    "splits.csv",
+    "patient x repeat x fold",
+    (
+        PATIENT_ID,
+        REPEAT,
+        FOLD,
+        Column(
+            "role",
+            "train, tune (early stopping, calibration, thresholds) or test (seen by the evaluation only)",
+        ),
+    ),
+    place=30,
+    notes="The same splits serve every model. No patient has two roles in a fold.",
+    has_twin=False,
+)
+
+
+def split_rows(folds: Sequence[Fold], patient_ids: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+    """Yield one row per patient, repeat and fold, with its role."""
+    for fold in folds:
+        for role in ROLES:
+            for patient in getattr(fold, role):
+                yield {
+                    "patient_id": patient_ids[patient],
+                    "repeat": fold.repeat,
+                    "fold": fold.fold,
+                    "role": role,
+                }
