@@ -17,11 +17,11 @@ import torch
 from reference import write_reference
 from sklearn.metrics import roc_auc_score
 
-from aggregate.chosen_bags import ChosenBags
+from aggregate.chosen import Chosen
 from aggregate.models.registry import build_model
 from aggregate.plan import load_aggregate_config
 from aggregate.splits import repeated_folds
-from aggregate.study import load_study
+from aggregate.study_cohort import load_study
 
 EPOCHS, PATIENCE, RATES = 60, 12, (3e-4, 1e-3, 3e-3)
 KINDS = ("attention_mil", "phase_attention")
@@ -81,9 +81,9 @@ def loop(bags, labels, fold, seed, rate):
 def package(kind):
     def fit(bags, labels, fold, seed, rate):
         model = build_model(kind, {"learning_rate": rate}, random_state=seed)
-        tune = (ChosenBags(bags, fold.tune), labels[fold.tune])
-        model.fit(ChosenBags(bags, fold.train), labels[fold.train], tune=tune)
-        return model.predict_proba(ChosenBags(bags, fold.test))
+        tune = (Chosen(bags, fold.tune), labels[fold.tune])
+        model.fit(Chosen(bags, fold.train), labels[fold.train], tune=tune)
+        return model.predict_proba(Chosen(bags, fold.test))
 
     return fit
 
@@ -103,9 +103,9 @@ def main():
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--output", type=Path, help="write the table there, too")
     arguments = parser.parse_args()
-    study = load_study(load_aggregate_config(arguments.config, ()))
-    bags, labels = list(study.bags), np.asarray(study.labels)
-    folds = repeated_folds(study.roster, folds=5, repeats=arguments.repeats, tune_share=0.2, seed=1)
+    patients = load_study(load_aggregate_config(arguments.config, ())).patients
+    bags, labels = [patients.first_bag(i) for i in range(len(patients))], patients.codes
+    folds = repeated_folds(patients, folds=5, repeats=arguments.repeats, tune_share=0.2, seed=1)
     torch.set_num_threads(1)
     rows = []
     for name, fit in {"loop over single bags": loop, **{kind: package(kind) for kind in KINDS}}.items():

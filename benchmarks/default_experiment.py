@@ -20,7 +20,7 @@ from rich.console import Console
 
 from aggregate import crossval, run
 from aggregate.plan import load_aggregate_config, make_plan
-from aggregate.study import load_study
+from aggregate.study_cohort import load_study
 
 
 class Clock:
@@ -67,8 +67,7 @@ def main():
     parser.add_argument("--output", type=Path, help="write the table there, too")
     arguments = parser.parse_args()
     config = load_aggregate_config(arguments.config, arguments.set)
-    for bag in load_study(config).bags:
-        len(bag)
+    load_study(config).patients.bag_sizes()  # reads them once
     gc.freeze()  # as the command does
     with tempfile.TemporaryDirectory() as empty:
         (Path(empty) / "bags").symlink_to(config.bags_folder.resolve())

@@ -18,13 +18,16 @@ from pathlib import Path
 import numpy as np
 from reference import write_reference
 
-from aggregate import study as study_module
+from aggregate import bag_sets
+from aggregate.bag_sets import BagFolder
 from aggregate.cache import FitCache
 from aggregate.cohort_facts import describe_patient
+from aggregate.cohort_matching import MatchedCohort
 from aggregate.crossval import ModelSpec, cross_validate, predictions_of, tuning_of
 from aggregate.models import instances
+from aggregate.patients import Patients
 from aggregate.splits import repeated_folds
-from aggregate.study import BagFolder, Study
+from aggregate.study_cohort import StudyCohort
 from pipeline.bags import Bag, BagHeader, Recipe, Source, check_one_recipe, list_bags, read_header, write_bag
 from pipeline.cohort import Patient
 from pipeline.tables import TableStyle
@@ -108,20 +111,18 @@ def as_bag(patient_id, features):
 
 
 def open_study(folder):
-    """Open the bags as load_study does, without a cohort table."""
+    """Open the bags as `load_study` does, without a cohort table."""
     paths = list_bags(folder)
     headers = tuple(read_header(path) for path in paths.values())
-    labels = np.arange(len(paths)) % 3
-    return Study(
-        name="many",
-        bags=BagFolder(folder, list(paths), bytes_kept=study_module._FEATURE_BYTES_KEPT),
-        headers=headers,
-        labels=labels,
+    present = [(header.patient_id, header.phases_present) for header in headers]
+    matched = MatchedCohort(
+        rows=tuple(Patient(name, {}, CLASSES[number % 3]) for number, name in enumerate(paths)),
         classes=CLASSES,
-        patients=tuple(Patient(name, {}, CLASSES[label]) for name, label in zip(paths, labels, strict=True)),
-        recipe=check_one_recipe(headers),
-        exclusions=(),
-    )  # fmt: skip
+        bag_sets={"bags": BagFolder(folder, present, bytes_kept=bag_sets._FEATURE_BYTES_KEPT)},
+        headers={"bags": headers},
+        recipes={"bags": check_one_recipe(headers)},
+    )
+    return StudyCohort("many", Patients.of(matched), matched)
 
 
 def main():
@@ -134,7 +135,7 @@ def main():
     parser.add_argument("--output", type=Path, help="write the table there, too")
     arguments = parser.parse_args()
     instances._FEATURE_BYTES_IN_MEMORY = arguments.budget_mib * MIB
-    study_module._FEATURE_BYTES_KEPT = arguments.budget_mib * MIB
+    bag_sets._FEATURE_BYTES_KEPT = arguments.budget_mib * MIB
     with tempfile.TemporaryDirectory() as name:
         folder = arguments.bags or Path(name) / "bags"
         if len(list_bags(folder)) != arguments.patients:
@@ -142,7 +143,7 @@ def main():
         steps = Steps()
         steps.start()
         take_steps(steps, folder, arguments.folds, FitCache(Path(name) / "cache"))
-        n_slices = int(open_study(folder).bags.sizes().sum())
+        n_slices = int(open_study(folder).patients.bag_sizes().sum())
     facts = {
         "patients": arguments.patients,
         "features_mib": n_slices * arguments.features * 4 / MIB,
@@ -158,7 +159,7 @@ def take_steps(steps, folder, n_folds, cache):
     """Open the bags, go through the parts of one training, then cross-validate as `aggregate.py run` does."""
     study = steps.take("read the headers", lambda: open_study(folder))
     lay_and_sum(steps, study)
-    folds = repeated_folds(study.roster, folds=n_folds, repeats=1, tune_share=0.2, seed=0)
+    folds = repeated_folds(study.patients, folds=n_folds, repeats=1, tune_share=0.2, seed=0)
     results = [
         steps.take(
             f"cross-validate {spec.name}",
@@ -169,14 +170,20 @@ def take_steps(steps, folder, n_folds, cache):
         for spec in SPECS
     ]
     steps.take("gather what was predicted", lambda: [gather(study, result) for result in results])
-    pairs = zip(study.bags, study.patients, strict=True)
-    steps.take("describe the patients", lambda: [describe_patient(bag, patient) for bag, patient in pairs])
+    steps.take(
+        "describe the patients",
+        lambda: [describe_patient(study.patients.first_bag(i), row) for i, row in enumerate(study.rows)],
+    )
 
 
 def lay_and_sum(steps, study):
     """Take the two steps that every training of a network begins with."""
-    packed = steps.take("lay the bags end to end", lambda: instances.pack(study.bags))
+    packed = steps.take("lay the bags end to end", lambda: instances.pack(bags_of(study.patients)))
     steps.take("measure the scaling", lambda: instances.Scaling.of(packed.features))
+
+
+def bags_of(patients):
+    return (patients.first_bag(i) for i in range(len(patients)))
 
 
 def gather(study, result):

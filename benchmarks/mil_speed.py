@@ -35,10 +35,11 @@ from reference import write_reference
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
-from aggregate.chosen_bags import ChosenBags
+from aggregate.bag_sets import BagFolder, phases_with_instances
+from aggregate.chosen import Chosen
 from aggregate.folds import Fold
 from aggregate.models.attention_mil import AttentionMIL
-from aggregate.study import BagFolder
+from aggregate.patients import Patients
 from extract.vision import torchvision_models
 from pipeline.bags import Bag, BagHeader, Recipe, Source, write_bag
 from pipeline.processor import has_native_bfloat16
@@ -188,10 +189,16 @@ def phasemil(precision, learning_rate=OUR_RATE):
         with tempfile.TemporaryDirectory() as name:  # as after stage 1: each process reads the bags itself
             for bag in bags:
                 write_bag(Path(name), bag)
-            folder = BagFolder(Path(name), [bag.patient_id for bag in bags])
+            present = [(bag.patient_id, phases_with_instances(bag)) for bag in bags]
+            patients = Patients(
+                patient_ids=tuple(bag.patient_id for bag in bags),
+                codes=labels,
+                classes=tuple(map(str, range(CLASSES))),
+                bag_sets={"bags": BagFolder(Path(name), present)},
+            )
             begin = time.perf_counter()
             work = (
-                delayed(fit_and_predict)(folder, labels, fold, new_model(number, precision, learning_rate))
+                delayed(fit_and_predict)(patients, labels, fold, new_model(number, precision, learning_rate))
                 for number, fold in enumerate(folds)
             )
             results, cpu_seconds = zip(*Parallel(n_jobs=-1)(work), strict=True)
@@ -207,10 +214,10 @@ def new_model(seed, precision, learning_rate):
     )  # fmt: skip
 
 
-def fit_and_predict(bags, labels, fold, model):
+def fit_and_predict(patients, labels, fold, model):
     cpu_begin = time.process_time()
-    model.fit(ChosenBags(bags, fold.train), labels[fold.train])
-    return model.predict_proba(ChosenBags(bags, fold.test)), time.process_time() - cpu_begin
+    model.fit(Chosen(patients, fold.train), labels[fold.train])
+    return model.predict_proba(Chosen(patients, fold.test)), time.process_time() - cpu_begin
 
 
 def floor_seconds(dtype):

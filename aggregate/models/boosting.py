@@ -8,16 +8,8 @@ import numpy as np
 import xgboost
 from numpy.typing import NDArray
 
-from aggregate.models.base import (
-    Arrays,
-    BagEstimator,
-    Labels,
-    Tune,
-    balanced_weights,
-    codes_among,
-    encode_labels,
-    seed_of,
-)
+from aggregate.models.base import Arrays, BagEstimator, Labels, Tune, seed_of
+from aggregate.models.class_codes import balanced_weights, codes_among, encode_labels
 from aggregate.models.parameters import ClassWeight, Count, Positive, PositiveShare, StatisticName
 from aggregate.models.pooling import pool_phases, pool_phases_and_differences
 from aggregate.models.views import CovariateColumns, SeenBags

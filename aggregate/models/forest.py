@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 
-from aggregate.models.base import Arrays, BagEstimator, Labels, Tune, encode_labels, seed_of
+from aggregate.models.base import Arrays, BagEstimator, Labels, Tune, seed_of
+from aggregate.models.class_codes import encode_labels
 from aggregate.models.parameters import ClassWeight, Count, StatisticName
 from aggregate.models.pooling import pool_phases, pool_phases_and_differences
 from aggregate.models.views import CovariateColumns, SeenBags

@@ -14,16 +14,8 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from aggregate.models.base import (
-    Arrays,
-    BagEstimator,
-    Labels,
-    PatientEstimator,
-    Tune,
-    encode_labels,
-    seed_of,
-    softmax,
-)
+from aggregate.models.base import Arrays, BagEstimator, Labels, PatientEstimator, Tune, seed_of, softmax
+from aggregate.models.class_codes import encode_labels
 from aggregate.models.parameters import AtLeastTwo, ClassWeight, Positives
 from aggregate.models.views import CovariateColumns, SeenBags
 from pipeline.bags import Bag

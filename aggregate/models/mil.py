@@ -13,17 +13,8 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator
 from torch import Tensor, nn
 
-from aggregate.models.base import (
-    Arrays,
-    BagEstimator,
-    Labels,
-    Samples,
-    Tune,
-    balanced_weights,
-    codes_among,
-    encode_labels,
-    seed_of,
-)
+from aggregate.models.base import Arrays, BagEstimator, Labels, Samples, Tune, seed_of
+from aggregate.models.class_codes import balanced_weights, codes_among, encode_labels
 from aggregate.models.instances import PackedBags, Scaling, pack
 from aggregate.models.network import Output, Shape
 from aggregate.models.parameters import ClassWeight, Count, NotNegative, Positive

@@ -25,11 +25,10 @@ from aggregate.models.base import (
     Reads,
     Samples,
     TunePatients,
-    codes_among,
-    encode_labels,
     seed_of,
     softmax,
 )
+from aggregate.models.class_codes import codes_among, encode_labels
 from aggregate.models.parameters import AtLeastTwo
 from aggregate.models.plain import PLAIN_MODELS
 from pipeline.errors import ConfigError, FoldError
