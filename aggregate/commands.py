@@ -37,7 +37,7 @@ NullOption = Annotated[int, typer.Option(min=0, help="Repeat the run this often 
 def plan(config: ConfigArgument, overrides: OverridesArgument = None) -> None:
     """Tell what `run` would do, how many fits are in the cache and how long it may take; write nothing."""
     # Heavy imports wait until a command needs them, so that --help answers at once.
-    from aggregate.run import print_plan_of  # noqa: PLC0415
+    from aggregate.orchestration import print_plan_of  # noqa: PLC0415
 
     print_plan_of(config, overrides or (), console=_wide_console())
 
@@ -45,8 +45,8 @@ def plan(config: ConfigArgument, overrides: OverridesArgument = None) -> None:
 @application.command()
 def run(config: ConfigArgument, overrides: OverridesArgument = None, null: NullOption = 0) -> None:
     """Cross-validate every model and baseline, and write all tables."""
-    from aggregate.plan import read_plan  # noqa: PLC0415
-    from aggregate.run import run_and_report  # noqa: PLC0415
+    from aggregate.orchestration import run_and_report  # noqa: PLC0415
+    from aggregate.planning.plan import read_plan  # noqa: PLC0415
 
     run_and_report(read_plan(config, overrides or ()), n_null=null, console=_wide_console())
 
@@ -54,7 +54,7 @@ def run(config: ConfigArgument, overrides: OverridesArgument = None, null: NullO
 @application.command()
 def tables(results: ResultsArgument) -> None:
     """Rebuild every table and the report from predictions.csv, without training."""
-    from aggregate.run import tables_of  # noqa: PLC0415
+    from aggregate.orchestration import tables_of  # noqa: PLC0415
 
     tables_of(results, console=_wide_console())
 
@@ -62,7 +62,7 @@ def tables(results: ResultsArgument) -> None:
 @application.command()
 def explain(results: ResultsArgument, *, retrain: RetrainOption = False) -> None:
     """Explain the models of a finished run: attention, phases, slice votes, concepts, prototypes."""
-    from aggregate.run import explain_folder  # noqa: PLC0415
+    from aggregate.orchestration import explain_folder  # noqa: PLC0415
 
     explain_folder(results, retrain=retrain, console=_wide_console())
 
@@ -70,7 +70,7 @@ def explain(results: ResultsArgument, *, retrain: RetrainOption = False) -> None
 @application.command()
 def report(results: ResultsArgument) -> None:
     """Write report.html anew from the tables of a finished run."""
-    from aggregate.run import report_of  # noqa: PLC0415
+    from aggregate.orchestration import report_of  # noqa: PLC0415
 
     report_of(results, console=_wide_console())
 
@@ -80,7 +80,7 @@ def cache(
     results: ResultsArgument, *, remove_unused: UnusedOption = False, remove_all: AllOption = False
 ) -> None:
     """Tell what the cache of a results folder holds, and remove from it what is asked; tables and report stay."""
-    from aggregate.cache_contents import Remove, show_cache  # noqa: PLC0415
+    from aggregate.run_folder.cache_contents import Remove, show_cache  # noqa: PLC0415
 
     remove = Remove.ALL if remove_all else Remove.UNUSED if remove_unused else Remove.NOTHING
     show_cache(results, remove, console=_wide_console())

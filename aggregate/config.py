@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from aggregate.patient import ONLY_SET
+from aggregate.cohort.patient import ONLY_SET
 from aggregate.statistics.config import StatisticsSection
 from pipeline.config import ConfigPath, ExperimentConfig, Section
 

@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from aggregate.code_versions import code_sha256
 from aggregate.models.attention_mil import AttentionMIL
 from aggregate.models.network import Shape
 from aggregate.models.training import one_thread
+from aggregate.store.code_versions import code_sha256
 from pipeline.bags import Bag, BagHeader, Recipe, Source
 from pipeline.doctor import Check, check_gpu, check_surroundings, kept_checks, tried
 from pipeline.processor import has_native_bfloat16

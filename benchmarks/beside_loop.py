@@ -17,11 +17,11 @@ import torch
 from reference import write_reference
 from sklearn.metrics import roc_auc_score
 
-from aggregate.chosen import Chosen
+from aggregate.cohort.chosen import Chosen
+from aggregate.cohort.study_cohort import load_study
 from aggregate.models.registry import build_model
-from aggregate.plan import load_aggregate_config
-from aggregate.splits import repeated_folds
-from aggregate.study_cohort import load_study
+from aggregate.planning.plan import load_aggregate_config
+from aggregate.planning.splits import repeated_folds
 
 EPOCHS, PATIENCE, RATES = 60, 12, (3e-4, 1e-3, 3e-3)
 KINDS = ("attention_mil", "phase_attention")

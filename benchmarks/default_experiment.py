@@ -18,9 +18,10 @@ from pathlib import Path
 from reference import write_reference
 from rich.console import Console
 
-from aggregate import crossval, run
-from aggregate.plan import load_aggregate_config, make_plan
-from aggregate.study_cohort import load_study
+from aggregate import orchestration
+from aggregate.cohort.study_cohort import load_study
+from aggregate.fitting import cross_validation
+from aggregate.planning.plan import load_aggregate_config, make_plan
 
 
 class Clock:
@@ -49,14 +50,14 @@ class Clock:
 
     def fits(self):
         """Count the time between two finished fits under the model of the second."""
-        fit_all = crossval._fit_all
+        fit_all = cross_validation._fit_all
 
         def timed(*args, **kwargs):
-            for task, fit in fit_all(*args, **kwargs):
+            for task, fit, taken in fit_all(*args, **kwargs):
                 self.tick(f"fits: {task.spec.name}")
-                yield task, fit
+                yield task, fit, taken
 
-        crossval._fit_all = timed
+        cross_validation._fit_all = timed
 
 
 def main():
@@ -84,14 +85,14 @@ def main():
 def measured(config):
     clock = Clock()
     clock.fits()
-    clock.after(run, "run_experiment", "the experiment beside its fits")
-    clock.after(run, "write_tables", "tables")
-    clock.after(run, "_explain", "explanations")
-    clock.after(run, "write_report", "figures and report")
+    clock.after(orchestration, "run_experiment", "the experiment beside its fits")
+    clock.after(orchestration, "write_tables", "tables")
+    clock.after(orchestration, "_explain", "explanations")
+    clock.after(orchestration, "write_report", "figures and report")
     clock.tick("the rest")
     plan = make_plan(config)
     clock.tick("the plan")
-    run.run_and_report(plan, n_null=0, console=Console(quiet=True))
+    orchestration.run_and_report(plan, n_null=0, console=Console(quiet=True))
     clock.tick("the rest")
     return clock.seconds
 

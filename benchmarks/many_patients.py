@@ -18,16 +18,17 @@ from pathlib import Path
 import numpy as np
 from reference import write_reference
 
-from aggregate import bag_sets
-from aggregate.bag_sets import BagFolder
-from aggregate.cache import FitCache
-from aggregate.cohort_facts import describe_patient
-from aggregate.cohort_matching import MatchedCohort
-from aggregate.crossval import ModelSpec, cross_validate, predictions_of, tuning_of
+from aggregate.cohort import bag_sets
+from aggregate.cohort.bag_sets import BagFolder
+from aggregate.cohort.matching import MatchedCohort
+from aggregate.cohort.patient_facts import describe_patient
+from aggregate.cohort.patients import Patients
+from aggregate.cohort.study_cohort import StudyCohort
+from aggregate.fitting.cross_validation import cross_validate, predictions_of, tuning_of
 from aggregate.models import instances
-from aggregate.patients import Patients
-from aggregate.splits import repeated_folds
-from aggregate.study_cohort import StudyCohort
+from aggregate.planning.fit_tasks import ModelSpec
+from aggregate.planning.splits import repeated_folds
+from aggregate.store.fit_cache import FitCache
 from pipeline.bags import Bag, BagHeader, Recipe, Source, check_one_recipe, list_bags, read_header, write_bag
 from pipeline.cohort import Patient
 from pipeline.tables import TableStyle

@@ -35,11 +35,11 @@ from reference import write_reference
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
-from aggregate.bag_sets import BagFolder, phases_with_instances
-from aggregate.chosen import Chosen
-from aggregate.folds import Fold
+from aggregate.cohort.bag_sets import BagFolder, phases_with_instances
+from aggregate.cohort.chosen import Chosen
+from aggregate.cohort.folds import Fold
+from aggregate.cohort.patients import Patients
 from aggregate.models.attention_mil import AttentionMIL
-from aggregate.patients import Patients
 from extract.vision import torchvision_models
 from pipeline.bags import Bag, BagHeader, Recipe, Source, write_bag
 from pipeline.processor import has_native_bfloat16

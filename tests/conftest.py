@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aggregate.bag_sets import BagList
-from aggregate.patients import Patients
+from aggregate.cohort.bag_sets import BagList
+from aggregate.cohort.patients import Patients
 from pipeline.bags import Bag, BagHeader, Recipe, Source, write_bag
 
 # Two test processes share two cores; more threads in each only wait for one another. Set before torch is imported.

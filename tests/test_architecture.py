@@ -17,6 +17,43 @@ ALLOWED = {
 SOURCES = [path for package in ALLOWED for path in sorted((ROOT / package).rglob("*.py"))]
 
 
+STEPS = (
+    {"predictions", "drawing", "config", "cohort", "statistics"},
+    {"models", "store"},
+    {"planning", "run_folder.run_record", "run_folder.fit_seconds"},
+    {"fitting"},
+    {"tables"},
+    {"explain"},
+    {"report"},
+    {
+        "run_folder",
+        "doctor",
+        "cross_validated_run",
+        "explained_run",
+        "printed_summary",
+        "orchestration",
+        "commands",
+    },
+)
+"""The rooms of stage 2 in the order in which a run goes through them; a room imports its own and earlier ones only."""
+
+
+def step_of(module: str) -> int:
+    """Return the step of a module such as aggregate.run_folder.placing; the longest name of a room decides."""
+    parts = module.split(".")[1:]
+    names = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
+    return next(i for name in names for i, rooms in enumerate(STEPS) if name in rooms)
+
+
+def imported_modules(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            longer = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (
+                name if (ROOT / f"{name.replace('.', '/')}.py").exists() else node.module for name in longer
+            )
+
+
 def imported_packages(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -30,6 +67,20 @@ def imported_packages(path: Path) -> Iterator[str]:
 def test_imports_run_one_way(path):
     package = path.relative_to(ROOT).parts[0]
     assert set(imported_packages(path)) & set(ALLOWED) <= ALLOWED[package]
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "aggregate").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_a_run_goes_one_way(path):
+    """Plan, fits, predictions, tables, explanations, report: no step imports one that comes after it."""
+    if path.name == "__init__.py":
+        return
+    own = step_of(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    imported = {name for name in imported_modules(path) if name.startswith("aggregate.")}
+    assert not {
+        name for name in imported if name not in {"aggregate.models", "aggregate"} and step_of(name) > own
+    }
 
 
 def test_pipeline_imports_no_torch():

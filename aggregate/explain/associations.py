@@ -14,9 +14,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from aggregate.bag_sets import BagSet
+from aggregate.cohort.bag_sets import BagSet
+from aggregate.cohort.folds import Fold
 from aggregate.explain.resampling import Resampling
-from aggregate.folds import Fold
 from aggregate.statistics.comparisons import holm
 from aggregate.tables.shared_columns import MODEL, bounds
 from aggregate.tables.table import Column, Kind, Step, Table

@@ -7,10 +7,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregate.bag_sets import phases_with_instances
-from aggregate.folds import Fold
+from aggregate.cohort.bag_sets import phases_with_instances
+from aggregate.cohort.folds import Fold
+from aggregate.cohort.patients import Patients
 from aggregate.models.base import Samples
-from aggregate.patients import Patients
 from pipeline.bags import Bag
 from pipeline.errors import ResultsError
 

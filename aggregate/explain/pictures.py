@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from numpy.typing import NDArray
 
+from aggregate.drawing import STYLE, WIDTH_IN, save_svg
 from aggregate.explain.choices import Choice
 from aggregate.explain.inputs import PerInstance
-from aggregate.report.drawing import STYLE, WIDTH_IN, save_svg
 from pipeline.bags import Bag
 from pipeline.slices import PhaseSlices
 

@@ -11,9 +11,9 @@ from sklearn.metrics import adjusted_mutual_info_score
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
+from aggregate.cohort.patients import Patients
 from aggregate.explain.inputs import ExplainableModel, OutOfFoldModels, PerInstance
 from aggregate.explain.resampling import Resampling
-from aggregate.patients import Patients
 from aggregate.tables.shared_columns import LABEL, MODEL, PATIENT_ID, PHASE, SLICE_NUMBER
 from aggregate.tables.table import Column, Kind, Step, Table
 from pipeline.bags import Bag

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aggregate.cohort.patients import Patients
 from aggregate.explain.inputs import PerInstance
-from aggregate.patients import Patients
 from aggregate.tables.shared_columns import LABEL, MODEL, PATIENT_ID
 from aggregate.tables.table import Column, Kind, Step, Table
 

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from joblib import Parallel, delayed
 
-from aggregate.chosen import Chosen
+from aggregate.cohort.chosen import Chosen
+from aggregate.cohort.folds import Fold
+from aggregate.cohort.patients import Patients
 from aggregate.explain.associations import (
     CONCEPT_PROBES,
     CONCEPT_SCORES,
@@ -26,7 +28,7 @@ from aggregate.explain.attention import (
 from aggregate.explain.choices import CHOSEN_PATIENTS, choice_rows, choose_patients
 from aggregate.explain.concepts import CONCEPT_SLICES, CONCEPTS
 from aggregate.explain.inputs import OutOfFoldModels, PerInstance, attentions_of, evidence_of
-from aggregate.explain.kept import MeasuredPatients
+from aggregate.explain.measures_cache import MeasuredPatients
 from aggregate.explain.patient_measures import MeasuredPatient, measured
 from aggregate.explain.phase_table import PHASES, phase_rows
 from aggregate.explain.phase_value import (
@@ -56,8 +58,6 @@ from aggregate.explain.prototypes import (
 from aggregate.explain.resampling import Resampling
 from aggregate.explain.signs import SIGNS
 from aggregate.explain.votes import SLICE_VOTES, vote_rows
-from aggregate.folds import Fold
-from aggregate.patients import Patients
 from aggregate.predictions import Predictions
 from aggregate.tables.results import ResultTables
 from aggregate.tables.table import Table

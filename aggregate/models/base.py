@@ -14,7 +14,8 @@ from safetensors.numpy import load, save
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from aggregate.chosen import Chosen
+from aggregate.cohort.chosen import Chosen
+from aggregate.cohort.patient import Reads
 from aggregate.models.parameters import Seed, checked_parameters
 from aggregate.models.samples import BagCheck, BagShape, check_any, checked_labels
 from aggregate.models.views import Sample, SeenBags, View, as_patient
@@ -49,19 +50,6 @@ class GivesEvidence(Protocol):
     def instance_evidence(self, patients: Samples) -> list[NDArray[np.float64]]:
         """Return per patient the evidence of each instance for each class (n, classes), higher meaning more."""
         ...
-
-
-@dataclass(frozen=True)
-class Reads:
-    """What of a table of patients decides a fit of a model."""
-
-    bag_sets: frozenset[str]
-    """Names; "" is the only set there is."""
-    covariates: frozenset[str]
-    """Names of columns."""
-
-    def __or__(self, other: "Reads") -> "Reads":
-        return Reads(self.bag_sets | other.bag_sets, self.covariates | other.covariates)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregate.models.base import Arrays, Labels, PatientEstimator, Reads, Samples, TunePatients
+from aggregate.cohort.patient import Reads
+from aggregate.models.base import Arrays, Labels, PatientEstimator, Samples, TunePatients
 from aggregate.models.logistic import BagLogistic, LogisticOnVectors
 from aggregate.models.pooling import mean_of_instances
 from aggregate.models.views import CovariateColumns

@@ -1,44 +1,30 @@
-"""The models that hold no other model, by kind."""
+"""The models that hold no other model, by kind: every one that a module of this package defines."""
 
+import pkgutil
 from collections.abc import Mapping
+from importlib import import_module
 
-from aggregate.models.attention_mil import AttentionMIL
+import aggregate.models
 from aggregate.models.base import PatientEstimator
-from aggregate.models.baselines import BagSize, CentreSlice, Covariates, Majority, SinglePhase, TumourSize
-from aggregate.models.boosting import XGBoost
-from aggregate.models.clam import CLAM
-from aggregate.models.dsmil import DSMIL
-from aggregate.models.forest import RandomForest
-from aggregate.models.mean_pooling import MeanPooling
-from aggregate.models.mlp import MLP
-from aggregate.models.phase_attention import PhaseAttention
-from aggregate.models.simple_pooling import EmbeddingPooling, InstancePooling
-from aggregate.models.smooth_attention import SmoothAttention
-from aggregate.models.transmil import TransMIL
-from aggregate.models.user_network import ModuleMIL
 
-PLAIN_MODELS: Mapping[str, type[PatientEstimator]] = {
-    model.kind: model
-    for model in (
-        AttentionMIL,
-        PhaseAttention,
-        SmoothAttention,
-        EmbeddingPooling,
-        InstancePooling,
-        MLP,
-        CLAM,
-        DSMIL,
-        TransMIL,
-        ModuleMIL,
-        MeanPooling,
-        XGBoost,
-        RandomForest,
-        Majority,
-        BagSize,
-        TumourSize,
-        Covariates,
-        CentreSlice,
-        SinglePhase,
-    )
-}
+_HOLD_OTHERS = frozenset({"plain", "registry", "wrappers", "building", "described"})
+"""Modules that build, list or wrap models; they rest on this one."""
+
+
+def _kinds() -> Mapping[str, type[PatientEstimator]]:
+    """Gather the classes with a kind of their own, in the order of the modules' names."""
+    found: dict[str, type[PatientEstimator]] = {}
+    for module in pkgutil.iter_modules(aggregate.models.__path__):
+        if module.name in _HOLD_OTHERS:
+            continue
+        held = vars(import_module(f"aggregate.models.{module.name}")).values()
+        found |= {
+            one.kind: one
+            for one in held
+            if isinstance(one, type) and issubclass(one, PatientEstimator) and "kind" in vars(one)
+        }
+    return found
+
+
+PLAIN_MODELS: Mapping[str, type[PatientEstimator]] = _kinds()
 """Name in a configuration -> class."""

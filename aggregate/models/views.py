@@ -8,9 +8,9 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregate.bag_sets import bag_in_phases
+from aggregate.cohort.bag_sets import bag_in_phases
+from aggregate.cohort.patient import ONLY_SET, Patient
 from aggregate.models.samples import MEASURES, BagCheck
-from aggregate.patient import ONLY_SET, Patient
 from pipeline.bags import Bag, FeatureBlock
 from pipeline.covariates import Value
 from pipeline.errors import ConfigError, SampleError

@@ -16,18 +16,10 @@ from scipy.optimize import minimize_scalar
 from sklearn.base import clone
 from sklearn.model_selection import StratifiedKFold
 
-from aggregate.chosen import Chosen
+from aggregate.cohort.chosen import Chosen
+from aggregate.cohort.patient import Reads
 from aggregate.models import building
-from aggregate.models.base import (
-    Arrays,
-    Labels,
-    PatientEstimator,
-    Reads,
-    Samples,
-    TunePatients,
-    seed_of,
-    softmax,
-)
+from aggregate.models.base import Arrays, Labels, PatientEstimator, Samples, TunePatients, seed_of, softmax
 from aggregate.models.class_codes import codes_among, encode_labels
 from aggregate.models.parameters import AtLeastTwo
 from aggregate.models.plain import PLAIN_MODELS

@@ -5,13 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from aggregate.explain.associations import CONCEPT_PROBES, CONCEPT_SCORES
-from aggregate.explain.concepts import CONCEPTS
-from aggregate.explain.phase_table import PHASES
-from aggregate.explain.phase_value import PHASE_VALUE
-from aggregate.explain.prototypes import CLUSTERS
-from aggregate.explain.votes import SLICE_VOTES
-from aggregate.report.drawing import (
+from aggregate.drawing import (
     COLOURS,
     DIVERGING,
     GREY,
@@ -22,6 +16,12 @@ from aggregate.report.drawing import (
     panels,
     to_svg,
 )
+from aggregate.explain.associations import CONCEPT_PROBES, CONCEPT_SCORES
+from aggregate.explain.concepts import CONCEPTS
+from aggregate.explain.phase_table import PHASES
+from aggregate.explain.phase_value import PHASE_VALUE
+from aggregate.explain.prototypes import CLUSTERS
+from aggregate.explain.votes import SLICE_VOTES
 from aggregate.report.elements import Figure
 from aggregate.report.folder import ResultsFolder, distinct
 from aggregate.tables.rows import Row, numeric

@@ -4,6 +4,7 @@ import re
 from html import unescape
 from pathlib import Path
 
+from aggregate.drawing import for_page
 from aggregate.explain.associations import CONCEPT_PROBES, CONCEPT_SCORES
 from aggregate.explain.attention import EXPLANATION_CHECKS
 from aggregate.explain.choices import CHOSEN_PATIENTS
@@ -13,7 +14,6 @@ from aggregate.explain.phase_value import PHASE_VALUE
 from aggregate.explain.prototypes import CLUSTERS, PROTOTYPES, TYPICAL_SLICES
 from aggregate.explain.votes import SLICE_VOTES
 from aggregate.report import explanation_figures as figures
-from aggregate.report.drawing import for_page
 from aggregate.report.elements import (
     Element,
     Figure,
@@ -302,3 +302,14 @@ def _montage(path: Path) -> Figure:
     title = re.search(r"<title>(.*?)</title>", svg)
     who, _, what = (unescape(title.group(1)) if title else path.stem).partition("; ")
     return Figure(path.stem, for_page(svg, path.stem), what, title=who, is_drawn=False)
+
+
+SECTIONS = (
+    attention_section,
+    phases_section,
+    votes_section,
+    concepts_section,
+    prototypes_section,
+    montage_section,
+)
+"""In the order of the page."""

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from aggregate.explain.votes import SLICE_VOTES
+from aggregate.predictions import Predictions
 from aggregate.tables.cohort import COHORT
 from aggregate.tables.performance import PERFORMANCE
+from aggregate.tables.predictions import PREDICTIONS, read_predictions
 from aggregate.tables.results import ResultTables
 from aggregate.tables.rows import Row, numeric
 from aggregate.tables.table import Table
@@ -35,6 +37,11 @@ class ResultsFolder:
         except (OSError, json.JSONDecodeError) as error:
             raise ResultsError(f"{path}: expected the record of a run, found none: {error}") from error
         return record
+
+    @cached_property
+    def predictions(self) -> Predictions | None:
+        """The predictions out of fold; None where the folder has none."""
+        return read_predictions(self.tables) if self.tables.holds(PREDICTIONS) else None
 
     @cached_property
     def tables(self) -> ResultTables:

@@ -282,3 +282,7 @@ def tables_section(folder: ResultsFolder) -> Section:
         "Every figure above is made of these files; columns.csv explains each column with its unit.",
         [Table(("file", "columns"), cells, "Files of this results folder.", COLUMNS.file)],
     )
+
+
+SECTIONS = (summary_section, run_section, cohort_section)
+"""In the order of the page; `tables_section` ends it."""

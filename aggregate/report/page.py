@@ -6,25 +6,20 @@ from pathlib import Path
 import matplotlib as mpl
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from aggregate.predictions import Predictions
+from aggregate.drawing import STYLE
 from aggregate.report import explanation_sections as explanations
 from aggregate.report import overview_sections as overview
 from aggregate.report import performance_sections as performance
 from aggregate.report.cautions import cautions
 from aggregate.report.checklist import CHECKLIST, checklist_rows, checklist_section
-from aggregate.report.drawing import STYLE
 from aggregate.report.elements import Figure, Note, Section
 from aggregate.report.folder import ResultsFolder
-from aggregate.tables.predictions import PREDICTIONS, read_predictions
 from pipeline.files import written_whole
 
 REPORT = "report.html"
 FIGURES = "figures"
-SECTIONS = (
-    "summary", "run", "cohort", "performance", "curves", "confusion", "calibration", "decision", "comparisons",
-    "subgroups", "attention", "phases", "votes", "concepts", "prototypes", "montages", "checklist", "tables",
-)  # fmt: skip
-"""Anchors of the sections, in order; every report has them all, an empty one with the reason."""
+_SECTIONS = (*overview.SECTIONS, *performance.SECTIONS, *explanations.SECTIONS)
+"""Every report has them all, an empty one with the reason."""
 
 
 def write_report(results: Path) -> Path:
@@ -61,33 +56,11 @@ def write_report(results: Path) -> Path:
 
 
 def _sections(folder: ResultsFolder) -> list[Section]:
-    predictions = _predictions(folder)
-    sections = [
-        overview.summary_section(folder),
-        overview.run_section(folder),
-        overview.cohort_section(folder),
-        performance.performance_section(folder),
-        performance.curves_section(folder, predictions),
-        performance.confusion_section(folder, predictions),
-        performance.calibration_section(folder),
-        performance.decision_section(folder),
-        performance.comparisons_section(folder),
-        performance.subgroups_section(folder),
-        explanations.attention_section(folder),
-        explanations.phases_section(folder),
-        explanations.votes_section(folder),
-        explanations.concepts_section(folder),
-        explanations.prototypes_section(folder),
-        explanations.montage_section(folder),
-    ]
+    sections = [section(folder) for section in _SECTIONS]
     filled = {s.id: s.title for s in sections if any(not isinstance(e, Note) for e in s.elements)}
     rows = checklist_rows(filled)
     folder.tables.write(CHECKLIST, rows)
     return [*sections, checklist_section(rows, filled), overview.tables_section(folder)]
-
-
-def _predictions(folder: ResultsFolder) -> Predictions | None:
-    return read_predictions(folder.tables) if folder.tables.holds(PREDICTIONS) else None
 
 
 def _standalone(svg: str) -> str:

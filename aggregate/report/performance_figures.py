@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from aggregate.drawing import COLOURS, GREY, LINES, MARKERS, forest, legend_below, panels, to_svg
 from aggregate.predictions import Predictions
-from aggregate.report.drawing import COLOURS, GREY, LINES, MARKERS, forest, legend_below, panels, to_svg
 from aggregate.report.elements import Figure
 from aggregate.report.folder import ResultsFolder
 from aggregate.tables.calibration import CALIBRATION

@@ -99,9 +99,10 @@ def _per_class(folder: ResultsFolder, model: str) -> Table:
     )
 
 
-def curves_section(folder: ResultsFolder, predictions: Predictions | None) -> Section:
+def curves_section(folder: ResultsFolder) -> Section:
     """Return ROC and precision-recall curves."""
     elements: list[Element] = [absent("Curves", "predictions.csv is missing")]
+    predictions = folder.predictions
     if predictions is not None:
         models = [model for model in folder.models if model in predictions.probabilities]
         elements = [
@@ -116,13 +117,14 @@ def curves_section(folder: ResultsFolder, predictions: Predictions | None) -> Se
     )
 
 
-def confusion_section(folder: ResultsFolder, predictions: Predictions | None) -> Section:
+def confusion_section(folder: ResultsFolder) -> Section:
     """Return confusion matrices and the patients that are always mistaken."""
     elements: list[Element] = []
     if folder.rows(CONFUSION):
         elements.append(figures.confusion(folder, folder.models))
     else:
         elements.append(absent("The confusion matrix", "confusion.csv is missing"))
+    predictions = folder.predictions
     if predictions is not None and folder.models:
         elements.append(_mistakes(predictions, folder.models[0]))
     return Section(
@@ -339,3 +341,15 @@ def models_of(folder: ResultsFolder, rows: Sequence[Row]) -> list[str]:
     return [model for model in folder.models if model in present] + [
         model for model in present if model not in folder.models
     ]
+
+
+SECTIONS = (
+    performance_section,
+    curves_section,
+    confusion_section,
+    calibration_section,
+    decision_section,
+    comparisons_section,
+    subgroups_section,
+)
+"""In the order of the page."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from aggregate.cohort_facts import CohortFacts, PatientFacts
+from aggregate.cohort.patient_facts import CohortFacts, PatientFacts
 from aggregate.tables.results import ResultTables
 from aggregate.tables.rows import Row
 from aggregate.tables.shared_columns import LABEL, PATIENT_ID

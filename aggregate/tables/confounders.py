@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from aggregate.cohort_facts import CohortFacts
+from aggregate.cohort.patient_facts import CohortFacts
 from aggregate.predictions import Predictions
 from aggregate.statistics.config import StatisticsSection
 from aggregate.statistics.measures import MACRO, Measurement, class_auc, macro_auc

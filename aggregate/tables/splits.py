@@ -3,11 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from aggregate.folds import Fold
+from aggregate.cohort.folds import ROLES, Fold
 from aggregate.tables.shared_columns import FOLD, PATIENT_ID, REPEAT
 from aggregate.tables.table import Column, Table
 
-ROLES = ("train", "tune", "test")
 SPLITS = Table(
     "splits.csv",
     "patient x repeat x fold",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregate.cohort_facts import CohortFacts
+from aggregate.cohort.patient_facts import CohortFacts
 from aggregate.predictions import Predictions
 from aggregate.statistics.config import StatisticsSection
 from aggregate.statistics.intervals import Estimate, without_estimate

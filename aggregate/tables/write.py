@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from threadpoolctl import threadpool_limits
 
-from aggregate.cohort_facts import CohortFacts
+from aggregate.cohort.patient_facts import CohortFacts
 from aggregate.predictions import Predictions
 from aggregate.statistics.config import StatisticsSection
 from aggregate.statistics.decisions import TuneFold

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from aggregate import experiment
-from aggregate.cache import MODEL_FOLDER, FitCache
+from aggregate import cross_validated_run
+from aggregate.fitting.progress import LiveTable
 from aggregate.models.registry import load_model
-from aggregate.plan import load_aggregate_config, make_plan
-from aggregate.progress import LiveTable
+from aggregate.planning.plan import load_aggregate_config, make_plan
+from aggregate.store.fit_cache import MODEL_FOLDER, FitCache
 from aggregate.tables.predictions import PREDICTIONS, write_predictions
 from aggregate.tables.results import ResultTables
 from pipeline.files import partial_of
@@ -54,9 +54,11 @@ class Counter(LiveTable):
 def run_here(path: Path, monkeypatch) -> type[Counter]:
     """Run an experiment to its predictions.csv in this process, and count its fits."""
     counter = type("CounterOfOneRun", (Counter,), {"kept": set(), "trained": set()})
-    monkeypatch.setattr(experiment, "LiveTable", counter)
+    monkeypatch.setattr(cross_validated_run, "LiveTable", counter)
     config = load_aggregate_config(path, ())
-    write_predictions(ResultTables(config.output), experiment.run_experiment(make_plan(config)).predictions)
+    write_predictions(
+        ResultTables(config.output), cross_validated_run.run_experiment(make_plan(config)).predictions
+    )
     return counter
 
 

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from aggregate.cache import Fit, FitCache
 from aggregate.commands import main
 from aggregate.models.registry import build_model
+from aggregate.store.fit_cache import Fit, FitCache
 
 
 def told(monkeypatch, capsys, *words: object) -> str:

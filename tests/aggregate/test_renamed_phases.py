@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from aggregate.commands import application
 from aggregate.explain.signs import measure_patient, remarks_on_roles, signs_of
 from aggregate.models.baselines import SinglePhase
-from aggregate.plan import load_aggregate_config
+from aggregate.planning.plan import load_aggregate_config
 from pipeline.bags import write_bag
 from pipeline.phase_roles import PhaseRoles
 from pipeline.store import SliceStore, StoredPatient

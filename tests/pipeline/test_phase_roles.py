@@ -2,7 +2,7 @@
 
 import pytest
 
-from aggregate.plan import load_aggregate_config
+from aggregate.planning.plan import load_aggregate_config
 from extract.config import load_extract_config
 from pipeline.config import CohortSection, PhaseRolesSection
 from pipeline.errors import ConfigError

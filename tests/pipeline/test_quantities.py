@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aggregate.cohort_facts import describe_patient
+from aggregate.cohort.patient_facts import describe_patient
 from aggregate.explain.signs import measure_patient as measure_signs
 from aggregate.explain.signs import signs_of
 from aggregate.models.baselines import TumourSize

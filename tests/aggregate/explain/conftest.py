@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+from aggregate.cohort.folds import Fold
 from aggregate.explain.inputs import OutOfFoldModels
 from aggregate.explain.resampling import resampling_of
-from aggregate.folds import Fold
 from pipeline.bags import Source
 from pipeline.config import CohortSection
 from pipeline.phase_roles import phase_roles

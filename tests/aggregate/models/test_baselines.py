@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from aggregate.cohort.patient import Patient
 from aggregate.models.baselines import BagSize, CentreSlice, Covariates, Majority, SinglePhase, TumourSize
-from aggregate.patient import Patient
 from pipeline.bags import Bag, BagHeader, Recipe, Source
 from pipeline.errors import ConfigError
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from aggregate.cohort_facts import CohortFacts, PatientFacts
-from aggregate.leaks import check_no_label_among_covariates
+from aggregate.cohort.patient import Patient as Sample
+from aggregate.cohort.patient_facts import CohortFacts, PatientFacts
 from aggregate.models.baselines import Covariates
-from aggregate.patient import Patient as Sample
+from aggregate.planning.leaks import check_no_label_among_covariates
 from aggregate.statistics.config import StatisticsSection
 from aggregate.tables.subgroups import subgroups_of
 from pipeline.cohort import Patient

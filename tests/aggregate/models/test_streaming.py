@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from aggregate.chosen import Chosen
+from aggregate.cohort.chosen import Chosen
 from aggregate.models.registry import build_model
 
 POOLED = {

@@ -10,7 +10,7 @@ import torch
 
 from aggregate.models.registry import MODELS, build_model, load_model
 from aggregate.models.torchmil_network import _adjacency
-from aggregate.plan import load_aggregate_config
+from aggregate.planning.plan import load_aggregate_config
 from pipeline.errors import ConfigError, ResultsError
 
 GOOD = """

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from aggregate.cohort.patient import Patient
 from aggregate.models.mean_pooling import MeanPooling
 from aggregate.models.registry import build_model
 from aggregate.models.views import CovariateColumns, View
-from aggregate.patient import Patient
 from pipeline.bags import FeatureBlock
 from pipeline.errors import ConfigError, SampleError
 from tests.conftest import draw_bag

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from aggregate.cohort.folds import Fold
 from aggregate.explain.inputs import OutOfFoldModels, attentions_of
 from aggregate.explain.resampling import resampling_of
 from aggregate.explain.writing import write_choices, write_clusters, write_model_explanations
-from aggregate.folds import Fold
 from aggregate.predictions import Predictions
 from aggregate.statistics.config import StatisticsSection
 from aggregate.tables.excluded import EXCLUDED

@@ -5,7 +5,7 @@ from xml.etree import ElementTree as ET
 import matplotlib as mpl
 import pytest
 
-from aggregate.report.drawing import STYLE, panels, to_svg
+from aggregate.drawing import STYLE, panels, to_svg
 
 
 @pytest.mark.parametrize("name", ["肝癌", "m$x$ [b]", "$\\undefined$"])

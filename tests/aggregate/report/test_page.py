@@ -7,9 +7,15 @@ from html.parser import HTMLParser
 
 import pytest
 
-from aggregate.report.page import SECTIONS, write_report
+from aggregate.report.page import write_report
 from pipeline.errors import ResultsError
 from pipeline.tables import read_table, write_table
+
+SECTIONS = (
+    "summary", "run", "cohort", "performance", "curves", "confusion", "calibration", "decision", "comparisons",
+    "subgroups", "attention", "phases", "votes", "concepts", "prototypes", "montages", "checklist", "tables",
+)  # fmt: skip
+"""Anchors of the sections, in order; every report has them all, an empty one with the reason."""
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from aggregate.cohort_facts import CohortFacts, PatientFacts
+from aggregate.cohort.patient_facts import CohortFacts, PatientFacts
 from aggregate.predictions import Predictions
 from aggregate.statistics.config import ComparisonSection, StatisticsSection
 from aggregate.statistics.decisions import TuneFold

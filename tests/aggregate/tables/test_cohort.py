@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from aggregate.cohort_facts import CohortFacts
+from aggregate.cohort.patient_facts import CohortFacts
 from aggregate.tables.cohort import COHORT, cohort_names, cohort_rows, read_cohort_facts
 from aggregate.tables.results import ResultTables
 from pipeline.errors import ResultsError

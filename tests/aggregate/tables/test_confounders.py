@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from aggregate.cohort_facts import CohortFacts
+from aggregate.cohort.patient_facts import CohortFacts
 from aggregate.tables.confounders import CONFOUNDERS, confounder_rows
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 from openpyxl import load_workbook
 
-from aggregate.cohort_facts import CohortFacts
+from aggregate.cohort.patient_facts import CohortFacts
 from aggregate.statistics.measures import METRICS
 from aggregate.tables.registry import all_tables
 from aggregate.tables.results import ResultTables

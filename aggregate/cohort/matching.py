@@ -1,0 +1,249 @@
+"""Match the cohort table with the bag sets of stage 1: who can be used, and everybody who had to be left out."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aggregate.cohort.bag_sets import BagFolder, BagSet, Phases, header_in_phases
+from pipeline.bags import CT, BagHeader, Recipe, check_one_recipe, how_alike, list_bags, read_header
+from pipeline.cohort import STAGES, Cohort, Exclusion, read_cohort
+from pipeline.cohort import Patient as Row
+from pipeline.config import CohortSection
+from pipeline.errors import BagError, CohortError
+from pipeline.names import Translation
+from pipeline.tables import read_table
+
+
+@dataclass(frozen=True, eq=False)
+class MatchedCohort:
+    """The rows of the cohort table with a label and a bag, sorted by identifier.
+
+    Attributes:
+        rows: n rows of the cohort table.
+        classes: class names.
+        bag_sets: name -> bags, seen through the phases of the configuration.
+        headers: name -> header of each patient's bag (n,), None where there is none.
+        recipes: name -> what made the features of the set.
+        views: name -> what of the bags is shown, where it is not all of them; a part of every fit's key.
+        exclusions: everybody and every phase left out, by either stage, with the reason.
+        translations: spellings of the cohort table that were read as other words.
+        remarks: what else was decided in reading it, and what table and bags do not agree in.
+    """
+
+    rows: tuple[Row, ...]
+    classes: tuple[str, ...]
+    bag_sets: Mapping[str, BagSet]
+    headers: Mapping[str, tuple[BagHeader | None, ...]]
+    recipes: Mapping[str, Recipe]
+    views: Mapping[str, str] = field(default_factory=dict)
+    exclusions: tuple[Exclusion, ...] = ()
+    translations: tuple[Translation, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _BagsFound:
+    """The bags of a folder, of patients with a label."""
+
+    name: str
+    folder: Path
+    paths: Mapping[str, Path]
+    """Patient identifier -> file, of all bags of the folder."""
+    headers: Mapping[str, BagHeader]
+    """Patient identifier -> header as it is in the file."""
+    phases: Phases | None
+    """The only phases seen; None where the modality has no phases of the configuration."""
+
+    @property
+    def place(self) -> str:
+        """How an exclusion names the set: not at all where it is the only one."""
+        return f" in the set {self.name!r}" if self.name else ""
+
+    def seen(self, patient_id: str) -> Phases:
+        """Return the phases of a patient's bag that are seen."""
+        header = self.headers.get(patient_id)
+        present = header.phases_present if header else ()
+        return present if self.phases is None else tuple(name for name in self.phases if name in present)
+
+
+def match_cohort(section: CohortSection, folders: Mapping[str, Path]) -> MatchedCohort:
+    """Match the cohort table with folders of bags; a patient needs a label and a bag in one of them at least.
+
+    Args:
+        section: [cohort].
+        folders: bag set -> folder.
+
+    Raises:
+        BagError: a folder holds no bag, bags of different recipes, a bag under another patient's name, or CT bags that
+            do not know a phase of the configuration.
+        CohortError: no patient has both a bag and a label, or one class is left.
+    """
+    cohort = read_cohort(section)
+    several = len(folders) > 1
+    found = {name: _bags_in(name if several else "", path, cohort, section) for name, path in folders.items()}
+    exclusions = _exclusions(cohort, list(found.values()), section)
+    rows = sorted(
+        (row for row in cohort.patients if row.label and any(f.seen(row.patient_id) for f in found.values())),
+        key=lambda row: row.patient_id,
+    )
+    _check_classes(section, cohort, rows, exclusions)
+    headers = {name: [f.headers.get(row.patient_id) for row in rows] for name, f in found.items()}
+    return MatchedCohort(
+        rows=tuple(rows),
+        classes=section.classes,
+        bag_sets={
+            name: BagFolder(
+                f.folder, [(row.patient_id, f.seen(row.patient_id)) for row in rows], phases=f.phases
+            )
+            for name, f in found.items()
+        },
+        headers={
+            name: tuple(_shown(header, found[name]) for header in of_set) for name, of_set in headers.items()
+        },
+        recipes={
+            name: check_one_recipe(header for header in of_set if header) for name, of_set in headers.items()
+        },
+        views={name: _view(f) for name, f in found.items()},
+        exclusions=tuple(exclusions),
+        translations=cohort.translations,
+        remarks=(
+            *cohort.remarks,
+            *(line for f in found.values() for line in _phases_without_a_row(rows, f)),
+        ),
+    )
+
+
+def _bags_in(name: str, folder: Path, cohort: Cohort, section: CohortSection) -> _BagsFound:
+    paths = list_bags(folder)
+    if not paths:
+        raise BagError(f"{folder}: no bag here; run `extract.py run` with this configuration first")
+    labelled = [row.patient_id for row in cohort.patients if row.label and row.patient_id in paths]
+    headers = {patient_id: read_header(paths[patient_id]) for patient_id in sorted(labelled)}
+    if name and not headers:
+        raise BagError(
+            f"{folder}: none of the {len(paths)} bags of the set {name!r} is of a patient with a label"
+        )
+    is_ct = all(header.modality == CT for header in headers.values())
+    if is_ct:
+        for header in headers.values():
+            _check_phases_known(section.phases, header)
+    return _BagsFound(name, folder, paths, headers, section.phases if is_ct else None)
+
+
+def _check_phases_known(phases: Sequence[str], header: BagHeader) -> None:
+    """Refuse a phase of the configuration that the bags do not know, such as one that was renamed since."""
+    unknown = [name for name in phases if name not in header.phase_names]
+    if unknown:
+        raise BagError(
+            f"phase {unknown[0]} of the configuration is in no bag: [cohort] phases are {', '.join(phases)}, those of "
+            f"the bags {', '.join(header.phase_names)}; name them alike, or extract again with this configuration"
+        )
+
+
+def _shown(header: BagHeader | None, found: _BagsFound) -> BagHeader | None:
+    if header is None or not found.seen(header.patient_id):
+        return None
+    return header if found.phases is None else header_in_phases(header, found.phases)
+
+
+def _view(found: _BagsFound) -> str:
+    first = next(iter(found.headers.values()), None)
+    if found.phases is None or first is None or first.phase_names == found.phases:
+        return ""
+    return "+".join(found.phases)
+
+
+def _phases_without_a_row(rows: Sequence[Row], found: _BagsFound) -> Iterator[str]:
+    """Say which bags hold phases of which the cohort table has no usable row, as when one was taken out since."""
+    if found.phases is None:
+        return
+    lacking = [
+        (row.patient_id, name) for row in rows for name in found.seen(row.patient_id) if name not in row.scans
+    ]
+    if lacking:
+        patient_id, name = lacking[0]
+        yield (
+            f"{len(lacking)} phases in the bags{found.place} have no usable row in the cohort table, such as {name} of "
+            f"patient {patient_id}; they are used as they stand in the bags: run `extract.py run` again if they are not "
+            "wanted"
+        )
+
+
+def _exclusions(cohort: Cohort, sets: Sequence[_BagsFound], section: CohortSection) -> list[Exclusion]:
+    """Collect who is left out: by the cohort table as it is now, by stage 1 for its scans, or here.
+
+    Stage 1's own copy of the table's faults is not read: labels may have been mended since.
+    """
+    of_extract = [exclusion for found in sets for exclusion in _of_stage_1(found)]
+    told = [*cohort.exclusions, *(e for e in of_extract if e.stage not in STAGES)]
+    excluded = {e.patient_id for e in told if not e.phase}
+    for row in cohort.patients:
+        if row.patient_id in excluded:
+            continue
+        if not any(row.patient_id in found.paths for found in sets):
+            alike = next(filter(None, (_look_alike(row.patient_id, found, cohort) for found in sets)), "")
+            reason = f"no bag: stage 1 wrote none for this patient{alike}"
+            told.append(Exclusion(row.patient_id, "", "aggregate", reason))
+        elif row.label is None:
+            told.append(Exclusion(row.patient_id, "", "aggregate", "no label in the cohort table"))
+    strangers = dict.fromkeys(name for found in sets for name in _strangers(found, cohort))
+    told += [
+        Exclusion(name, "", "aggregate", "a bag without a row in the cohort table")
+        for name in strangers
+        if name not in excluded
+    ]
+    return [*told, *_unseen_phases(sets, told, section)]
+
+
+def _of_stage_1(found: _BagsFound) -> list[Exclusion]:
+    table = found.folder / "excluded.csv"
+    rows = read_table(table) if table.exists() else []
+    return [
+        Exclusion(row["patient_id"], row["phase"], row["stage"], f"{row['reason']}{found.place}")
+        for row in rows
+    ]
+
+
+def _strangers(found: _BagsFound, cohort: Cohort) -> list[str]:
+    return sorted(set(found.paths) - {row.patient_id for row in cohort.patients})
+
+
+def _look_alike(patient_id: str, found: _BagsFound, cohort: Cohort) -> str:
+    alike = ((name, how) for name in _strangers(found, cohort) if (how := how_alike(patient_id, name)))
+    return next((f"; there is a bag of {name}{how}" for name, how in alike), "")
+
+
+def _unseen_phases(
+    sets: Sequence[_BagsFound], exclusions: Sequence[Exclusion], section: CohortSection
+) -> Iterator[Exclusion]:
+    """Name the phases of the bags that the configuration leaves out, and the patients who have no other."""
+    named = {(e.patient_id, e.phase) for e in exclusions}
+    for found in sets:
+        for patient_id, header in found.headers.items():
+            unseen = set(header.phases_present) - set(found.seen(patient_id))
+            for phase in (name for name in header.phases_present if name in unseen):
+                if (patient_id, phase) not in named:
+                    reason = f"in the bag{found.place}, but no phase of the configuration"
+                    yield Exclusion(patient_id, phase, "aggregate", reason)
+            if not any(f.seen(patient_id) for f in sets) and (patient_id, "") not in named:
+                named.add((patient_id, ""))
+                expected = ", ".join(section.phases)
+                reason = f"no phase of the configuration in the bag; expected one of {expected}"
+                yield Exclusion(patient_id, "", "aggregate", reason)
+
+
+def _check_classes(
+    section: CohortSection, cohort: Cohort, rows: Sequence[Row], exclusions: Sequence[Exclusion]
+) -> None:
+    present = {row.label for row in rows}
+    absent = [name for name in section.classes if name not in present]
+    if not absent:
+        return
+    of_class = {row.patient_id for row in cohort.patients if row.label == absent[0]}
+    reasons = [f"{e.patient_id} ({e.reason})" for e in exclusions if e.patient_id in of_class and not e.phase]
+    more = f" and {len(reasons) - 1} more" if len(reasons) > 1 else ""
+    left_out = f"; left out: {reasons[0]}{more}" if reasons else ""
+    raise CohortError(
+        f"{section.table}: class {absent[0]} of the configuration has no patient with a bag and a label; "
+        f"take it out of [cohort] classes{left_out}"
+    )

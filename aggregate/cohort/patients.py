@@ -1,0 +1,241 @@
+"""The one table of patients: identifiers, labels, centres, covariates, and the bags of each by the name of their set.
+
+    patients = Patients.read("out/bags", cohort="cohort.csv")
+    model = PhasePooling().fit(patients, patients.labels)
+
+A `Patient` is the sample of every estimator, so `patients` goes into scikit-learn's searches and cross-validations as X.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aggregate.cohort.bag_sets import BagList, BagSet, BagsInPhases, Phases
+from aggregate.cohort.matching import MatchedCohort, match_cohort
+from aggregate.cohort.memory_bags import bags_of_arrays
+from aggregate.cohort.patient import ONLY_SET, BagsByName, Patient
+from pipeline.bags import Bag
+from pipeline.config import CohortSection
+from pipeline.covariates import Covariate, read_covariate
+from pipeline.errors import SampleError
+
+
+@dataclass(frozen=True, eq=False)
+class Patients(Sequence[Patient]):
+    """Patients in one order, as samples of estimators and as the table that everything else asks.
+
+    Attributes:
+        patient_ids: n identifiers.
+        codes: intp (n,), index of the label into classes.
+        classes: class names.
+        centres: name of the centre of each patient, "" where unknown.
+        bag_sets: name -> bags of one recipe, in the order of the patients.
+        covariates: column -> typed values of the patients.
+        unreadable: column that no model may read -> why: it cannot be typed for sure, or says two things of a patient.
+    """
+
+    patient_ids: tuple[str, ...]
+    codes: NDArray[np.intp]
+    classes: tuple[str, ...]
+    centres: tuple[str, ...] = ()
+    bag_sets: Mapping[str, BagSet] = field(default_factory=dict)
+    covariates: Mapping[str, Covariate] = field(default_factory=dict)
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.centres:
+            object.__setattr__(self, "centres", ("",) * len(self.patient_ids))
+        lengths = {
+            "labels": len(self.codes),
+            "centres": len(self.centres),
+            **{f"bags of the set {name!r}": len(bags) for name, bags in self.bag_sets.items()},
+        }
+        for what, length in lengths.items():
+            if length != len(self.patient_ids):
+                raise SampleError(f"expected {len(self.patient_ids)} {what}, found {length}")
+
+    @classmethod
+    def read(
+        cls,
+        bags: str | Path | Mapping[str, str | Path],
+        *,
+        cohort: str | Path,
+        phases: Sequence[str] | None = None,
+        classes: Sequence[str] | None = None,
+    ) -> "Patients":
+        """Read the patients who have a label in a cohort table and a bag in at least one folder, sorted by identifier.
+
+        Args:
+            bags: folder of the bags, or name of the bag set -> folder.
+            cohort: the cohort table.
+            phases: the only phases to see, in this order; by default NC, AP, PVP, DP.
+            classes: class names, in the order of the codes; by default HCC, iCCA, cHCC-CCA.
+
+        Raises:
+            PhasemilError: as of `match_cohort`.
+        """
+        named = {ONLY_SET: bags} if isinstance(bags, str | Path) else bags
+        given: dict[str, Any] = {"phases": phases, "classes": classes}
+        section = CohortSection(
+            table=Path(cohort), **{k: tuple(v) for k, v in given.items() if v is not None}
+        )
+        return cls.of(match_cohort(section, {name: Path(folder) for name, folder in named.items()}))
+
+    @classmethod
+    def of(cls, matched: MatchedCohort) -> "Patients":
+        """Return the patients of a cohort table that was matched with its bags."""
+        rows = matched.rows
+        columns = dict.fromkeys(name for row in rows for name in row.covariates)
+        typed = {
+            name: read_covariate(name, {row.patient_id: row.covariates.get(name, "") for row in rows})
+            for name in columns
+        }
+        unreadable = {name: column.doubt for name, column in typed.items() if column.doubt}
+        for row in rows:
+            unreadable |= {
+                name: f"patient {row.patient_id}: {why}" for name, why in row.contradictions.items()
+            }
+        return cls(
+            patient_ids=tuple(row.patient_id for row in rows),
+            codes=np.array([matched.classes.index(row.label or "") for row in rows], dtype=np.intp),
+            classes=matched.classes,
+            centres=tuple(row.centre or "" for row in rows),
+            bag_sets=matched.bag_sets,
+            covariates={name: column for name, column in typed.items() if name not in unreadable},
+            unreadable=unreadable,
+        )
+
+    @classmethod
+    def from_arrays(
+        cls,
+        features: NDArray[np.float32],
+        bag_index: NDArray[np.integer[Any]],
+        labels: Sequence[str],
+        *,
+        phase: Sequence[str] | None = None,
+        patient_ids: Sequence[str] | None = None,
+    ) -> "Patients":
+        """Make patients of features in memory, one bag each, in a bag set named "bags".
+
+        Args:
+            features: float32 (rows, d), finite; the rows of all bags.
+            bag_index: int (rows,), number of the patient of each row, from 0.
+            labels: class name of each patient (n,).
+            phase: name of the phase of each row (rows,); without it there is one phase, "-".
+            patient_ids: identifier of each patient (n,); by default "0", "1", ...
+
+        Raises:
+            SampleError: the arrays do not fit each other.
+        """
+        names = tuple(map(str, range(len(labels)) if patient_ids is None else patient_ids))
+        classes = tuple(dict.fromkeys(sorted(map(str, labels))))
+        return cls(
+            patient_ids=names,
+            codes=np.array([classes.index(str(label)) for label in labels], dtype=np.intp),
+            classes=classes,
+            bag_sets={ONLY_SET: BagList(bags_of_arrays(features, bag_index, names, phase))},
+        )
+
+    def __len__(self) -> int:
+        return len(self.patient_ids)
+
+    @overload
+    def __getitem__(self, index: int) -> Patient: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Patients": ...
+    def __getitem__(self, index: int | slice) -> "Patient | Patients":
+        """Return one patient, or the table of a slice."""
+        if isinstance(index, slice):
+            return self.take(np.arange(len(self))[index])
+        index = range(len(self))[index]
+        patient_id = self.patient_ids[index]
+        covariates = {name: column.values[patient_id] for name, column in self.covariates.items()}
+        return Patient(patient_id, BagsByName(self.bag_sets, index), covariates)
+
+    @property
+    def labels(self) -> NDArray[np.str_]:
+        """Class name of each patient (n,)."""
+        return np.array(self.classes)[self.codes]
+
+    @cached_property
+    def centre_names(self) -> tuple[str, ...]:
+        """The centres there are, sorted."""
+        return tuple(sorted(set(self.centres)))
+
+    @cached_property
+    def centre_codes(self) -> NDArray[np.intp]:
+        """Index of each patient's centre into centre_names, intp (n,)."""
+        return np.array([self.centre_names.index(centre) for centre in self.centres], dtype=np.intp)
+
+    def label(self, patient: int) -> str:
+        """Return the class name of one patient."""
+        return self.classes[int(self.codes[patient])]
+
+    def index_of(self, patient_ids: Iterable[str]) -> list[int]:
+        """Return where patients stand in the order."""
+        index = {patient_id: i for i, patient_id in enumerate(self.patient_ids)}
+        return [index[patient_id] for patient_id in patient_ids]
+
+    def bags(self, name: str | None = None) -> BagSet:
+        """Return one bag set, by default the first."""
+        return self.bag_sets[next(iter(self.bag_sets)) if name is None else name]
+
+    def first_bag(self, patient: int) -> Bag:
+        """Return the first bag of a patient, in the order of the bag sets.
+
+        Raises:
+            SampleError: the patient has none.
+        """
+        return self._first_set(patient)[patient]
+
+    def bag_sizes(self) -> NDArray[np.intp]:
+        """Return the instances of the first bag of each patient (n,)."""
+        sizes = (self._first_set(i).size(i) for i in range(len(self)))
+        return np.fromiter(sizes, dtype=np.intp, count=len(self))
+
+    def _first_set(self, patient: int) -> BagSet:
+        found = (bags for bags in self.bag_sets.values() if bags.phases_present(patient))
+        first = next(found, None)
+        if first is None:
+            raise SampleError(f"patient {self.patient_ids[patient]} has no bag")
+        return first
+
+    def take(self, numbers: NDArray[np.intp]) -> "Patients":
+        """Return the table of some of the patients, in the order of their numbers."""
+        return replace(
+            self,
+            patient_ids=tuple(self.patient_ids[i] for i in numbers),
+            codes=self.codes[numbers],
+            centres=tuple(self.centres[i] for i in numbers),
+            bag_sets={name: _Taken(bags, numbers) for name, bags in self.bag_sets.items()},
+        )
+
+    def in_phases(self, phases: Iterable[str]) -> "Patients":
+        """Return the same patients without the instances of other phases; their names stay as they are."""
+        shown = frozenset(phases)
+        return replace(self, bag_sets={k: BagsInPhases(bags, shown) for k, bags in self.bag_sets.items()})
+
+
+class _Taken:
+    """The bags of some patients of another set."""
+
+    def __init__(self, bags: BagSet, numbers: NDArray[np.intp]) -> None:
+        self.bags = bags
+        self.numbers = numbers
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, index: int) -> Bag:
+        return self.bags[int(self.numbers[index])]
+
+    def phases_present(self, index: int) -> Phases:
+        return self.bags.phases_present(int(self.numbers[index]))
+
+    def size(self, index: int) -> int:
+        return self.bags.size(int(self.numbers[index]))

@@ -1,0 +1,143 @@
+"""The patients of an experiment, matched with their bags, and everybody who had to be left out."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aggregate.cohort.matching import MatchedCohort, match_cohort
+from aggregate.cohort.patient import Reads
+from aggregate.cohort.patients import Patients
+from aggregate.config import AggregateConfig
+from pipeline.bags import RANDOM_BANNER, BagHeader
+from pipeline.cohort import Exclusion
+from pipeline.cohort import Patient as Row
+from pipeline.provenance import canonical_json
+
+UNSEEN = "model "
+"""Begins the stage of an exclusion that concerns one model only, which follows."""
+
+
+@dataclass(frozen=True, eq=False)
+class StudyCohort:
+    """Every patient with a label and a bag in at least one set, sorted by identifier.
+
+    Attributes:
+        name: of the experiment.
+        patients: as samples of the models.
+        matched: rows of the cohort table, headers and recipes of the bags, exclusions.
+        view: what of the bags is shown, beside what the configuration shows; a part of every fit's key.
+    """
+
+    name: str
+    patients: Patients
+    matched: MatchedCohort
+    view: str = ""
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """Rows of the cohort table, in the order of the patients."""
+        return self.matched.rows
+
+    @property
+    def exclusions(self) -> tuple[Exclusion, ...]:
+        """Everybody and every phase left out, with the reason."""
+        return self.matched.exclusions
+
+    @cached_property
+    def headers(self) -> tuple[BagHeader, ...]:
+        """Header of the first bag of each patient, in the order of the bag sets."""
+        sets = self.matched.headers.values()
+        return tuple(
+            next(header for header in of_patient if header) for of_patient in zip(*sets, strict=True)
+        )
+
+    @property
+    def phase_names(self) -> tuple[str, ...]:
+        """Phases of the first bag set."""
+        return self.headers_of_first_set[0].phase_names
+
+    @property
+    def headers_of_first_set(self) -> tuple[BagHeader, ...]:
+        """Headers of the first bag set, of those who have a bag in it."""
+        return tuple(header for header in next(iter(self.matched.headers.values())) if header)
+
+    @property
+    def view_of_first_set(self) -> str:
+        """What of the bags of the first set the configuration shows, where it is not all of them."""
+        return next(iter(self.matched.views.values()))
+
+    @property
+    def weights(self) -> str:
+        """What every table says of the encoder weights it rests on."""
+        named = {name: recipe.weights_name for name, recipe in self.matched.recipes.items()}
+        told = "; ".join(f"{name}: {weights}" for name, weights in named.items())
+        told = told if len(named) > 1 else next(iter(named.values()))
+        is_random = any(recipe.has_random_weights for recipe in self.matched.recipes.values())
+        return f"{RANDOM_BANNER} ({told})" if is_random else told
+
+    @property
+    def bag_keys(self) -> dict[str, dict[str, str]]:
+        """Bag set -> patient -> content key of the bag."""
+        return {
+            name: {header.patient_id: header.content_key for header in headers if header}
+            for name, headers in self.matched.headers.items()
+        }
+
+    def with_codes(self, codes: NDArray[np.intp]) -> "StudyCohort":
+        """Return the same patients with other labels."""
+        return replace(self, patients=replace(self.patients, codes=codes))
+
+    def in_phases(self, phases: frozenset[str]) -> "StudyCohort":
+        """Return the same patients without the instances of other phases."""
+        return replace(self, patients=self.patients.in_phases(phases), view="+".join(sorted(phases)))
+
+    def with_exclusions(self, exclusions: Sequence[Exclusion]) -> "StudyCohort":
+        """Return the cohort with more to be told of who is left out."""
+        matched = replace(self.matched, exclusions=(*self.exclusions, *exclusions))
+        return replace(self, matched=matched)
+
+    def contents(self, reads: Reads) -> list[str]:
+        """Name what each patient brings into a fit that reads some bag sets and covariates."""
+        every_set = list(self.matched.headers)
+        named = reads.bag_sets | (set(every_set) if len(every_set) == 1 and "" in reads.bag_sets else set())
+        sets = [name for name in every_set if name in named]
+        return [canonical_json(self._content(i, sets, reads)) for i in range(len(self.patients))]
+
+    def _content(self, patient: int, sets: Sequence[str], reads: Reads) -> list[object]:
+        headers = [(name, self.matched.headers[name][patient]) for name in sets]
+        bags = [[header.content_key, self.matched.views.get(name, "")] for name, header in headers if header]
+        given = self.patients[patient].covariates
+        covariates = {name: value for name, value in given.items() if name in reads.covariates}
+        return [self.patients.patient_ids[patient], bags, self.view, covariates]
+
+
+def load_study(config: AggregateConfig) -> StudyCohort:
+    """Match the cohort table with the bag sets of the configuration.
+
+    Raises:
+        BagError: as of `match_cohort`.
+        CohortError: likewise.
+    """
+    matched = match_cohort(config.cohort, config.bag_folders)
+    return StudyCohort(config.name, Patients.of(matched), matched)
+
+
+def without_phases_seen(study: StudyCohort, sees: Mapping[str, NDArray[np.bool_]]) -> Iterator[Exclusion]:
+    """Tell which models see nothing of which patients.
+
+    Args:
+        study: the patients.
+        sees: model -> of which patients it sees anything (n,).
+    """
+    for model, is_seen in sees.items():
+        for i in np.flatnonzero(~is_seen).tolist():
+            yield Exclusion(
+                study.patients.patient_ids[i],
+                "",
+                f"{UNSEEN}{model}",
+                "no bag in the set that the model reads, or none of its phases; the patient does not train it and gets the "
+                "class shares of its training patients",
+            )

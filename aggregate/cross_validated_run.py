@@ -1,0 +1,162 @@
+"""An experiment: a configuration and its bags, cross-validated, with a record of what was done."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aggregate.cohort.folds import Fold
+from aggregate.cohort.study_cohort import StudyCohort, load_study
+from aggregate.config import AggregateConfig
+from aggregate.doctor import require_right_numbers
+from aggregate.fitting.cross_validation import OutOfFold, cross_validate, predictions_of
+from aggregate.fitting.progress import LiveTable
+from aggregate.planning.baselines import with_baselines
+from aggregate.planning.configured_names import used_covariates
+from aggregate.planning.fit_tasks import ModelSpec, fit_tasks
+from aggregate.planning.plan import Plan, choose_folds
+from aggregate.planning.splits import read_splits
+from aggregate.predictions import Predictions
+from aggregate.run_folder.fit_seconds import FIT_SECONDS, seconds_to_record
+from aggregate.run_folder.run_record import (
+    BAGS,
+    BAGS_SHA256,
+    FITS,
+    RECIPES,
+    RECORD,
+    SPLITS_SHA256,
+    check_same_bags,
+    fits_of_run,
+    write_json,
+)
+from aggregate.store.fit_cache import FitCache
+from aggregate.tables.excluded import EXCLUDED
+from aggregate.tables.results import ResultTables
+from aggregate.tables.splits import SPLITS, split_rows
+from pipeline.errors import ResultsError
+from pipeline.files import sweep_partials
+from pipeline.provenance import sha256_of_file, sha256_of_json, software_versions, utc_now
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A finished cross-validation and everything it was made of."""
+
+    config: AggregateConfig
+    study: StudyCohort
+    specs: tuple[ModelSpec, ...]
+    result: OutOfFold
+    predictions: Predictions
+    seconds: float
+
+
+def run_experiment(plan: Plan) -> Run:
+    """Fit what the plan lists and gather the predictions; nothing but the cache of fits is written.
+
+    Raises:
+        MachineError: this machine computes wrong numbers.
+    """
+    started = time.monotonic()
+    require_right_numbers()
+    config, study = plan.config, plan.study
+    sweep_partials(config.cache_folder)
+    result = cross_validate_all(config, study, plan.folds, plan.specs)
+    return Run(config, study, plan.specs, result, predictions_of(study, result), time.monotonic() - started)
+
+
+def reopen(config: AggregateConfig) -> Run:
+    """Gather a finished run again, on its own splits.csv; what the cache lacks is trained anew to the same.
+
+    Raises:
+        ResultsError: the patients, bags, labels, covariates or the software are not those of the run any more.
+    """
+    started = time.monotonic()
+    study = load_study(config)
+    check_same_bags(config.results_folder, study.bag_keys)
+    folds = read_splits(config.results_folder / SPLITS.file, study.patients)
+    specs = with_baselines(config.aggregate, study)
+    _check_same_fits(config, study, folds, specs)
+    result = cross_validate_all(config, study, folds, specs)
+    return Run(config, study, tuple(specs), result, predictions_of(study, result), time.monotonic() - started)
+
+
+def _check_same_fits(
+    config: AggregateConfig, study: StudyCohort, folds: Sequence[Fold], specs: Sequence[ModelSpec]
+) -> None:
+    tasks = fit_tasks(study, folds, specs, seed=config.aggregate.seed)
+    fits = fits_of_run(config.results_folder)
+    other = [name for name in tasks if [task.key for task in tasks[name]] != list(fits.get(name, ()))]
+    if other:
+        raise ResultsError(
+            f"{config.results_folder}: model {other[0]} would not be the one of the tables, since labels, covariates or the "
+            "software have changed since the run; run `aggregate.py run` again"
+        )
+
+
+def run_null(config: AggregateConfig, study: StudyCohort, n_permutations: int) -> list[Predictions]:
+    """Repeat the whole experiment on permuted labels; every honest model comes out at an AUC of 0.5."""
+    rng = np.random.default_rng([config.aggregate.seed, 0x4E55])
+    specs = with_baselines(config.aggregate, study)
+    predictions = []
+    for _ in range(n_permutations):
+        shuffled = study.with_codes(rng.permutation(study.patients.codes))
+        folds = choose_folds(config, shuffled)
+        predictions.append(predictions_of(shuffled, cross_validate_all(config, shuffled, folds, specs)))
+    return predictions
+
+
+def tables_of_run(config: AggregateConfig, study: StudyCohort, folder: Path) -> ResultTables:
+    """Return this run's tables in a folder; each row names the weights it rests on."""
+    return ResultTables.of_settings(folder, config.aggregate, weights=study.weights)
+
+
+def cross_validate_all(
+    config: AggregateConfig, study: StudyCohort, folds: Sequence[Fold], specs: Sequence[ModelSpec]
+) -> OutOfFold:
+    """Cross-validate the models with a live table on the screen; fits are kept in the experiment's cache."""
+    names = [spec.name for spec in specs]
+    with LiveTable(names, study.patients.codes, len(study.patients.classes), len(folds)) as watcher:
+        return cross_validate(
+            study,
+            folds,
+            specs,
+            cache=FitCache(config.cache_folder),
+            seed=config.aggregate.seed,
+            jobs=config.aggregate.jobs,
+            watcher=watcher,
+        )
+
+
+def write_record(run: Run, folder: Path) -> None:
+    """Write splits.csv, excluded.csv, and run.json without the list of files."""
+    study = run.study
+    tables = tables_of_run(run.config, study, folder)
+    tables.write(SPLITS, split_rows(run.result.folds, study.patients.patient_ids))
+    tables.write(EXCLUDED, map(vars, study.exclusions))
+    keys = study.bag_keys
+    record: dict[str, Any] = {
+        "name": study.name,
+        "config": run.config.model_dump(mode="json", by_alias=True),
+        "weights": tables.weights,
+        RECIPES: {
+            name: {**vars(recipe), "key": recipe.key, "random_weights": recipe.has_random_weights}
+            for name, recipe in study.matched.recipes.items()
+        },
+        BAGS: keys,
+        BAGS_SHA256: sha256_of_json(keys),
+        SPLITS_SHA256: sha256_of_file(tables.path(SPLITS)),
+        FITS: {name: [task.key for task in tasks] for name, tasks in run.result.tasks.items()},
+        "n_patients": len(run.predictions.patient_ids),
+        "n_excluded": len(study.exclusions),
+        "remarks": list(study.matched.remarks),
+        "translations": [vars(translation) for translation in study.matched.translations],
+        "covariates": {c.name: c.record() for c in used_covariates(run.config.aggregate, study.rows)},
+        "seconds": round(run.seconds, 2),
+        FIT_SECONDS: seconds_to_record(run.config, run.result.seconds),
+        "software": dict(software_versions()),
+        "created_utc": utc_now(),
+    }
+    write_json(folder / RECORD, record)

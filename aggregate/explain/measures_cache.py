@@ -1,0 +1,58 @@
+"""Measured patients by content: what was measured once, on the same slices by the same code, is not measured again."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from aggregate.explain.measures import MEASURES
+from aggregate.explain.patient_measures import MeasuredPatient
+from aggregate.explain.signs import SIGNS, Signs
+from aggregate.store.code_versions import code_sha256
+from aggregate.store.content_store import ContentStore, EntryKind
+from pipeline.phase_roles import PhaseRoles
+from pipeline.provenance import sha256_of_json
+
+_MEASURED_BY = ("aggregate.explain.patient_measures", "pipeline.store")
+_FILE = "measures.json"
+
+
+class MeasuredPatients:
+    """Measures of patients in a content store."""
+
+    def __init__(self, folder: Path, content_of: Callable[[str], str]) -> None:
+        """Take the folder, and what gives the hash of a patient's slices."""
+        self.store = ContentStore(folder)
+        self.content_of = content_of
+
+    def key_of(self, patient_id: str, roles: PhaseRoles) -> str:
+        """Return the cache key of a patient's measures: slices, roles of the phases, and the code that measures."""
+        return sha256_of_json([self.content_of(patient_id), dict(roles.of_role), code_sha256(*_MEASURED_BY)])[
+            :32
+        ]
+
+    def read(self, key: str) -> MeasuredPatient | None:
+        """Return the measures of a key, or None where there are none that can be trusted."""
+        content = self.store.read(key, _FILE)
+        if content is None:
+            return None
+        kept = json.loads(content)
+        rows = [_with_nan(row, MEASURES) for row in kept["slices"]]
+        return MeasuredPatient(Signs(**_with_nan(kept["signs"], SIGNS)), rows)
+
+    def write(self, key: str, patient: MeasuredPatient, *, patient_id: str) -> None:
+        """Keep the measures of a key."""
+        rows = [_without_nan(row) for row in patient.slices]
+        kept = {"signs": _without_nan(asdict(patient.signs)), "slices": rows}
+        with self.store.writing(key, EntryKind.MEASURES, of=patient_id) as folder:
+            (folder / _FILE).write_text(json.dumps(kept), encoding="utf-8")
+
+
+def _without_nan(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row that JSON can hold: what cannot be measured is null."""
+    return {name: None if value != value else value for name, value in row.items()}
+
+
+def _with_nan(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {**row, **{name: float("nan") if row[name] is None else row[name] for name in names}}

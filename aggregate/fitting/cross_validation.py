@@ -1,0 +1,168 @@
+"""The one cross-validation loop that every model goes through."""
+
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from aggregate.cohort.chosen import Chosen
+from aggregate.cohort.folds import Fold
+from aggregate.cohort.patients import Patients
+from aggregate.cohort.study_cohort import StudyCohort
+from aggregate.models.base import PatientEstimator, Samples
+from aggregate.models.registry import build_model
+from aggregate.planning.fit_tasks import FitTask, ModelSpec, fit_tasks
+from aggregate.planning.splits import fold_of_test
+from aggregate.predictions import Predictions
+from aggregate.statistics.decisions import TuneFold
+from aggregate.store.fit_cache import Fit, FitCache
+
+
+class Watcher(Protocol):
+    """Somebody who is told of every fit."""
+
+    def fitted(self, task: FitTask, fit: Fit, *, from_cache: bool) -> None:
+        """Take note of one finished fit."""
+
+
+@dataclass(frozen=True, eq=False)
+class OutOfFold:
+    """Every fit of every model, by model name, in the order of the folds."""
+
+    folds: tuple[Fold, ...]
+    tasks: Mapping[str, tuple[FitTask, ...]]
+    fits: Mapping[str, tuple[Fit, ...]]
+    seconds: Mapping[str, float]
+    """Mean time of a fit of a model, of those that were trained and not taken from the cache."""
+
+
+def cross_validate(
+    study: StudyCohort, folds: Sequence[Fold], specs: Sequence[ModelSpec], *, cache: FitCache, seed: int, jobs: int,
+    watcher: Watcher,
+) -> OutOfFold:  # fmt: skip
+    """Fit every model on every fold, taking from the cache what is there, and keep each fit as it is done.
+
+    Fits run side by side, one process each; those on a GPU one after the other in this process.
+    """
+    tasks = fit_tasks(study, folds, specs, seed=seed)
+    fits: dict[str, Fit] = {}
+    seconds: dict[str, list[float]] = {}
+    open_tasks: list[FitTask] = []
+    for task in (task for name in tasks for task in tasks[name]):
+        known = cache.read(task.key)
+        if known is None:
+            open_tasks.append(task)
+        else:
+            fits[task.key] = known
+            watcher.fitted(task, known, from_cache=True)
+    # Closed, so that after Ctrl-C nothing trains on.
+    with closing(_fit_all(study, open_tasks, cache, jobs)) as fitted:
+        for task, fit, taken in fitted:
+            fits[task.key] = fit
+            seconds.setdefault(task.spec.name, []).append(taken)
+            watcher.fitted(task, fit, from_cache=False)
+    return OutOfFold(
+        folds=tuple(folds),
+        tasks={name: tuple(of_model) for name, of_model in tasks.items()},
+        fits={name: tuple(fits[task.key] for task in of_model) for name, of_model in tasks.items()},
+        seconds={name: float(np.mean(of_model)) for name, of_model in seconds.items()},
+    )
+
+
+def predictions_of(study: StudyCohort, result: OutOfFold) -> Predictions:
+    """Gather the test probabilities of all folds into one table per model, for the patients that were tested."""
+    patients = study.patients
+    fold = fold_of_test(result.folds, len(patients))
+    tested = np.flatnonzero((fold >= 0).all(axis=0))
+    repeats = sorted({f.repeat for f in result.folds})
+    probabilities = {}
+    for name, fits in result.fits.items():
+        table = np.full((len(repeats), len(patients), len(patients.classes)), np.nan)
+        for f, fit in zip(result.folds, fits, strict=True):
+            table[repeats.index(f.repeat), f.test] = fit.test
+        probabilities[name] = table[:, tested]
+    headers = [study.headers[i] for i in tested]
+    return Predictions(
+        classes=patients.classes,
+        patient_ids=tuple(patients.patient_ids[i] for i in tested),
+        labels=patients.codes[tested],
+        fold=fold[:, tested],
+        probabilities=probabilities,
+        n_slices=patients.bag_sizes()[tested],
+        phases=tuple("+".join(header.phases_present) for header in headers),
+    )
+
+
+def tuning_of(study: StudyCohort, result: OutOfFold) -> Mapping[str, list[TuneFold]]:
+    """Gather what each model says of the tune patients of each fold; thresholds are chosen on it."""
+    repeats = sorted({fold.repeat for fold in result.folds})
+    patients = study.patients
+    return {
+        name: [
+            TuneFold(
+                repeat=repeats.index(fold.repeat),
+                fold=fold.fold,
+                patient_ids=tuple(patients.patient_ids[i] for i in fold.tune),
+                labels=patients.codes[fold.tune],
+                probabilities=fit.tune,
+            )
+            for fold, fit in zip(result.folds, fits, strict=True)
+        ]
+        for name, fits in result.fits.items()
+    }
+
+
+def _fit_all(
+    study: StudyCohort, tasks: Sequence[FitTask], cache: FitCache, jobs: int
+) -> Generator[tuple[FitTask, Fit, float], None, None]:
+    on_gpu, elsewhere = ([t for t in tasks if _is_on_gpu(t.spec) is wanted] for wanted in (True, False))
+    for chosen, n_jobs in ((elsewhere, jobs), (on_gpu, 1)):
+        parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
+        work = (delayed(_fit_one)(study.patients, t, cache) for t in chosen)
+        yield from parallel(work)
+
+
+def _is_on_gpu(spec: ModelSpec) -> bool:
+    """Whether a model, or the one inside a grid or a calibration, computes elsewhere than on the CPU."""
+    inside = spec.parameters.get("parameters")
+    device = spec.parameters.get("device") or (inside.get("device") if isinstance(inside, Mapping) else None)
+    return str(device or "cpu") != "cpu"
+
+
+def _fit_one(patients: Patients, task: FitTask, cache: FitCache) -> tuple[FitTask, Fit, float]:
+    fold, codes, started = task.fold, patients.codes, time.monotonic()
+    model = _build(task)
+    # The products are small: a second BLAS thread costs more than it computes.
+    with threadpool_limits(limits=1, user_api="blas"):
+        tune = (Chosen(patients, fold.tune), codes[fold.tune]) if len(fold.tune) else None
+        model.fit(Chosen(patients, fold.train), codes[fold.train], tune=tune)
+        fit = _keep(model, patients, task, cache)
+        return task, fit, time.monotonic() - started
+
+
+def _build(task: FitTask) -> PatientEstimator:
+    return build_model(task.spec.kind, task.spec.parameters, random_state=task.seed)
+
+
+def _keep(model: PatientEstimator, patients: Patients, task: FitTask, cache: FitCache) -> Fit:
+    n_classes = len(patients.classes)
+    fit = Fit(
+        test=_probabilities(model, Chosen(patients, task.fold.test), n_classes),
+        tune=_probabilities(model, Chosen(patients, task.fold.tune), n_classes),
+    )
+    cache.write(task.key, fit, model, name=task.spec.name)
+    return fit
+
+
+def _probabilities(model: PatientEstimator, patients: Samples, n_classes: int) -> NDArray[np.float64]:
+    """Return (n, n_classes), with zeros for a class that the training patients did not have."""
+    result = np.zeros((len(patients), n_classes))
+    if len(patients):
+        result[:, model.classes_] = model.predict_proba(patients)
+    return result

@@ -1,0 +1,208 @@
+"""What the commands of stage 2 do: plan, run, rebuild the tables, explain, report."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from aggregate.cohort.patient_facts import CohortFacts, describe_patient
+from aggregate.config import AggregateConfig
+from aggregate.cross_validated_run import (
+    Run,
+    reopen,
+    run_experiment,
+    run_null,
+    tables_of_run,
+    write_record,
+)
+from aggregate.explained_run import explain_run
+from aggregate.fitting.cross_validation import tuning_of
+from aggregate.planning.plan import Plan, read_plan
+from aggregate.planning.plan_printed import print_plan
+from aggregate.printed_summary import print_summary
+from aggregate.report.page import REPORT, write_report
+from aggregate.run_folder.cache_contents import limit_cache
+from aggregate.run_folder.holding import holding
+from aggregate.run_folder.placing import EARLIER, check_may_write, put_in_place, was_changed, written_beside
+from aggregate.run_folder.run_record import (
+    check_unchanged,
+    config_of_run,
+    fits_of_run,
+    require_record,
+    results_in,
+    weights_of_run,
+)
+from aggregate.run_folder.swap import is_cut_off
+from aggregate.tables.dictionary import write_columns
+from aggregate.tables.null import write_null
+from aggregate.tables.predictions import PREDICTIONS
+from aggregate.tables.registry import written_by
+from aggregate.tables.results import ResultTables
+from aggregate.tables.splits import SPLITS
+from aggregate.tables.table import Step, Table
+from aggregate.tables.write import rebuild_tables, write_tables
+
+
+def print_plan_of(path: Path, overrides: Sequence[str], *, console: Console) -> None:
+    """Print what `run` would do; nothing is written.
+
+    Raises:
+        PhasemilError: something stands in the way; all that can be told is told at once.
+    """
+    plan = read_plan(path, overrides)
+    _check_files(plan.config, n_null=0)
+    print_plan(plan, console)
+
+
+def run_and_report(plan: Plan, *, n_null: int, console: Console) -> None:
+    """Carry a plan out, put every table in place, and print the performance and where the tables lie.
+
+    Whatever fails, the results of an earlier run stay as they were.
+
+    Raises:
+        ResultsError: the results would replace a file that no run wrote, or another command writes there.
+    """
+    config, started = plan.config, time.time()
+    _check_files(config, n_null=n_null)
+    with holding(config.results_folder, tell=lambda line: _say(console, line)):
+        for line in plan.remarks:
+            _say(console, line)
+        run = run_experiment(plan)
+        with written_beside(config.results_folder, keep=False) as beside:
+            _write_everything(run, beside, n_null=n_null, console=console)
+            kept = put_in_place(beside, config.results_folder)
+        _limit_cache(config, started, console)
+    _say_kept(config.results_folder, kept, console)
+    print_summary(
+        tables_of_run(config, run.study, config.results_folder),
+        config.name,
+        config.cohort.classes,
+        console,
+    )
+
+
+def _check_files(config: AggregateConfig, *, n_null: int) -> None:
+    splits = config.aggregate.splits.file
+    own = config.results_folder / SPLITS.file
+    inputs = [config.cohort.table, *([splits] if splits is not None and splits != own else [])]
+    check_may_write(config.results_folder, _tables_of_run(config, n_null=n_null), inputs)
+
+
+def _write_everything(run: Run, folder: Path, *, n_null: int, console: Console) -> None:
+    config, tables = run.config, tables_of_run(run.config, run.study, folder)
+    facts, tuning = _facts(run), tuning_of(run.study, run.result)
+    write_record(run, folder)
+    write_tables(tables, run.predictions, facts, config.aggregate.statistics, tuning=tuning)
+    if n_null:
+        write_null(tables, run.predictions, run_null(config, run.study, n_null))
+        write_columns(tables)
+    if config.aggregate.explain:
+        _explain(run, folder, console, retrain=config.aggregate.retrain_phases)
+    write_report(folder)
+
+
+def _tables_of_run(config: AggregateConfig, *, n_null: int) -> list[Table]:
+    steps = [Step.RUN, Step.REPORT]
+    steps += [Step.EXPLANATIONS] if config.aggregate.explain else []
+    steps += [Step.NULL] if n_null else []
+    return written_by(*steps)
+
+
+def tables_of(folder: Path, *, console: Console) -> None:
+    """Write every table of a finished run again from its predictions, and the report, without training.
+
+    Raises:
+        ResultsError: the folder is not that of a finished run, or its bags or splits have changed since.
+    """
+    with _finished(folder, console) as config:
+        if was_changed(config.results_folder, PREDICTIONS.file):
+            _say(
+                console,
+                f"{PREDICTIONS.file} was changed since the run wrote it; the tables rest on it as it is now",
+            )
+        folder = config.results_folder
+        tables = ResultTables.of_settings(folder, config.aggregate, weights=weights_of_run(folder))
+        with written_beside(config.results_folder, keep=True) as beside:
+            rebuild_tables(tables.within(beside), config.aggregate.statistics)
+            write_report(beside)
+            kept = put_in_place(beside, config.results_folder)
+    _say_kept(config.results_folder, kept, console)
+    print_summary(tables, config.name, config.cohort.classes, console)
+
+
+def explain_folder(folder: Path, *, retrain: bool, console: Console) -> None:
+    """Explain a finished run from its out-of-fold models, and write the report anew.
+
+    Raises:
+        ResultsError: the folder is not that of a finished run, or what it was made of has changed since.
+    """
+    with _finished(folder, console) as config:
+        check_may_write(config.results_folder, written_by(Step.EXPLANATIONS, Step.REPORT))
+        started = time.time()
+        run = reopen(config)
+        with written_beside(config.results_folder, keep=True) as beside:
+            _explain(run, beside, console, retrain=retrain)
+            write_report(beside)
+            kept = put_in_place(beside, config.results_folder)
+        _limit_cache(config, started, console)
+    _say_kept(config.results_folder, kept, console)
+    _say(console, f"Report: {config.results_folder / REPORT}")
+
+
+def report_of(folder: Path, *, console: Console) -> None:
+    """Write report.html of a finished run anew from its tables.
+
+    Raises:
+        ResultsError: the folder is not that of a finished run, or its bags or splits have changed since.
+    """
+    with _finished(folder, console) as config, written_beside(config.results_folder, keep=True) as beside:
+        write_report(beside)
+        kept = put_in_place(beside, config.results_folder)
+    _say_kept(config.results_folder, kept, console)
+    _say(console, f"Report: {config.results_folder / REPORT}")
+
+
+@contextmanager
+def _finished(folder: Path, console: Console) -> Iterator[AggregateConfig]:
+    """Hold the folder of a finished run, completed where a command was cut off, and yield its configuration."""
+    folder = results_in(folder)
+    if not is_cut_off(folder):
+        require_record(folder)
+    with holding(folder, tell=lambda line: _say(console, line)):
+        config = config_of_run(folder)
+        check_unchanged(config.results_folder, config.bag_folders)
+        yield config
+
+
+def _explain(run: Run, folder: Path, console: Console, *, retrain: bool) -> None:
+    tables = tables_of_run(run.config, run.study, folder)
+    for remark in explain_run(run, tables, retrain=retrain):
+        _say(console, remark)
+    write_columns(tables)
+
+
+def _limit_cache(config: AggregateConfig, since: float, console: Console) -> None:
+    for line in limit_cache(config, fits_of_run(config.results_folder), since=since):
+        _say(console, line)
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
+def _say_kept(folder: Path, kept: Sequence[str], console: Console) -> None:
+    if kept:
+        _say(
+            console,
+            f"{len(kept)} files, such as {kept[0]}, were not as a run is known to have written them, and are kept in "
+            f"{folder / EARLIER}",
+        )
+
+
+def _facts(run: Run) -> CohortFacts:
+    """Describe every patient by the first bag there is; each bag is read once."""
+    study = run.study
+    described = (describe_patient(study.patients.first_bag(i), row) for i, row in enumerate(study.rows))
+    return CohortFacts(tuple(described))

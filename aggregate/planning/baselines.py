@@ -1,0 +1,41 @@
+"""The baselines that stand beside every model: what a classifier must beat before anybody should care."""
+
+from collections.abc import Sequence
+
+from aggregate.cohort.study_cohort import StudyCohort
+from aggregate.config import AggregateSection
+from aggregate.planning.fit_tasks import ModelSpec
+
+
+def with_baselines(section: AggregateSection, study: StudyCohort) -> list[ModelSpec]:
+    """Return the models of the configuration, then the baselines it does not name itself."""
+    specs = [ModelSpec(name, model.kind, model.parameters) for name, model in section.model.items()]
+    taken = {spec.name for spec in specs}
+    baselines = _baselines(section, _phases_seen(study), next(iter(study.patients.bag_sets)))
+    return specs + [spec for spec in baselines if section.baselines and spec.name not in taken]
+
+
+def names_of_baselines(section: AggregateSection, phases: Sequence[str]) -> list[str]:
+    """Return the names of the baselines that are run where all these phases are seen."""
+    return [spec.name for spec in _baselines(section, phases, "")] if section.baselines else []
+
+
+def _phases_seen(study: StudyCohort) -> list[str]:
+    headers = study.headers_of_first_set
+    return [name for name in study.phase_names if any(name in header.phases_present for header in headers)]
+
+
+def _baselines(section: AggregateSection, phases: Sequence[str], bag_set: str) -> Sequence[ModelSpec]:
+    """Return the baselines; those that look at a bag look at that of the first set."""
+    bags = {"bags": bag_set} if section.bags else {}
+    always = [
+        ModelSpec("mean_pooling", "mean_pooling", bags),
+        ModelSpec("majority", "majority", {}),
+        ModelSpec("bag_size", "bag_size", bags),
+        ModelSpec("tumour_size", "tumour_size", bags),
+        ModelSpec("centre_slice", "centre_slice", bags),
+    ]
+    if section.covariates:
+        always.append(ModelSpec("covariates", "covariates", {"covariates": list(section.covariates)}))
+    single = [ModelSpec(f"phase_{name}", "single_phase", {**bags, "phase": name}) for name in phases]
+    return [*always, *(single if len(phases) > 1 else [])]

@@ -1,0 +1,195 @@
+"""What a run is going to do, found out before any work: models built, names resolved, folds drawn, leaks looked for.
+
+Mistakes of independent parts are gathered and told at once. Nothing is written.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+from aggregate.cohort.folds import Fold
+from aggregate.cohort.patients import Patients
+from aggregate.cohort.study_cohort import StudyCohort, load_study, without_phases_seen
+from aggregate.config import AggregateConfig
+from aggregate.models.registry import build_model
+from aggregate.planning.baselines import with_baselines
+from aggregate.planning.configured_names import (
+    check_explained_model,
+    check_study,
+    columns_of_models,
+    how_the_table_was_read,
+    with_names_resolved,
+)
+from aggregate.planning.fit_tasks import FitTask, ModelSpec, fit_tasks
+from aggregate.planning.leaks import check_no_label_among_covariates, check_no_shared_images
+from aggregate.planning.splits import leave_one_centre_out, never_tested, read_splits, repeated_folds
+from aggregate.run_folder.fit_seconds import patients_of_record, recorded_seconds
+from aggregate.store.fit_cache import FitCache
+from pipeline.cohort import Exclusion
+from pipeline.config import Draft, draft_config
+from pipeline.errors import Mistakes
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A run that nothing in its configuration, table and bags stands in the way of.
+
+    Attributes:
+        config: with every name resolved.
+        study: the patients, with everybody left out.
+        folds: drawn, or those of the user's file.
+        specs: the models of the configuration, then the baselines.
+        tasks: what is to be fitted, by model.
+        cached: keys of the fits that are in the cache.
+        seconds: of a fit, mean of an earlier run, for the models of which it is known.
+        seconds_of_patients: how many patients that run had; None where there was none.
+        remarks: how the cohort table was read, one line each.
+    """
+
+    config: AggregateConfig
+    study: StudyCohort
+    folds: tuple[Fold, ...]
+    specs: tuple[ModelSpec, ...]
+    tasks: Mapping[str, Sequence[FitTask]]
+    cached: frozenset[str]
+    seconds: Mapping[str, float]
+    seconds_of_patients: int | None
+    remarks: tuple[str, ...]
+
+    def n_open(self, name: str) -> int:
+        """Return how many fits of a model are not in the cache."""
+        return sum(task.key not in self.cached for task in self.tasks[name])
+
+
+def load_aggregate_config(path: Path, overrides: Sequence[str]) -> AggregateConfig:
+    """Read a configuration; overrides without a top-level table mean [aggregate], as in model.attention.hidden=64.
+
+    Raises:
+        ConfigError: the file or an override does not fit; several mistakes are told at once.
+    """
+    mistakes = Mistakes()
+    draft = _draft(path, overrides, mistakes)
+    mistakes.raise_all()
+    return cast("AggregateConfig", draft.config)  # it lacks only where there was a mistake
+
+
+def read_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
+    """Read a configuration and make its plan; the mistakes of both are told at once.
+
+    Raises:
+        PhasemilError: as `load_aggregate_config` and `make_plan` raise.
+    """
+    mistakes = Mistakes()
+    draft = _draft(path, overrides, mistakes)
+    plan = None
+    if draft.config is not None and _is_cohort_known(draft):
+        with mistakes.gathered():
+            plan = make_plan(draft.config)
+    elif draft.config is not None:
+        _check_models(draft.config, None, mistakes)
+    mistakes.raise_all()
+    return cast("Plan", plan)
+
+
+def make_plan(config: AggregateConfig) -> Plan:
+    """Make the plan of a configuration with every name resolved.
+
+    Raises:
+        CohortError: the cohort table cannot be used, or lacks a covariate.
+        BagError: there are no bags, or they do not fit each other or the configuration.
+        ConfigError: a model cannot be built as the configuration says, or the primary comparison names none.
+        LeakError: an image belongs to two patients, or a covariate is the label.
+        FoldError: the patients cannot be split as asked.
+        SeveralMistakesError: more than one of these.
+    """
+    mistakes = Mistakes()
+    study: StudyCohort | None = None
+    with mistakes.gathered():
+        study = load_study(config)
+    _check_models(config, study.patients if study else None, mistakes)
+    folds: list[Fold] = []
+    if study:
+        _check_leaks(config, study, mistakes)
+        with mistakes.gathered():
+            folds = choose_folds(config, study)
+    mistakes.raise_all()
+    return _assembled(config, study, folds)
+
+
+def choose_folds(config: AggregateConfig, study: StudyCohort) -> list[Fold]:
+    """Return the folds that the configuration asks for."""
+    splits, seed = config.aggregate.splits, config.aggregate.seed
+    if splits.file is not None:
+        return read_splits(splits.file, study.patients)
+    if splits.scheme == "leave-one-centre-out":
+        return leave_one_centre_out(study.patients, tune_share=splits.tune_share, seed=seed)
+    return repeated_folds(
+        study.patients, folds=splits.folds, repeats=splits.repeats, tune_share=splits.tune_share, seed=seed
+    )
+
+
+def _draft(path: Path, overrides: Sequence[str], mistakes: Mistakes) -> Draft[AggregateConfig]:
+    tables = set(AggregateConfig.model_fields)
+    full = [o if o.partition(".")[0].partition("=")[0] in tables else f"aggregate.{o}" for o in overrides]
+    draft = draft_config(path, AggregateConfig, mistakes, overrides=full)
+    if draft.config is None or not _is_cohort_known(draft):
+        return draft
+    # A key at fault outside these may be one that names a model or a baseline.
+    harmless = {"splits", "statistics", "tables"}
+    is_whole = all(place[1] in harmless for place in draft.faulty if len(place) > 1)
+    return replace(draft, config=with_names_resolved(draft.config, str(path), mistakes, is_whole=is_whole))
+
+
+def _is_cohort_known(draft: Draft[AggregateConfig]) -> bool:
+    """Say whether patients, phases and classes are those that are meant, so that names can be compared with them."""
+    return all(place[0] == "aggregate" for place in draft.faulty)
+
+
+def _check_models(config: AggregateConfig, patients: Patients | None, mistakes: Mistakes) -> None:
+    """Build every model of the configuration, and what it builds for such patients."""
+    of_models = Mistakes()
+    for name, model in config.aggregate.model.items():
+        with of_models.gathered(f"aggregate.model.{name}: "):
+            built = build_model(model.kind, model.parameters, random_state=0)
+            built.try_building(patients if patients is not None else (), len(config.cohort.classes))
+    with mistakes.gathered():
+        of_models.raise_all()
+        check_explained_model(config.aggregate)
+
+
+def _check_leaks(config: AggregateConfig, study: StudyCohort, mistakes: Mistakes) -> None:
+    """Check the columns, and that nothing of the test patients or of the labels reaches the training."""
+    with mistakes.gathered():
+        for headers in study.matched.headers.values():
+            check_no_shared_images([header for header in headers if header])
+    with mistakes.gathered():
+        check_study(config, study)
+        for column, where in columns_of_models(config.aggregate).items():
+            with mistakes.gathered():
+                check_no_label_among_covariates({column: where}, study.rows, study.patients.codes)
+
+
+def _assembled(config: AggregateConfig, study: StudyCohort, folds: Sequence[Fold]) -> Plan:
+    specs = with_baselines(config.aggregate, study)
+    sees = {
+        spec.name: build_model(spec.kind, spec.parameters, random_state=0).sees(study.patients)
+        for spec in specs
+    }
+    untested = never_tested(folds, study.patients.patient_ids)
+    study = study.with_exclusions(
+        [*(Exclusion(p, "", "splits", why) for p, why in untested), *without_phases_seen(study, sees)]
+    )
+    tasks = fit_tasks(study, folds, specs, seed=config.aggregate.seed)
+    cache = FitCache(config.cache_folder)
+    return Plan(
+        config=config,
+        study=study,
+        folds=tuple(folds),
+        specs=tuple(specs),
+        tasks=tasks,
+        cached=frozenset(t.key for name in tasks for t in tasks[name] if cache.holds(t.key)),
+        seconds=recorded_seconds(config),
+        seconds_of_patients=patients_of_record(config),
+        remarks=tuple(how_the_table_was_read(config.aggregate, study)),
+    )

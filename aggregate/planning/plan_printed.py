@@ -1,0 +1,83 @@
+"""A plan as `aggregate.py plan` prints it."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+from joblib import effective_n_jobs
+from rich.console import Console
+from rich.table import Table
+
+from aggregate.cohort.study_cohort import UNSEEN
+from aggregate.planning.plan import Plan
+
+_MINUTE_S, _HOUR_S = 60, 3600
+
+
+def print_plan(plan: Plan, console: Console) -> None:
+    """Print who is classified, on which folds, by which models, and how long that may take."""
+    for line in (*plan.remarks, *_cohort_lines(plan)):
+        _say(console, line)
+    table = Table("model", "kind", "fits", "in the cache", "seconds a fit")
+    for spec in plan.specs:
+        n_fits, seconds = len(plan.tasks[spec.name]), plan.seconds.get(spec.name)
+        told = "unknown" if seconds is None else f"{seconds:.2f}"
+        table.add_row(spec.name, spec.kind, str(n_fits), str(n_fits - plan.n_open(spec.name)), told)
+    console.print(table)
+    for line in (_fits_line(plan), time_line(plan), "Nothing was written."):
+        _say(console, line)
+
+
+def time_line(plan: Plan) -> str:
+    """Return how long the fits that are not in the cache will take, or of which models that is unknown."""
+    to_fit = [spec.name for spec in plan.specs if plan.n_open(spec.name)]
+    if not to_fit:
+        return "Time for the fits: none"
+    unknown = [name for name in to_fit if name not in plan.seconds]
+    known_s = sum(plan.n_open(name) * plan.seconds[name] for name in to_fit if name in plan.seconds)
+    if len(unknown) == len(to_fit):
+        return "Time for the fits: unknown, since no earlier run in this folder recorded one"
+    n_jobs = effective_n_jobs(plan.config.aggregate.jobs)
+    beside = f"; unknown for {', '.join(unknown)}" if unknown else ""
+    return (
+        f"Time for the fits: about {_duration(known_s / n_jobs)} on {_counted(n_jobs, 'process', 'processes')}{beside} (from the seconds that the "
+        f"run in {plan.config.results_folder} recorded, with {plan.seconds_of_patients} patients)"
+    )
+
+
+def _cohort_lines(plan: Plan) -> Iterator[str]:
+    study = plan.study
+    patients = study.patients
+    counts = np.bincount(patients.codes, minlength=len(patients.classes))
+    classes = ", ".join(f"{name} {n}" for name, n in zip(patients.classes, counts, strict=True))
+    yield f"{study.name}: {len(patients)} patients ({classes})"
+    unseen = Counter(e.stage for e in study.exclusions if e.stage.startswith(UNSEEN))
+    for stage, count in unseen.items():
+        first = next(e for e in study.exclusions if e.stage == stage)
+        yield f"{stage}: sees nothing of {count} patients, such as {first.patient_id}: {first.reason}"
+    for exclusion in (e for e in study.exclusions if e.stage not in unseen):
+        phase = f", phase {exclusion.phase}" if exclusion.phase else ""
+        yield f"left out: {exclusion.patient_id}{phase}: {exclusion.reason}"
+    repeats = len({fold.repeat for fold in plan.folds})
+    tested = [len(fold.test) for fold in plan.folds]
+    yield f"{len(plan.folds)} folds in {_counted(repeats, 'repeat', 'repeats')}, {min(tested)} to {max(tested)} patients tested in each"
+
+
+def _fits_line(plan: Plan) -> str:
+    n_fits = sum(len(tasks) for tasks in plan.tasks.values())
+    n_open = sum(plan.n_open(name) for name in plan.tasks)
+    return f"{n_fits} fits: {n_fits - n_open} in the cache, {n_open} to be trained"
+
+
+def _counted(n: int, one: str, several: str) -> str:
+    return f"{n} {one if n == 1 else several}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 2 * _MINUTE_S:
+        return f"{seconds:.0f} s"
+    return f"{seconds / _MINUTE_S:.0f} min" if seconds < 2 * _HOUR_S else f"{seconds / _HOUR_S:.1f} h"
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, soft_wrap=True, highlight=False, markup=False, emoji=False)

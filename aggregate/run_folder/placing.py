@@ -1,0 +1,154 @@
+"""How results come into their folder: written beside it, put in place when complete, nothing of others touched.
+
+run.json lists the files of a run with their SHA-256. Only these are ever replaced or removed by a later run. One that
+somebody has changed since, or that a release without such a list left, is kept in `earlier_results`.
+"""
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from aggregate.report.page import FIGURES, REPORT
+from aggregate.run_folder.run_record import FILES, RECORD, record_of, write_json
+from aggregate.run_folder.swap import Swap, start_swap
+from aggregate.tables.registry import all_tables
+from aggregate.tables.results import TWIN
+from aggregate.tables.table import Table
+from pipeline.errors import ResultsError
+from pipeline.files import partial_of
+from pipeline.provenance import sha256_of_file
+
+EARLIER = "earlier_results"
+"""Folder of a results folder that takes what a run neither deletes nor may leave among its tables."""
+
+
+def check_may_write(folder: Path, tables: Iterable[Table], inputs: Iterable[Path] = ()) -> None:
+    """Refuse, before any work, to write tables where a file lies that no run wrote, or that this run reads.
+
+    Args:
+        folder: the results folder.
+        tables: the tables to come.
+        inputs: files that the run reads.
+
+    Raises:
+        ResultsError: the file is named, and what to do.
+    """
+    if (folder / FIGURES).is_file():
+        raise _not_ours(folder / FIGURES)
+    owned = _files_of_run(folder)
+    read = [path.resolve() for path in inputs]
+    for name in _with_their_company(tables):
+        path = folder / name
+        if path.exists() and (name not in owned or path.resolve() in read):
+            raise _not_ours(path)
+
+
+def was_changed(folder: Path, name: str) -> bool:
+    """Say whether a file is another one than the run wrote; of a run that kept no list it cannot be told."""
+    known = _files_of_run(folder).get(name)
+    return bool(known) and (folder / name).is_file() and sha256_of_file(folder / name) != known
+
+
+@contextmanager
+def written_beside(folder: Path, *, keep: bool) -> Iterator[Path]:
+    """Yield a folder beside the results to write to; the caller puts it in place, and it goes in any case.
+
+    Args:
+        folder: the results folder.
+        keep: begin with a copy of the files of the finished run, to write some of them anew.
+
+    Raises:
+        ResultsError: as raised inside, its paths those of the results folder.
+    """
+    beside = partial_of(folder / "results")
+    beside.mkdir(parents=True)
+    try:
+        for name in (*_files_of_run(folder), RECORD) if keep else ():
+            if (folder / name).is_file():
+                (beside / name).parent.mkdir(exist_ok=True)
+                shutil.copy2(folder / name, beside / name)
+        yield beside
+    except ResultsError as error:
+        # Whoever reads it looks for the file in the results folder.
+        raise ResultsError(str(error).replace(str(beside), str(folder))) from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def put_in_place(beside: Path, folder: Path) -> tuple[str, ...]:
+    """Replace the results of an earlier run by the new ones, and list these in run.json.
+
+    Returns:
+        Names of the files that were kept in `earlier_results`.
+
+    Raises:
+        ResultsError: a file that no run wrote is in the way; nothing has changed then.
+    """
+    change = _Change.between(beside, folder)
+    foreign = [name for name in change.new if (folder / name).exists() and name not in change.old]
+    if foreign:
+        raise _not_ours(folder / foreign[0])
+    record = json.loads((beside / RECORD).read_text(encoding="utf-8"))
+    write_json(beside / RECORD, {**record, FILES: change.new})
+    kept = change.changed_by_others()
+    start_swap(Swap(change.found, change.new, kept, _place_of_kept(folder)), beside, folder)
+    return tuple(kept)
+
+
+@dataclass(frozen=True)
+class _Change:
+    """What a results folder holds and is to hold: path relative to it -> SHA-256 when a run wrote it."""
+
+    old: Mapping[str, str]
+    new: Mapping[str, str]
+    found: Mapping[str, str]
+    """Of the old ones that are there, the SHA-256 now."""
+
+    @classmethod
+    def between(cls, beside: Path, folder: Path) -> "_Change":
+        old = _files_of_run(folder)
+        found = {name: sha256_of_file(folder / name) for name in old if (folder / name).is_file()}
+        new = {}
+        for path in sorted(p for p in beside.rglob("*") if p.is_file() and p.name != RECORD):
+            name, digest = path.relative_to(beside).as_posix(), sha256_of_file(path)
+            # A copy of what stands there was not written by this command.
+            new[name] = old[name] if found.get(name) == digest and old[name] else digest
+        return cls(old, new, found)
+
+    def changed_by_others(self) -> list[str]:
+        """Name the old files that go or change, and are not as a run is known to have written them."""
+        return [n for n, digest in self.found.items() if digest not in (self.old[n], self.new.get(n))]
+
+
+def _place_of_kept(folder: Path) -> str:
+    numbers = (f"{EARLIER}/{n:03}" for n in range(1, 1000))
+    return next(name for name in numbers if not (folder / name).exists())
+
+
+def _files_of_run(folder: Path) -> Mapping[str, str]:
+    """Return what run.json lists; of a release without a list, what it may have written, with no SHA-256."""
+    record = record_of(folder)
+    if record is None:
+        return {}
+    if FILES in record:
+        return {str(name): str(digest) for name, digest in record[FILES].items()}
+    drawings = [path.relative_to(folder).as_posix() for path in folder.glob("figures/*.svg")]
+    names = [*_with_their_company(all_tables()), *drawings]
+    return {name: "" for name in names if (folder / name).is_file()}
+
+
+def _with_their_company(tables: Iterable[Table]) -> Sequence[str]:
+    """Return the files of tables with their twins, and the report."""
+    held = list(tables)
+    twins = [f"{Path(table.file).stem}{TWIN}" for table in held if table.has_twin]
+    return [*(table.file for table in held), *twins, REPORT]
+
+
+def _not_ours(path: Path) -> ResultsError:
+    return ResultsError(
+        f"{path}: no run of phasemil wrote this file, or this run reads it, and the results would replace it; choose "
+        "another `output` in the configuration, or move the file elsewhere"
+    )

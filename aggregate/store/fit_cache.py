@@ -1,0 +1,92 @@
+"""Fits by content: what was fitted once, on the same patients with the same settings, is never fitted again."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aggregate.cohort.folds import Fold
+from aggregate.models.base import PatientEstimator
+from aggregate.models.registry import model_class
+from aggregate.models.wrappers import Wrapper
+from aggregate.store.code_versions import code_sha256
+from aggregate.store.content_store import ContentStore, EntryKind
+from pipeline.provenance import sha256_of_json
+
+_PREDICTIONS = "predictions.npz"
+MODEL_FOLDER = "model"
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """What a fitted model says of the patients it did not train on.
+
+    Attributes:
+        test: float64 (n_test, classes), rows sum to 1.
+        tune: float64 (n_tune, classes), for thresholds and calibration.
+    """
+
+    test: NDArray[np.float64]
+    tune: NDArray[np.float64]
+
+
+def fit_key(
+    *,
+    model: Mapping[str, Any],
+    seed: int,
+    fold: Fold,
+    contents: Sequence[str],
+    labels: NDArray[np.intp],
+    classes: Sequence[str],
+) -> str:
+    """Hash everything that decides a fit: the model, its code, the patients by content and role, the labels.
+
+    `contents` names what a patient brings (content key of the bag, covariates), in the order of the fold's
+    indices; `model` its kind, its parameters, and its code as `code_of_model` gives it.
+    """
+    roles = {role: [contents[i] for i in getattr(fold, role)] for role in ("train", "tune", "test")}
+    known = [int(labels[i]) for i in (*fold.train, *fold.tune)]
+    return sha256_of_json([dict(model), seed, roles, known, list(classes)])[:32]
+
+
+def code_of_model(kind: str, parameters: Mapping[str, Any]) -> list[str]:
+    """Return the hashes of the code of a model: with all that it imports and what it has inside, and of the user's file."""
+    model = model_class(kind)
+    inside = [one for one, _ in model.models_inside(parameters)] if issubclass(model, Wrapper) else []
+    modules = {one.__module__ for one in (model, *inside)}
+    return [code_sha256(*sorted(modules)), model.code_sha256(parameters)]
+
+
+class FitCache:
+    """Fits in a content store."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = ContentStore(folder)
+
+    def read(self, key: str) -> Fit | None:
+        """Return the fit of a key, or None where there is none; a damaged one is removed, to be fitted anew."""
+        content = self.store.read(key, _PREDICTIONS)
+        if content is None:
+            return None
+        with np.load(BytesIO(content), allow_pickle=False) as arrays:
+            return Fit(test=arrays["test"], tune=arrays["tune"])
+
+    def holds(self, key: str) -> bool:
+        """Say whether there is a fit of a key, without reading it."""
+        return self.store.holds(key)
+
+    def write(self, key: str, fit: Fit, model: PatientEstimator, *, name: str) -> None:
+        """Keep a fit of the model of that name, and the model where it can be written without pickle."""
+        with self.store.writing(key, EntryKind.FIT, of=name) as folder:
+            np.savez(folder / _PREDICTIONS, test=fit.test, tune=fit.tune)
+            if model.is_savable:
+                (folder / MODEL_FOLDER).mkdir()
+                model.save(folder / MODEL_FOLDER)
+
+    def model_folder(self, key: str) -> Path:
+        """Return where the model of a key lies, if it could be written."""
+        return self.store.path_of(key, MODEL_FOLDER)
