@@ -87,8 +87,8 @@ def run_extraction(config: ExtractConfig, console: Console) -> RunResult:
         device=section.device,
         compile_network=section.compile,
     )
-    check_precision(encoder, section.input.size_px)
     readout = encoder.readout(section.input.size_px)
+    check_precision(encoder, section.input.size_px)
     recipe = encoder.recipe(preprocessing(section, readout.regions))
     if recipe.has_random_weights:
         console.print(f"[bold red]{RANDOM_BANNER}[/]: the features of {recipe.weights_name} mean nothing")
