@@ -22,10 +22,14 @@ The root MUST have the attributes format = "phasemil-bag", format_version = 2, p
 preprocessing_sha256, precision, software (JSON), content_key, created_utc and complete = True; and
 
     feature_blocks    JSON, list of name, start, stop: which columns of /features describe which part of the image.
-                      Blocks MUST follow one another from 0 to d, each with a name of its own. `whole`, `lesion` and `rim` are means of the feature map
-                      over the crop, the lesion and the ring around it
-    reference_hu      JSON, phase -> reference HU of the liver; MAY be empty
-    measure_names     array of text (m,), each once
+                      Blocks MUST follow one another from 0 to d, each with a name of its own. `whole`, `lesion` and `rim` are means of
+                      the feature map over the crop, the lesion and the ring around it, `cls` is the class token; with several
+                      layers the name MUST say which, as in `lesion@features.4`. A region that covers nothing of an instance
+                      holds the class token, or the mean over the crop where there is none
+    reference_hu      JSON, phase -> HU of the liver, or another organ, to which the windows are relative; a phase without one
+                      is absent; MAY be empty
+    measure_names     array of text (m,), each once; stage 1 writes those of `pipeline.measures`. A measure of a lesion in
+                      three dimensions stands on every instance of that /lesion
     measure_units     array of text (m,), such as HU, mm, mm2; "" for a pure number
 
 and, so that STAMP reads the file, feat_type = "tile", extractor, unit = "um", tile_size_um, tile_size_px. It MUST NOT

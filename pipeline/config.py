@@ -66,6 +66,8 @@ class CohortSection(Section):
     """Class names, in the order in which every table lists them."""
     phase_roles: PhaseRolesSection = PhaseRolesSection()
     """Which phase is non-contrast, arterial, portal venous and delayed."""
+    organ_mask: str = "liver_mask"
+    """The column of the cohort table that names the mask of the organ in which the lesions lie."""
     phase_aliases: Mapping[str, str] = {}
     """Further spellings of the phases: `spelling = "phase"`; upper and lower case are the same."""
     label_aliases: Mapping[str, str] = {}

@@ -6,13 +6,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from aggregate.explain.measures import MEASURES
 from aggregate.explain.patient_measures import MeasuredPatient
 from aggregate.explain.signs import SIGNS, Signs
 from aggregate.store.code_versions import code_sha256
 from aggregate.store.content_store import ContentStore, EntryKind
 from pipeline.phase_roles import PhaseRoles
 from pipeline.provenance import sha256_of_json
+from pipeline.slice_measures import MEASURES
 
 _MEASURED_BY = ("aggregate.explain.patient_measures", "pipeline.store")
 _FILE = "measures.json"

@@ -5,7 +5,6 @@ import pytest
 
 from aggregate.explain.attention import CENTRE, UNIFORM
 from aggregate.explain.inputs import attentions_of
-from aggregate.explain.measures import MEASURES
 from aggregate.explain.signs import SIGNS
 from aggregate.explain.writing import (
     measure_patients,
@@ -17,6 +16,7 @@ from aggregate.predictions import Predictions
 from aggregate.tables.registry import written_by
 from aggregate.tables.results import ResultTables
 from aggregate.tables.table import Step
+from pipeline.slice_measures import MEASURES
 from pipeline.tables import read_columns, read_table
 from tests.aggregate.explain.conftest import ROLES
 

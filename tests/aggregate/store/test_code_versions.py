@@ -87,7 +87,9 @@ def test_no_model_rests_on_the_tables_of_all_kinds_nor_on_tables_and_reports():
         closure = HERE.closure(model.__module__)
         assert model.__module__ in closure
         assert not [
-            name for name in closure if re.match(r"aggregate\.(?!models\.|cohort\.(chosen|patient|bag_sets)$)", name)
+            name
+            for name in closure
+            if re.match(r"aggregate\.(?!models\.|cohort\.(chosen|patient|bag_sets)$)", name)
         ]
         assert not {"aggregate.models.plain", "aggregate.models.registry"} & {*closure}
 
