@@ -2,7 +2,7 @@
 
 import time
 import zlib
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -214,16 +214,21 @@ def _build(task: FitTask) -> BagEstimator:
 
 def _keep(model: BagEstimator, bags: Sequence[Bag], n_classes: int, task: FitTask, cache: FitCache) -> Fit:
     fit = Fit(
-        test=_probabilities(model, ChosenBags(bags, task.fold.test), n_classes),
-        tune=_probabilities(model, ChosenBags(bags, task.fold.tune), n_classes),
+        test=_probabilities(model, model.predict_proba, ChosenBags(bags, task.fold.test), n_classes),
+        tune=_probabilities(model, model.predict_tune, ChosenBags(bags, task.fold.tune), n_classes),
     )
     cache.write(task.key, fit, model)
     return fit
 
 
-def _probabilities(model: BagEstimator, bags: Sequence[Bag], n_classes: int) -> NDArray[np.float64]:
+def _probabilities(
+    model: BagEstimator,
+    predict: Callable[[Sequence[Bag]], NDArray[np.float64]],
+    bags: Sequence[Bag],
+    n_classes: int,
+) -> NDArray[np.float64]:
     """Return (n, n_classes), with zeros for a class that the training patients did not have."""
     result = np.zeros((len(bags), n_classes))
     if len(bags):
-        result[:, model.classes_] = model.predict_proba(bags)
+        result[:, model.classes_] = predict(bags)
     return result

@@ -110,6 +110,14 @@ class BagEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         """
         return self._predict_proba(self.checked(bags))
 
+    def predict_tune(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
+        """Return class probabilities of tuning patients, from what did not learn from them (bags, classes).
+
+        They serve thresholds and calibration. A model that learns from the tuning patients, too, says otherwise here than
+        in `predict_proba`.
+        """
+        return self.predict_proba(bags)
+
     @abstractmethod
     def _fit(self, bags: Sequence[Bag], labels: Labels, tune: Tune | None) -> None:
         """Train on checked bags and labels; where there are no tuning bags, `tune` is None. Set `classes_`."""

@@ -12,6 +12,8 @@ from aggregate.models.forest import RandomForest
 from aggregate.models.mean_pooling import MeanPooling
 from aggregate.models.mlp import MLP
 from aggregate.models.phase_attention import PhaseAttention
+from aggregate.models.phase_concat import PhaseConcat
+from aggregate.models.phase_pooling import PhasePooling
 from aggregate.models.simple_pooling import EmbeddingPooling, InstancePooling
 from aggregate.models.smooth_attention import SmoothAttention
 from aggregate.models.transmil import TransMIL
@@ -22,6 +24,7 @@ PLAIN_MODELS: Mapping[str, type[BagEstimator]] = {
     for model in (
         AttentionMIL,
         PhaseAttention,
+        PhaseConcat,
         SmoothAttention,
         EmbeddingPooling,
         InstancePooling,
@@ -31,6 +34,7 @@ PLAIN_MODELS: Mapping[str, type[BagEstimator]] = {
         TransMIL,
         ModuleMIL,
         MeanPooling,
+        PhasePooling,
         XGBoost,
         RandomForest,
         Majority,

@@ -6,9 +6,13 @@ from pathlib import Path
 from aggregate.models import building
 from aggregate.models.base import BagEstimator
 from aggregate.models.plain import PLAIN_MODELS
-from aggregate.models.wrappers import Calibrated, Grid
+from aggregate.models.stack import Stack
+from aggregate.models.wrappers import Calibrated, Ensemble, Grid
 
-MODELS: Mapping[str, type[BagEstimator]] = {**PLAIN_MODELS, Grid.kind: Grid, Calibrated.kind: Calibrated}
+MODELS: Mapping[str, type[BagEstimator]] = {
+    **PLAIN_MODELS,
+    **{model.kind: model for model in (Grid, Ensemble, Calibrated, Stack)},
+}
 """Name in a configuration -> class."""
 
 
