@@ -2,7 +2,7 @@
 
 import time
 import zlib
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -189,10 +189,16 @@ def _fit_all(
 
 
 def _is_on_gpu(spec: ModelSpec) -> bool:
-    """Whether a model, or the one inside a grid or a calibration, computes elsewhere than on the CPU."""
-    inside = spec.parameters.get("parameters")
-    device = spec.parameters.get("device") or (inside.get("device") if isinstance(inside, Mapping) else None)
-    return str(device or "cpu") != "cpu"
+    """Whether a model, or one inside it, computes elsewhere than on the CPU."""
+    return any(device != "cpu" for device in _devices(spec.parameters))
+
+
+def _devices(parameters: Mapping[str, object]) -> Iterator[str]:
+    for key, value in parameters.items():
+        if key == "device":
+            yield str(value)
+        elif isinstance(value, Mapping):
+            yield from _devices(value)
 
 
 def _fit_one(

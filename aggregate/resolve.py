@@ -143,8 +143,14 @@ def _with_phases(name: str, model: ModelSection, phase: Resolve) -> ModelSection
 
 
 def _resolved(kind: object, parameters: Mapping[str, Any], phase: Resolve, key: str) -> dict[str, Any]:
-    """Resolve the phases of a model's parameters, and of those of the model inside a grid or a calibration."""
+    """Resolve the phases of a model's parameters, and of those of the models inside it."""
     found = dict(parameters)
+    if isinstance(found.get("models"), Mapping):
+        found["models"] = {
+            name: _resolved(model.get("kind"), model, phase, f"{key}.models.{name}")
+            for name, model in found["models"].items()
+            if isinstance(model, Mapping)
+        }
     if kind == SinglePhase.kind:
         found["phase"] = phase(found.get("phase"), f"{key}.phase")
     inner, grid = found.get("model"), found.get("grid")

@@ -220,7 +220,9 @@ class Ensemble(Wrapper):
                 ChosenBags(patients, rest), known[rest], tune=(ChosenBags(patients, share), known[share])
             )
             self.members_.append(member)
-        self.left_out_by_: dict[str, int] = {patients[i].patient_id: int(k) for i, k in enumerate(share_of) if k >= 0}
+        self.left_out_by_: dict[str, int] = {
+            patients[i].patient_id: int(k) for i, k in enumerate(share_of) if k >= 0
+        }
 
     def _predict_proba(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
         """Return the mean of the members' class probabilities (bags, classes)."""
