@@ -21,13 +21,16 @@ def _beside_config(module: str, info: ValidationInfo) -> str:
 
 
 def _inside_beside_config(values: Mapping[str, Any], info: ValidationInfo) -> Mapping[str, Any]:
-    """Take likewise the module of a model inside a grid or a calibration, and those that a grid tries."""
-    module = values.get("module")
-    if isinstance(module, str):
-        return {**values, "module": _beside_config(module, info)}
-    if isinstance(module, list):
-        return {**values, "module": [_beside_config(str(one), info) for one in module]}
-    return values
+    """Take likewise the module of every model inside another one, however deep, and those that a grid tries."""
+    found = dict(values)
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found[key] = _inside_beside_config(value, info)
+        elif key == "module" and isinstance(value, str):
+            found[key] = _beside_config(value, info)
+        elif key == "module" and isinstance(value, list):
+            found[key] = [_beside_config(str(one), info) for one in value]
+    return found
 
 
 ModulePath = Annotated[str, AfterValidator(_beside_config)]
@@ -63,14 +66,17 @@ class ModelSection(Section, extra="allow"):
     module: ModulePath | None = None
     """For `kind = "module"`: FILE.py:CLASS, FILE relative to the configuration, or torchmil.models:CLASS."""
     parameters_inside: Inside | None = Field(None, alias="parameters")
-    """For the kinds `grid` and `calibrated`: parameters of the model inside."""
+    """For the kinds `grid`, `ensemble` and `calibrated`: parameters of the model inside."""
     grid: Inside | None = None
     """For `kind = "grid"`: parameter and the list of values to try."""
+    models: Inside | None = None
+    """For `kind = "stack"`: name of each model inside, with its `kind` and parameters."""
 
     @property
     def parameters(self) -> Mapping[str, Any]:
         """The keys beside `kind`; the model itself refuses those it does not know."""
         named = {"module": self.module, "parameters": self.parameters_inside, "grid": self.grid}
+        named["models"] = self.models
         return {**{k: v for k, v in named.items() if v is not None}, **(self.model_extra or {})}
 
 

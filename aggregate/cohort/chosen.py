@@ -1,4 +1,4 @@
-"""Some of the samples of a sequence, without holding any of them."""
+"""Some of the samples of a sequence, or those of two, without holding any of them."""
 
 from collections.abc import Sequence
 from typing import Protocol, TypeVar, overload
@@ -41,3 +41,25 @@ class Chosen(Sequence[Sample]):
         if isinstance(index, slice):
             return Chosen(self.samples, self.numbers[index])
         return self.samples[int(self.numbers[index])]
+
+
+class Joined(Sequence[Sample]):
+    """The samples of one sequence, then those of another, each fetched when it is asked for."""
+
+    def __init__(self, first: Numbered[Sample], second: Numbered[Sample]) -> None:
+        self.first = first
+        self.second = second
+
+    def __len__(self) -> int:
+        return len(self.first) + len(self.second)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> Chosen[Sample]: ...
+    def __getitem__(self, index: int | slice) -> "Sample | Chosen[Sample]":
+        """Return one sample, or a choice of them."""
+        numbers = range(len(self))[index]
+        if isinstance(numbers, range):
+            return Chosen(self, np.array(numbers, dtype=np.intp))
+        return self.first[numbers] if numbers < len(self.first) else self.second[numbers - len(self.first)]

@@ -1,7 +1,7 @@
 """The one cross-validation loop that every model goes through."""
 
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
@@ -129,10 +129,16 @@ def _fit_all(
 
 
 def _is_on_gpu(spec: ModelSpec) -> bool:
-    """Whether a model, or the one inside a grid or a calibration, computes elsewhere than on the CPU."""
-    inside = spec.parameters.get("parameters")
-    device = spec.parameters.get("device") or (inside.get("device") if isinstance(inside, Mapping) else None)
-    return str(device or "cpu") != "cpu"
+    """Whether a model, or one inside it, computes elsewhere than on the CPU."""
+    return any(device != "cpu" for device in _devices(spec.parameters))
+
+
+def _devices(parameters: Mapping[str, object]) -> Iterator[str]:
+    for key, value in parameters.items():
+        if key == "device":
+            yield str(value)
+        elif isinstance(value, Mapping):
+            yield from _devices(value)
 
 
 def _fit_one(patients: Patients, task: FitTask, cache: FitCache) -> tuple[FitTask, Fit, float]:
@@ -153,16 +159,21 @@ def _build(task: FitTask) -> PatientEstimator:
 def _keep(model: PatientEstimator, patients: Patients, task: FitTask, cache: FitCache) -> Fit:
     n_classes = len(patients.classes)
     fit = Fit(
-        test=_probabilities(model, Chosen(patients, task.fold.test), n_classes),
-        tune=_probabilities(model, Chosen(patients, task.fold.tune), n_classes),
+        test=_probabilities(model, model.predict_proba, Chosen(patients, task.fold.test), n_classes),
+        tune=_probabilities(model, model.predict_tune, Chosen(patients, task.fold.tune), n_classes),
     )
     cache.write(task.key, fit, model, name=task.spec.name)
     return fit
 
 
-def _probabilities(model: PatientEstimator, patients: Samples, n_classes: int) -> NDArray[np.float64]:
+def _probabilities(
+    model: PatientEstimator,
+    predict: Callable[[Samples], NDArray[np.float64]],
+    patients: Samples,
+    n_classes: int,
+) -> NDArray[np.float64]:
     """Return (n, n_classes), with zeros for a class that the training patients did not have."""
     result = np.zeros((len(patients), n_classes))
     if len(patients):
-        result[:, model.classes_] = model.predict_proba(patients)
+        result[:, model.classes_] = predict(patients)
     return result

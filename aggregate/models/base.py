@@ -99,6 +99,26 @@ class PatientEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         check_any(patients)
         return self._predict_patients(patients)
 
+    def predict_tune(self, patients: Samples) -> NDArray[np.float64]:
+        """Return class probabilities of tuning patients from what did not learn from them (patients, classes).
+
+        They serve thresholds and calibration. They differ from `predict_proba` for a model that also learns from the tuning
+        patients.
+        """
+        return self.predict_proba(patients)
+
+    @classmethod
+    def models_inside(
+        cls, parameters: Mapping[str, Any]
+    ) -> "list[tuple[type[PatientEstimator], Mapping[str, Any]]]":
+        """Return every model that may be inside, through all depths, with its parameters.
+
+        Raises:
+            ConfigError: a kind is unknown.
+        """
+        del parameters
+        return []
+
     @abstractmethod
     def _fit_patients(self, patients: Samples, labels: Labels, tune: TunePatients | None) -> BagShape | None:
         """Train, set `classes_`, and return what every bag must be like, if bags are read; labels are checked."""

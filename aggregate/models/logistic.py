@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,9 @@ class LogisticOnVectors(PatientEstimator):
     there, and takes a tenth of the time (512 features, 96 patients).
     """
 
+    is_scaled: ClassVar[bool] = True
+    """Whether every number of a vector is brought to a spread of 1."""
+
     strengths: Positives = (1e-3, 1e-2, 1e-1, 1.0)
     """Values of C to choose from by cross-validation of the log loss; smaller means more regularised."""
     inner_folds: AtLeastTwo = 5
@@ -61,7 +64,7 @@ class LogisticOnVectors(PatientEstimator):
         """Return the unfitted scikit-learn pipeline for `n_patients` patients with the given class codes."""
         steps = [
             ("impute", SimpleImputer(keep_empty_features=True)),
-            ("standardise", StandardScaler()),
+            ("standardise", StandardScaler(with_std=self.is_scaled)),
         ]
         if n_features > n_patients:
             steps.append(("components", PCA(svd_solver="full")))
@@ -106,7 +109,8 @@ class LogisticOnVectors(PatientEstimator):
         if len(weights) == 1:  # of two classes scikit-learn keeps the second's alone
             weights, bias = np.stack([0 * weights[0], weights[0]]), np.array([0.0, bias[0]])
         self.filling_ = pipeline["impute"].statistics_
-        self.mean_, self.std_ = scaler.mean_, scaler.scale_
+        self.mean_ = scaler.mean_
+        self.std_ = scaler.scale_ if self.is_scaled else np.ones_like(scaler.mean_)
         self.weights_, self.bias_ = weights.T, bias
 
 

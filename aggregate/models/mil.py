@@ -67,6 +67,9 @@ class MILEstimator(BagEstimator):
     def new_network(self, shape: Shape) -> nn.Module:
         """Return an untrained network, its first parameters drawn from PyTorch's own generator."""
 
+    def measure(self, network: nn.Module, task: Task) -> None:
+        """Tell a new network what it must know of the training bags beside their shape; by default nothing."""
+
     def prepared(self, bags: Iterable[Bag]) -> Iterable[Bag]:
         """Return the bags as this model sees them."""
         return bags
@@ -97,7 +100,8 @@ class MILEstimator(BagEstimator):
                 class_weights=torch.from_numpy(weights).float().to(self.device),
             )
             rng = np.random.default_rng(seed)
-            self.best_epoch_ = train(network.to(self.device), task, self._training(), rng)
+            self.measure(network.to(self.device), task)
+            self.best_epoch_ = train(network, task, self._training(), rng)
         self.network_, self.n_phases_, self.classes_ = network, packed.n_phases, classes
 
     def _predict_proba(self, bags: SeenBags) -> NDArray[np.float64]:

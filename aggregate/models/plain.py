@@ -7,7 +7,9 @@ from importlib import import_module
 import aggregate.models
 from aggregate.models.base import PatientEstimator
 
-_HOLD_OTHERS = frozenset({"plain", "registry", "wrappers", "building", "described"})
+_HOLD_OTHERS = frozenset(
+    {"plain", "registry", "wrappers", "ensemble", "calibrated", "stack", "building", "described"}
+)
 """Modules that build, list or wrap models; they rest on this one."""
 
 

@@ -11,14 +11,14 @@ from pipeline.bags import Bag
 Statistic = Callable[[NDArray[Any]], NDArray[Any]]
 
 STATISTICS: Mapping[str, Statistic] = {
-    "mean": lambda features: features.mean(axis=0),
-    "max": lambda features: features.max(axis=0),
-    "std": lambda features: features.std(axis=0),
-    "q25": lambda features: np.quantile(features, 0.25, axis=0),
-    "median": lambda features: np.quantile(features, 0.5, axis=0),
-    "q75": lambda features: np.quantile(features, 0.75, axis=0),
+    "mean": lambda features: np.nanmean(features, axis=0),
+    "max": lambda features: np.nanmax(features, axis=0),
+    "std": lambda features: np.nanstd(features, axis=0),
+    "q25": lambda features: np.nanquantile(features, 0.25, axis=0),
+    "median": lambda features: np.nanquantile(features, 0.5, axis=0),
+    "q75": lambda features: np.nanquantile(features, 0.75, axis=0),
 }
-"""(n, d) -> (d,), by name."""
+"""(n, d) -> (d,), by name; over the slices of which a feature is known."""
 
 
 def pool_all(bags: Sequence[Bag], statistics: Sequence[str]) -> NDArray[np.float64]:
@@ -57,14 +57,10 @@ def mean_of_instances(features: NDArray[Any]) -> NDArray[np.float64]:
 def _pool(features: NDArray[Any], statistics: Sequence[str]) -> NDArray[np.float64]:
     # Sums of float32 depend on the order of the slices.
     exact = features.astype(np.float64)
-    is_missing = np.isnan(exact)
-    if not is_missing.any():
-        return np.concatenate([STATISTICS[name](exact) for name in statistics])
-    pooled = np.full((len(statistics), exact.shape[1]), np.nan)
-    # Measures that cannot be had on some instances: each is pooled over those that have it.
-    for column in np.flatnonzero(~is_missing.all(axis=0)):
-        known = exact[~is_missing[:, column], column]
-        pooled[:, column] = [STATISTICS[name](known[:, None])[0] for name in statistics]
+    is_unknown = np.isnan(exact).all(axis=0)  # of no slice: NaN in every statistic, without numpy's warning
+    exact[:, is_unknown] = 0
+    pooled = np.stack([STATISTICS[name](exact) for name in statistics])
+    pooled[:, is_unknown] = np.nan
     return pooled.ravel()
 
 

@@ -5,10 +5,16 @@ from pathlib import Path
 
 from aggregate.models import building
 from aggregate.models.base import PatientEstimator
+from aggregate.models.calibrated import Calibrated
+from aggregate.models.ensemble import Ensemble
 from aggregate.models.plain import PLAIN_MODELS
-from aggregate.models.wrappers import Calibrated, Grid
+from aggregate.models.stack import Stack
+from aggregate.models.wrappers import Grid
 
-MODELS: Mapping[str, type[PatientEstimator]] = {**PLAIN_MODELS, Grid.kind: Grid, Calibrated.kind: Calibrated}
+MODELS: Mapping[str, type[PatientEstimator]] = {
+    **PLAIN_MODELS,
+    **{model.kind: model for model in (Grid, Ensemble, Calibrated, Stack)},
+}
 """Name in a configuration -> class."""
 
 

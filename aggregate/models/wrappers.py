@@ -1,4 +1,4 @@
-"""Estimators around another model: a grid of its parameters, and calibration. Both see train and tune only."""
+"""Estimators around another model, and the grid of its parameters. They see train and tune only."""
 
 import json
 from abc import abstractmethod
@@ -8,18 +8,16 @@ from functools import reduce
 from itertools import product
 from operator import or_
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from sklearn.base import clone
 from sklearn.model_selection import StratifiedKFold
 
 from aggregate.cohort.chosen import Chosen
 from aggregate.cohort.patient import Reads
 from aggregate.models import building
-from aggregate.models.base import Arrays, Labels, PatientEstimator, Samples, TunePatients, seed_of, softmax
+from aggregate.models.base import Arrays, Labels, PatientEstimator, Samples, TunePatients, seed_of
 from aggregate.models.class_codes import codes_among, encode_labels
 from aggregate.models.parameters import AtLeastTwo
 from aggregate.models.plain import PLAIN_MODELS
@@ -29,12 +27,17 @@ from pipeline.provenance import sha256_of_json
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Wrapper(PatientEstimator):
-    """A model with another one inside, saved in the folder `inner` below its own."""
+    """A model with others of one kind inside, saved in folders below its own."""
 
     model: str = "attention_mil"
     """Kind of the model inside."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """Parameters of the model inside."""
+
+    @classmethod
+    def kinds_inside(cls) -> Mapping[str, type[PatientEstimator]]:
+        """Return what may be inside, by kind."""
+        return PLAIN_MODELS
 
     @classmethod
     def code_sha256(cls, parameters: Mapping[str, Any]) -> str:
@@ -46,18 +49,17 @@ class Wrapper(PatientEstimator):
     def models_inside(
         cls, parameters: Mapping[str, Any]
     ) -> list[tuple[type[PatientEstimator], Mapping[str, Any]]]:
-        """Return every model that may come to stand inside, through all depths, with its parameters.
+        """Return every model that may be inside, through all depths, with its parameters.
 
         Raises:
             ConfigError: a kind is unknown.
         """
-        model = building.find(_inner_kinds(), str(parameters.get("model", cls.model)))
+        model = building.find(cls.kinds_inside(), str(parameters.get("model", cls.model)))
         found: list[tuple[type[PatientEstimator], Mapping[str, Any]]] = []
         for choice in _combinations(parameters.get("grid", {})):
             given = {**parameters.get("parameters", {}), **choice}
             found.append((model, given))
-            if issubclass(model, Wrapper):
-                found += model.models_inside(given)
+            found += model.models_inside(given)
         return found
 
     @property
@@ -82,38 +84,61 @@ class Wrapper(PatientEstimator):
     def _fit_patients(self, patients: Samples, labels: Labels, tune: TunePatients | None) -> None:
         """Train on `patients` and `tune`; set `inner_` and `classes_`."""
 
+    def predict_tune(self, patients: Samples) -> NDArray[np.float64]:
+        """Return class probabilities of tuning patients, as the model inside gives them (patients, classes)."""
+        return self.inner_.predict_tune(patients)
+
+    def names_inside(self) -> Sequence[str]:
+        """Return the folders of the models inside."""
+        return ["inner"]
+
+    def fitted_inside(self) -> Sequence[PatientEstimator]:
+        """Return the fitted models inside, in the order of their folders."""
+        return [self.inner_]
+
+    def set_fitted_inside(self, models: Sequence[PatientEstimator]) -> None:
+        """Take over what `fitted_inside` of a fitted model returned."""
+        (self.inner_,) = models
+
     def save(self, folder: Path) -> None:
-        """Write the wrapper, and the model inside below it."""
+        """Write the wrapper, and the models inside below it."""
         super().save(folder)
-        self.inner_.save(folder / "inner")
+        for name, model in zip(self.names_inside(), self.fitted_inside(), strict=True):
+            model.save(folder / name)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read a model that `save` wrote."""
         model = super().load(folder)
-        model.inner_ = building.load(_inner_kinds(), folder / "inner")
+        model.set_fitted_inside([building.load(cls.kinds_inside(), folder / n) for n in model.names_inside()])
         return model
 
-    def new_inner(self, changes: Mapping[str, Any] | None = None) -> PatientEstimator:
-        """Return the unfitted model inside, with some of its parameters changed.
+    def new_inner(
+        self, changes: Mapping[str, Any] | None = None, random_state: int | None = None
+    ) -> PatientEstimator:
+        """Return the unfitted model inside, with some of its parameters changed, and a seed of its own if given.
 
         Raises:
             ConfigError: the kind, a parameter or a value is not allowed.
         """
         parameters = {**self.parameters, **(changes or {})}
-        return building.build(_inner_kinds(), self.model, parameters, seed_of(self.random_state))
+        seed = seed_of(self.random_state if random_state is None else random_state)
+        return building.build(self.kinds_inside(), self.model, parameters, seed)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Grid(Wrapper):
-    """The parameters of the lowest log loss on the tuning patients, or, without any, on inner folds of train."""
+    """The parameters of the lowest log loss on the tuning patients or on inner folds of the training patients."""
 
     kind: ClassVar[str] = "grid"
 
     grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     """Parameter -> values to try, in all combinations."""
+    chosen_on: Literal["tune", "inner folds"] = "tune"
+    """Patients whose log loss decides. Inner folds of the training patients are more patients than the tuning ones, which then
+    serve early stopping only; without tuning patients the inner folds always decide."""
     inner_folds: AtLeastTwo = 3
-    """Folds within the training patients where there are no tuning patients."""
+    """Number of those folds."""
 
     def try_building(self, patients: Samples, n_classes: int) -> None:
         """Build the model inside with each choice of its parameters."""
@@ -131,10 +156,10 @@ class Grid(Wrapper):
         """Train every combination on `patients` and keep the best; ties go to the first."""
         self.classes_, _ = encode_labels(labels)
         choices = self._choices()
-        if tune is None:
-            losses = [self._inner_loss(choice, patients, labels) for choice in choices]
+        if tune is None or self.chosen_on == "inner folds":
+            losses = [self._inner_loss(choice, patients, labels, tune) for choice in choices]
             best = int(np.argmin(losses))
-            self.inner_ = self.new_inner(choices[best]).fit(patients, labels)
+            self.inner_ = self.new_inner(choices[best]).fit(patients, labels, tune=tune)
         else:
             fitted = [self.new_inner(choice).fit(patients, labels, tune=tune) for choice in choices]
             losses = [log_loss(model, *tune) for model in fitted]
@@ -159,7 +184,9 @@ class Grid(Wrapper):
             raise ConfigError(f"grid over {self.model!r}: expected at least one value for each parameter")
         return _combinations(self.grid)
 
-    def _inner_loss(self, choice: Mapping[str, Any], patients: Samples, labels: Labels) -> float:
+    def _inner_loss(
+        self, choice: Mapping[str, Any], patients: Samples, labels: Labels, tune: TunePatients | None
+    ) -> float:
         _, counts = np.unique(labels, return_counts=True)
         n_folds = min(self.inner_folds, int(counts.min()))
         if n_folds < 2:
@@ -167,45 +194,9 @@ class Grid(Wrapper):
         splitter = StratifiedKFold(n_folds, shuffle=True, random_state=seed_of(self.random_state))
         total = 0.0
         for train, held_out in splitter.split(np.zeros(len(labels)), labels):
-            model = clone(self.new_inner(choice)).fit(Chosen(patients, train), labels[train])
+            model = self.new_inner(choice).fit(Chosen(patients, train), labels[train], tune=tune)
             total += len(held_out) * log_loss(model, Chosen(patients, held_out), labels[held_out])
         return total / len(labels)
-
-
-@dataclass(kw_only=True, eq=False, repr=False)
-class Calibrated(Wrapper):
-    """Temperature scaling (Guo et al. 2017): probabilities softmax(log p / T), T chosen on the tuning patients.
-
-    Without tuning patients T is 1. The order of patients by any one class's odds stays nearly as it is.
-    """
-
-    kind: ClassVar[str] = "calibrated"
-
-    def _fit_patients(self, patients: Samples, labels: Labels, tune: TunePatients | None) -> None:
-        """Train the model inside, then choose the temperature of the lowest log loss on `tune`."""
-        self.inner_ = self.new_inner().fit(patients, labels, tune=tune)
-        self.classes_ = self.inner_.classes_
-        self.temperature_ = 1.0
-        if tune is not None:
-            logs = _logs(self.inner_.predict_proba(tune[0]))
-            self.temperature_ = best_temperature(logs, codes_among(self.classes_, tune[1]))
-
-    def _predict_patients(self, patients: Samples) -> NDArray[np.float64]:
-        """Return calibrated class probabilities (patients, classes)."""
-        return softmax(_logs(self.inner_.predict_proba(patients)) / self.temperature_)
-
-    def learned_arrays(self) -> Arrays:
-        """Return the temperature."""
-        return {"temperature": np.array([self.temperature_])}
-
-    def set_learned_arrays(self, arrays: Arrays) -> None:
-        """Take over the temperature."""
-        self.temperature_ = float(arrays["temperature"][0])
-
-
-def _inner_kinds() -> Mapping[str, type[PatientEstimator]]:
-    """Return what may stand inside: a grid may be calibrated, a calibrated model is left alone."""
-    return {**PLAIN_MODELS, Grid.kind: Grid}
 
 
 def _combinations(grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
@@ -213,23 +204,13 @@ def _combinations(grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
 
 
-def best_temperature(logits: NDArray[np.float64], codes: NDArray[np.intp]) -> float:
-    """Return the temperature between 1/20 and 20 of the lowest log loss of softmax(logits / T)."""
-    rows = np.arange(len(codes))
-
-    def loss(log_temperature: float) -> float:
-        return float(-_logs(softmax(logits / np.exp(log_temperature)))[rows, codes].mean())
-
-    found = minimize_scalar(loss, bounds=(-np.log(20), np.log(20)), method="bounded")
-    return float(np.exp(found.x))
-
-
 def log_loss(model: PatientEstimator, patients: Samples, labels: Labels) -> float:
     """Return the mean of -log p of the true class."""
     codes = codes_among(model.classes_, labels)
-    return float(-_logs(model.predict_proba(patients))[np.arange(len(codes)), codes].mean())
+    return float(-logs_of(model.predict_proba(patients))[np.arange(len(codes)), codes].mean())
 
 
-def _logs(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+def logs_of(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the logarithms of probabilities, of 0 those of 1e-12."""
     logs: NDArray[np.float64] = np.log(np.maximum(probabilities, 1e-12))
     return logs

@@ -124,9 +124,11 @@ def _covariates_in(parameters: Mapping[str, Any]) -> Iterator[str]:
     for given in (parameters.get("covariates", ()), *(tried.get("covariates", ()) if tried else ())):
         if isinstance(given, list | tuple):  # what is none is refused when the model is built
             yield from (column for column in given if isinstance(column, str))
-    inside = parameters.get("parameters")
-    if isinstance(inside, Mapping):
-        yield from _covariates_in(inside)
+    in_stack = parameters.get("models")
+    inside = [parameters.get("parameters"), *(in_stack.values() if isinstance(in_stack, Mapping) else ())]
+    for given in inside:
+        if isinstance(given, Mapping):
+            yield from _covariates_in(given)
 
 
 def how_the_table_was_read(section: AggregateSection, study: StudyCohort) -> list[str]:
@@ -168,10 +170,16 @@ def _with_phases(name: str, model: ModelSection, phase: Resolve) -> ModelSection
 
 
 def _resolved(kind: object, parameters: Mapping[str, Any], phase: Resolve, key: str) -> dict[str, Any]:
-    """Resolve the phases of a model's parameters, and of those of the model inside a grid or a calibration."""
+    """Resolve the phases of a model's parameters, and of those of the models inside it."""
     found = dict(parameters)
     if isinstance(found.get("phases"), list | tuple):
         found["phases"] = [phase(str(text), f"{key}.phases") for text in found["phases"]]
+    if isinstance(found.get("models"), Mapping):
+        found["models"] = {
+            name: _resolved(model.get("kind"), model, phase, f"{key}.models.{name}")
+            for name, model in found["models"].items()
+            if isinstance(model, Mapping)
+        }
     if kind == SinglePhase.kind:
         found["phase"] = phase(found.get("phase"), f"{key}.phase")
     inner, grid = found.get("model"), found.get("grid")

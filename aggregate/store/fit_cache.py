@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from aggregate.cohort.folds import Fold
 from aggregate.models.base import PatientEstimator
 from aggregate.models.registry import model_class
-from aggregate.models.wrappers import Wrapper
 from aggregate.store.code_versions import code_sha256
 from aggregate.store.content_store import ContentStore, EntryKind
 from pipeline.provenance import sha256_of_json
@@ -56,7 +55,7 @@ def fit_key(
 def code_of_model(kind: str, parameters: Mapping[str, Any]) -> list[str]:
     """Return the hashes of the code of a model: with all that it imports and what it has inside, and of the user's file."""
     model = model_class(kind)
-    inside = [one for one, _ in model.models_inside(parameters)] if issubclass(model, Wrapper) else []
+    inside = [one for one, _ in model.models_inside(parameters)]
     modules = {one.__module__ for one in (model, *inside)}
     return [code_sha256(*sorted(modules)), model.code_sha256(parameters)]
 

@@ -122,6 +122,8 @@ def test_test_labels_never_reach_a_fit(study, config, tmp_path):
 GRID = ModelSpec("grid", "grid", {"model": "mean_pooling", "grid": {"strengths": [[1e-3], [1.0]]}})
 CALIBRATED = ModelSpec("calibrated", "calibrated", {"model": "xgboost", "parameters": {"rounds": 20}})
 CALIBRATED_GRID = ModelSpec("both", "calibrated", {"model": "grid", "parameters": GRID.parameters})
+ENSEMBLE = ModelSpec("ensemble", "ensemble", {"model": "mean_pooling", "members": 3})
+STACK = ModelSpec("stack", "stack", {"models": {"a": {"kind": "mean_pooling"}, "b": {"kind": "bag_size"}}})
 
 
 def fit_of(study, fold, spec, folder):
@@ -144,8 +146,10 @@ def with_other(study, patients, rng):
     return replace(study, patients=changed)
 
 
-@pytest.mark.parametrize("spec", [GRID, CALIBRATED, CALIBRATED_GRID], ids=lambda spec: spec.name)
-def test_grids_and_calibration_see_train_and_tune_only(study, config, tmp_path, rng, spec):
+@pytest.mark.parametrize(
+    "spec", [GRID, CALIBRATED, CALIBRATED_GRID, ENSEMBLE, STACK], ids=lambda spec: spec.name
+)
+def test_models_with_others_inside_see_train_and_tune_only(study, config, tmp_path, rng, spec):
     fold = choose_folds(config, study)[0]
     fit, learned = fit_of(study, fold, spec, tmp_path / "a")
     other_test, same = fit_of(with_other(study, fold.test, rng), fold, spec, tmp_path / "b")
@@ -160,6 +164,23 @@ def test_calibration_listens_to_the_tuning_patients(study, config, tmp_path, rng
     _, learned = fit_of(study, fold, spec, tmp_path / "a")
     _, other = fit_of(with_other(study, fold.tune, rng), fold, spec, tmp_path / "b")
     assert other["temperature"] != learned["temperature"]
+
+
+def test_of_tune_patients_an_ensemble_keeps_what_members_say_that_did_not_learn_from_them(
+    study, config, tmp_path
+):
+    """With the labels of the tune patients flipped, members that learned from them say otherwise of them; these do not."""
+    fold = choose_folds(config, study)[0]
+    flipped = study.patients.codes.copy()
+    flipped[fold.tune] = (flipped[fold.tune] + 1) % 3
+    (fit, _), (other, _) = (
+        fit_of(study.with_codes(labels), fold, ENSEMBLE, tmp_path / name)
+        for name, labels in (("true", study.patients.codes), ("flipped", flipped))
+    )
+    truth = study.patients.codes[fold.tune]
+    rows = np.arange(len(truth))
+    assert fit.tune[rows, truth].mean() > other.tune[rows, truth].mean()
+    assert other.tune[rows, flipped[fold.tune]].mean() < 0.5
 
 
 def test_the_number_of_processes_changes_nothing(study, config, tmp_path):

@@ -31,6 +31,9 @@ PHASES = ("NC", "AP", "PVP", "DP")
 VARIANTS = {
     "attention_mil": {},
     "phase_attention": {},
+    "phase_concat": {"pool": "attention", "differences": True},
+    "phase_concat mean": {"pool": "mean", "differences": False, "missing": "mean"},
+    "phase_concat rank": {"pool": "attention", "differences": True, "rank": 6},
     "smooth_attention": {"smoothness": 0.4, "steps": 3},
     "embedding_pooling": {"pool": "mean"},
     "embedding_pooling max": {"pool": "max"},
@@ -127,6 +130,58 @@ def phase_attention(p, patient, **_):
     return affine(p, "classify", share(gated(p, "phase_score", z)) @ z)
 
 
+def phase_vectors(patient, weights_of):
+    """Return phase -> weighted mean of its rows, of the phases there are."""
+    rows_of = {q: [i for i, p in enumerate(patient.phase) if p == q] for q in sorted(set(patient.phase))}
+    return {q: weights_of(rows) @ patient.x[rows] for q, rows in rows_of.items()}
+
+
+def parts_of(differences):
+    """Return the blocks: a phase, or an earlier and a later one."""
+    pairs = [(a, b) for a in range(len(PHASES)) for b in range(a + 1, len(PHASES))]
+    return [*range(len(PHASES)), *(pairs if differences else [])]
+
+
+def block(vectors, part):
+    """Return a phase's vector or the difference of two, None where one is missing."""
+    if isinstance(part, int):
+        return vectors.get(part)
+    early, late = part
+    return vectors[late] - vectors[early] if {early, late} <= set(vectors) else None
+
+
+def phase_concat_fixed(patients, differences, **_):
+    """Return the training bags' mean of each phase and spread of each block, which nothing learns."""
+    means = [
+        phase_vectors(patient, lambda rows: torch.ones(len(rows)).double() / len(rows))
+        for patient in patients
+    ]
+    centre = {q: torch.stack([m[q] for m in means if q in m]).mean(dim=0) for q in range(len(PHASES))}
+    spread = []
+    for part in parts_of(differences):
+        found = [b - block(centre, part) for m in means if (b := block(m, part)) is not None]
+        spread.append((torch.stack(found) ** 2).mean(dim=0).sqrt())
+    return {"centre": centre, "spread": spread}
+
+
+def phase_concat(p, patient, pool, differences, fixed, **_):
+    def weights(rows):
+        if pool == "mean":
+            return torch.ones(len(rows)).double() / len(rows)
+        return share(gated(p, "score", patient.x[rows]))
+
+    vectors, blocks = phase_vectors(patient, weights), []
+    for number, part in enumerate(parts_of(differences)):
+        here = block(vectors, part)
+        if here is None:
+            width = p["project"].shape[2] if "project" in p else D
+            blocks.append(p["missing"][number] if "missing" in p else torch.zeros(width).double())
+            continue
+        here = (here - block(fixed["centre"], part)) / fixed["spread"][number]
+        blocks.append(here @ p["project"][number] if "project" in p else here)
+    return affine(p, "classify", torch.cat(blocks))
+
+
 def pooled_over(values, pool):
     return values.mean(dim=0) if pool == "mean" else values.max(dim=0).values
 
@@ -196,8 +251,8 @@ def transmil(p, patient, heads=4, **_):
 
 
 NETWORKS = {
-    "attention_mil": attention_mil, "phase_attention": phase_attention, "smooth_attention": smooth_attention,
-    "embedding_pooling": embedding_pooling, "instance_pooling": instance_pooling, "mlp": mlp, "clam": clam,
+    "attention_mil": attention_mil, "phase_attention": phase_attention, "phase_concat": phase_concat,
+    "smooth_attention": smooth_attention, "embedding_pooling": embedding_pooling, "instance_pooling": instance_pooling, "mlp": mlp, "clam": clam,
     "dsmil": dsmil, "transmil": transmil,
 }  # fmt: skip
 
@@ -282,17 +337,19 @@ def compare(name, precision, exercise, *, scramble):
     seen = [as_mlp_sees(bag) for bag in bags] if kind == "mlp" else bags
     torch.manual_seed(SEED)
     network = model.new_network(Shape(seen[0].features.shape[1], len(PHASES), N_CLASSES))
-    begin = {key: value.clone() for key, value in network.state_dict().items()}
+    begin = {key: value.detach().clone() for key, value in network.named_parameters()}
     if scramble:
         scramble_a_gradient(model)
     model.fit(bags[trained], labels[trained])
     together = np.concatenate([bag.features.astype(np.float64) for bag in seen[trained]])
     patients = [Patient(bag, together.mean(axis=0), together.std(axis=0)) for bag in seen]
+    if kind == "phase_concat":
+        settings = {**settings, "fixed": phase_concat_fixed(patients[trained], **settings)}
     end = train(kind, begin, patients[trained], labels[trained], settings, exercise.epochs)
     with torch.no_grad():
         logits = torch.stack([NETWORKS[kind](end, patient, **settings) for patient in patients[tested]])
     theirs, ours = logits.softmax(dim=1).numpy(), model.predict_proba(bags[tested])
-    moved = {key: value.double() - begin[key] for key, value in model.network_.state_dict().items()}
+    moved = {key: value.detach().double() - begin[key] for key, value in model.network_.named_parameters()}
     wanted = {key: end[key] - begin[key] for key in end}
     cosines = [
         torch.cosine_similarity(moved[key].flatten(), wanted[key].flatten(), dim=0)

@@ -18,6 +18,11 @@ INSIDE = {
     "single_phase": {"phase": "AP"},
     "grid": {"model": "mean_pooling", "grid": {"strengths": [[0.01], [1.0]]}},
     "calibrated": {"model": "attention_mil", "parameters": {"epochs": 4}},
+    "ensemble": {"model": "phase_concat", "parameters": {"epochs": 2}, "members": 3},
+    "stack": {
+        "models": {"network": {"kind": "phase_concat", "epochs": 2}, "pooled": {"kind": "phase_pooling"}},
+        "inner_folds": 2,
+    },
 }
 
 

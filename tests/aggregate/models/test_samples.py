@@ -12,10 +12,11 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from aggregate.models.attention_mil import AttentionMIL
 from aggregate.models.baselines import Majority, SinglePhase
 from aggregate.models.boosting import XGBoost
+from aggregate.models.calibrated import Calibrated
 from aggregate.models.mean_pooling import MeanPooling
 from aggregate.models.registry import MODELS, build_model, load_model
 from aggregate.models.simple_pooling import EmbeddingPooling
-from aggregate.models.wrappers import Calibrated, Grid
+from aggregate.models.wrappers import Grid
 from pipeline.errors import ConfigError, ResultsError, SampleError
 
 BLIND = {"majority"}
@@ -24,6 +25,8 @@ INSIDE = {
     "single_phase": {"phase": "AP"},
     "calibrated": {"model": "mean_pooling"},
     "grid": {"model": "mean_pooling", "grid": {"strengths": [[0.1]]}},
+    "ensemble": {"model": "mean_pooling", "members": 2},
+    "stack": {"models": {"a": {"kind": "mean_pooling"}}},
 }
 KINDS = sorted(set(MODELS) - {"module", "covariates"})
 QUICK = {"epochs": 1, "rounds": 2, "trees": 3}

@@ -11,8 +11,12 @@ INSIDE = {
     "single_phase": {"phase": "AP"},
     "grid": {"model": "mean_pooling", "grid": {"strengths": [[0.01], [1.0]]}},
     "calibrated": {"model": "majority"},
+    "ensemble": {"model": "majority"},
+    "stack": {"models": {"pooled": {"kind": "mean_pooling"}}, "inner_folds": 2},
 }
-SEARCHED = {"majority": "random_state", "grid": "inner_folds", "calibrated": "random_state"}
+SEARCHED = {
+    "majority": "random_state", "grid": "inner_folds", "calibrated": "random_state", "ensemble": "members",
+}  # fmt: skip
 FOLDS = StratifiedKFold(2, shuffle=True, random_state=0)
 
 
@@ -33,7 +37,7 @@ def test_grid_search_works(model, cohort):
     bags, labels = cohort
     values = [1, 2] if model.kind in SEARCHED else ["balanced", "none"]
     name = SEARCHED.get(model.kind, "class_weight")
-    values = [2, 3] if name == "inner_folds" else values
+    values = [2, 3] if name in ("inner_folds", "members") else values
     search = GridSearchCV(model, {name: values}, cv=FOLDS, scoring="roc_auc_ovr").fit(bags, labels)
     assert search.best_params_[name] in values
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()

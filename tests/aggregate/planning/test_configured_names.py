@@ -29,6 +29,18 @@ def test_a_single_phase_inside_a_grid_and_a_calibration_is_resolved(experiment_f
     assert config.aggregate.model["g"].parameters["parameters"]["grid"] == {"phase": ["AP", "PVP"]}
 
 
+def test_the_models_inside_a_stack_have_their_phases_and_files_resolved(experiment_folder):
+    text = (
+        '[aggregate.model.s]\nkind = "stack"\n[aggregate.model.s.models]\n'
+        'arterial = { kind = "single_phase", phase = "art" }\n'
+        'several = { kind = "ensemble", model = "module", parameters = { module = "mine.py:Net" } }\n'
+    )
+    toml = experiment_folder(text)
+    inside = load_aggregate_config(toml, ()).aggregate.model["s"].parameters["models"]
+    assert inside["arterial"] == {"kind": "single_phase", "phase": "AP"}
+    assert inside["several"]["parameters"]["module"] == f"{toml.parent / 'mine.py'}:Net"
+
+
 def test_single_phase_without_a_phase_needs_an_arterial_one(experiment_folder):
     text = 'phases = ["NC", "PVP"]\n[aggregate.model.s]\nkind = "single_phase"\n'
     with pytest.raises(

@@ -113,13 +113,14 @@ def test_a_wrapper_rests_on_the_code_of_what_it_has_inside_however_deep():
     def code(kind, **parameters):
         return code_of_model(kind, parameters)[0]
 
-    module = MODELS["calibrated"].__module__
-    assert code("calibrated", model="xgboost") == HERE.sha256(*sorted((module, XGBOOST)))
+    calibrated, grid, stack = (MODELS[kind].__module__ for kind in ("calibrated", "grid", "stack"))
+    assert code("calibrated", model="xgboost") == HERE.sha256(*sorted((calibrated, XGBOOST)))
     in_a_grid = {"model": "xgboost", "grid": {"rounds": [5, 9]}}
-    assert code("calibrated", model="grid", parameters=in_a_grid) == code("calibrated", model="xgboost")
-    chosen = {"model": ["xgboost", "attention_mil"], "grid": [{"seed": [1]}]}
-    assert code("grid", model="grid", grid=chosen) == HERE.sha256(*sorted((module, XGBOOST, ATTENTION)))
-    assert code("calibrated") == HERE.sha256(*sorted((module, ATTENTION)))  # the default
+    expected = HERE.sha256(*sorted((calibrated, grid, XGBOOST)))
+    assert code("calibrated", model="grid", parameters=in_a_grid) == expected
+    stacked = {"a": {"kind": "grid", **in_a_grid}, "b": {"kind": "attention_mil"}}
+    assert code("stack", models=stacked) == HERE.sha256(*sorted((stack, grid, XGBOOST, ATTENTION)))
+    assert code("calibrated") == HERE.sha256(*sorted((calibrated, ATTENTION)))  # the default
 
 
 def test_torchmils_version_is_in_the_key_of_its_models():
