@@ -182,11 +182,8 @@ class Encoder:
         return self._pooled(self._plain_maps(images), None)
 
     def _plain_maps(self, images: Tensor) -> tuple[FeatureMap, ...]:
-        # The forward of a compiled module is the plain one.
-        network = getattr(self.network, "forward", self.network)
         with _exact():
-            maps: tuple[FeatureMap, ...] = network(self.normalise(images))
-        return maps
+            return self.network.plainly(self.normalise(images))
 
 
 def _filled_up(rows: Tensor, n: int) -> Tensor:
@@ -237,7 +234,7 @@ def load_encoder(
     network = TorchvisionMaps(whole, architecture, layers).eval().requires_grad_(requires_grad=False)
     network = network.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if compile_network:
-        network.compile(dynamic=False)  # every pass has the same shape
+        network.graph.compile(dynamic=False)  # every pass has the same shape
     return Encoder(
         name=architecture.name,
         layers=tuple(layers),

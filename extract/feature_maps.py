@@ -42,12 +42,18 @@ class FeatureMap:
 
 
 class FeatureNetwork(Protocol):
-    """A network in inference mode. `extract.encoders` calls it under autocast, always with the same number of images."""
+    """A network in inference mode."""
 
     def __call__(self, inputs: Tensor) -> tuple[FeatureMap, ...]:
         """Return one map per wanted layer, in the order of the configuration.
 
+        It is called under autocast, always with the same number of images.
+
         Args:
             inputs: float32 (n, channels, height, width), normalised as the weights want it, channels last in memory.
         """
+        ...
+
+    def plainly(self, inputs: Tensor) -> tuple[FeatureMap, ...]:
+        """Return the same without torch.compile, for any number of images."""
         ...

@@ -3,7 +3,7 @@
 import difflib
 import math
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor, fx, nn
 
@@ -40,7 +40,13 @@ class TorchvisionMaps(nn.Module):
         Raises:
             ConfigError: the output of a layer is no map.
         """
-        found = self.graph(images)
+        return self._maps(self.graph(images))
+
+    def plainly(self, images: Tensor) -> tuple[FeatureMap, ...]:
+        """Return the same without torch.compile."""
+        return self._maps(self.graph.forward(images))
+
+    def _maps(self, found: Mapping[str, Tensor]) -> tuple[FeatureMap, ...]:
         return tuple(self._map(layer, found[place]) for layer, place in self.places.items())
 
     def _map(self, layer: str, values: Tensor) -> FeatureMap:

@@ -191,11 +191,20 @@ def test_an_image_has_the_same_bytes_whatever_it_comes_with():
     assert torch.equal(together[33:35], encoder.embed(images[33:35], share[33:35]))
 
 
+class ImageItself:
+    """A network whose map is the image."""
+
+    def __call__(self, inputs: torch.Tensor) -> tuple[FeatureMap, ...]:
+        return (FeatureMap("pixels", inputs),)
+
+    plainly = __call__
+
+
 def test_a_network_of_another_door_is_pooled_likewise():
-    """A network whose map is the image itself: the lesion's feature is the mean over its pixels."""
+    """Of the image itself the lesion's feature is the mean over its pixels."""
     encoder = replace(
         load_encoder("squeezenet1_1", "random:0", regions=["lesion"], precision="float32", device="cpu"),
-        network=lambda images: (FeatureMap("pixels", images),),
+        network=ImageItself(),
     )
     images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     masks = images[:, :1] > 0.6
