@@ -107,7 +107,7 @@ class ExtractSection(Section):
     encoder: str = "squeezenet1_1"
     """A name of the table; `extract.py encoders` lists them."""
     weights: str = EMBEDDED
-    """`embedded`, a torchvision name, a .pth, .pt or .safetensors file, or `random:<seed>` for tests."""
+    """`embedded`, `installed` (ImageNet, of efficientnet_lite0), a torchvision name, a .pth, .pt or .safetensors file, or `random:<seed>` for tests."""
     layer: str = PENULTIMATE
     """The layer whose mean over the map is the feature."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"

@@ -9,24 +9,27 @@ from torch import Tensor
 
 from extract.architectures import ARCHITECTURES, PENULTIMATE, Architecture
 from extract.checkpoints import (
+    EMBEDDED,
     EMBEDDED_FOLDER,
     Checkpoint,
     checkpoint_of_state,
     load_strictly,
     read_state,
 )
+from extract.installed_weights import INSTALLED, INSTALLED_WEIGHTS
 from extract.weights_description import CARD_SUFFIX, read_card
 from pipeline.errors import WeightsError
 from pipeline.provenance import sha256_of_file
 
 
 def print_encoders(console: Console) -> None:
-    """Print the encoders with their dimension, layers, and where weights lie embedded."""
+    """Print the encoders with their dimension, layers, and the weights that are at hand."""
     embedded = {read_card(card).architecture for card in EMBEDDED_FOLDER.glob(f"*{CARD_SUFFIX}")}
-    table = Table("encoder", "dim", "layers (dim)", "embedded weights", title="Encoders")
+    table = Table("encoder", "dim", "layers (dim)", "weights at hand", title="Encoders")
     for row in ARCHITECTURES.values():
         layers = ", ".join(f"{name} ({dim})" for name, dim in row.layers.items())
-        table.add_row(row.name, str(row.dim), layers or PENULTIMATE, "yes" if row.name in embedded else "")
+        at_hand = [EMBEDDED] * (row.name in embedded) + [INSTALLED] * (row.name in INSTALLED_WEIGHTS)
+        table.add_row(row.name, str(row.dim), layers or PENULTIMATE, ", ".join(at_hand))
     console.print(table)
 
 
