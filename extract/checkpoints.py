@@ -114,7 +114,7 @@ def load_strictly(network: nn.Module, architecture: Architecture, checkpoint: Ch
     reshaped = sorted(k for k in own.keys() & given.keys() if own[k].shape != given[k].shape)
     faults = (("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped))
     if missing or unexpected or reshaped:
-        found = "; ".join(f"{len(keys)} keys {what}: {_some(keys)}" for what, keys in faults if keys)
+        found = "; ".join(f"{len(keys)} keys {what}: {some(keys)}" for what, keys in faults if keys)
         raise WeightsError(f"weights {checkpoint.name} do not fit {architecture.name}: {found}")
     network.load_state_dict({**own, **given}, strict=True)
 
@@ -286,5 +286,6 @@ def _check_hash_in_name(path: Path) -> None:
         )
 
 
-def _some(keys: list[str], limit: int = 8) -> str:
+def some(keys: list[str], limit: int = 8) -> str:
+    """Return the first names of a list, and how many more there are."""
     return ", ".join(keys[:limit]) + (f" and {len(keys) - limit} more" if len(keys) > limit else "")
