@@ -23,8 +23,13 @@ class Architecture:
         dim: length of the penultimate features.
         head: name of the module that turns features into classes; it is replaced by the identity, and its keys
             in a weight file are not read.
-        layers: mid layers that may be read instead, with the length of their features (mean over the map).
+        layers: mid layers that are often read instead, with the length of their features (mean over the map); any
+            other module whose output is a map may be read, too.
         build_options: keyword arguments for torchvision's builder.
+        last_map: name of the module, or of the operation between modules, whose output is the map, or are the tokens,
+            that the penultimate features come from.
+        after_mean: name of the module that turns the mean over that map into these features, (n, c, 1, 1); empty for none.
+        channels_last: the named layers give (n, h, w, c) and not (n, c, h, w), and no other can be read.
     """
 
     name: str
@@ -34,21 +39,11 @@ class Architecture:
     build_options: Mapping[str, bool] = field(default_factory=dict)
     pooled_by_head: bool = False
     """The head also averages the feature map, so an average takes its place."""
+    last_map: str = "features"
+    after_mean: str = ""
+    channels_last: bool = False
     builder: Callable[[], nn.Module] | None = None
     """Builds the network with its head, where torchvision does not know its name."""
-
-    def dim_of(self, layer: str) -> int:
-        """Return the length of the features of a layer.
-
-        Raises:
-            ConfigError: the network has no such layer to read.
-        """
-        if layer == PENULTIMATE:
-            return self.dim
-        if layer not in self.layers:
-            known = ", ".join((PENULTIMATE, *self.layers))
-            raise ConfigError(f"encoder {self.name} has no layer {layer!r}; expected one of {known}")
-        return self.layers[layer]
 
     def build(self) -> nn.Module:
         """Return the network with fresh weights from torch's present seed and the identity for a head."""
@@ -62,10 +57,14 @@ class Architecture:
         setattr(network.get_submodule(parent), last, stand_in)
         return network
 
+    def module_of(self, layer: str) -> str:
+        """Return the name of the module whose output is the map of a layer."""
+        return self.last_map if layer == PENULTIMATE else layer
+
 
 def _resnet(name: str, widths: tuple[int, int, int, int]) -> Architecture:
     layers = {f"layer{i + 1}": width for i, width in enumerate(widths)}
-    return Architecture(name, widths[-1], "fc", layers)
+    return Architecture(name, widths[-1], "fc", layers, last_map="layer4")
 
 
 def _efficientnet(name: str, dim: int) -> Architecture:
@@ -81,8 +80,11 @@ _ROWS = (
         1024,
         "classifier",
         {"features.denseblock1": 256, "features.denseblock2": 512, "features.denseblock3": 1024},
+        last_map="relu",  # a function between features and classifier, and no module
     ),
-    Architecture("inception_v3", 2048, "fc", {}, {"aux_logits": False, "init_weights": False}),
+    Architecture(
+        "inception_v3", 2048, "fc", {}, {"aux_logits": False, "init_weights": False}, last_map="Mixed_7c"
+    ),
     Architecture("squeezenet1_0", 512, "classifier", pooled_by_head=True),
     Architecture("squeezenet1_1", 512, "classifier", pooled_by_head=True),
     Architecture("mobilenet_v3_small", 576, "classifier"),
@@ -91,12 +93,19 @@ _ROWS = (
     _efficientnet("efficientnet_b0", 1280),
     _efficientnet("efficientnet_b3", 1536),
     _efficientnet("efficientnet_v2_s", 1280),
-    Architecture("regnet_y_400mf", 440, "fc"),
-    Architecture("regnet_y_1_6gf", 888, "fc"),
-    Architecture("convnext_tiny", 768, "classifier.2"),
-    Architecture("convnext_small", 768, "classifier.2"),
-    Architecture("swin_t", 768, "head"),
-    Architecture("vit_b_16", 768, "heads"),
+    Architecture("regnet_y_400mf", 440, "fc", last_map="trunk_output"),
+    Architecture("regnet_y_1_6gf", 888, "fc", last_map="trunk_output"),
+    Architecture("convnext_tiny", 768, "classifier.2", after_mean="classifier.0"),
+    Architecture("convnext_small", 768, "classifier.2", after_mean="classifier.0"),
+    Architecture(
+        "swin_t",
+        768,
+        "head",
+        {"features.1": 96, "features.3": 192, "features.5": 384},
+        last_map="norm",
+        channels_last=True,
+    ),
+    Architecture("vit_b_16", 768, "heads", {"encoder.layers.encoder_layer_8": 768}, last_map="encoder"),
 )
 
 ARCHITECTURES: Mapping[str, Architecture] = {row.name: row for row in _ROWS}

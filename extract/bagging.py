@@ -7,13 +7,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.config import ExtractConfig
+from extract.config import ORGAN, ExtractConfig
 from extract.embed import PreparedPatient
-from pipeline.bags import Bag, BagHeader, Recipe
+from extract.reference import reference_of
+from pipeline.bags import Bag, BagHeader, FeatureBlock, Recipe
+from pipeline.measures import MEASURE_NAMES, MEASURE_UNITS
+from pipeline.slices import PhaseSlices
 
 
 def make_bag(
-    config: ExtractConfig, recipe: Recipe, prepared: PreparedPatient, features: NDArray[np.float32]
+    config: ExtractConfig,
+    recipe: Recipe,
+    blocks: tuple[FeatureBlock, ...],
+    prepared: PreparedPatient,
+    features: NDArray[np.float32],
 ) -> Bag:
     """Join features, which run phase after phase and within it scale after scale, with what is known of them."""
     names, scales = config.cohort.phases, tuple(config.extract.input.scales_mm)
@@ -35,6 +42,10 @@ def make_bag(
             content_key=prepared.content_key,
             tile_size_um=_side_mm(config, prepared) * 1000,
             tile_size_px=config.extract.input.size_px,
+            feature_blocks=blocks,
+            reference_hu=_references_hu(config, prepared),
+            measure_names=MEASURE_NAMES if config.extract.has_lesions else (),
+            measure_units=MEASURE_UNITS if config.extract.has_lesions else (),
         ),
         features=features,
         phase=np.repeat([names.index(phase.phase) for phase in phases], counts).astype(np.int8),
@@ -43,7 +54,20 @@ def make_bag(
         tumour_area_mm2=column("tumour_area_mm2"),
         lesion=column("lesion"),
         scale=scale.astype(np.int8),
+        measures=np.concatenate([np.tile(_measures(phase), (len(scales), 1)) for phase in phases]),
     )
+
+
+def _measures(phase: PhaseSlices) -> NDArray[np.float32]:
+    return np.empty((len(phase), 0), dtype=np.float32) if phase.measures is None else phase.measures
+
+
+def _references_hu(config: ExtractConfig, prepared: PreparedPatient) -> dict[str, float]:
+    """Return the HU of the organ in each phase of which it is known, where windows count from it."""
+    if config.extract.input.reference != ORGAN:
+        return {}
+    found = {phase.phase: reference_of(phase).hu for phase in prepared.phases}
+    return {phase: hu for phase, hu in found.items() if hu is not None}
 
 
 def constant_phases(

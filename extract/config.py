@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from extract.architectures import PENULTIMATE
 from extract.checkpoints import EMBEDDED, FILE_SUFFIXES
+from extract.region_pooling import REGIONS, drawn_regions
 from pipeline.config import ConfigPath, ExperimentConfig, Section, load_config
 from pipeline.files import with_home
 from pipeline.names import phase_vocabulary
@@ -15,6 +16,11 @@ from pipeline.phase_roles import with_roles_resolved
 
 Millimetres = Annotated[float, Field(gt=0)]
 Window = tuple[float, Annotated[float, Field(gt=0)]]
+TUMOUR = "tumour"
+ABSOLUTE, ORGAN = "absolute", "organ"
+Reference = Annotated[Literal["absolute", "organ"], BeforeValidator(lambda v: ORGAN if v == "liver" else v)]
+"""`liver` is another spelling of `organ`: which organ it is, the column [cohort] organ_mask says."""
+ABOUT_REFERENCE: tuple[Window, ...] = ((0.0, 400.0), (0.0, 200.0), (0.0, 100.0))
 EMBEDDED_SIZE_PX = 112
 """Side of the images that the embedded encoder was trained on; its card says so too."""
 
@@ -77,14 +83,29 @@ class InputSection(Section):
 
     scales_mm: Mapping[str, Millimetres | Literal["whole"]] = Field({"tight": 120.0}, min_length=1)
     """Side of the square around the tumour, or `whole` slice, by name; each scale gives instances of its own."""
+    reference: Reference = "absolute"
+    """`liver`: levels of the windows count from the HU of the lesion-free organ in that phase, not from 0 HU."""
     windows: tuple[Window, ...] = ((40.0, 400.0),)
-    """Level and width in HU; one for all channels (-160 to 240 HU by default), or three, one per channel."""
+    """Level and width in HU; one for all channels (-160 to 240 HU by default), or three, one per channel. With a
+    reference the default is three about it, 400, 200 and 100 HU wide; with three planes the first of these."""
     planes: Literal[1, 3] = 1
     """3: the channels are the slices below, at and above, as far apart as slices.neighbour_mm."""
     outside_mask_hu: float | None = None
     """Set everything outside of the mask to this value; by default the surroundings are shown."""
     size_px: int = Field(224, ge=32, le=1024)
     """Side of the image after resizing; the embedded encoder's default is 112, what it was trained on."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _windows_about_the_reference(cls, values: object) -> object:
+        if (
+            not isinstance(values, dict)
+            or "windows" in values
+            or values.get("reference", ABSOLUTE) == ABSOLUTE
+        ):
+            return values
+        n_windows = 1 if values.get("planes", 1) == 3 else 3
+        return {**values, "windows": ABOUT_REFERENCE[:n_windows]}
 
     @model_validator(mode="after")
     def _three_channels(self) -> Self:
@@ -109,7 +130,14 @@ class ExtractSection(Section):
     weights: str = EMBEDDED
     """`embedded`, `installed` (ImageNet, of efficientnet_lite0), a torchvision name, a .pth, .pt or .safetensors file, or `random:<seed>` for tests."""
     layer: str = PENULTIMATE
-    """The layer whose mean over the map is the feature."""
+    """The layer whose map is read: `penultimate`, or the name of a module of the network."""
+    layers: tuple[str, ...] = ()
+    """Several layers side by side, in the place of `layer`; the blocks are then named as in `lesion@features.4`."""
+    regions: tuple[str, ...] = ()
+    """What the maps are averaged over, each a block of the features: `whole` (the crop), `lesion`, `rim` (the ring around
+    it), `cls` (the class token of a transformer). Left out: `cls` where there is one, else `whole`."""
+    rim_mm: Millimetres = 10.0
+    """Width of the ring around the lesion."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """`auto`: the fastest that the device computes natively."""
     device: str = "auto"
@@ -145,6 +173,34 @@ class ExtractSection(Section):
         if self.input.planes == 3 and self.slices.neighbour_mm is None:
             raise ValueError("input.planes = 3 needs slices.neighbour_mm, the distance between the planes")
         return self
+
+    @model_validator(mode="after")
+    def _one_way_to_name_layers(self) -> Self:
+        if self.layers and self.layer != PENULTIMATE:
+            raise ValueError("layer and layers: expected one of them")
+        for what, names in (("layers", self.layers), ("regions", self.regions)):
+            if len(set(names)) < len(names):
+                raise ValueError(f"{what}: expected each once, found {', '.join(names)}")
+        unknown = [name for name in self.regions if name not in REGIONS]
+        if unknown:
+            raise ValueError(f"regions: expected some of {', '.join(REGIONS)}, found {unknown[0]!r}")
+        return self
+
+    @property
+    def layers_read(self) -> tuple[str, ...]:
+        """The layers whose maps are read, one or several."""
+        return self.layers or (self.layer,)
+
+    @property
+    def has_lesions(self) -> bool:
+        """Whether slices come with a mask of the tumour."""
+        return self.slices.which == TUMOUR
+
+    @property
+    def regions_read(self) -> tuple[str, ...]:
+        """The regions that can be had: without a mask of the tumour, none of those that it draws."""
+        left_out = () if self.has_lesions else drawn_regions(self.regions)
+        return tuple(region for region in self.regions if region not in left_out)
 
     @field_validator("weights")
     @classmethod

@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from extract.config import InputSection
-from extract.encoders import Encoder
-from extract.inputs import make_images
+from extract.config import ExtractSection
+from extract.encoders import Encoder, Readout
+from extract.inputs import make_coverage, make_images
 from pipeline.cohort import Patient
 from pipeline.slices import PhaseSlices
 
@@ -45,27 +45,30 @@ class _Waiting:
 
 
 def embed_patients(
-    patients: Iterable[PreparedPatient], encoder: Encoder, section: InputSection, *, batch_size: int
+    patients: Iterable[PreparedPatient], encoder: Encoder, section: ExtractSection, readout: Readout
 ) -> Iterator[tuple[PreparedPatient, NDArray[np.float32]]]:
     """Embed patients in order; a batch spans patients, so that none but the very last is half empty.
 
     Yields:
-        each patient with float32 (n, dim): phase after phase, within it scale after scale.
+        each patient with float32 (n, d): phase after phase, within it scale after scale.
     """
-    full = -(-batch_size // encoder.rows) * encoder.rows
+    full = -(-section.batch_size // encoder.rows) * encoder.rows
     waiting: deque[_Waiting] = deque()
     images: list[Tensor] = []
+    shares: list[Tensor] = []
     for prepared in patients:
-        made = [make_images(phase, section, encoder.device) for phase in prepared.phases]
+        made = [make_images(phase, section.input, encoder.device) for phase in prepared.phases]
         waiting.append(_Waiting(prepared, sum(map(len, made))))
         images += made
+        covered = (make_coverage(phase, section, readout, encoder.device) for phase in prepared.phases)
+        shares += [share for share in covered if share is not None]
         while sum(map(len, images)) >= full:
-            together = torch.cat(images)
-            _hand_out(encoder.embed(together[:full]), waiting)
-            images = [together[full:]]
+            together, share = torch.cat(images), torch.cat(shares) if shares else None
+            _hand_out(encoder.embed(together[:full], None if share is None else share[:full]), waiting)
+            images, shares = [together[full:]], [] if share is None else [share[full:]]
             yield from _finished(waiting)
     if waiting:
-        _hand_out(encoder.embed(torch.cat(images)), waiting)
+        _hand_out(encoder.embed(torch.cat(images), torch.cat(shares) if shares else None), waiting)
         yield from _finished(waiting)
 
 

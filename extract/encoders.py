@@ -1,18 +1,29 @@
 """The frozen encoder: images in [0, 1] go in, one feature vector per image comes out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from extract.architectures import PENULTIMATE, Architecture, find_architecture
+from extract.architectures import PENULTIMATE, find_architecture
 from extract.checkpoints import find_checkpoint, load_strictly
+from extract.feature_maps import FeatureMap, FeatureNetwork
+from extract.region_pooling import (
+    Grid,
+    check_regions,
+    default_regions,
+    drawn_regions,
+    feature_blocks,
+    grids,
+    pooled,
+)
+from extract.torchvision_maps import TorchvisionMaps
 from extract.weights_description import WeightsDescription
-from pipeline.bags import Recipe
+from pipeline.bags import WHOLE, FeatureBlock, Recipe
 from pipeline.errors import ConfigError
 from pipeline.processor import has_native_bfloat16
 
@@ -27,41 +38,48 @@ numbers of rows; a fixed number, the last pass filled up with zeros, gives the s
 """
 
 
+@dataclass(frozen=True)
+class Readout:
+    """What the features of an encoder are made of, for images of one size.
+
+    Attributes:
+        regions: of `extract.region_pooling`, in the order in which they stand.
+        grids: rows and columns of the map of each layer.
+        blocks: which columns of the features look at what.
+    """
+
+    regions: tuple[str, ...]
+    grids: tuple[Grid, ...]
+    blocks: tuple[FeatureBlock, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Encoder:
     """A network in inference mode with everything that must be known to repeat its features.
 
     Attributes:
-        architecture: the row of the table.
-        layer: the layer that is read, `penultimate` or a mid layer.
+        name: of the network.
+        layers: those that are read, `penultimate` or mid layers.
+        regions: what the maps are averaged over; empty for the class token, or the whole crop where there is none.
         description: how the weights want their images; `embed` applies it.
         weights_name: as the configuration names them.
         weights_sha256: hash of the weights.
         precision: `float32`, `bfloat16` or `float16`.
         device: where the network lies.
-        network: maps (n, 3, height, width) to features or to a feature map.
+        network: maps normalised images (n, 3, height, width) to one feature map per layer.
         is_compiled: whether torch.compile rewrites it at the first pass.
     """
 
-    architecture: Architecture
-    layer: str
+    name: str
+    layers: tuple[str, ...]
+    regions: tuple[str, ...]
     description: WeightsDescription
     weights_name: str
     weights_sha256: str
     precision: str
     device: torch.device
-    network: nn.Module
+    network: FeatureNetwork
     is_compiled: bool = False
-
-    @property
-    def name(self) -> str:
-        """Name of the architecture."""
-        return self.architecture.name
-
-    @property
-    def dim(self) -> int:
-        """Length of a feature vector."""
-        return self.architecture.dim_of(self.layer)
 
     @property
     def rows(self) -> int:
@@ -72,7 +90,7 @@ class Encoder:
         """Return what a bag must say about features of this encoder; the normalisation is added."""
         return Recipe(
             encoder=self.name,
-            layer=self.layer,
+            layer=", ".join(self.layers),
             weights_name=self.weights_name,
             weights_sha256=self.weights_sha256,
             precision=self.precision,
@@ -80,18 +98,35 @@ class Encoder:
         )
 
     @torch.inference_mode()
-    def embed(self, images: Tensor) -> Tensor:
+    def readout(self, size_px: int) -> Readout:
+        """Say what the features of images of `size_px` rows and columns are made of.
+
+        Raises:
+            ConfigError: a layer gives no map, or not what a region needs.
+        """
+        maps = self._plain_maps(torch.zeros(1, 1, size_px, size_px))
+        regions = self.regions or default_regions(maps)
+        check_regions(maps, regions, self.name)
+        return Readout(regions, grids(maps), feature_blocks(maps, regions))
+
+    @torch.inference_mode()
+    def embed(self, images: Tensor, coverage: Tensor | None = None) -> Tensor:
         """Embed images.
 
         Args:
             images: float (n, 3, height, width), n at least 1, in [0, 1], black to white; or (n, 1, height,
                 width) for three equal channels. The weights' own value range, mean, std and channel order are
                 applied here.
+            coverage: float32 (n, r, cells), the share of each cell of the maps that lies in the regions that need a
+                mask (`extract.region_pooling.pooled`); None leaves these regions out, and reads the whole crop
+                where no other is wanted.
 
         Returns:
-            float32 (n, dim) on the encoder's device, the same bytes for an image whatever it comes with.
+            float32 (n, d) on the encoder's device, the same bytes for an image whatever it comes with.
         """
-        features: Tensor = torch.cat([self._forward(chunk) for chunk in images.split(self.rows)])
+        parts = coverage.split(self.rows) if coverage is not None else [None] * -(-len(images) // self.rows)
+        chunks = zip(images.split(self.rows), parts, strict=True)
+        features: Tensor = torch.cat([self._forward(chunk, part) for chunk, part in chunks])
         return features
 
     @cached_property
@@ -115,22 +150,39 @@ class Encoder:
         channels_last: Tensor = normalised.contiguous(memory_format=torch.channels_last)
         return channels_last
 
-    def _forward(self, images: Tensor) -> Tensor:
+    def _forward(self, images: Tensor, coverage: Tensor | None) -> Tensor:
         real = len(images)
-        inputs = self.normalise(images)
-        if real < self.rows:
-            inputs = torch.cat([inputs, inputs.new_zeros(self.rows - real, *inputs.shape[1:])])
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        inputs = _filled_up(self.normalise(images), self.rows).contiguous(memory_format=torch.channels_last)
+        shares = None if coverage is None else _filled_up(coverage.to(self.device, torch.float32), self.rows)
         dtype = PRECISIONS[self.precision]
-        with _exact(), torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32):
-            features = self.network(inputs)
-        return _pooled(features[:real])
+        with _exact():
+            with torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32):
+                maps = self.network(inputs)
+            return self._pooled(maps, shares)[:real]
+
+    def _pooled(self, maps: Sequence[FeatureMap], coverage: Tensor | None) -> Tensor:
+        regions = self.regions or default_regions(maps)
+        if coverage is None:
+            drawn = drawn_regions(regions)
+            regions = tuple(region for region in regions if region not in drawn) or (WHOLE,)
+        return pooled(maps, regions, coverage)
 
     @torch.inference_mode()
     def embed_plainly(self, images: Tensor) -> Tensor:
-        """Embed images in float32 and without torch.compile, as the reference of `embed`; same arguments."""
+        """Embed images in float32 and without torch.compile, as the reference of `embed` without coverage."""
+        return self._pooled(self._plain_maps(images), None)
+
+    def _plain_maps(self, images: Tensor) -> tuple[FeatureMap, ...]:
+        # The forward of a compiled module is the plain one.
+        network = getattr(self.network, "forward", self.network)
         with _exact():
-            return _pooled(self.network.forward(self.normalise(images)))
+            maps: tuple[FeatureMap, ...] = network(self.normalise(images))
+        return maps
+
+
+def _filled_up(rows: Tensor, n: int) -> Tensor:
+    """Return n rows, zeros after those that there are."""
+    return rows if len(rows) == n else torch.cat([rows, rows.new_zeros(n - len(rows), *rows.shape[1:])])
 
 
 def _exact() -> AbstractContextManager[None]:
@@ -141,17 +193,12 @@ def _exact() -> AbstractContextManager[None]:
     return flags
 
 
-def _pooled(features: Tensor) -> Tensor:
-    """Return float32 (n, dim): the features, or the mean over their map."""
-    found = features.float()
-    return found if found.ndim == 2 else found.mean((2, 3))
-
-
 def load_encoder(
     name: str,
     weights: str,
     *,
-    layer: str = PENULTIMATE,
+    layers: Sequence[str] = (PENULTIMATE,),
+    regions: Sequence[str] = (),
     precision: str = "auto",
     device: str = "auto",
     compile_network: bool = False,
@@ -161,7 +208,8 @@ def load_encoder(
     Args:
         name: a name of `extract.architectures.ARCHITECTURES`.
         weights: `embedded`, `random:<seed>`, a weight file or a torchvision name (`IMAGENET1K_V1`).
-        layer: `penultimate`, or a mid layer of that architecture.
+        layers: `penultimate`, or names of modules whose output is a map or tokens.
+        regions: of `extract.region_pooling.REGIONS`; none for the class token, or the whole crop where there is none.
         precision: `float32`, `bfloat16`, `float16`, or `auto` for the fastest that the device has natively.
         device: a torch device, or `auto` for CUDA where there is one.
         compile_network: let torch.compile rewrite the network.
@@ -172,19 +220,19 @@ def load_encoder(
         WeightsError: the weights do not fit.
     """
     architecture = find_architecture(name)
-    architecture.dim_of(layer)
     place = choose_device(device)
     chosen = choose_precision(precision, place)
     checkpoint = find_checkpoint(architecture, weights)
-    network = architecture.build()
-    load_strictly(network, architecture, checkpoint)
-    network = _up_to(network, layer).eval().requires_grad_(requires_grad=False)
+    whole = architecture.build()
+    load_strictly(whole, architecture, checkpoint)
+    network = TorchvisionMaps(whole, architecture, layers).eval().requires_grad_(requires_grad=False)
     network = network.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if compile_network:
         network.compile(dynamic=False)  # every pass has the same shape
     return Encoder(
-        architecture=architecture,
-        layer=layer,
+        name=architecture.name,
+        layers=tuple(layers),
+        regions=tuple(regions),
         description=checkpoint.description,
         weights_name=checkpoint.name,
         weights_sha256=checkpoint.sha256,
@@ -238,27 +286,3 @@ def _native_precision(device: torch.device) -> str:
     if device.type == "cuda":
         return "float16"
     return "bfloat16" if has_native_bfloat16() else "float32"
-
-
-def _up_to(network: nn.Module, layer: str) -> nn.Module:
-    return network if layer == PENULTIMATE else _MidLayer(network, layer)
-
-
-class _MidLayer(nn.Module):
-    """The modules of a network up to and with a named one, run in their order."""
-
-    def __init__(self, network: nn.Module, layer: str) -> None:
-        super().__init__()
-        self.stages = nn.Sequential()
-        first, _, inner = layer.partition(".")
-        for name, child in network.named_children():
-            if name == first and inner:
-                self.stages.append(_MidLayer(child, inner).stages)
-            else:
-                self.stages.append(child)
-            if name == first:
-                break
-
-    def forward(self, images: Tensor) -> Tensor:
-        features: Tensor = self.stages(images)
-        return features

@@ -32,8 +32,8 @@ class FeatureMap:
         """The map as (n, c, h, w), a view; None for a vector."""
         if self.grid is None:
             return self.values if self.values.ndim == 4 else None
-        patches = self.values[:, self.n_prefix :]
-        return patches.transpose(1, 2).unflatten(2, self.grid)
+        patches: Tensor = self.values[:, self.n_prefix :].transpose(1, 2)
+        return patches.reshape(*patches.shape[:2], *self.grid)
 
     @property
     def class_token(self) -> Tensor | None:

@@ -43,6 +43,7 @@ class Kind(StrEnum):
     BEYOND = "voxels beyond the slices used"
     ORGAN = "organ mask"
     ORDER = "order of phases"
+    REFERENCE = "reference of the windows"
     IDENTIFIER = "identifier"
     STRANGER = "file of another patient"
 

@@ -1,6 +1,6 @@
 """From crops in HU to images in [0, 1], in batched tensors on the encoder's device."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,21 +11,27 @@ from torch.nn import functional
 
 from extract.config import ExtractSection, InputSection
 from extract.crops import cut_squares, size_px
+from extract.encoders import Readout
 from extract.prepare import Preparation
+from extract.reference import level_hu
+from extract.region_masks import coverage, draw_regions
+from extract.region_pooling import RIM, drawn_regions
 from extract.volumes import AIR_HU
 from pipeline.slices import PhaseSlices
 
 _CROPS_AT_ONCE = 32
 
 
-def preprocessing(section: ExtractSection) -> Mapping[str, Any]:
-    """Describe what happens to a scan, as plain JSON values for a bag's recipe."""
+def preprocessing(section: ExtractSection, regions: Sequence[str]) -> Mapping[str, Any]:
+    """Describe what happens to a scan and to the maps of the encoder, as plain JSON values for a bag's recipe."""
     prepared = dict(Preparation.of(section).as_json())
     del prepared["side_mm"]  # it follows from the scales
     return {
         "crop": "square around the largest lesion of the slice",
         **prepared,
         "input": section.input.model_dump(mode="json"),
+        "regions": list(regions),
+        "rim_mm": section.rim_mm if RIM in regions else None,
     }
 
 
@@ -42,21 +48,52 @@ def make_images(slices: PhaseSlices, section: InputSection, device: torch.device
         float32 (scales * n, channels, size_px, size_px) in [0, 1], scale after scale; one channel where all three
         are the same, else three.
     """
-    planes, masks, middles = _planes(slices, section), slices.masks, slices.middle
-    if middles is None:
-        middles = np.tile(np.array(masks.shape[1:], dtype=np.int32) // 2, (len(slices), 1))
+    planes, masks = _planes(slices, section), slices.masks
+    zero_hu = level_hu(slices, section)
     images = []
-    for side in section.scales_mm.values():
-        size = planes[0].shape[1:] if side == "whole" else size_px(side, slices.spacing_mm)
-        around = np.tile(np.array(size) // 2, (len(slices), 1)) if side == "whole" else middles
+    for around, size in _squares(slices, section):
         cut = torch.stack([_cut(plane, around, size, AIR_HU, device) for plane in planes], dim=1)
         inside = None
         if section.outside_mask_hu is not None:
             inside = _cut(masks, around, size, 0, device).unsqueeze(1)
         for start in range(0, len(slices), _CROPS_AT_ONCE):
             part = slice(start, start + _CROPS_AT_ONCE)
-            images.append(_shown(cut[part], None if inside is None else inside[part], section))
+            images.append(_shown(cut[part], None if inside is None else inside[part], section, zero_hu))
     return torch.cat(images)
+
+
+@torch.inference_mode()
+def make_coverage(
+    slices: PhaseSlices, section: ExtractSection, readout: Readout, device: torch.device
+) -> Tensor | None:
+    """Find how much of each cell of the feature maps lies in the lesion and the rim, for the images of `make_images`.
+
+    Returns:
+        float32 (scales * n, r, cells) as `extract.region_pooling.pooled` wants it; None where no region needs a mask.
+    """
+    regions = drawn_regions(readout.regions)
+    if not regions:
+        return None
+    drawn = draw_regions(slices.masks, slices.spacing_mm, regions, section.rim_mm)
+    shares = []
+    for around, size in _squares(slices, section.input):
+        cut = torch.stack([_cut(drawn[:, i], around, size, 0, device) for i in range(len(regions))], dim=1)
+        shares += [coverage(part, readout.grids) for part in cut.split(_CROPS_AT_ONCE)]
+    return torch.cat(shares)
+
+
+def _squares(
+    slices: PhaseSlices, section: InputSection
+) -> Iterator[tuple[NDArray[np.integer], tuple[int, ...]]]:
+    """Yield the middles (n, 2) and the size of the squares of each scale, in pixels of the crops."""
+    shape, middles = slices.crops_hu.shape[1:], slices.middle
+    if middles is None:
+        middles = np.tile(np.array(shape, dtype=np.int32) // 2, (len(slices), 1))
+    for side in section.scales_mm.values():
+        if side == "whole":
+            yield np.tile(np.array(shape) // 2, (len(slices), 1)), shape
+        else:
+            yield middles, size_px(side, slices.spacing_mm)
 
 
 def _planes(slices: PhaseSlices, section: InputSection) -> list[NDArray[np.int16]]:
@@ -75,12 +112,12 @@ def _cut(
     return squares.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else squares
 
 
-def _shown(planes: Tensor, inside: Tensor | None, section: InputSection) -> Tensor:
-    """Turn (n, planes, rows, columns) in HU into images of one channel per window or plane."""
+def _shown(planes: Tensor, inside: Tensor | None, section: InputSection, zero_hu: float) -> Tensor:
+    """Turn (n, planes, rows, columns) in HU into images of one channel per window or plane, levels about `zero_hu`."""
     hu = planes.float()
     if inside is not None and section.outside_mask_hu is not None:
         hu = torch.where(inside, hu, torch.tensor(section.outside_mask_hu, device=hu.device))
-    shown = torch.cat([_windowed(hu, level, width) for level, width in section.windows], dim=1)
+    shown = torch.cat([_windowed(hu, zero_hu + level, width) for level, width in section.windows], dim=1)
     size = (section.size_px, section.size_px)
     resized: Tensor = functional.interpolate(shown, size, mode="bilinear", antialias=True).clamp_(0, 1)
     return resized

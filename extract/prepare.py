@@ -7,19 +7,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.config import ExtractSection, MasksSection, SlicesSection
+from extract.config import TUMOUR, ExtractSection, MasksSection, SlicesSection
 from extract.crops import corners_of, cut_squares, middle_of, size_px
 from extract.duplicates import PixelMemory
 from extract.findings import Finding, Kind, errors_of, reason_of
 from extract.masks import Lesions, areas_mm2
+from extract.measuring import measure_lesions
 from extract.reading import ScanReading, neighbour_step, read_scan
 from extract.regions import RegionPlan
 from extract.volumes import AIR_HU, VolumeFile
+from pipeline import measures
 from pipeline.bags import Source
 from pipeline.errors import ImageError, MaskError, ScanError
 from pipeline.slices import PhaseSlices
 
-_TUMOUR = "tumour"
 _READING = 2
 """Raised when voxels come to mean something else than before; what was prepared earlier is prepared anew."""
 
@@ -57,6 +58,7 @@ class Preparation:
             "masks": self.masks.model_dump(mode="json"),
             "side_mm": self.side_mm,
             "reading": _READING,
+            "measures": measures.VERSION if self.slices.which == TUMOUR else None,
         }
 
 
@@ -140,7 +142,7 @@ def _cut(read: _Read, settings: Preparation) -> PhaseSlices:
 
     step = neighbour_step(image, settings.slices)
     below, above = np.maximum(chosen - step, 0), np.minimum(chosen + step, image.grid.shape[0] - 1)
-    is_tumour = settings.slices.which == _TUMOUR
+    is_tumour = settings.slices.which == TUMOUR
     areas = areas_mm2(region, image.grid)[chosen - region.start[0]]
     return PhaseSlices(
         phase=read.reading.plan.scan.phase,
@@ -156,4 +158,5 @@ def _cut(read: _Read, settings: Preparation) -> PhaseSlices:
         corner=corners_of(around, size),
         neighbours=np.stack([squares(below), squares(above)], axis=1) if step else None,
         liver_hu=read.reading.organ_hu,
+        measures=measure_lesions(read.planes(chosen), chosen, region, image.grid) if is_tumour else None,
     )

@@ -17,7 +17,7 @@ from extract.config import ExtractConfig
 from extract.doctor import require_right_numbers
 from extract.duplicates import PixelMemory, describe_shared
 from extract.embed import PreparedPatient, embed_patients
-from extract.encoders import Encoder, load_encoder
+from extract.encoders import Encoder, Readout, load_encoder
 from extract.findings import TABLE, Finding, FindingLog, Key, Kind, read_findings, warning_lines
 from extract.fingerprints import FileHashes
 from extract.inputs import preprocessing
@@ -26,6 +26,7 @@ from extract.phases import implausible_order, order_not_checked
 from extract.planning import NO_SCAN, Job, Memory, lacking, plan_jobs, shared_scans
 from extract.prepare import Preparation, PreparedScan, prepare_scan
 from extract.progress import RunProgress
+from extract.reference import remark_on
 from extract.regions import Ranges, ranges_of
 from extract.selftest import check_precision
 from pipeline.bags import RANDOM_BANNER, Bag, Recipe, bag_path, read_bag, read_header, write_bag
@@ -80,20 +81,28 @@ def run_extraction(config: ExtractConfig, console: Console) -> RunResult:
     encoder = load_encoder(
         section.encoder,
         section.weights,
-        layer=section.layer,
+        layers=section.layers_read,
+        regions=section.regions_read,
         precision=section.precision,
         device=section.device,
         compile_network=section.compile,
     )
     check_precision(encoder, section.input.size_px)
-    recipe = encoder.recipe(preprocessing(section))
+    readout = encoder.readout(section.input.size_px)
+    recipe = encoder.recipe(preprocessing(section, readout.regions))
     if recipe.has_random_weights:
         console.print(f"[bold red]{RANDOM_BANNER}[/]: the features of {recipe.weights_name} mean nothing")
+    left_out = [region for region in section.regions if region not in section.regions_read]
+    if left_out:
+        console.print(
+            f"regions {', '.join(left_out)} need a mask of the tumour, and [extract.slices] which = "
+            f"'{section.slices.which}' asks for none: the bags hold {', '.join(readout.regions)} only"
+        )
     result = RunResult(exclusions=list(cohort.exclusions), n_faults=len(cohort.exclusions))
     with (
         RunProgress(console) as progress,
         ThreadPoolExecutor(section.workers) as pool,
-        _record_written(_Run(config, encoder, recipe, result, progress, pool, ranges)) as run,
+        _record_written(_Run(config, encoder, readout, recipe, result, progress, pool, ranges)) as run,
     ):
         run.note_table(cohort)
         try:
@@ -129,6 +138,7 @@ class _Run:
 
     config: ExtractConfig
     encoder: Encoder
+    readout: Readout
     recipe: Recipe
     result: RunResult
     progress: RunProgress
@@ -215,12 +225,10 @@ class _Run:
         section = self.config.extract
         with OrderedWriter() as writer:
             prepared = self._prepared(jobs, writer)
-            for patient, features in embed_patients(
-                prepared, self.encoder, section.input, batch_size=section.batch_size
-            ):
+            for patient, features in embed_patients(prepared, self.encoder, section, self.readout):
                 kept, rows = self._without_constant(patient, features)
                 if kept.phases:
-                    bag = make_bag(self.config, self.recipe, kept, rows)
+                    bag = make_bag(self.config, self.recipe, self.readout.blocks, kept, rows)
                     writer.submit(partial(self._write, bag))
 
     def _without_constant(
@@ -338,6 +346,10 @@ class _Run:
             fault = ScanError(reason, patient_id=patient_id, phase=phase)
             self._exclude(fault, *findings.get(phase, ()))
         self._note_order(patient_id, found.phases)
+        for slices in found.phases:
+            remark = remark_on(slices, self.config.extract.input)
+            if remark:
+                self.log.add((patient_id, slices.phase), Finding(Kind.REFERENCE, remark))
         reasons = {**{phase: fault.reason for phase, fault in job.faults.items()}, **found.faults}
         present = {phase.phase for phase in found.phases}
         names = self.config.cohort.phases

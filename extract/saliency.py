@@ -78,7 +78,9 @@ def draw_saliency(config: ExtractConfig, patients: Collection[str] = ()) -> list
         )
     section = config.extract
     encoders = [
-        load_encoder(section.encoder, name, layer=section.layer, precision="float32", device=section.device)
+        load_encoder(
+            section.encoder, name, layers=section.layers_read, precision="float32", device=section.device
+        )
         for name in (section.weights, CONTROL)
     ]
     store = SliceStore(config.store_path)

@@ -29,6 +29,8 @@ class PhaseSlices:
             out; None in a store of a release that did not keep it.
         neighbours: int16 (n, 2, height, width), the same square below and above, for 2.5D; None without.
         liver_hu: median HU of the lesion-free liver on some of the slices; None without a liver mask.
+        measures: float32 (n, m), in the order of `pipeline.measures.MEASURES`, NaN where one cannot be had; None where
+            no tumour was drawn.
     """
 
     phase: str
@@ -44,6 +46,7 @@ class PhaseSlices:
     corner: NDArray[np.int32] | None = None
     neighbours: NDArray[np.int16] | None = None
     liver_hu: float | None = None
+    measures: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.crops_hu)

@@ -1,7 +1,7 @@
 """The slice store (contract 3): prepared slices of every patient as Zarr v3, before any windowing.
 
     <name>/slices.zarr/                   group; attributes format = "phasemil-slices", format_version = 1
-        <patient_id>/                     group; attributes key, faults (phase -> reason), remarks, phases (columns, source)
+        <patient_id>/                     group; attributes key, faults (phase -> reason), remarks, phases (columns, measures, source)
             <phase>/crops_hu              int16 (n, height, width), one chunk per slice, one shard per phase
             <phase>/masks                 bool  (n, height, width)
             <phase>/neighbours            int16 (n, 2, height, width), only for 2.5D
@@ -11,6 +11,7 @@ deleted at any time; stage 1 rebuilds it from the scans.
 """
 
 import json
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from zarr.codecs import ZstdCodec
 from pipeline.bags import Source
 from pipeline.errors import StoreError
 from pipeline.files import naming, partial_of, written_whole
+from pipeline.measures import MEASURE_NAMES
 from pipeline.provenance import sha256_of_file, sha256_of_json
 from pipeline.slices import PhaseSlices
 
@@ -189,6 +191,7 @@ def _about(phase: PhaseSlices) -> Mapping[str, Any]:
         "columns": columns,
         "spacing_mm": list(phase.spacing_mm),
         "liver_hu": phase.liver_hu,
+        "measures": _by_name(phase.measures),
         "source": vars(phase.source),
     }
 
@@ -218,9 +221,10 @@ def _phase(folder: Path, name: str, about: Mapping[str, Any]) -> PhaseSlices:
         spacing_mm=(row, column),
         source=Source(**{**source, "spacing_mm": tuple(source["spacing_mm"])}),
         middle=_places(about["columns"]["middle"]),
-        # A store of an earlier release lacks the corners and the liver.
+        # A store of an earlier release lacks the corners, the liver and the measures.
         corner=_places(about["columns"].get("corner")),
         liver_hu=about.get("liver_hu"),
+        measures=_measures(about.get("measures")),
         **images,
         **columns,
     )
@@ -228,6 +232,20 @@ def _phase(folder: Path, name: str, about: Mapping[str, Any]) -> PhaseSlices:
 
 def _places(found: Sequence[Sequence[int]] | None) -> NDArray[np.int32] | None:
     return None if found is None else np.array(found, dtype=np.int32)
+
+
+def _by_name(measures: NDArray[np.float32] | None) -> Mapping[str, Any] | None:
+    """Return measure -> value of each slice, None for one that cannot be had, since JSON has no NaN."""
+    if measures is None:
+        return None
+    columns = [[value if math.isfinite(value) else None for value in c] for c in measures.T.tolist()]
+    return dict(zip(MEASURE_NAMES, columns, strict=True))
+
+
+def _measures(found: Mapping[str, Any] | None) -> NDArray[np.float32] | None:
+    if found is None:
+        return None
+    return np.stack([np.array(found[name], dtype=np.float32) for name in MEASURE_NAMES], axis=1)
 
 
 def _images(folder: Path) -> NDArray[Any]:

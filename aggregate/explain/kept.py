@@ -9,18 +9,28 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pipeline.lesion_shape
 import pipeline.quantities
+import pipeline.slice_measures
 import pipeline.slices
 import pipeline.store
-from aggregate.explain import measures, shape, signs
-from aggregate.explain.measures import MEASURES
+from aggregate.explain import shape, signs
 from aggregate.explain.signs import SIGNS, Signs, measure_patient, signs_of
 from pipeline.files import written_whole
 from pipeline.phase_roles import PhaseRoles
 from pipeline.provenance import sha256_of_json
+from pipeline.slice_measures import MEASURES
 from pipeline.slices import PhaseSlices
 
-_CODE = (measures, shape, signs, pipeline.quantities, pipeline.slices, pipeline.store)
+_CODE = (
+    shape,
+    signs,
+    pipeline.lesion_shape,
+    pipeline.quantities,
+    pipeline.slice_measures,
+    pipeline.slices,
+    pipeline.store,
+)
 _LIBRARIES = ("numpy", "scipy", "scikit-image")
 
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from aggregate.explain.measures import SliceMeasures, measure_phase
 from aggregate.explain.shape import sphericity
 from pipeline.phase_roles import PhaseRoles, name_of_role
 from pipeline.quantities import median_of_phases, tumour_volume_ml
+from pipeline.slice_measures import SliceMeasures, measure_phase
 from pipeline.slices import PhaseSlices
 
 

@@ -29,7 +29,6 @@ from aggregate.explain.attention import (
 from aggregate.explain.choices import CHOICE_COLUMNS, choice_rows, choose_patients
 from aggregate.explain.inputs import LabelledBags, OutOfFoldModels, PerInstance, attentions_of, evidence_of
 from aggregate.explain.kept import MeasuredPatient, MeasuredPatients, measured
-from aggregate.explain.measures import MEASURES
 from aggregate.explain.phase_value import (
     SUBSET_COLUMNS,
     VALUE_COLUMNS,
@@ -61,6 +60,7 @@ from aggregate.folds import Fold
 from aggregate.predictions import Predictions
 from aggregate.tables.twins import write_with_twin
 from pipeline.phase_roles import PhaseRoles
+from pipeline.slice_measures import MEASURES
 from pipeline.tables import TableStyle
 
 PHASES_COLUMNS = (*PHASE_SHARE_COLUMNS, "worth_by", "shapley", "shapley_low", "shapley_high", "auc_alone", "auc_alone_low",

@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 from skimage.measure import label, regionprops
 
-from aggregate.explain.measures import measure_slice
+from pipeline.slice_measures import measure_slice
 
 SPACING = (0.8, 0.8)
 CENTRE = 60
