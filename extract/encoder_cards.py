@@ -31,6 +31,7 @@ _SUFFIXES = {
 Positive = Annotated[float, Field(gt=0)]
 Door = Literal["torchvision", "timm", "huggingface", "program"]
 Precision = Literal["float32", "bfloat16", "float16"]
+Region = Literal["whole", "lesion", "rim", "cls"]
 
 
 class FixedScaling(Section):
@@ -133,7 +134,7 @@ class CardOutput(Section):
     """Length of the vector of the last layer."""
     layers: tuple[str, ...] = Field((PENULTIMATE,), min_length=1)
     """Names of modules of the network, or `penultimate`; of a program names for its outputs, in their order."""
-    regions: tuple[str, ...] = Field(("whole",), min_length=1)
+    regions: tuple[Region, ...] = Field(("whole",), min_length=1)
     """What is averaged: `whole`, `lesion`, `rim`, or `cls` for the class token. By these the reference is compared."""
     patch_px: int | None = Field(None, ge=1)
     """Of a program that gives tokens: side of a patch."""

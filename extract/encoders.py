@@ -11,6 +11,7 @@ from torch import Tensor
 
 from extract.architectures import PENULTIMATE, find_architecture
 from extract.checkpoints import find_checkpoint, load_strictly
+from extract.encoder_cards import CardInput
 from extract.feature_maps import FeatureMap, FeatureNetwork
 from extract.region_pooling import (
     Grid,
@@ -80,6 +81,11 @@ class Encoder:
     device: torch.device
     network: FeatureNetwork
     is_compiled: bool = False
+
+    @property
+    def card_input(self) -> CardInput | None:
+        """How crops become what the network is given, where a card says it and not [extract.input]."""
+        return None
 
     @property
     def rows(self) -> int:

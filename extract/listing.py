@@ -16,6 +16,7 @@ from extract.checkpoints import (
     load_strictly,
     read_state,
 )
+from extract.encoder_cards import SHIPPED_CARDS, read_encoder_card
 from extract.installed_weights import INSTALLED, INSTALLED_WEIGHTS
 from extract.weights_description import CARD_SUFFIX, read_card
 from pipeline.errors import WeightsError
@@ -31,6 +32,12 @@ def print_encoders(console: Console) -> None:
         at_hand = [EMBEDDED] * (row.name in embedded) + [INSTALLED] * (row.name in INSTALLED_WEIGHTS)
         table.add_row(row.name, str(row.dim), layers or PENULTIMATE, ", ".join(at_hand))
     console.print(table)
+    cards = Table(
+        "card", "door", "licence of the weights", title=f"Cards in {SHIPPED_CARDS} (docs/encoders.md)"
+    )
+    for card in map(read_encoder_card, sorted(SHIPPED_CARDS.glob("*.toml"))):
+        cards.add_row(card.name, f"{card.door} {card.network}", card.licence)
+    console.print(cards)
 
 
 def verify_file(path: Path, console: Console) -> None:

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from extract.bagging import constant_phases, make_bag, without_phases
+from extract.card_encoder import encoder_of
 from extract.checks import doubtful_scans, finding_of
 from extract.config import ExtractConfig
 from extract.doctor import require_right_numbers
 from extract.duplicates import PixelMemory, describe_shared
 from extract.embed import PreparedPatient, embed_patients
-from extract.encoders import Encoder, Readout, load_encoder
+from extract.encoders import Encoder, Readout
 from extract.findings import TABLE, Finding, FindingLog, Key, Kind, read_findings, warning_lines
 from extract.fingerprints import FileHashes
 from extract.inputs import preprocessing
@@ -78,15 +79,7 @@ def run_extraction(config: ExtractConfig, console: Console) -> RunResult:
     for folder in (config.output, config.bags_folder, config.store_path.parent, config.store_path):
         sweep_partials(folder)
     section = config.extract
-    encoder = load_encoder(
-        section.encoder,
-        section.weights,
-        layers=section.layers_read,
-        regions=section.regions_read,
-        precision=section.precision,
-        device=section.device,
-        compile_network=section.compile,
-    )
+    encoder = encoder_of(section)
     check_precision(encoder, section.input.size_px)
     readout = encoder.readout(section.input.size_px)
     recipe = encoder.recipe(preprocessing(section, readout.regions))

@@ -22,6 +22,7 @@ _MEMBERS = re.compile(
 )
 _OPERATIONS = re.compile(
     r"^(torch\.ops\.aten\.\w+\.\w+|torch\.sym_\w+|math\.\w+"
+    r"|torch\.ops\.higher_order\.(wrap_with_set_grad_enabled|wrap_with_autocast)"
     r"|_operator\.(getitem|add|sub|mul|truediv|floordiv|mod|pow|neg|eq|ne|lt|le|gt|ge|and_|or_|not_))$"
 )
 _WORDS = re.compile(r"[A-Za-z_]\w*|[^\w\s+\-*/(),.=<>']")

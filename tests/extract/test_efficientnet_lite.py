@@ -86,7 +86,7 @@ def test_same_padding_by_hand():
 
 def test_a_mid_layer_is_read_where_timm_has_it(theirs):
     encoder = load_encoder(
-        "efficientnet_lite0", "installed", layer="features.4", precision="float32", device="cpu"
+        "efficientnet_lite0", "installed", layers=("features.4",), precision="float32", device="cpu"
     )
     maps = []
     theirs.blocks[3].register_forward_hook(lambda _module, _inputs, output: maps.append(output))

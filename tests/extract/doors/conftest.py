@@ -25,7 +25,8 @@ class Desk:
         size: tuple[int, ...] = (32, 32),
         channels: int = 3,
         orientation: str = "PL",
-        output: str = "dim = 8",
+        dim: int = 16,
+        output: str = "",
         more: str = "",
         sha256: str | None = None,
     ) -> Path:
@@ -50,6 +51,7 @@ scaling = {{ mean = [0.0], deviation = [100.0] }}
 channels = {channels}
 
 [output]
+dim = {dim}
 {output}
 
 {more}

@@ -86,7 +86,7 @@ def test_what_could_run_code_is_refused_by_its_name(desk, program, kind):
 
 def test_the_same_archive_written_again_is_read(desk, program):
     rewrite(program)
-    (layer,) = desk.open("program", "w.pt2")(torch.zeros(1, 3, 32, 32))
+    (layer,) = desk.open("program", "w.pt2", dim=8)(torch.zeros(1, 3, 32, 32))
     assert layer.places.shape == (1, 8, 4, 4)
 
 
