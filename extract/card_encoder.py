@@ -79,7 +79,7 @@ def _encoder_of_card(section: ExtractSection, card: EncoderCard) -> CardEncoder:
     place = choose_device(section.device)
     precision = allowed_precision(card, section.precision, place)
     sha256 = check_weights(card, section.card or card.file)
-    network = open_network(card).to(place)
+    network = open_network(card, place)
     if section.compile:
         network.compile(dynamic=False)
     return CardEncoder(

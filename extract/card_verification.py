@@ -43,8 +43,10 @@ def verify_card(path: Path, console: Console) -> None:
             "scaling: embed one slice with the authors' own code and put both beside the card (docs/encoders.md)"
         )
     for precision in card.output.precisions:
-        if precision == "float16" and not torch.cuda.is_available():
-            continue  # emulated on a CPU, and refused there by a run, too
+        if precision == "float16":  # a CPU emulates it, and a run refuses it there, too
+            if not torch.cuda.is_available():
+                continue
+            network = open_network(card, "cuda")
         distance, allowed = _distance(card, card.reference, network, path, precision)
         told = f"{precision}: relative distance {distance:.2g} from the reference vector, at most {allowed:g}"
         console.print(told, markup=False, highlight=False, soft_wrap=True)
@@ -89,9 +91,8 @@ def embed_reference(
     inputs = prepared(torch.from_numpy(hu.astype(np.float32))[None, None].to(place), card.input)
     dtype = PRECISIONS[precision]
     with torch.autocast(place.type, dtype=dtype, enabled=dtype != torch.float32):
-        maps = network.to(place)(inputs)
+        maps = network(inputs)
     shares = _coverage(card, reference, maps, hu.shape, path)
-    network.to("cpu")
     return pooled(maps, card.output.regions, None if shares is None else shares.to(place))[0].cpu()
 
 

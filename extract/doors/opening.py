@@ -17,30 +17,30 @@ _DOORS = {
     "torchvision": open_torchvision,
     "timm": open_timm,
     "huggingface": open_folder,
-    "program": open_program,
 }
 
 
-def open_network(card: EncoderCard) -> CardNetwork:
-    """Build the network of a card whose weights were checked, and try it on zeros.
+def open_network(card: EncoderCard, device: torch.device | str = "cpu") -> CardNetwork:
+    """Build the network of a card whose weights were checked on a device, and try it on zeros.
 
     Raises:
         ConfigError: its library is not installed, or it cannot give a region of the card.
         WeightsError: weights, network and card do not fit each other.
     """
-    network = CardNetwork(card, _DOORS[card.door](card))
-    if card.door != "program":  # an exported program is in the mode in which it was written
-        network.eval()
+    if card.door == "program":  # it is in the mode in which it was written, and names devices inside
+        network = CardNetwork(card, open_program(card, device))
+    else:
+        network = CardNetwork(card, _DOORS[card.door](card)).eval().to(device)
     network.requires_grad_(requires_grad=False)
-    _check_maps(card, _tried(card, network))
+    _check_maps(card, _tried(card, network, device))
     return network
 
 
 @torch.inference_mode()
-def _tried(card: EncoderCard, network: CardNetwork) -> tuple[FeatureMap, ...]:
+def _tried(card: EncoderCard, network: CardNetwork, device: torch.device | str) -> tuple[FeatureMap, ...]:
     size = to_our_axes(card.input.size, card.input.orientation)
     try:
-        maps: tuple[FeatureMap, ...] = network(torch.zeros(1, card.input.channels, *size))
+        maps: tuple[FeatureMap, ...] = network(torch.zeros(1, card.input.channels, *size, device=device))
     except (RuntimeError, ValueError, TypeError, AssertionError) as error:
         if isinstance(error, PhasemilError):
             raise

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
+from torch.export.passes import move_to_device_pass
 
 from extract.doors.reading import MapMaker, Opened, Tokens, unlike
 from extract.encoder_cards import EncoderCard
@@ -32,8 +33,8 @@ _WORD_OF_A_LENGTH = re.compile(
 )
 
 
-def open_program(card: EncoderCard) -> Opened:
-    """Load the program of a card; its outputs are the layers of the card, in their order.
+def open_program(card: EncoderCard, device: torch.device | str) -> Opened:
+    """Load the program of a card onto a device; its outputs are the layers of the card, in their order.
 
     Raises:
         WeightsError: the file is no such program, or holds what could run code.
@@ -41,7 +42,8 @@ def open_program(card: EncoderCard) -> Opened:
     _look_through(card)
     try:
         # What the guards of the file would say is checked by the card; they are code, and not run.
-        network = torch.export.load(str(card.file)).module(check_guards=False)
+        program = move_to_device_pass(torch.export.load(str(card.file)), str(device))
+        network = program.module(check_guards=False)
     except (RuntimeError, ValueError, KeyError, AssertionError) as error:
         raise unlike(card, "a program that torch.export.load reads", _line(error)) from error
     patch, n_prefix = card.output.patch_px, card.output.prefix_tokens

@@ -6,8 +6,10 @@ import os
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from extract.card_input import turned, turned_back
+from extract.doors.opening import open_network
 from extract.offline import offline_library
 from pipeline.errors import ConfigError, WeightsError
 from tests.extract.doors.networks import (
@@ -127,6 +129,19 @@ def test_a_program_gives_its_outputs_in_the_order_of_the_card(desk, images):
         torch.testing.assert_close(found[0].places, built(more)[0])
         torch.testing.assert_close(found[1].values, built(more)[1])
         assert found[1].places is None
+
+
+class Offset(nn.Module):
+    """A network that names the device it was written on in its graph."""
+
+    def forward(self, images):
+        return images.mean((2, 3)) + torch.zeros(3, device="cpu") + torch.tensor([1.0, 2.0, 3.0])
+
+
+def test_a_program_moves_to_another_device_with_all_that_is_in_it(desk, images):
+    save_program(desk.folder / "w.pt2", Offset(), images)
+    network = open_network(desk.read("program", "w.pt2", dim=3), "meta")
+    assert network(images.to("meta"))[0].values.device.type == "meta"
 
 
 @torch.inference_mode()
