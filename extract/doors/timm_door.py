@@ -31,7 +31,11 @@ def open_timm(card: EncoderCard) -> Opened:
         raise unlike(card, "a file of safetensors", str(error)) from error
     translated = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
     if translated is not None:  # timm's own reading of the spellings that these networks are published in
-        given = translated(dict(given), network)
+        try:
+            given = translated(dict(given), network)
+        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            found = f"a tensor that timm cannot read: {' '.join(str(error).split())[:200]}"
+            raise unlike(card, f"the keys of {card.network}", found) from error
     given = _without_head(given, network)
     check_fit(card, network.state_dict(), given)
     network.load_state_dict(given)

@@ -1,5 +1,6 @@
 """Cards of small networks that a test builds and saves."""
 
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +68,16 @@ dim = {dim}
 
     def open(self, door: str, file: str, **more: object):
         return open_network(self.read(door, file, **more))
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    """Whoever opens a connection fails the test."""
+
+    def refuse(*_arguments):
+        pytest.fail("a connection was opened")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
 
 
 @pytest.fixture
