@@ -37,6 +37,17 @@ def preprocessing(section: ExtractSection, regions: Sequence[str]) -> Mapping[st
     }
 
 
+def regions_left_out(section: ExtractSection, readout: Readout) -> str | None:
+    """Say which regions cannot be had, because slices are chosen without a mask of the tumour; None where all can."""
+    left_out = [region for region in section.regions if region not in section.regions_read]
+    if not left_out:
+        return None
+    return (
+        f"regions {', '.join(left_out)} need a mask of the tumour, and [extract.slices] which = "
+        f"'{section.slices.which}' asks for none: the bags hold {', '.join(readout.regions)} only"
+    )
+
+
 @torch.inference_mode()
 def make_images(
     slices: PhaseSlices, section: InputSection, device: torch.device, card: CardInput | None = None

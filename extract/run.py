@@ -21,7 +21,7 @@ from extract.embed import PreparedPatient, embed_patients
 from extract.encoders import Encoder, Readout
 from extract.findings import TABLE, Finding, FindingLog, Key, Kind, read_findings, warning_lines
 from extract.fingerprints import FileHashes
-from extract.inputs import preprocessing
+from extract.inputs import preprocessing, regions_left_out
 from extract.ordered_writer import PATIENTS_AHEAD, OrderedWriter
 from extract.phases import implausible_order, order_not_checked
 from extract.planning import NO_SCAN, Job, Memory, lacking, plan_jobs, shared_scans
@@ -85,12 +85,9 @@ def run_extraction(config: ExtractConfig, console: Console) -> RunResult:
     recipe = encoder.recipe(preprocessing(section, readout.regions))
     if recipe.has_random_weights:
         console.print(f"[bold red]{RANDOM_BANNER}[/]: the features of {recipe.weights_name} mean nothing")
-    left_out = [region for region in section.regions if region not in section.regions_read]
+    left_out = regions_left_out(section, readout)
     if left_out:
-        console.print(
-            f"regions {', '.join(left_out)} need a mask of the tumour, and [extract.slices] which = "
-            f"'{section.slices.which}' asks for none: the bags hold {', '.join(readout.regions)} only"
-        )
+        console.print(left_out, markup=False, soft_wrap=True)
     result = RunResult(exclusions=list(cohort.exclusions), n_faults=len(cohort.exclusions))
     with (
         RunProgress(console) as progress,

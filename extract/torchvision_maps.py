@@ -88,11 +88,11 @@ def _keep_outputs(graph: fx.GraphModule) -> None:
     """Let no operation that follows a wanted layer write into its output, as a ReLU in place would."""
     (output,) = (node for node in graph.graph.nodes if node.op == "output")
     for wanted in output.args[0].values():
-        for user in wanted.users:
+        for user in tuple(wanted.users):
             if user.op == "call_module" and hasattr(graph.get_submodule(user.target), "inplace"):
                 setattr(graph.get_submodule(user.target), "inplace", False)  # noqa: B010 - Module knows no such name
             if user.kwargs.get("inplace"):
-                user.update_kwarg("inplace", value=False)
+                user.kwargs = {**user.kwargs, "inplace": False}
             if user.target is operator.iadd:
                 user.target = operator.add
     graph.recompile()

@@ -23,9 +23,13 @@ preprocessing_sha256, precision, software (JSON), content_key, created_utc and c
 
     feature_blocks    JSON, list of name, start, stop: which columns of /features look at what. Blocks MUST follow one another
                       from 0 to d, each with a name of its own. `whole`, `lesion` and `rim` are means of the feature map
-                      over the crop, the lesion and the ring around it
-    reference_hu      JSON, phase -> HU that stands for liver; MAY be empty
-    measure_names     array of text (m,), each once
+                      over the crop, the lesion and the ring around it, `cls` is the class token; of several layers the
+                      name MUST say which, as in `lesion@features.4`. A region that covers nothing of an instance
+                      holds the class token, or the mean over the crop where there is none
+    reference_hu      JSON, phase -> HU of the liver, or another organ, from which windows count; a phase of which none was
+                      found is absent; MAY be empty
+    measure_names     array of text (m,), each once; stage 1 writes those of `pipeline.measures`. A measure of a lesion in
+                      three dimensions stands on every instance whose /lesion it is
     measure_units     array of text (m,), such as HU, mm, mm2; "" for a pure number
 
 and, so that STAMP reads the file, feat_type = "tile", extractor, unit = "um", tile_size_um, tile_size_px. It MUST NOT

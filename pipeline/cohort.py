@@ -4,13 +4,13 @@ Columns `patient_id, phase, image, mask, label` are required (a mask or label ma
 `centre, lesion_id, liver_mask, mask_label, spacing_x, spacing_y, spacing_z, flip_z, hu_slope, hu_intercept`. Any
 other column is a covariate. Every cell is read as text first, so that patient "007" stays "007". Paths are relative
 to the table. Several rows of one patient and phase are allowed when `lesion_id` tells them apart: one mask per
-lesion of the same image.
+lesion of the same image. In the place of `liver_mask` stands the column that [cohort] organ_mask names.
 """
 
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from pathlib import Path
 
@@ -26,7 +26,8 @@ OVERRIDES = ("spacing_x", "spacing_y", "spacing_z", "flip_z", "hu_slope", "hu_in
 OPTIONAL = ("centre", "lesion_id", "liver_mask", "mask_label", *OVERRIDES)
 COLUMNS = Columns(REQUIRED, OPTIONAL, paths=frozenset({"image", "mask", "liver_mask"}))
 
-_OF_SCAN = ("liver_mask", *OVERRIDES)
+_ORGAN = "liver_mask"
+_OF_SCAN = (_ORGAN, *OVERRIDES)
 """Columns that hold for a scan, so that the rows of its lesions must agree; a row that is empty there says nothing."""
 
 STAGES = ("cohort", "label")
@@ -123,7 +124,9 @@ def read_cohort(section: CohortSection) -> Cohort:
             trusted, or a spelling in it is ambiguous.
     """
     phases, labels = phase_vocabulary(section), label_vocabulary(section)
-    table = read_user_table(section.table, COLUMNS, what="cohort table ([cohort] table of the configuration)")
+    columns = _columns(section)
+    table = read_user_table(section.table, columns, what="cohort table ([cohort] table of the configuration)")
+    table = _with_organ(section, table)
     _refuse_ambiguous(section.table, table, (phases, labels))
     exclusions = [_excluded(row, problem) for row, problem in table.faults]
     grouped: dict[str, dict[str, list[Row]]] = {}
@@ -138,6 +141,45 @@ def read_cohort(section: CohortSection) -> Cohort:
     kept = tuple(patient for patient in patients if patient.scans)
     translations = (*table.translations, *_translations(table, phases), *_translations(table, labels))
     return Cohort(kept, (*exclusions, *_lost(table, kept, exclusions)), translations, table.remarks)
+
+
+def _columns(section: CohortSection) -> Columns:
+    """Return the columns with that of the organ's mask under the name that the configuration gives it.
+
+    Raises:
+        CohortError: the name is that of another column.
+    """
+    organ = section.organ_mask
+    if organ == _ORGAN:
+        return COLUMNS
+    optional = tuple(name for name in OPTIONAL if name != _ORGAN)
+    if organ in (*REQUIRED, *optional):
+        raise CohortError(
+            f"[cohort] organ_mask = {organ!r}: expected a column of its own, such as 'kidney_mask'"
+        )
+    return Columns(REQUIRED, (*optional, organ), COLUMNS.paths - {_ORGAN} | {organ})
+
+
+def _with_organ(section: CohortSection, table: UserTable) -> UserTable:
+    """Return the table with the mask of the organ in the column `liver_mask`; a mask of the liver beside it goes.
+
+    Raises:
+        CohortError: the table lacks the column that the configuration names.
+    """
+    organ = section.organ_mask
+    if organ == _ORGAN:
+        return table
+    first = next(iter(table.rows), None)
+    if first is not None and organ not in first.cells:
+        raise CohortError(
+            f"{section.table}: expected the column {organ!r} ([cohort] organ_mask), found {', '.join(first.cells)}"
+        )
+
+    def renamed(row: Row) -> Row:
+        cells = {name: cell for name, cell in row.cells.items() if name not in (_ORGAN, organ)}
+        return Row(row.line, {**cells, _ORGAN: row[organ]})
+
+    return replace(table, rows=tuple(map(renamed, table.rows)))
 
 
 def _excluded(row: Row, problem: str) -> Exclusion:

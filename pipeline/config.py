@@ -66,6 +66,8 @@ class CohortSection(Section):
     """Class names in the order of every table."""
     phase_roles: PhaseRolesSection = PhaseRolesSection()
     """Which phase is non-contrast, arterial, portal venous and delayed."""
+    organ_mask: str = "liver_mask"
+    """The column of the cohort table that names the mask of the organ in which the lesions lie."""
     phase_aliases: Mapping[str, str] = {}
     """Other spellings of the phases, beside the built-in ones; matched without regard to case."""
     label_aliases: Mapping[str, str] = {}

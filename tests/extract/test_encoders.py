@@ -66,7 +66,7 @@ def test_one_channel_stands_for_three_equal_ones(small, images):
 
 
 def test_a_mid_layer_is_the_mean_over_its_map(images):
-    encoder = load_encoder("resnet18", "random:0", layer="layer3", precision="float32", device="cpu")
+    encoder = load_encoder("resnet18", "random:0", layers=["layer3"], precision="float32", device="cpu")
     network = ARCHITECTURES["resnet18"].build()
     load_strictly(network, ARCHITECTURES["resnet18"], find_checkpoint(ARCHITECTURES["resnet18"], "random:0"))
     maps = []

@@ -8,6 +8,7 @@ import zarr
 
 from pipeline.bags import Source
 from pipeline.errors import StoreError
+from pipeline.measures import MEASURE_NAMES
 from pipeline.slices import PhaseSlices
 from pipeline.store import SliceStore, StoredPatient
 
@@ -29,7 +30,14 @@ def draw(phase: str, n: int, *, neighbours: bool = False) -> PhaseSlices:
         corner=np.arange(2 * n, dtype=np.int32).reshape(n, 2) - 3 if neighbours else None,
         neighbours=np.stack([crops, crops], axis=1) if neighbours else None,
         liver_hu=61.5 if neighbours else None,
+        measures=_some_measures(n) if neighbours else None,
     )
+
+
+def _some_measures(n: int) -> np.ndarray:
+    measures = np.random.default_rng(n).normal(size=(n, len(MEASURE_NAMES))).astype(np.float32)
+    measures[0, 1] = np.nan
+    return measures
 
 
 @pytest.fixture
