@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from extract.card_verification import check_reference
 from extract.config import ExtractSection
 from extract.doors.opening import open_network
 from extract.encoder_cards import CardInput, EncoderCard, check_weights, read_encoder_card
@@ -78,8 +79,11 @@ def encoder_of(section: ExtractSection) -> Encoder:
 def _encoder_of_card(section: ExtractSection, card: EncoderCard) -> CardEncoder:
     place = choose_device(section.device)
     precision = allowed_precision(card, section.precision, place)
-    sha256 = check_weights(card, section.card or card.file)
+    path = section.card or card.file
+    sha256 = check_weights(card, path)
     network = open_network(card, place)
+    if card.reference is not None:
+        check_reference(card, card.reference, network, path, place=place)
     if section.compile:
         network.compile(dynamic=False)
     return CardEncoder(
@@ -95,6 +99,13 @@ def _encoder_of_card(section: ExtractSection, card: EncoderCard) -> CardEncoder:
         is_compiled=section.compile,
         card=card,
     )
+
+
+def doubt(encoder: Encoder) -> str | None:
+    """Return what must be said of an encoder before a run: that nothing proves its card; None for any other."""
+    if not isinstance(encoder, CardEncoder) or encoder.card.reference is not None:
+        return None
+    return f"card {encoder.card.name} has no [reference]: nothing proves its window, orientation and scaling (docs/encoders.md)"
 
 
 def allowed_precision(card: EncoderCard, precision: str, device: torch.device) -> str:

@@ -161,7 +161,7 @@ class Encoder:
         inputs = _filled_up(self.normalise(images), self.rows).contiguous(memory_format=torch.channels_last)
         shares = None if coverage is None else _filled_up(coverage.to(self.device, torch.float32), self.rows)
         dtype = PRECISIONS[self.precision]
-        with _exact():
+        with exact_kernels():
             with torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32):
                 maps = self.network(inputs)
             return self._pooled(maps, shares)[:real]
@@ -181,7 +181,7 @@ class Encoder:
     def _plain_maps(self, images: Tensor) -> tuple[FeatureMap, ...]:
         # The forward of a compiled module is the plain one.
         network = getattr(self.network, "forward", self.network)
-        with _exact():
+        with exact_kernels():
             maps: tuple[FeatureMap, ...] = network(self.normalise(images))
         return maps
 
@@ -191,7 +191,7 @@ def _filled_up(rows: Tensor, n: int) -> Tensor:
     return rows if len(rows) == n else torch.cat([rows, rows.new_zeros(n - len(rows), *rows.shape[1:])])
 
 
-def _exact() -> AbstractContextManager[None]:
+def exact_kernels() -> AbstractContextManager[None]:
     """Keep a CUDA device from choosing another kernel each time, and from rounding float32 to 10 bits."""
     flags: AbstractContextManager[None] = torch.backends.cudnn.flags(
         enabled=True, benchmark=False, deterministic=True, allow_tf32=False

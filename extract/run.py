@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from extract.bagging import constant_phases, make_bag, without_phases
-from extract.card_encoder import encoder_of
+from extract.card_encoder import doubt, encoder_of
 from extract.checks import doubtful_scans, finding_of
 from extract.config import ExtractConfig
 from extract.doctor import require_right_numbers
@@ -85,9 +85,8 @@ def run_extraction(config: ExtractConfig, console: Console) -> RunResult:
     recipe = encoder.recipe(preprocessing(section, readout.regions))
     if recipe.has_random_weights:
         console.print(f"[bold red]{RANDOM_BANNER}[/]: the features of {recipe.weights_name} mean nothing")
-    left_out = regions_left_out(section, readout)
-    if left_out:
-        console.print(left_out, markup=False, soft_wrap=True)
+    for said in filter(None, (doubt(encoder), regions_left_out(section, readout))):
+        console.print(said, markup=False, soft_wrap=True)
     result = RunResult(exclusions=list(cohort.exclusions), n_faults=len(cohort.exclusions))
     with (
         RunProgress(console) as progress,

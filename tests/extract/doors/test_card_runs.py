@@ -170,6 +170,32 @@ def test_the_bag_holds_what_the_network_gives_for_the_crops_of_the_store(desk, p
     assert "windows" not in recipe.preprocessing["input"]
 
 
+def test_a_run_compares_the_reference_and_stops_where_it_differs(verified, playground, command):
+    playground.add("p")
+    code, printed = command("run", use(playground))
+    assert code == 0, printed
+    assert "no [reference]" not in printed
+    edit(verified, "deviation = [100.0]", "deviation = [120.0]")
+    code, printed = command("run", use(playground))
+    assert code == 2
+    assert "expected in float32 a vector within 0.0001 of vector.npy" in printed
+
+
+def test_a_run_says_that_a_card_has_no_reference(desk, playground, command):
+    save_program(desk.folder / "w.pt2", Patches(), torch.zeros(2, 3, 32, 32))
+    desk.write("program", "w.pt2", dim=8, output='layers = ["map", "vector"]')
+    playground.add("p")
+    assert "card tried has no [reference]: nothing proves" in command("run", use(playground))[1]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="of a machine without GPU")
+def test_float16_is_not_tried_without_a_gpu_and_said_so(command, verified):
+    edit(verified, "'float32', 'bfloat16'", "'float32', 'float16'")
+    code, printed = command("encoders", "--verify", verified)
+    assert code == 0, printed
+    assert "float16: not tried, this machine has no CUDA device" in printed
+
+
 def test_another_step_in_the_card_makes_the_bags_anew(desk, playground, command):
     save_program(desk.folder / "w.pt2", Patches(), torch.zeros(2, 3, 32, 32))
     path = desk.write("program", "w.pt2", dim=8, output='layers = ["map", "vector"]')
