@@ -277,6 +277,10 @@ def compare(path: Path, folder: Path, *, peers: bool) -> list[dict[str, object]]
     floor = show("floor (CPU): their sum", Cost(*seconds, n, max(decode.peak_gb, forward.peak_gb)))
     show("building the network, in each", setup)
     alone = show("stage 1, no store", cost(stage_1, path, [f"output={folder / 'a'}", "store=false"]), floor)
+    blocks = ["store=false", 'regions=["whole", "lesion", "rim"]', "input.reference=liver"]
+    three = show("stage 1, three blocks", cost(stage_1, path, [f"output={folder / 'c'}", *blocks]), floor)
+    times, cpu_times = three.rate / alone.rate, three.cpu_rate / alone.cpu_rate
+    print(f"  three blocks about the liver take {times:.2f} times as long ({cpu_times:.2f} by CPU seconds)")
     show("stage 1, writing the store", cost(stage_1, path, [f"output={folder / 'b'}"]), floor)
     shutil.rmtree(folder / "b" / "bags")
     show("second encoder from the store", cost(stage_1, path, [f"output={folder / 'b'}"]), forward)

@@ -108,9 +108,18 @@ class Encoder:
         """Say what the features of images of `size_px` rows and columns are made of.
 
         Raises:
-            ConfigError: a layer gives no map, or not what a region needs.
+            ConfigError: the network takes no images of that size, a layer gives no map, or not what a region needs.
         """
-        maps = self._plain_maps(torch.zeros(1, 1, size_px, size_px))
+        try:
+            maps = self._plain_maps(torch.zeros(1, 1, size_px, size_px))
+        except (
+            AssertionError,
+            RuntimeError,
+        ) as error:  # what torch raises for a size of which nothing is left
+            said = str(error).strip().partition("\n")[0]
+            raise ConfigError(
+                f"[extract.input] size_px = {size_px}: expected a size that {self.name} takes, found: {said}"
+            ) from error
         regions = self.regions or default_regions(maps)
         check_regions(maps, regions, self.name)
         return Readout(regions, grids(maps), feature_blocks(maps, regions))

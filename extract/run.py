@@ -80,8 +80,8 @@ def run_extraction(config: ExtractConfig, console: Console) -> RunResult:
         sweep_partials(folder)
     section = config.extract
     encoder = encoder_of(section)
-    check_precision(encoder, section.input.size_px)
     readout = encoder.readout(section.input.size_px)
+    check_precision(encoder, section.input.size_px)
     recipe = encoder.recipe(preprocessing(section, readout.regions))
     if recipe.has_random_weights:
         console.print(f"[bold red]{RANDOM_BANNER}[/]: the features of {recipe.weights_name} mean nothing")

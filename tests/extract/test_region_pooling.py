@@ -174,6 +174,12 @@ def test_a_region_that_an_encoder_cannot_give_is_refused():
         encoder.readout(64)
 
 
+def test_a_size_that_leaves_nothing_of_an_image_is_refused():
+    encoder = load_encoder("squeezenet1_1", "random:0", precision="float32", device="cpu")
+    with pytest.raises(ConfigError, match=r"size_px = 8: expected a size that squeezenet1_1 takes, found: "):
+        encoder.readout(8)
+
+
 def test_an_image_has_the_same_bytes_whatever_it_comes_with():
     encoder = load_encoder(
         "squeezenet1_1", "random:0", regions=["whole", "lesion"], precision="float32", device="cpu"
