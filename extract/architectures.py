@@ -1,11 +1,13 @@
 """The table of encoders: which torchvision networks can be used, and where their features are read."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from torch import nn
 
+from extract.efficientnet_lite import LAYERS as LITE_LAYERS
+from extract.efficientnet_lite import LITE_PAPER, efficientnet_lite0
 from extract.vision import torchvision_models
 from pipeline.errors import ConfigError
 
@@ -17,7 +19,7 @@ class Architecture:
     """One row of the table: a torchvision network without its classification head.
 
     Attributes:
-        name: torchvision's name of the network.
+        name: of the network, as torchvision has it.
         dim: length of the penultimate features.
         head: name of the module that turns features into classes; it is replaced by the identity, and its keys
             in a weight file are not read.
@@ -40,10 +42,18 @@ class Architecture:
     last_map: str = "features"
     after_mean: str = ""
     channels_last: bool = False
+    builder: Callable[[], nn.Module] | None = None
+    """Builds the network with its head, where torchvision does not know its name."""
+    paper: str = ""
+    """Title and address, where torchvision does not name it."""
 
     def build(self) -> nn.Module:
         """Return the network with fresh weights from torch's present seed and the identity for a head."""
-        network: nn.Module = torchvision_models().get_model(self.name, weights=None, **self.build_options)
+        network: nn.Module = (
+            self.builder()
+            if self.builder
+            else torchvision_models().get_model(self.name, weights=None, **self.build_options)
+        )
         parent, _, last = self.head.rpartition(".")
         stand_in = nn.AdaptiveAvgPool2d(1) if self.pooled_by_head else nn.Identity()
         setattr(network.get_submodule(parent), last, stand_in)
@@ -81,6 +91,9 @@ _ROWS = (
     Architecture("squeezenet1_1", 512, "classifier", pooled_by_head=True),
     Architecture("mobilenet_v3_small", 576, "classifier"),
     Architecture("mobilenet_v3_large", 960, "classifier"),
+    Architecture(
+        "efficientnet_lite0", 1280, "classifier.1", LITE_LAYERS, builder=efficientnet_lite0, paper=LITE_PAPER
+    ),
     _efficientnet("efficientnet_b0", 1280),
     _efficientnet("efficientnet_b3", 1536),
     _efficientnet("efficientnet_v2_s", 1280),

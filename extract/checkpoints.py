@@ -4,7 +4,7 @@ import pickle
 import re
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from urllib.error import URLError
@@ -14,7 +14,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from extract import efficientnet_lite
 from extract.architectures import Architecture
+from extract.installed_weights import INSTALLED, INSTALLED_WEIGHTS
 from extract.vision import torchvision_models
 from extract.weights_description import (
     CARD_SUFFIX,
@@ -80,7 +82,7 @@ def find_checkpoint(architecture: Architecture, weights: str) -> Checkpoint:
 
     Args:
         architecture: the network they are for.
-        weights: `embedded`, `random:<seed>`, the path of a .pth, .pt or .safetensors file, or a torchvision
+        weights: `embedded`, `installed`, `random:<seed>`, the path of a .pth, .pt or .safetensors file, or a torchvision
             name such as `IMAGENET1K_V1`.
 
     Raises:
@@ -91,6 +93,8 @@ def find_checkpoint(architecture: Architecture, weights: str) -> Checkpoint:
         return _random(architecture, weights)
     if weights == EMBEDDED:
         return _embedded(architecture)
+    if weights == INSTALLED:
+        return _installed(architecture)
     if Path(weights).suffix in FILE_SUFFIXES:
         return read_checkpoint(architecture, Path(weights))
     return _from_torchvision(architecture, weights)
@@ -110,7 +114,7 @@ def load_strictly(network: nn.Module, architecture: Architecture, checkpoint: Ch
     reshaped = sorted(k for k in own.keys() & given.keys() if own[k].shape != given[k].shape)
     faults = (("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped))
     if missing or unexpected or reshaped:
-        found = "; ".join(f"{len(keys)} keys {what}: {_some(keys)}" for what, keys in faults if keys)
+        found = "; ".join(f"{len(keys)} keys {what}: {some(keys)}" for what, keys in faults if keys)
         raise WeightsError(f"weights {checkpoint.name} do not fit {architecture.name}: {found}")
     network.load_state_dict({**own, **given}, strict=True)
 
@@ -165,9 +169,11 @@ def read_state(path: Path) -> Mapping[str, Tensor]:
 
 
 def describe_keys(architecture: str, state: Mapping[str, Tensor]) -> WeightsDescription:
-    """Say from the spelling of its keys what a file without a card is: RadImageNet's, or torchvision's."""
+    """Say from the spelling of its keys what a file without a card is: RadImageNet's, EfficientNet-Lite's, torchvision's."""
     if state and all(_RADIMAGENET_KEY.match(key) for key in state):
         return radimagenet(architecture)
+    if "_blocks.0._depthwise_conv.weight" in state:
+        return replace(efficientnet_lite.description(), architecture=architecture)
     return WeightsDescription(architecture)
 
 
@@ -177,6 +183,8 @@ def torchvision_key(description: WeightsDescription, key: str) -> str:
         children = _RADIMAGENET_CHILDREN[description.architecture]
         _, index, rest = key.split(".", 2)
         key = f"{children[int(index)]}.{rest}" if int(index) < len(children) else key
+    if description.key_map == efficientnet_lite.KEY_MAP:
+        return efficientnet_lite.torchvision_key(key)
     old = _OLD_DENSENET_KEY.match(key)
     return old[1] + old[2] if old else key
 
@@ -216,6 +224,16 @@ def _embedded(architecture: Architecture) -> Checkpoint:
     )
 
 
+def _installed(architecture: Architecture) -> Checkpoint:
+    if architecture.name not in INSTALLED_WEIGHTS:
+        known = ", ".join(INSTALLED_WEIGHTS)
+        raise WeightsNotFoundError(
+            f"weights {INSTALLED!r}: there are none for {architecture.name}, only for {known}; choose that encoder, or "
+            "name a weight file under [extract] weights"
+        )
+    return read_checkpoint(architecture, INSTALLED_WEIGHTS[architecture.name].find())
+
+
 def _from_torchvision(architecture: Architecture, weights: str) -> Checkpoint:
     family = torchvision_models().get_model_weights(architecture.name)
     name = weights.rpartition(".")[2]
@@ -223,7 +241,7 @@ def _from_torchvision(architecture: Architecture, weights: str) -> Checkpoint:
         known = ", ".join(family.__members__)
         raise WeightsError(
             f"weights {weights!r} of {architecture.name}: expected a file ending in {', '.join(FILE_SUFFIXES)}, "
-            f"'{EMBEDDED}', '{RANDOM_PREFIX}<seed>' or one of {known}"
+            f"'{EMBEDDED}', '{INSTALLED}', '{RANDOM_PREFIX}<seed>' or one of {known}"
         )
     entry = family[name]
     path = Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
@@ -268,5 +286,6 @@ def _check_hash_in_name(path: Path) -> None:
         )
 
 
-def _some(keys: list[str], limit: int = 8) -> str:
+def some(keys: list[str], limit: int = 8) -> str:
+    """Return the first names of a list, and how many more there are."""
     return ", ".join(keys[:limit]) + (f" and {len(keys) - limit} more" if len(keys) > limit else "")

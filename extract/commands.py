@@ -68,15 +68,20 @@ def check(config: ConfigArgument, overrides: OverridesArgument = None) -> None:
 def encoders(
     verify: Annotated[
         Path | None,
-        typer.Option(help="Weight file: print its SHA-256 and the encoders that it fits."),
+        typer.Option(
+            help="Weight file: print its SHA-256 and the encoders that it fits. Card (.toml): embed its reference and compare."
+        ),
     ] = None,
 ) -> None:
-    """List the encoders, or verify a weight file."""
+    """List the encoders, or verify a weight file or a card."""
+    from extract.card_verification import verify_card  # noqa: PLC0415
     from extract.listing import print_encoders, verify_file  # noqa: PLC0415
 
     console = Console()
     if verify is None:
         print_encoders(console)
+    elif verify.suffix == ".toml":
+        verify_card(verify, console)
     else:
         verify_file(verify, console)
 

@@ -8,8 +8,10 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, mo
 
 from extract.architectures import PENULTIMATE
 from extract.checkpoints import EMBEDDED, FILE_SUFFIXES
+from extract.encoder_cards import EncoderCard, read_encoder_card
 from extract.region_pooling import REGIONS, drawn_regions
 from pipeline.config import ConfigPath, ExperimentConfig, Section, load_config
+from pipeline.errors import ConfigError
 from pipeline.files import with_home
 from pipeline.names import phase_vocabulary
 from pipeline.phase_roles import with_roles_resolved
@@ -21,6 +23,8 @@ ABSOLUTE, ORGAN = "absolute", "organ"
 Reference = Annotated[Literal["absolute", "organ"], BeforeValidator(lambda v: ORGAN if v == "liver" else v)]
 """`liver` is another spelling of `organ`: which organ it is, the column [cohort] organ_mask says."""
 ABOUT_REFERENCE: tuple[Window, ...] = ((0.0, 400.0), (0.0, 200.0), (0.0, 100.0))
+_OF_A_CARD = ("encoder", "weights", "layer", "layers")
+_INPUT_OF_A_CARD = ("windows", "size_px", "planes", "reference")
 EMBEDDED_SIZE_PX = 112
 """Side of the images that the embedded encoder was trained on; its card says so too."""
 
@@ -130,8 +134,10 @@ class ExtractSection(Section):
 
     encoder: str = "squeezenet1_1"
     """Name of the encoder; `extract.py encoders` lists them."""
+    card: ConfigPath | None = None
+    """Card of another encoder (docs/encoders.md), instead of encoder, weights, layers, windows and size_px."""
     weights: str = EMBEDDED
-    """`embedded`, a torchvision name, a .pth, .pt or .safetensors file, or `random:<seed>` for tests."""
+    """`embedded`, `installed` (ImageNet, of efficientnet_lite0), a torchvision name, a .pth, .pt or .safetensors file, or `random:<seed>` for tests."""
     layer: str = PENULTIMATE
     """Layer to read: `penultimate`, or the name of a module of the network. `extract.py encoders` lists the usual ones."""
     layers: tuple[str, ...] = ()
@@ -165,7 +171,7 @@ class ExtractSection(Section):
     @model_validator(mode="before")
     @classmethod
     def _embedded_weights_know_small_images(cls, values: object) -> object:
-        if not isinstance(values, dict) or values.get("weights", EMBEDDED) != EMBEDDED:
+        if not isinstance(values, dict) or values.get("weights", EMBEDDED) != EMBEDDED or "card" in values:
             return values
         given = values.get("input", {})
         return (
@@ -228,7 +234,63 @@ def load_extract_config(path: Path, overrides: Sequence[str]) -> ExtractConfig:
     """
     tables = set(ExtractConfig.model_fields)
     full = [o if o.partition(".")[0].partition("=")[0] in tables else f"extract.{o}" for o in overrides]
-    return _with_names_resolved(load_config(path, ExtractConfig, overrides=full), str(path))
+    config = load_config(path, ExtractConfig, overrides=full)
+    return _with_card(_with_names_resolved(config, str(path)), str(path))
+
+
+def _with_card(config: ExtractConfig, where: str) -> ExtractConfig:
+    """Return the configuration with what the card of an encoder decides.
+
+    Raises:
+        ConfigError: there is no such card, it is of volumes, or the configuration decides the same.
+    """
+    section = config.extract
+    if section.card is None:
+        return config
+    card = read_encoder_card(section.card)
+    twice: list[str] = [key for key in _OF_A_CARD if key in section.model_fields_set]
+    twice += [f"input.{key}" for key in _INPUT_OF_A_CARD if key in section.input.model_fields_set]
+    if twice:
+        raise ConfigError(
+            f"{where}: extract.{twice[0]}: expected in the card {section.card} only, found here, too; leave it out"
+        )
+    if card.input.dims != 2 or card.input.size[0] != card.input.size[1]:
+        raise ConfigError(
+            f"{where}: extract.card: {section.card}: expected an encoder of square slices, found size {card.input.size}; cards "
+            "of others can be verified, but not run yet"
+        )
+    changed = {
+        "size_px": card.input.size[0],
+        "reference": ABSOLUTE,
+        "scales_mm": _scales_of(section, card, where),
+    }
+    regions = section.regions if "regions" in section.model_fields_set else card.output.regions
+    update = {
+        "input": section.input.model_copy(update=changed),
+        "layers": card.output.layers,
+        "regions": regions,
+    }
+    return config.model_copy(update={"extract": section.model_copy(update=update)})
+
+
+def _scales_of(section: ExtractSection, card: EncoderCard, where: str) -> Mapping[str, float | str]:
+    """Return the sides of the crops: the configuration's, else the card's.
+
+    Raises:
+        ConfigError: a side of the configuration gives another spacing than the card's.
+    """
+    given = section.input.scales_mm
+    is_given = "scales_mm" in section.input.model_fields_set
+    if card.input.spacing_mm is None:
+        return given if is_given or card.input.field_of_view == "crop" else {"whole": "whole"}
+    side = card.input.size[0] * card.input.spacing_mm[0]
+    wrong = [value for value in given.values() if value == "whole" or abs(value - side) > side / 100]
+    if is_given and wrong:
+        raise ConfigError(
+            f"{where}: extract.input.scales_mm: expected {side:g} mm, the size by the spacing of the card {section.card}, "
+            f"found {wrong[0]}; leave scales_mm out"
+        )
+    return {"card": side}
 
 
 def _with_names_resolved(config: ExtractConfig, where: str) -> ExtractConfig:

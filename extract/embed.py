@@ -57,7 +57,9 @@ def embed_patients(
     images: list[Tensor] = []
     shares: list[Tensor] = []
     for prepared in patients:
-        made = [make_images(phase, section.input, encoder.device) for phase in prepared.phases]
+        made = [
+            make_images(phase, section.input, encoder.device, encoder.card_input) for phase in prepared.phases
+        ]
         waiting.append(_Waiting(prepared, sum(map(len, made))))
         images += made
         covered = (make_coverage(phase, section, readout, encoder.device) for phase in prepared.phases)

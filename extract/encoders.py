@@ -11,6 +11,7 @@ from torch import Tensor
 
 from extract.architectures import PENULTIMATE, find_architecture
 from extract.checkpoints import find_checkpoint, load_strictly
+from extract.encoder_cards import CardInput
 from extract.feature_maps import FeatureMap, FeatureNetwork
 from extract.region_pooling import (
     Grid,
@@ -80,6 +81,11 @@ class Encoder:
     device: torch.device
     network: FeatureNetwork
     is_compiled: bool = False
+
+    @property
+    def card_input(self) -> CardInput | None:
+        """How crops become what the network is given, where a card says it and not [extract.input]."""
+        return None
 
     @property
     def rows(self) -> int:
@@ -164,7 +170,7 @@ class Encoder:
         inputs = _filled_up(self.normalise(images), self.rows).contiguous(memory_format=torch.channels_last)
         shares = None if coverage is None else _filled_up(coverage.to(self.device, torch.float32), self.rows)
         dtype = PRECISIONS[self.precision]
-        with _exact():
+        with exact_kernels():
             with torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32):
                 maps = self.network(inputs)
             return self._pooled(maps, shares)[:real]
@@ -182,7 +188,7 @@ class Encoder:
         return self._pooled(self._plain_maps(images), None)
 
     def _plain_maps(self, images: Tensor) -> tuple[FeatureMap, ...]:
-        with _exact():
+        with exact_kernels():
             return self.network.plainly(self.normalise(images))
 
 
@@ -191,7 +197,7 @@ def _filled_up(rows: Tensor, n: int) -> Tensor:
     return rows if len(rows) == n else torch.cat([rows, rows.new_zeros(n - len(rows), *rows.shape[1:])])
 
 
-def _exact() -> AbstractContextManager[None]:
+def exact_kernels() -> AbstractContextManager[None]:
     """Keep a CUDA device from choosing another kernel each time, and from rounding float32 to 10 bits."""
     flags: AbstractContextManager[None] = torch.backends.cudnn.flags(
         enabled=True, benchmark=False, deterministic=True, allow_tf32=False

@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from extract.card_input import prepared
 from extract.config import ExtractSection, InputSection
 from extract.crops import cut_squares, size_px
+from extract.encoder_cards import CardInput
 from extract.encoders import Readout
 from extract.prepare import Preparation
 from extract.reference import level_hu
@@ -47,17 +49,20 @@ def regions_left_out(section: ExtractSection, readout: Readout) -> str | None:
 
 
 @torch.inference_mode()
-def make_images(slices: PhaseSlices, section: InputSection, device: torch.device) -> Tensor:
+def make_images(
+    slices: PhaseSlices, section: InputSection, device: torch.device, card: CardInput | None = None
+) -> Tensor:
     """Window and resize the crops of one phase, once per scale.
 
     Args:
         slices: n crops, as wide as the largest scale.
         section: scales, windows and size of the images.
         device: where the tensors are made.
+        card: what is done to the HU instead of windowing and resizing.
 
     Returns:
         float32 (scales * n, channels, size_px, size_px) in [0, 1], scale after scale; one channel where all three
-        are the same, else three.
+        are the same, else three. With a card the channels, the size and the values that it says.
     """
     planes, masks = _planes(slices, section), slices.masks
     zero_hu = level_hu(slices, section)
@@ -69,7 +74,8 @@ def make_images(slices: PhaseSlices, section: InputSection, device: torch.device
             inside = _cut(masks, around, size, 0, device).unsqueeze(1)
         for start in range(0, len(slices), _CROPS_AT_ONCE):
             part = slice(start, start + _CROPS_AT_ONCE)
-            images.append(_shown(cut[part], None if inside is None else inside[part], section, zero_hu))
+            hu = _within(cut[part], None if inside is None else inside[part], section)
+            images.append(_shown(hu, section, zero_hu) if card is None else prepared(hu, card))
     return torch.cat(images)
 
 
@@ -123,11 +129,16 @@ def _cut(
     return squares.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else squares
 
 
-def _shown(planes: Tensor, inside: Tensor | None, section: InputSection, zero_hu: float) -> Tensor:
-    """Turn (n, planes, rows, columns) in HU into images of one channel per window or plane, levels about `zero_hu`."""
+def _within(planes: Tensor, inside: Tensor | None, section: InputSection) -> Tensor:
+    """Return (n, planes, rows, columns) in HU, what lies outside of the mask set to a value where one is given."""
     hu = planes.float()
-    if inside is not None and section.outside_mask_hu is not None:
-        hu = torch.where(inside, hu, torch.tensor(section.outside_mask_hu, device=hu.device))
+    if inside is None or section.outside_mask_hu is None:
+        return hu
+    return torch.where(inside, hu, torch.tensor(section.outside_mask_hu, device=hu.device))
+
+
+def _shown(hu: Tensor, section: InputSection, zero_hu: float) -> Tensor:
+    """Turn (n, planes, rows, columns) in HU into images of one channel per window or plane, levels about `zero_hu`."""
     shown = torch.cat([_windowed(hu, zero_hu + level, width) for level, width in section.windows], dim=1)
     size = (section.size_px, section.size_px)
     resized: Tensor = functional.interpolate(shown, size, mode="bilinear", antialias=True).clamp_(0, 1)

@@ -18,6 +18,8 @@ from extract.checkpoints import (
     read_state,
 )
 from extract.config import EMBEDDED_SIZE_PX, ExtractSection, InputSection
+from extract.encoder_cards import SHIPPED_CARDS, read_encoder_card
+from extract.installed_weights import INSTALLED, INSTALLED_WEIGHTS
 from extract.vision import torchvision_models
 from extract.weights_description import CARD_SUFFIX, read_card
 from pipeline.errors import WeightsError
@@ -42,27 +44,45 @@ def print_encoders(console: Console) -> None:
         for line in _lines_of(architecture, cards.get(architecture.name)):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(_FOR_ALL, markup=False, highlight=False, soft_wrap=True)
+    console.print(
+        f"\nCards in {SHIPPED_CARDS} (docs/encoders.md):", markup=False, highlight=False, soft_wrap=True
+    )
+    for path in sorted(SHIPPED_CARDS.glob("*.toml")):
+        of_door = read_encoder_card(path)
+        line = f"{of_door.name}: door {of_door.door}, {of_door.network}; licence of the weights: {of_door.licence}"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _lines_of(architecture: Architecture, card: Path | None) -> Iterator[str]:
     """Yield an encoder as lines of text; `card` is that of its embedded weights."""
     models = torchvision_models()
-    default = " (default)" if architecture.name == ExtractSection().encoder else ""
-    offered = models.get_model_weights(architecture.name)
-    millions = min(weights.meta["num_params"] for weights in offered) / 1e6
+    name = architecture.name
+    default = " (default)" if name == ExtractSection().encoder else ""
+    is_torchvisions = name in models.list_models()
+    offered = list(models.get_model_weights(name)) if is_torchvisions else []
+    text = (models.get_model_builder(name).__doc__ or "") if is_torchvisions else ""
+    counts = [weights.meta["num_params"] for weights in offered] or [_n_parameters(architecture)]
     dims = {PENULTIMATE: architecture.dim, **architecture.layers}
     layers = (f"{name} ({dim})" for name, dim in dims.items())
-    yield f"{architecture.name}{default}: {architecture.dim} features, {millions:.1f} million parameters"
+    yield f"{name}{default}: {architecture.dim} features, {min(counts) / 1e6:.1f} million parameters"
     yield f"    layers: {', '.join(layers)}"
-    yield f"    paper: {_paper(models.get_model_builder(architecture.name).__doc__ or '')}"
+    yield f"    paper: {architecture.paper or _paper(text)}"
     if card:
         about = json.loads(card.read_text(encoding="utf-8"))
         licence = about.get("licence", "licence not stated in its card")
         yield f'    weights = "{EMBEDDED}": {card.stem}, {licence}, comes with phasemil'
+    if name in INSTALLED_WEIGHTS:
+        installed = INSTALLED_WEIGHTS[name]
+        yield f'    weights = "{INSTALLED}": package {installed.project}, {installed.licence}, installed with phasemil'
     for weights in (one for one in offered if min(one.meta["min_size"]) <= _DEFAULT_PX):
         # Others need a network built for larger images, and do not fit this one.
         licence = f", licence {weights.meta['license']}" if "license" in weights.meta else ""
         yield f'    weights = "{weights.name}": {weights.meta["recipe"]}{licence}'
+
+
+def _n_parameters(architecture: Architecture) -> int:
+    """Count the parameters of a network without its head."""
+    return sum(values.numel() for values in architecture.build().parameters())
 
 
 def _paper(text: str) -> str:

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from extract.bagging import constant_phases, make_bag, without_phases
+from extract.card_encoder import doubt, encoder_of
 from extract.checks import doubtful_scans, finding_of
 from extract.config import ExtractConfig
 from extract.doctor import require_right_numbers
 from extract.duplicates import PixelMemory, describe_shared
 from extract.embed import PreparedPatient, embed_patients
-from extract.encoders import Encoder, Readout, load_encoder
+from extract.encoders import Encoder, Readout
 from extract.findings import TABLE, Finding, FindingLog, Key, Kind, read_findings, warning_lines
 from extract.fingerprints import FileHashes
 from extract.inputs import preprocessing, regions_left_out
@@ -78,23 +79,14 @@ def run_extraction(config: ExtractConfig, console: Console) -> RunResult:
     for folder in (config.output, config.bags_folder, config.store_path.parent, config.store_path):
         sweep_partials(folder)
     section = config.extract
-    encoder = load_encoder(
-        section.encoder,
-        section.weights,
-        layers=section.layers_read,
-        regions=section.regions_read,
-        precision=section.precision,
-        device=section.device,
-        compile_network=section.compile,
-    )
+    encoder = encoder_of(section)
     readout = encoder.readout(section.input.size_px)
     check_precision(encoder, section.input.size_px)
     recipe = encoder.recipe(preprocessing(section, readout.regions))
     if recipe.has_random_weights:
         console.print(f"[bold red]{RANDOM_BANNER}[/]: the features of {recipe.weights_name} are meaningless")
-    left_out = regions_left_out(section, readout)
-    if left_out:
-        console.print(left_out, markup=False, soft_wrap=True)
+    for line in filter(None, (doubt(encoder), regions_left_out(section, readout))):
+        console.print(line, markup=False, soft_wrap=True)
     result = RunResult(exclusions=list(cohort.exclusions), n_faults=len(cohort.exclusions))
     with (
         RunProgress(console) as progress,

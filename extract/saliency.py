@@ -77,6 +77,11 @@ def draw_saliency(config: ExtractConfig, patients: Collection[str] = ()) -> list
             f"{folder}: no montage found; name patients with --patient, or run `aggregate.py explain` first"
         )
     section = config.extract
+    if section.card is not None:
+        raise ConfigError(
+            f"[extract] card = '{section.card.name}': where an encoder looks is drawn of those of `extract.py encoders` only; "
+            "name one by `encoder` to have these pictures"
+        )
     encoders = [
         load_encoder(
             section.encoder, name, layers=section.layers_read, precision="float32", device=section.device

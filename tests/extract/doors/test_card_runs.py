@@ -1,0 +1,266 @@
+"""A card as a user meets it: verified by the command, and run on a cohort."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from extract.card_input import prepared
+from extract.encoder_cards import read_encoder_card
+from pipeline.store import SliceStore
+from tests.extract.doors.networks import Patches, door_with_network, save_folder, save_program
+
+DOORS = ("huggingface", "timm", "program", "torchvision")
+REFERENCE = '[reference]\ninput = "slice.npy"\nmask = "mask.npy"\nvector = "vector.npy"\ntolerance = 1e-4'
+REGIONS = 'regions = ["cls", "lesion"]'
+
+
+@pytest.fixture
+def verified(desk):
+    """A card with a reference that was made by transformers, not by this project."""
+    built = save_folder(desk.folder / "saved", "Dinov2Model")
+    rng = np.random.default_rng(1)
+    hu = rng.uniform(-500, 500, size=(32, 32)).astype(np.float32)
+    mask = np.zeros((32, 32), dtype=np.uint8)
+    mask[8:16, 0:16] = 1  # the patches (1, 0) and (1, 1): tokens 4 and 5 of 16, after the class token
+    with torch.inference_mode():
+        images = torch.from_numpy(hu / 100)[None, None].expand(-1, 3, -1, -1)
+        tokens = built(pixel_values=images).last_hidden_state[0]
+    vector = torch.cat([tokens[0], tokens[[5, 6]].mean(0)]).numpy()
+    for name, array in (("slice", hu), ("mask", mask), ("vector", vector)):
+        np.save(desk.folder / f"{name}.npy", array)
+    return desk.write(
+        "huggingface", "saved", network="Dinov2Model", output=f"{REGIONS}\nprecisions = ['float32', 'bfloat16']", more=REFERENCE
+    )  # fmt: skip
+
+
+def edit(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_a_card_that_is_right_is_told_with_its_distance_in_each_precision(command, verified):
+    code, printed = command("encoders", "--verify", verified)
+    assert code == 0, printed
+    assert "licence: Apache-2.0" in printed
+    assert "float32: relative distance" in printed
+    assert "bfloat16: relative distance" in printed
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('orientation = "PL"', 'orientation = "AL"'),
+        ("deviation = [100.0]", "deviation = [120.0]"),
+        ('resize = "bilinear"', 'hu_clip = [-100, 100]\nresize = "bilinear"'),
+        ('regions = ["cls", "lesion"]', 'regions = ["cls", "whole"]'),
+        ('resize = "bilinear"', 'resize = "bilinear"\nwindows = [[40, 400]]'),
+        ('resize = "bilinear"', 'cast = "int16"\nresize = "bilinear"'),
+    ],
+)  # fmt: skip
+def test_a_wrong_step_is_found_by_the_reference_vector(command, verified, old, new):
+    edit(verified, old, new)
+    edit(verified, "tolerance = 1e-4", "tolerance = 1e-5")
+    code, printed = command("encoders", "--verify", verified)
+    assert code == 2
+    assert "tried.toml: " in printed
+    assert "expected in float32 a vector within 1e-05 of vector.npy, found it " in printed
+    assert "a step of [input] or [output] is not that of the vector's code" in printed
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (REFERENCE, "", "expected [reference] with input and vector, found none"),
+        ('mask = "mask.npy"', "", "expected [reference] mask for the region lesion, found none"),
+        ('vector = "vector.npy"', 'vector = "slice.npy"', "expected a vector of 32, found 1024 numbers"),
+        ('input = "slice.npy"', 'input = "vector.npy"', "expected 2 axes, found (32,)"),
+        ('input = "slice.npy"', 'input = "none.npy"', "expected an array written by numpy.save, found FileNotFoundError"),
+        ("dim = 16", "dim = 8", "expected 8 numbers of layer penultimate (output.dim), found 16"),
+        ('network = "Dinov2Model"', 'network = "DINOv3ViTModel"', "expected model_type dinov3_vit in config.json"),
+        ("channels = 3", "channels = 1", "expected a network of 1 channels of (32, 32), found"),
+        ("citation", "cites", "unknown key 'cites'"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_card_is_one_line_and_exit_code_2(command, verified, old, new, told):
+    edit(verified, old, new)
+    code, printed = command("encoders", "--verify", verified)
+    assert code == 2
+    assert told in printed
+    assert "Traceback" not in printed
+
+
+def test_an_array_that_is_a_pickle_is_not_read(command, verified):
+    np.save(verified.parent / "vector.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    code, printed = command("encoders", "--verify", verified)
+    assert code == 2
+    assert "vector.npy: expected an array written by numpy.save, found ValueError" in printed
+
+
+def test_a_precision_that_loses_the_vector_is_found(command, desk):
+    class Careful(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.tensor([[1.0, -1.0, 0.0]]))
+
+        def forward(self, images):
+            return torch.nn.functional.linear(
+                images.mean((2, 3)) + torch.tensor([1 / 512, 0.0, 0.0]), self.weight
+            )
+
+    save_program(desk.folder / "w.pt2", Careful(), torch.zeros(2, 3, 32, 32))
+    np.save(desk.folder / "slice.npy", np.full((32, 32), 100.0, dtype=np.float32))
+    np.save(desk.folder / "vector.npy", np.array([1 / 512], dtype=np.float32))
+    path = desk.write(
+        "program", "w.pt2", dim=1, output='precisions = ["float32", "bfloat16"]',
+        more='[reference]\ninput = "slice.npy"\nvector = "vector.npy"',
+    )  # fmt: skip
+    code, printed = command("encoders", "--verify", path)
+    assert code == 2
+    assert "float32: relative distance" in printed
+    assert "expected in bfloat16 a vector within 0.05 of vector.npy" in printed
+    assert "take bfloat16 from output.precisions" in printed
+
+
+def use(playground, text=""):
+    body = '[extract]\ncard = "tried.toml"\nprecision = "float32"\ndevice = "cpu"\n'
+    return playground.configure(body + text)
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("orientation", ["PL", "RA"])
+def test_one_patient_stored_three_ways_has_the_same_features(desk, playground, command, door, orientation):
+    told = door_with_network(desk, torch.zeros(2, 3, 32, 32), door)
+    regions = ["whole"] if door == "program" else ["whole", "lesion"]  # one of its layers has no places
+    output = told.pop("output", "") + f"\nregions = {regions}"
+    desk.write(door, **told, orientation=orientation, output=output)
+    for codes in ("RAS", "LPS", "PIL"):
+        playground.add(codes, seed=1)
+        for name in (f"{codes}_PVP.nii.gz", f"{codes}_PVP_mask.nii.gz"):
+            volume = nib.load(playground.folder / name)
+            to = nib.orientations.axcodes2ornt(codes)
+            turn = nib.orientations.ornt_transform(nib.orientations.io_orientation(volume.affine), to)
+            nib.save(volume.as_reoriented(turn), playground.folder / name)
+    code, printed = command("run", use(playground, 'shared_images = "allow"\n'))
+    assert code == 0, printed
+    bags = [playground.bag(codes) for codes in ("RAS", "LPS", "PIL")]
+    assert all(bag.features.tobytes() == bags[0].features.tobytes() for bag in bags)
+    assert len(np.unique(bags[0].features, axis=0)) == 5
+
+
+def test_the_bag_holds_what_the_network_gives_for_the_crops_of_the_store(desk, playground, command):
+    built = save_folder(desk.folder / "saved", "Dinov2Model")
+    path = desk.write("huggingface", "saved", network="Dinov2Model", output=REGIONS)
+    playground.add("p")
+    code, printed = command("run", use(playground, "[extract.input]\nscales_mm = { tight = 20.0 }\n"))
+    assert code == 0, printed
+    (slices,) = SliceStore(playground.folder / "out" / "slices.zarr").read_phases("p")
+    card = read_encoder_card(path)
+    with torch.inference_mode():
+        images = prepared(torch.from_numpy(slices.crops_hu.astype(np.float32))[:, None], card.input)
+        tokens = built(pixel_values=images).last_hidden_state
+    bag = playground.bag("p")
+    np.testing.assert_allclose(bag.features[:, :16], tokens[:, 0], rtol=1e-4, atol=1e-4)
+    assert [block.name for block in bag.header.feature_blocks] == ["cls", "lesion"]
+    recipe = bag.header.recipe
+    assert (recipe.encoder, recipe.weights_sha256) == ("tried", card.sha256)
+    assert recipe.preprocessing["card"]["input"]["scaling"] == {"mean": [0.0], "deviation": [100.0]}
+    assert "windows" not in recipe.preprocessing["input"]
+
+
+def test_a_run_compares_the_reference_and_stops_where_it_differs(verified, playground, command):
+    playground.add("p")
+    code, printed = command("run", use(playground))
+    assert code == 0, printed
+    assert "no [reference]" not in printed
+    edit(verified, "deviation = [100.0]", "deviation = [120.0]")
+    code, printed = command("run", use(playground))
+    assert code == 2
+    assert "expected in float32 a vector within 0.0001 of vector.npy" in printed
+
+
+def test_a_run_says_that_a_card_has_no_reference(desk, playground, command):
+    save_program(desk.folder / "w.pt2", Patches(), torch.zeros(2, 3, 32, 32))
+    desk.write("program", "w.pt2", dim=8, output='layers = ["map", "vector"]')
+    playground.add("p")
+    assert "card tried has no [reference]: nothing proves" in command("run", use(playground))[1]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="of a machine without GPU")
+def test_float16_is_not_tried_without_a_gpu_and_said_so(command, verified):
+    edit(verified, "'float32', 'bfloat16'", "'float32', 'float16'")
+    code, printed = command("encoders", "--verify", verified)
+    assert code == 0, printed
+    assert "float16: not tried, this machine has no CUDA device" in printed
+
+
+def test_another_step_in_the_card_makes_the_bags_anew(desk, playground, command):
+    save_program(desk.folder / "w.pt2", Patches(), torch.zeros(2, 3, 32, 32))
+    path = desk.write("program", "w.pt2", dim=8, output='layers = ["map", "vector"]')
+    playground.add("p")
+    config = use(playground)
+    assert "1 bags written" in command("run", config)[1]
+    edit(path, 'citation = "nobody"', 'citation = "somebody"')
+    assert "1 done before" in command("run", config)[1]
+    edit(path, "deviation = [100.0]", "deviation = [200.0]")
+    assert "1 bags written" in command("run", config)[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('encoder = "resnet18"', "extract.encoder: expected in the card"),
+        ('layers = ["map"]', "extract.layers: expected in the card"),
+        ("[extract.input]\nsize_px = 64", "extract.input.size_px: expected in the card"),
+        ("[extract.input]\nwindows = [[40, 400]]", "extract.input.windows: expected in the card"),
+    ],
+)
+def test_what_the_card_decides_is_not_decided_twice(desk, playground, command, text, told):
+    save_program(desk.folder / "w.pt2", Patches(), torch.zeros(2, 3, 32, 32))
+    desk.write("program", "w.pt2", dim=8, output='layers = ["map", "vector"]')
+    playground.add("p")
+    code, printed = command("run", use(playground, text + "\n"))
+    assert code == 2
+    assert told in printed
+    assert "leave it out" in printed
+
+
+def test_a_precision_that_the_card_does_not_allow_is_refused(desk, playground, command):
+    save_program(desk.folder / "w.pt2", Patches(), torch.zeros(2, 3, 32, 32))
+    desk.write("program", "w.pt2", dim=8, output='layers = ["map", "vector"]')
+    playground.add("p")
+    code, printed = command("run", use(playground), "precision=bfloat16")
+    assert code == 2
+    assert "precision: expected one of float32, which the card allows, found 'bfloat16'" in printed
+    assert command("run", use(playground), "precision=auto")[0] == 0
+
+
+def test_a_card_with_a_spacing_decides_the_side_of_the_crops(desk, playground, command):
+    save_program(desk.folder / "w.pt2", Patches(), torch.zeros(2, 3, 32, 32))
+    path = desk.write("program", "w.pt2", dim=8, output='layers = ["map", "vector"]')
+    edit(path, "size = [32, 32]", "size = [32, 32]\nspacing_mm = [0.5, 0.5]")
+    playground.add("p")
+    assert command("run", use(playground))[0] == 0
+    (slices,) = SliceStore(playground.folder / "out" / "slices.zarr").read_phases("p")
+    assert slices.crops_hu.shape[1:] == (16, 16)  # 32 pixels of 0.5 mm, in a scan of 1 mm
+    code, printed = command("run", use(playground, "[extract.input]\nscales_mm = { tight = 20.0 }\n"))
+    assert code == 2
+    assert "expected 16 mm, the size by the spacing of the card" in printed
+
+
+def test_a_card_of_whole_slices_shows_whole_slices(desk, playground, command):
+    save_program(desk.folder / "w.pt2", Patches(), torch.zeros(2, 3, 32, 32))
+    path = desk.write("program", "w.pt2", dim=8, output='layers = ["map", "vector"]')
+    edit(path, "size = [32, 32]", 'size = [32, 32]\nfield_of_view = "whole"')
+    playground.add("p")
+    assert command("run", use(playground))[0] == 0
+    (slices,) = SliceStore(playground.folder / "out" / "slices.zarr").read_phases("p")
+    assert slices.crops_hu.shape[1:] == (36, 40)
+
+
+def test_the_shipped_cards_are_listed(command):
+    code, printed = command("encoders")
+    assert code == 0
+    assert all(name in printed for name in ("curia", "meddinov3", "rad-dino", "radimagenet"))
