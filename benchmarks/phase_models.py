@@ -13,6 +13,7 @@ seeds above 200: they are kept for checks.
 """
 
 import argparse
+import sys
 import time
 from pathlib import Path
 
@@ -37,13 +38,26 @@ SHIFT = {"every": 1.2, "few": 1.8}
 """Distance of a class's mean from the centre."""
 MARK, SHARE, DISTRACTION = 4.0, 0.5, 1.5
 RECIPE = Recipe("drawn", "none", "random:0", "0" * 64, "float32", {})
+ATTENTION = {"pool": "attention", "differences": True, "rank": 16, "learning_rate": 3e-4, "dropout": 0.5}
 MODELS = {
-    "attention_mil": ("attention_mil", {}),
-    "phase_attention": ("phase_attention", {}),
-    "mean_pooling": ("mean_pooling", {}),
-    "phase_pooling, no differences": ("phase_pooling", {"differences": False}),
+    "phase_concat": ("phase_concat", ATTENTION),
     "phase_pooling": ("phase_pooling", {"differences": True}),
+    "phase_pooling, no differences": ("phase_pooling", {"differences": False}),
+    "mean_pooling": ("mean_pooling", {}),
+    "phase_concat, mean": ("phase_concat", {**ATTENTION, "pool": "mean"}),
+    "phase_concat, no differences": ("phase_concat", {**ATTENTION, "differences": False}),
+    "phase_attention": ("phase_attention", {}),
+    "attention_mil": ("attention_mil", {}),
+    "phase_concat, rank 8, rate 1e-3": ("phase_concat", {**ATTENTION, "rank": 8, "learning_rate": 1e-3}),
+    "phase_concat, no projection, rate 1e-4": (
+        "phase_concat",
+        {**ATTENTION, "rank": 0, "learning_rate": 1e-4},
+    ),
+    "phase_concat, no dropout": ("phase_concat", {**ATTENTION, "dropout": 0.0}),
+    "ensemble of phase_pooling": ("ensemble", {"model": "phase_pooling"}),
+    "ensemble of phase_concat": ("ensemble", {"model": "phase_concat", "parameters": ATTENTION}),
 }
+"""Name -> kind and parameters; of phase_concat all that was compared, so that a change of its defaults changes no row."""
 
 
 def class_means(task):
@@ -128,7 +142,9 @@ def one_cohort(task, seed, models):
     bags, labels, told = draw_cohort(task, seed)
     rows = [(task, "oracle", roc_auc_score(labels, told, multi_class="ovr"), 0.0)]
     with threadpool_limits(limits=1):
-        rows += [(task, name, *out_of_fold(bags, labels, *models[name], seed)) for name in models]
+        for name in models:
+            rows.append((task, name, *out_of_fold(bags, labels, *models[name], seed)))
+            print(f"{task} {seed} {name} {rows[-1][2]:.3f}", file=sys.stderr, flush=True)
     return rows
 
 

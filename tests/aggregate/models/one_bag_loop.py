@@ -31,8 +31,8 @@ PHASES = ("NC", "AP", "PVP", "DP")
 VARIANTS = {
     "attention_mil": {},
     "phase_attention": {},
-    "phase_concat": {"pool": "attention", "differences": True},
-    "phase_concat mean": {"pool": "mean", "differences": False, "missing": "mean"},
+    "phase_concat": {"pool": "attention", "differences": True, "rank": 0},
+    "phase_concat mean": {"pool": "mean", "differences": False, "missing": "mean", "rank": 0},
     "phase_concat rank": {"pool": "attention", "differences": True, "rank": 6},
     "smooth_attention": {"smoothness": 0.4, "steps": 3},
     "embedding_pooling": {"pool": "mean"},
