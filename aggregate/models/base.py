@@ -264,7 +264,7 @@ class BagEstimator(PatientEstimator):
     bags: str = ""
     """Name of the bag set ([aggregate.bags.NAME]); needed where there are several."""
     features: tuple[str, ...] = ()
-    """Feature blocks to look at, such as whole, lesion, rim; none for all that the bags have."""
+    """Feature blocks to look at, such as whole, lesion, rim; none for all that the bags have. ["measures"]: the measures alone."""
     measures: bool = False
     """Add the physical measures of each instance (HU, mm) to its features."""
     phases: tuple[str, ...] = ()

@@ -44,7 +44,8 @@ class View:
 
     Attributes:
         bags: name of the bag set; "" where there is one only.
-        features: names of the feature blocks, side by side in this order; none for all.
+        features: names of the feature blocks, side by side in this order; none for all. `measures` among them stands for
+            the measures, so that ("measures",) is the measures alone.
         measures: whether the measures follow as further columns, NaN where one cannot be had.
         phases: the only phases seen, in this order; none for all.
     """
@@ -96,17 +97,16 @@ def _with_columns(bag: Bag, blocks: Sequence[str], *, measures: bool) -> Bag:
     """Return the bag with the features of some blocks, and its measures as a last block."""
     if not blocks and not measures:
         return bag
-    known = {block.name: block for block in bag.header.feature_blocks}
-    for name in blocks:
-        _check_name(name, list(known), "feature block", bag)
-    if measures and not bag.header.measure_names:
+    known = {block.name: bag.features[:, block.start : block.stop] for block in bag.header.feature_blocks}
+    names = [*(blocks or known), *([MEASURES] if measures and MEASURES not in blocks else [])]
+    if MEASURES in names and not bag.header.measure_names:
         raise ConfigError(
-            f"patient {bag.patient_id}: `measures = true` of a model, and the bag holds no measures; extract it again"
+            f"patient {bag.patient_id}: a model reads measures, and the bag holds none; extract it again"
         )
-    chosen = [known[name] for name in blocks] if blocks else list(known.values())
-    parts = [(block.name, bag.features[:, block.start : block.stop]) for block in chosen]
-    if measures:
-        parts.append((MEASURES, bag.measures))
+    known[MEASURES] = bag.measures
+    for name in names:
+        _check_name(name, list(known), "feature block", bag)
+    parts = [(name, known[name]) for name in names]
     stops = np.cumsum([part.shape[1] for _, part in parts]).tolist()
     starts = [0, *stops[:-1]]
     seen = tuple(

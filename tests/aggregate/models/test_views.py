@@ -54,6 +54,11 @@ def test_measures_follow_the_blocks(bags):
     np.testing.assert_array_equal(seen.features, np.hstack([bags[0].features[:, 6:10], bags[0].measures]))
 
 
+def test_measures_can_be_all_that_is_seen(bags):
+    seen = View(features=("measures",)).of(Patient("p", {"a": bags[0]}))
+    np.testing.assert_array_equal(seen.features, bags[0].measures)
+
+
 def test_phases_are_seen_in_the_order_that_is_asked(bags):
     seen = View(phases=("DP", "AP")).of(Patient("p", {"a": bags[1]}))
     assert seen.header.phase_names == ("DP", "AP")
@@ -83,9 +88,7 @@ def test_a_model_must_say_which_of_several_bag_sets_it_reads(patients):
 
 def test_measures_that_no_bag_has_are_refused():
     bag = draw_bag("p1", 0, np.random.default_rng(0))
-    with pytest.raises(
-        ConfigError, match="patient p1: `measures = true` of a model, and the bag holds no measures"
-    ):
+    with pytest.raises(ConfigError, match="patient p1: a model reads measures, and the bag holds none"):
         View(measures=True).of(Patient("p1", {"a": bag}))
 
 
