@@ -146,14 +146,18 @@ class Scaling:
 
     @classmethod
     def of(cls, features: Tensor) -> "Scaling":
-        """Measure features (instances, d)."""
+        """Measure features (instances, d), each over the instances of which it is known."""
         std, mean = torch.std_mean(features, dim=0, correction=0)
+        for column in torch.nonzero(mean.isnan()).flatten().tolist():
+            known = features[:, column][~features[:, column].isnan()]
+            mean[column] = known.mean() if len(known) else 0.0
+            std[column] = known.std(correction=0) if len(known) else 1.0
         # What is left of a constant feature is the rounding of its mean.
         return cls(mean, torch.where(std <= 1e-5 * mean.abs(), 1.0, std))
 
     def apply_(self, features: Tensor) -> None:
-        """Standardise features (instances, d) in place."""
-        features.sub_(self.mean).div_(self.std)
+        """Standardise features (instances, d) in place; what is unknown (NaN) becomes the mean, 0."""
+        features.sub_(self.mean).div_(self.std).nan_to_num_(nan=0.0)
 
 
 def pack(bags: Iterable[Bag]) -> PackedBags:
