@@ -146,7 +146,7 @@ class Scaling:
 
     @classmethod
     def of(cls, features: Tensor) -> "Scaling":
-        """Measure features (instances, d)."""
+        """Measure features (instances, d), each over the instances of which it is known."""
         std, mean = torch.std_mean(features, dim=0, correction=0)
         partly = mean.isnan()  # measures that some instances lack
         if partly.any():

@@ -105,3 +105,13 @@ def test_the_space_on_disk_is_given_back_with_the_bags(cohort, monkeypatch, tmp_
     assert is_mapped()
     del packed
     assert not is_mapped()
+
+
+def test_what_is_unknown_is_left_out_of_the_scaling_and_becomes_the_mean():
+    nan = float("nan")
+    features = torch.tensor([[1.0, nan, 4.0], [3.0, nan, nan], [5.0, nan, 8.0]])
+    scaling = Scaling.of(features)
+    assert scaling.mean.tolist() == [3, 0, 6]
+    assert scaling.std[1:].tolist() == [1, 2]
+    scaling.apply_(features)
+    assert features[:, 1:].tolist() == [[0, -1], [0, 0], [0, 1]]

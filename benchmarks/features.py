@@ -1,0 +1,184 @@
+"""How much of the diagnosis the bags hold: macro AUC of models on image features, on measures and on both.
+
+    python benchmarks/features.py --seeds 1 2 3 4 5 --work /some/folder
+
+For each seed a phantom cohort like configs/study.toml (120 patients) is drawn, embedded by each recipe from one slice store,
+and classified in 5 folds x 2 repeats. Beside the models stand the oracle that reads the drawn signs, and the means over the
+seeds. Seeds above 200 are for checking a choice, never for making one.
+"""
+
+import argparse
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+from joblib import Parallel, delayed
+from reference import write_reference
+from sklearn.metrics import roc_auc_score
+from threadpoolctl import threadpool_limits
+
+from aggregate.cohort.patients import Patients
+from aggregate.models.registry import build_model
+from aggregate.planning.splits import repeated_folds
+from extract.commands import application
+from extract.phantom.ceiling import areas, prior_of, read_signs, read_truth
+from extract.phantom.cohort import TRUTH
+from extract.phantom.commands import PhantomConfig
+from pipeline.config import load_config
+
+CONFIG = Path(__file__).resolve().parents[1] / "configs" / "study.toml"
+LIVER = ['input.reference="liver"', 'regions=["whole", "lesion", "rim"]', "input.scales_mm={tight=70.0}"]
+TODAY = [
+    'input.reference="absolute"',
+    'regions=["whole"]',
+    "input.scales_mm={tight=70.0}",
+    "input.size_px=112",
+]
+LITE0 = ['encoder="efficientnet_lite0"', 'weights="installed"']
+RECIPES = {
+    "whole crop, absolute HU (before)": TODAY,
+    "embedded": [*LIVER, "input.size_px=112"],
+    "lite0 features.4": [*LIVER, *LITE0, 'layers=["features.4"]', "input.size_px=112"],
+    "lite0 penultimate": [*LIVER, *LITE0, "input.size_px=112"],
+}
+BLOCKS = ["lesion", "rim"]
+IMAGE = {"features": BLOCKS}
+LINEAR = {"kind": "phase_pooling"}
+
+
+def models_of(blocks):
+    """Return the models by name: kind and parameters."""
+    image = {"features": blocks}
+    concat = {"model": "phase_concat", "parameters": image}
+    measures = {"features": ["measures"]}
+    fused = {"image": {"kind": "phase_pooling", **image}, "measures": {"kind": "phase_pooling", **measures}}
+    return {
+        "attention_mil": ("attention_mil", image),
+        "phase_attention": ("phase_attention", image),
+        "mean_pooling": ("mean_pooling", image),
+        "phase_pooling": ("phase_pooling", image),
+        "phase_concat, attention": ("phase_concat", {**image, "pool": "attention"}),
+        "phase_concat, mean": ("phase_concat", image),
+        "ensemble of phase_concat": ("ensemble", concat),
+        "ensemble of phase_concat, attention": (
+            "ensemble", {"model": "phase_concat", "parameters": {**image, "pool": "attention"}},
+        ),
+        "xgboost": ("xgboost", image),
+        "measures: phase_pooling": ("phase_pooling", measures),
+        "measures: xgboost": ("xgboost", measures),
+        "fused: phase_pooling": ("phase_pooling", {**image, "measures": True}),
+        "fused: stack": ("stack", {"models": fused}),
+    }  # fmt: skip
+
+
+def written(seed, work):
+    """Write the cohort of a seed, and return its configuration."""
+    folder = work / str(seed)
+    config = folder / "study.toml"
+    if not config.exists():
+        folder.mkdir(parents=True)
+        text = CONFIG.read_text(encoding="utf-8").replace("../results/study", str(folder))
+        config.write_text(text.replace("seed = 120", f"seed = {seed}"), encoding="utf-8")
+        command("phantom", config)
+    return config
+
+
+def command(word, config, *overrides):
+    try:
+        application([word, str(config), *overrides], standalone_mode=False)
+    except SystemExit as ended:
+        if ended.code not in (0, None, 2):  # 2: somebody was left out, with a row
+            raise
+
+
+def embedded(seed, recipe, work):
+    """Return the folder of the bags of a recipe, from the slice store that all recipes share, and the cohort table."""
+    config = written(seed, work)
+    place = config.with_name("".join(c if c.isalnum() else "_" for c in recipe))
+    given = [f"extract.{override}" for override in RECIPES[recipe]]
+    command("run", config, f"output={place}", f"slice_store={config.with_name('slices.zarr')}", *given)
+    return place / "bags", config.parent / "cohort" / "cohort.csv"
+
+
+def macro_auc(patients, folds, kind, parameters, seed):
+    """Return the macro AUC out of fold, mean of the repeats, and that of the combined class."""
+    repeats = sorted({fold.repeat for fold in folds})
+    table = np.zeros((len(repeats), len(patients), len(patients.classes)))
+    with threadpool_limits(limits=1, user_api="blas"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for number, fold in enumerate(folds):
+            train, tune = patients.take(fold.train), patients.take(fold.tune)
+            model = build_model(kind, parameters, random_state=1000 * seed + number)
+            model.fit(train, train.codes, tune=(tune, tune.codes))
+            table[repeats.index(fold.repeat), fold.test] = model.predict_proba(patients.take(fold.test))
+    per_class = [
+        [roc_auc_score(patients.codes == k, p[:, k]) for k in range(len(patients.classes))] for p in table
+    ]
+    means = np.mean(per_class, axis=0)
+    return float(means.mean()), float(means[patients.classes.index("cHCC-CCA")])
+
+
+def rows_of(seed, recipe, work, chosen, jobs):
+    bags, cohort = embedded(seed, recipe, work)
+    patients = Patients.read(bags, cohort=cohort)
+    folds = repeated_folds(patients, folds=5, repeats=2, tune_share=0.2, seed=seed)
+    blocks = ["whole"] if recipe.endswith("(before)") else BLOCKS
+    asked = {name: of for name, of in models_of(blocks).items() if not chosen or name in chosen}
+    done = Parallel(n_jobs=jobs)(
+        delayed(macro_auc)(patients, folds, kind, parameters, seed) for kind, parameters in asked.values()
+    )
+    for name, (macro, combined) in zip(asked, done, strict=True):
+        yield {"recipe": recipe, "model": name, "seed": seed, "macro_auc": macro, "auc_chcc_cca": combined}
+
+
+def oracle_row(seed, work):
+    config = written(seed, work)
+    reading = read_truth(config.parent / "cohort" / TRUTH)
+    phantom = load_config(config, PhantomConfig).phantom
+    told = areas(reading.label, read_signs(reading, prior_of(phantom)))
+    names = {"recipe": "drawn signs", "model": "oracle", "seed": seed}
+    return {**names, "macro_auc": told["macro"], "auc_chcc_cca": told["cHCC-CCA"]}
+
+
+def means(rows):
+    """Yield one row per recipe and model: mean and standard deviation over the seeds."""
+    for recipe, name in dict.fromkeys((row["recipe"], row["model"]) for row in rows):
+        own = [row for row in rows if (row["recipe"], row["model"]) == (recipe, name)]
+        macro, combined = ([row[key] for row in own] for key in ("macro_auc", "auc_chcc_cca"))
+        yield {
+            "recipe": recipe, "model": name, "macro_auc": float(np.mean(macro)),
+            "sd_over_seeds": float(np.std(macro, ddof=1)) if len(macro) > 1 else 0.0,
+            "auc_chcc_cca": float(np.mean(combined)), "seeds": "+".join(str(row["seed"]) for row in own),
+        }  # fmt: skip
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
+    parser.add_argument("--recipes", nargs="+", default=list(RECIPES))
+    parser.add_argument("--models", nargs="*", default=[])
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--work", type=Path, help="keep cohorts and bags there, or take those that are there")
+    parser.add_argument("--output", type=Path, help="write the table there, too")
+    arguments = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        work = arguments.work or Path(name)
+        for seed in arguments.seeds:
+            rows.append(oracle_row(seed, work))
+            for recipe in arguments.recipes:
+                for row in rows_of(seed, recipe, work, arguments.models, arguments.jobs):
+                    rows.append(row)
+                    print(row, flush=True)
+    found = list(means(rows))
+    for row in found:
+        print(f"{row['recipe']:34}{row['model']:38}{row['macro_auc']:.3f} +- {row['sd_over_seeds']:.3f}"
+              f"   cHCC-CCA {row['auc_chcc_cca']:.3f}")  # fmt: skip
+    if arguments.output is not None:
+        write_reference(arguments.output, found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
