@@ -8,6 +8,7 @@ largest lesion of the slice in the whole scan (`lesion_shape`), and stand on eac
 
 from dataclasses import dataclass
 
+SPHERICITY = "sphericity_smoothed"
 VERSION = 1
 """Raised when a measure comes to be another number; bags and slices made before are then made anew."""
 
@@ -43,7 +44,7 @@ MEASURES: tuple[Measure, ...] = (
     Measure("circularity", "", "4 pi area / perimeter^2 on the slice", "circularity"),
     Measure("morph_vol_approx", "mm3", "volume of the lesion by counting voxels (IBSI YEKZ)"),
     Measure("morph_diam", "mm", "greatest diameter of the lesion in three dimensions (IBSI L0JK)"),
-    Measure("sphericity_smoothed", "", "sphericity of the lesion, its surface smoothed by a voxel"),
+    Measure(SPHERICITY, "", "sphericity of the lesion, its surface smoothed by a voxel"),
 )
 
 MEASURE_NAMES = tuple(measure.name for measure in MEASURES)

@@ -6,8 +6,10 @@ of a scanner moves them. A sign that the present phases cannot give is NaN; `unk
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aggregate.explain.shape import sphericity
 from pipeline.phase_roles import PhaseRoles, name_of_role
@@ -81,15 +83,26 @@ CENTRAL_AREA = 0.75
 
 @dataclass(frozen=True, eq=False)
 class MeasuredPhase:
-    """The slices of one phase with their measures."""
+    """The measures of one phase.
 
-    slices: PhaseSlices
+    Attributes:
+        slice_index: int (n,), 0-based, inferior to superior.
+        tumour_area_mm2: float (n,).
+        measures: of each slice (n).
+        volume_ml: of the tumour.
+        sphericity: of its largest part; NaN where it cannot be had.
+    """
+
+    slice_index: NDArray[np.integer[Any]]
+    tumour_area_mm2: NDArray[np.floating[Any]]
     measures: Sequence[SliceMeasures]
+    volume_ml: float
+    sphericity: float
 
     def mean(self, name: str) -> float:
         """Return the mean of a measure over the slices, weighted by tumour area, NaN slices left out."""
         values = np.array([getattr(m, name) for m in self.measures])
-        area = self.slices.tumour_area_mm2.astype(np.float64)
+        area = self.tumour_area_mm2.astype(np.float64)
         known = np.isfinite(values)
         if name in CENTRAL and len(area):
             known &= area >= CENTRAL_AREA * area.max()
@@ -99,7 +112,16 @@ class MeasuredPhase:
 
 def measure_patient(phases: Sequence[PhaseSlices]) -> Mapping[str, MeasuredPhase]:
     """Measure every slice of every phase of a patient."""
-    return {slices.phase: MeasuredPhase(slices, measure_phase(slices)) for slices in phases}
+    return {
+        slices.phase: MeasuredPhase(
+            slice_index=slices.slice_index,
+            tumour_area_mm2=slices.tumour_area_mm2,
+            measures=measure_phase(slices),
+            volume_ml=tumour_volume_ml(slices),
+            sphericity=sphericity(slices),
+        )
+        for slices in phases
+    }
 
 
 def signs_of(measured: Mapping[str, MeasuredPhase], roles: PhaseRoles) -> Signs:
@@ -127,8 +149,8 @@ def signs_of(measured: Mapping[str, MeasuredPhase], roles: PhaseRoles) -> Signs:
         capsule_hu=_greatest([mean(late, "border_hu") for late in (roles.portal, roles.delayed)]),
         heterogeneity_hu=_median([mean(phase, "heterogeneity_hu") for phase in enhanced]),
         diameter_mm=_median([_diameter_mm(phase) for phase in measured.values()]),
-        volume_ml=median_of_phases([tumour_volume_ml(phase.slices) for phase in measured.values()]),
-        sphericity=_median([sphericity(phase.slices) for phase in measured.values()]),
+        volume_ml=median_of_phases([phase.volume_ml for phase in measured.values()]),
+        sphericity=_median([phase.sphericity for phase in measured.values()]),
     )
 
 

@@ -29,7 +29,7 @@ from aggregate.explain.choices import CHOSEN_PATIENTS, choice_rows, choose_patie
 from aggregate.explain.concepts import CONCEPT_SLICES, CONCEPTS
 from aggregate.explain.inputs import OutOfFoldModels, PerInstance, attentions_of, evidence_of
 from aggregate.explain.measures_cache import MeasuredPatients
-from aggregate.explain.patient_measures import MeasuredPatient, measured
+from aggregate.explain.patient_measures import MeasuredPatient, measured, measured_in_bag
 from aggregate.explain.phase_table import PHASES, phase_rows
 from aggregate.explain.phase_value import (
     PHASE_SUBSETS,
@@ -75,7 +75,9 @@ class Aids:
     """What may be at hand beside the fitted models; without it a part of the explanations is left out."""
 
     read_slices: ReadSlices | None = None
-    """Gives the HU crops of a patient, for the concepts."""
+    """Gives the HU crops of a patient, for the pictures, and for the concepts where bags hold no measures."""
+    bags_have_measures: bool = False
+    """Whether every bag of the first set holds the measures of stage 1."""
     kept: MeasuredPatients | None = None
     """What was measured of these crops before, and where it is kept; without it every patient is measured."""
     retrain: Retrain | None = None
@@ -106,13 +108,8 @@ def explain(
         seed: of the clustering.
     """
     aids = aids or Aids()
-    patients: Iterable[MeasuredPatient] = ()
-    if aids.read_slices is not None:
-        # With several jobs, other processes measure while this one does the rest.
-        patients = measure_patients(
-            inputs.patients.patient_ids, aids.read_slices, roles=aids.roles, jobs=aids.jobs, kept=aids.kept
-        )
-    if aids.retrain is not None:
+    patients = _measured_patients(inputs.patients, aids)
+    if aids.retrain is not None and patients is not None:
         # Training asks for processes, too: two pools at once can wait for each other.
         patients = list(patients)
     write_clusters(tables, inputs.patients, seed=seed)
@@ -121,8 +118,21 @@ def explain(
         write_model_explanations(tables, inputs, attentions, resampling, retrain=aids.retrain)
         first = next(iter(attentions.values()))
         write_choices(tables, inputs, predictions, first, aids.read_slices)
-    if aids.read_slices is not None:
+    if patients is not None:
         write_concepts(tables, inputs.patients, predictions, resampling, list(patients))
+
+
+def _measured_patients(patients: Patients, aids: Aids) -> Iterable[MeasuredPatient] | None:
+    """Return what is measured of each patient: from the bags, else from the slices; None where neither is at hand."""
+    if aids.bags_have_measures:
+        bags = patients.bags()
+        return (measured_in_bag(bags[i], aids.roles) for i in range(len(patients)))
+    if aids.read_slices is None:
+        return None
+    # With several jobs, other processes measure while this one does the rest.
+    return measure_patients(
+        patients.patient_ids, aids.read_slices, roles=aids.roles, jobs=aids.jobs, kept=aids.kept
+    )
 
 
 def write_model_explanations(
