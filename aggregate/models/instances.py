@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from pipeline.bags import Bag
 
@@ -34,6 +35,7 @@ class Instances:
         above: int64 (rows,), the same upwards.
         n_bags: number of bags; each has at least one row.
         n_phases: number of phases of the experiment.
+        covariates: float32 (bags, k), standardised covariates of the patients; None where the model reads none.
     """
 
     features: Tensor
@@ -43,6 +45,7 @@ class Instances:
     above: Tensor
     n_bags: int
     n_phases: int
+    covariates: Tensor | None = None
 
     @cached_property
     def sizes(self) -> Tensor:
@@ -79,6 +82,7 @@ class PackedBags:
         to_above: int64 (instances,), the same upwards.
         start: intp (bags + 1,): bag i is the rows start[i] to start[i + 1].
         n_phases: number of phase names.
+        covariates: float32 (bags, k), standardised covariates of the patients; None where the model reads none.
     """
 
     features: Tensor
@@ -87,6 +91,7 @@ class PackedBags:
     to_above: Tensor
     start: NDArray[np.intp]
     n_phases: int
+    covariates: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.start) - 1
@@ -129,7 +134,15 @@ class PackedBags:
             above=here + self.to_above[chosen].masked_fill(is_filling, 0),
             n_bags=len(bags) + (n_filling > 0),
             n_phases=self.n_phases,
+            covariates=self._covariates_of(bags, is_filled=n_filling > 0),
         )
+
+    def _covariates_of(self, bags: NDArray[np.intp], *, is_filled: bool) -> Tensor | None:
+        """Return the covariates of some bags, and of the bag that fills up zeros."""
+        if self.covariates is None:
+            return None
+        chosen = self.covariates[torch.from_numpy(bags).to(self.covariates.device)]
+        return functional.pad(chosen, (0, 0, 0, 1)) if is_filled else chosen
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,6 +160,8 @@ class Scaling:
     @classmethod
     def of(cls, features: Tensor) -> "Scaling":
         """Measure features (instances, d), each over the instances of which it is known."""
+        if not features.shape[1]:
+            return cls(features.new_zeros(0), features.new_ones(0))
         std, mean = torch.std_mean(features, dim=0, correction=0)
         partly = mean.isnan()  # measures that some instances lack
         if partly.any():

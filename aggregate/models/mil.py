@@ -1,7 +1,7 @@
 """What the classifiers that learn from instances share: a network, its training, and what it says of new bags."""
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator
 from torch import Tensor, nn
 
+from aggregate.cohort.chosen import Joined
 from aggregate.models.base import Arrays, BagEstimator, Labels, Samples, Tune, seed_of
 from aggregate.models.class_codes import balanced_weights, codes_among, encode_labels
 from aggregate.models.instances import PackedBags, Scaling, pack
-from aggregate.models.network import Output, Shape
+from aggregate.models.network import Output, Shape, WithCovariates
 from aggregate.models.parameters import ClassWeight, Count, NotNegative, Positive
 from aggregate.models.training import BAGS_PER_FORWARD, Task, Training, forward, one_thread, train
-from aggregate.models.views import SeenBags
+from aggregate.models.views import CovariateColumns, SeenBags
 from pipeline.bags import Bag
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -62,6 +63,8 @@ class MILEstimator(BagEstimator):
     """Of the matrix products over instances; parameters and losses are float32."""
     device: Device = "cpu"
     """Where to compute: cpu, cuda, cuda:1, ..."""
+    covariates: tuple[str, ...] = ()
+    """Columns of the cohort table whose linear term is added to the logits; a missing number counts as the training mean."""
 
     @abstractmethod
     def new_network(self, shape: Shape) -> nn.Module:
@@ -88,6 +91,11 @@ class MILEstimator(BagEstimator):
         seed = seed_of(self.random_state)
         with one_thread(), self._own_random_numbers(seed):
             packed, self.scaling_ = self._standardised(chain(bags, tune_bags), n_train=len(codes))
+            self.covariate_columns_ = CovariateColumns.learned(self.covariates, bags.patients)
+            everybody = bags.patients if tune is None else Joined(bags.patients, tune[0].patients)
+            columns = self._columns(everybody)
+            self.covariate_scaling_ = Scaling.of(columns[: len(codes)])
+            packed = self._placed(replace(packed, covariates=self._scaled(columns)))
             network = self.new_network(Shape(packed.n_features, packed.n_phases, len(classes)))
             weights = np.ones(len(classes))
             if self.class_weight == "balanced":
@@ -101,6 +109,7 @@ class MILEstimator(BagEstimator):
             )
             rng = np.random.default_rng(seed)
             self.measure(network.to(self.device), task)
+            network = self._with_covariates(network, len(classes)).to(self.device)
             self.best_epoch_ = train(network, task, self._training(), rng)
         self.network_, self.n_phases_, self.classes_ = network, packed.n_phases, classes
 
@@ -114,15 +123,24 @@ class MILEstimator(BagEstimator):
         state = {f"network.{name}": value for name, value in self.network_.state_dict().items()}
         scaling = {"scaling.mean": self.scaling_.mean, "scaling.std": self.scaling_.std}
         arrays = {name: value.cpu().numpy() for name, value in {**state, **scaling}.items()}
-        return {**arrays, "n_phases": np.array([self.n_phases_])}
+        beside = {"mean": self.covariate_scaling_.mean, "std": self.covariate_scaling_.std}
+        return {
+            **arrays,
+            **{f"covariates.{name}": value.numpy() for name, value in beside.items()},
+            "covariates.words": self.covariate_columns_.as_array(),
+            "n_phases": np.array([self.n_phases_]),
+        }
 
     def set_learned_arrays(self, arrays: Arrays) -> None:
         """Take over what `learned_arrays` returned, strictly."""
         tensors = {name: torch.from_numpy(np.asarray(array)) for name, array in arrays.items()}
         self.scaling_ = Scaling(tensors["scaling.mean"], tensors["scaling.std"])
+        self.covariate_scaling_ = Scaling(tensors["covariates.mean"], tensors["covariates.std"])
+        self.covariate_columns_ = CovariateColumns.of_array(arrays["covariates.words"])
         self.n_phases_ = int(arrays["n_phases"][0])
         with self._own_random_numbers(0):
             network = self.new_network(Shape(len(self.scaling_.mean), self.n_phases_, len(self.classes_)))
+        network = self._with_covariates(network, len(self.classes_))
         prefix = "network."
         state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
         network.load_state_dict(state)
@@ -144,13 +162,14 @@ class MILEstimator(BagEstimator):
             rows += np.split(values.double().cpu().numpy(), sizes.cumsum()[:-1])
         return rows
 
-    def _outputs(self, bags: Sequence[Bag]) -> Iterator[tuple[Output, NDArray[np.intp]]]:
+    def _outputs(self, bags: SeenBags) -> Iterator[tuple[Output, NDArray[np.intp]]]:
         """Yield the output for a few bags at a time, and the number of rows of each."""
         for begin in range(0, len(bags), BAGS_PER_FORWARD):
-            few = (bags[i] for i in range(begin, min(begin + BAGS_PER_FORWARD, len(bags))))
+            few = bags[begin : begin + BAGS_PER_FORWARD]
             with torch.inference_mode(), one_thread():
                 packed = pack(self.prepared(few))
                 self.scaling_.apply_(packed.features)
+                packed = replace(packed, covariates=self._scaled(self._columns(few.patients)))
                 instances = self._placed(packed).take(np.arange(len(packed)))
                 output = forward(self.network_, instances, DTYPES[self.precision])
             yield output, packed.sizes
@@ -162,6 +181,21 @@ class MILEstimator(BagEstimator):
         scaling.apply_(packed.features)
         return self._placed(packed), scaling
 
+    def _columns(self, patients: Samples) -> Tensor:
+        """Return the covariates as numbers, float32 (patients, k), NaN where missing."""
+        return torch.from_numpy(self.covariate_columns_.columns(patients)).float()
+
+    def _scaled(self, columns: Tensor) -> Tensor | None:
+        """Standardise covariates (patients, k), in place; None where the model reads none."""
+        if not columns.shape[1]:
+            return None
+        self.covariate_scaling_.apply_(columns)
+        return columns
+
+    def _with_covariates(self, network: nn.Module, n_classes: int) -> nn.Module:
+        n_columns = len(self.covariate_scaling_.mean)
+        return WithCovariates(network, n_columns, n_classes) if n_columns else network
+
     def _placed(self, packed: PackedBags) -> PackedBags:
         """Return the bags in this model's precision, on its device."""
         device = torch.device(self.device)
@@ -171,6 +205,7 @@ class MILEstimator(BagEstimator):
             phase=packed.phase.to(device),
             to_below=packed.to_below.to(device),
             to_above=packed.to_above.to(device),
+            covariates=None if packed.covariates is None else packed.covariates.to(device),
         )
 
     @contextmanager

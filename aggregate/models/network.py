@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +48,23 @@ class Network(nn.Module, ABC):
         """Return what `forward` returns, with its type."""
         output: Output = super().__call__(instances)
         return output
+
+
+class WithCovariates(nn.Module):
+    """Another network, with a linear term of the patient's covariates added to its logits; 0 before training."""
+
+    def __init__(self, network: nn.Module, n_covariates: int, n_classes: int) -> None:
+        super().__init__()
+        self.network = network
+        self.weights = nn.Parameter(torch.zeros(n_covariates, n_classes))
+
+    def forward(self, instances: Instances) -> Output:
+        """Return the output of the network inside, its logits changed; without covariates it stays as it is."""
+        output = self.network(instances)
+        output = output if isinstance(output, Output) else Output(output)
+        if instances.covariates is None:
+            return output
+        return replace(output, logits=output.logits.float() + instances.covariates @ self.weights)
 
 
 class Embedding(nn.Sequential):

@@ -151,3 +151,25 @@ def test_covariates_become_columns_by_hand():
     stranger = [Patient("p4", {}, {"age": None, "sex": "X"})]
     np.testing.assert_array_equal(columns.columns(stranger), [[np.nan, 0, 0]])
     assert columns.is_told([*people, *stranger]).tolist() == [True, True, True, False]
+
+
+NETWORKS = ["attention_mil", "phase_attention", "phase_concat", "clam", "mlp", "transmil"]
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_a_network_adds_a_linear_term_of_the_covariates_to_its_logits(kind, patients, tmp_path):
+    parameters = {"bags": "a", "epochs": 30, "learning_rate": 0.01, "covariates": ["age"]}
+    model = build_model(kind, parameters, 0).fit(patients, LABELS)
+    logs = [
+        np.log(model.predict_proba([replace(p, covariates={"age": age}) for p in patients]))
+        for age in (50.0, 51.0, 52.0)
+    ]
+    steps = [np.diff(late - early, axis=1) for early, late in (logs[:2], logs[1:])]
+    # Differences of log odds: the same for every patient, and twice as far for twice the years.
+    np.testing.assert_allclose(steps[0], np.tile(steps[0][0], (30, 1)), atol=1e-3)
+    np.testing.assert_allclose(steps[1], steps[0], atol=1e-3)
+    assert (model.predict(patients) == LABELS).mean() > 0.8  # the age is the class here
+    model.save(tmp_path)
+    np.testing.assert_array_equal(
+        type(model).load(tmp_path).predict_proba(patients), model.predict_proba(patients)
+    )
