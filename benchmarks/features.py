@@ -36,7 +36,7 @@ TODAY = [
     "input.scales_mm={tight=70.0}",
     "input.size_px=112",
 ]
-LITE0 = ['encoder="efficientnet_lite0"', 'weights="installed"']
+LITE0 = ['encoder="efficientnet_lite0"', 'weights="installed"', 'precision="float32"']
 RECIPES = {
     "whole crop, absolute HU (before)": TODAY,
     "embedded": [*LIVER, "input.size_px=112"],
