@@ -29,7 +29,7 @@ def test_a_patient_without_a_bag_is_excluded_with_a_reason(experiment_folder, tm
     study = load_study(config)
     assert "p003" not in study.patients.patient_ids
     assert [(e.patient_id, e.reason) for e in study.exclusions] == [
-        ("p003", "no bag: stage 1 wrote none for this patient")
+        ("p003", "no bag: stage 1 wrote no bag for this patient")
     ]
 
 
