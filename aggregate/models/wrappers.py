@@ -1,4 +1,4 @@
-"""Estimators around another model: a grid of its parameters, and calibration. Both see train and tune only."""
+"""Estimators around another model: a grid search of its parameters, and calibration. Both use train and tune only."""
 
 import json
 from abc import abstractmethod
@@ -29,16 +29,16 @@ from pipeline.provenance import sha256_of_json
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Wrapper(PatientEstimator):
-    """A model with another one inside, saved in the folder `inner` below its own."""
+    """A model around an inner model, which is saved in the subfolder `inner`."""
 
     model: str = "attention_mil"
-    """Kind of the model inside."""
+    """Kind of the inner model."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    """Parameters of the model inside."""
+    """Parameters of the inner model."""
 
     @classmethod
     def code_sha256(cls, parameters: Mapping[str, Any]) -> str:
-        """Return the SHA-256 of code outside this package that the models inside need, or nothing."""
+        """Return the SHA-256 of code outside this package that the inner models need; empty if there is none."""
         hashes = [model.code_sha256(given) for model, given in cls.models_inside(parameters)]
         return sha256_of_json(hashes) if any(hashes) else ""
 
@@ -46,7 +46,7 @@ class Wrapper(PatientEstimator):
     def models_inside(
         cls, parameters: Mapping[str, Any]
     ) -> list[tuple[type[PatientEstimator], Mapping[str, Any]]]:
-        """Return every model that may come to stand inside, through all depths, with its parameters.
+        """Return every possible inner model, at all depths, with its parameters.
 
         Raises:
             ConfigError: a kind is unknown.
@@ -61,21 +61,21 @@ class Wrapper(PatientEstimator):
         return found
 
     @property
-    def is_savable(self) -> bool:  # type: ignore[override]  # of a wrapper it hangs on what is inside
-        """Whether the model inside can be written without pickle."""
+    def is_savable(self) -> bool:  # type: ignore[override]  # depends on the inner model
+        """Whether the inner model can be written without pickle."""
         return self.new_inner().is_savable
 
     def try_building(self, patients: Samples, n_classes: int) -> None:
-        """Build the model inside, and what it builds."""
+        """Build the inner model, and the parts that it builds."""
         self.new_inner().try_building(patients, n_classes)
 
     @classmethod
     def reads(cls, parameters: Mapping[str, Any]) -> Reads:
-        """Return what the model inside reads, with every choice of its parameters."""
+        """Return what the inner model reads, over all choices of its parameters."""
         return reduce(or_, (model.reads(given) for model, given in cls.models_inside(parameters)))
 
     def sees(self, patients: Samples) -> NDArray[np.bool_]:
-        """Say of which patients the model inside sees anything (patients,)."""
+        """Return whether the inner model has data of each patient (patients,)."""
         return (self.inner_ if hasattr(self, "inner_") else self.new_inner()).sees(patients)
 
     @abstractmethod
@@ -83,7 +83,7 @@ class Wrapper(PatientEstimator):
         """Train on `patients` and `tune`; set `inner_` and `classes_`."""
 
     def save(self, folder: Path) -> None:
-        """Write the wrapper, and the model inside below it."""
+        """Write the wrapper, and the inner model in a subfolder."""
         super().save(folder)
         self.inner_.save(folder / "inner")
 
@@ -95,7 +95,7 @@ class Wrapper(PatientEstimator):
         return model
 
     def new_inner(self, changes: Mapping[str, Any] | None = None) -> PatientEstimator:
-        """Return the unfitted model inside, with some of its parameters changed.
+        """Return the unfitted inner model, with some of its parameters changed.
 
         Raises:
             ConfigError: the kind, a parameter or a value is not allowed.
@@ -106,22 +106,22 @@ class Wrapper(PatientEstimator):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Grid(Wrapper):
-    """The parameters of the lowest log loss on the tuning patients, or, without any, on inner folds of train."""
+    """Grid search: the parameters of lowest log loss on the tuning patients or, without any, on inner training folds."""
 
     kind: ClassVar[str] = "grid"
 
     grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     """Parameter -> values to try, in all combinations."""
     inner_folds: AtLeastTwo = 3
-    """Folds within the training patients where there are no tuning patients."""
+    """Folds within the training patients if there are no tuning patients."""
 
     def try_building(self, patients: Samples, n_classes: int) -> None:
-        """Build the model inside with each choice of its parameters."""
+        """Build the inner model with each choice of its parameters."""
         for choice in self._choices():
             self.new_inner(choice).try_building(patients, n_classes)
 
     def sees(self, patients: Samples) -> NDArray[np.bool_]:
-        """Say of which patients the best model sees anything, before `fit` each of those to try (patients,)."""
+        """Return which patients the best model has data of; before `fit`, all candidate models (patients,)."""
         if hasattr(self, "inner_"):
             return self.inner_.sees(patients)
         tried = np.stack([self.new_inner(choice).sees(patients) for choice in self._choices()])
@@ -151,7 +151,7 @@ class Grid(Wrapper):
         return {"best": np.frombuffer(json.dumps(self.best_parameters_).encode(), dtype=np.uint8)}
 
     def set_learned_arrays(self, arrays: Arrays) -> None:
-        """Take over the best parameters."""
+        """Restore the best parameters."""
         self.best_parameters_ = json.loads(arrays["best"].tobytes())
 
     def _choices(self) -> list[dict[str, Any]]:
@@ -176,13 +176,13 @@ class Grid(Wrapper):
 class Calibrated(Wrapper):
     """Temperature scaling (Guo et al. 2017): probabilities softmax(log p / T), T chosen on the tuning patients.
 
-    Without tuning patients T is 1. The order of patients by any one class's odds stays nearly as it is.
+    Without tuning patients T is 1. The ranking of patients by the odds of a class hardly changes.
     """
 
     kind: ClassVar[str] = "calibrated"
 
     def _fit_patients(self, patients: Samples, labels: Labels, tune: TunePatients | None) -> None:
-        """Train the model inside, then choose the temperature of the lowest log loss on `tune`."""
+        """Train the inner model, then choose the temperature of lowest log loss on `tune`."""
         self.inner_ = self.new_inner().fit(patients, labels, tune=tune)
         self.classes_ = self.inner_.classes_
         self.temperature_ = 1.0
@@ -199,22 +199,22 @@ class Calibrated(Wrapper):
         return {"temperature": np.array([self.temperature_])}
 
     def set_learned_arrays(self, arrays: Arrays) -> None:
-        """Take over the temperature."""
+        """Restore the temperature."""
         self.temperature_ = float(arrays["temperature"][0])
 
 
 def _inner_kinds() -> Mapping[str, type[PatientEstimator]]:
-    """Return what may stand inside: a grid may be calibrated, a calibrated model is left alone."""
+    """Return the allowed inner models: a grid may be calibrated, a calibrated model is not wrapped again."""
     return {**PLAIN_MODELS, Grid.kind: Grid}
 
 
 def _combinations(grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """Return every combination of the values of a grid; of none, the one that changes nothing."""
+    """Return every combination of the values of a grid; for an empty grid, one that changes nothing."""
     return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
 
 
 def best_temperature(logits: NDArray[np.float64], codes: NDArray[np.intp]) -> float:
-    """Return the temperature between 1/20 and 20 of the lowest log loss of softmax(logits / T)."""
+    """Return the temperature between 1/20 and 20 with the lowest log loss of softmax(logits / T)."""
     rows = np.arange(len(codes))
 
     def loss(log_temperature: float) -> float:

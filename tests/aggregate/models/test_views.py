@@ -84,7 +84,7 @@ def test_a_model_must_say_which_of_several_bag_sets_it_reads(patients):
 def test_measures_that_no_bag_has_are_refused():
     bag = draw_bag("p1", 0, np.random.default_rng(0))
     with pytest.raises(
-        ConfigError, match="patient p1: `measures = true` of a model, and the bag holds no measures"
+        ConfigError, match="patient p1: the model has `measures = true`, but the bag holds no measures"
     ):
         View(measures=True).of(Patient("p1", {"a": bag}))
 
