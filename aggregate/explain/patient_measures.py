@@ -1,4 +1,4 @@
-"""All that is measured of one patient's slices."""
+"""The measurements of one patient's slices."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,10 +11,10 @@ from pipeline.slices import PhaseSlices
 
 @dataclass(frozen=True)
 class MeasuredPatient:
-    """What was measured of one patient.
+    """The measurements of one patient.
 
     Attributes:
-        signs: of the patient.
+        signs: radiological signs of the patient.
         slices: one row per phase and slice: phase, slice_number (from 1) and the measures of the slice.
     """
 
