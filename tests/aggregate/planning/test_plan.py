@@ -136,7 +136,7 @@ def test_the_time_is_that_of_the_fits_an_earlier_run_recorded(toml):
 
 def test_the_time_of_a_model_with_other_parameters_is_not_known(toml):
     command("run", toml)
-    assert "unknown, since no earlier run" in command("plan", toml, "model.mean.strengths=[1.0]")
+    assert "unknown, because no earlier run" in command("plan", toml, "model.mean.strengths=[1.0]")
 
 
 def test_the_time_of_a_fit_from_the_cache_is_remembered_from_the_run_that_trained_it(toml):
