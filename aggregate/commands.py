@@ -9,7 +9,7 @@ from rich.console import Console
 from pipeline.commands import run_application
 
 RetrainOption = Annotated[
-    bool, typer.Option("--retrain", help="Also train anew on every subset of the phases (slow).")
+    bool, typer.Option("--retrain", help="Also retrain on every subset of the phases (slow).")
 ]
 _TABLE_WIDTH = 108
 
@@ -27,15 +27,17 @@ OverridesArgument = Annotated[
     typer.Argument(help="Values that replace the file's, such as model.attention.hidden=64."),
 ]
 UnusedOption = Annotated[
-    bool, typer.Option("--remove-unused", help="Remove all but what the run in that folder uses.")
+    bool, typer.Option("--remove-unused", help="Remove all entries that the run in that folder does not use.")
 ]
-AllOption = Annotated[bool, typer.Option("--remove-all", help="Remove all; the next run trains anew.")]
-NullOption = Annotated[int, typer.Option(min=0, help="Repeat the run this often on permuted labels.")]
+AllOption = Annotated[
+    bool, typer.Option("--remove-all", help="Remove all entries; the next run trains every model again.")
+]
+NullOption = Annotated[int, typer.Option(min=0, help="Number of repetitions of the run on permuted labels.")]
 
 
 @application.command()
 def plan(config: ConfigArgument, overrides: OverridesArgument = None) -> None:
-    """Tell what `run` would do, how many fits are in the cache and how long it may take; write nothing."""
+    """Show what `run` would do, how many fits are in the cache and the expected time; write nothing."""
     # Heavy imports wait until a command needs them, so that --help answers at once.
     from aggregate.orchestration import print_plan_of  # noqa: PLC0415
 
@@ -69,7 +71,7 @@ def explain(results: ResultsArgument, *, retrain: RetrainOption = False) -> None
 
 @application.command()
 def report(results: ResultsArgument) -> None:
-    """Write report.html anew from the tables of a finished run."""
+    """Write report.html again from the tables of a finished run."""
     from aggregate.orchestration import report_of  # noqa: PLC0415
 
     report_of(results, console=_wide_console())
@@ -79,7 +81,7 @@ def report(results: ResultsArgument) -> None:
 def cache(
     results: ResultsArgument, *, remove_unused: UnusedOption = False, remove_all: AllOption = False
 ) -> None:
-    """Tell what the cache of a results folder holds, and remove from it what is asked; tables and report stay."""
+    """List the cache of a results folder, and remove entries if asked; tables and report stay."""
     from aggregate.run_folder.cache_contents import Remove, show_cache  # noqa: PLC0415
 
     remove = Remove.ALL if remove_all else Remove.UNUSED if remove_unused else Remove.NOTHING
@@ -88,7 +90,7 @@ def cache(
 
 @application.command()
 def models() -> None:
-    """List every kind of model: its parameters, their defaults and meaning, the paper it follows."""
+    """List every model kind with its parameters, their defaults and meaning, and its paper."""
     from aggregate.models.described import described_kinds, lines_of  # noqa: PLC0415
 
     console = _wide_console()
@@ -99,9 +101,9 @@ def models() -> None:
 
 @application.command()
 def doctor(
-    folder: Annotated[Path, typer.Argument(help="Where results are to be written.")] = Path(),
+    folder: Annotated[Path, typer.Argument(help="Folder for the results.")] = Path(),
 ) -> None:
-    """Check this machine, one line a check; exit code 1 when one fails."""
+    """Check this machine, one line per check; exit code 1 if a check fails."""
     from aggregate.doctor import checks  # noqa: PLC0415
     from pipeline.doctor import print_checks  # noqa: PLC0415
 

@@ -41,11 +41,11 @@ class SplitsSection(Section):
     """[aggregate.splits]: which patients train, tune and test each model."""
 
     scheme: Literal["stratified", "leave-one-centre-out", "file"] = "stratified"
-    """Repeated folds stratified by class and balanced by centre; one fold per centre; or the splits in `file`."""
+    """Repeated folds stratified by class and balanced by centre; leave-one-centre-out; or the splits in `file`."""
     folds: int = Field(5, ge=2)
     """Outer folds of the stratified scheme."""
     repeats: int = Field(5, ge=1)
-    """Repeats of the stratified cross-validation, each with other folds."""
+    """Repeats of the stratified cross-validation, each with different folds."""
     tune_share: float = Field(0.2, gt=0.0, le=0.5)
     """Share of the training patients kept for early stopping, calibration and thresholds."""
     file: ConfigPath | None = None
@@ -99,7 +99,7 @@ class BagSetSection(Section):
     """[aggregate.bags.NAME]: a folder of bags of one recipe (an encoder, an input, a modality)."""
 
     folder: ConfigPath
-    """Holds <patient_id>.h5; relative to the configuration."""
+    """Folder with the files <patient_id>.h5; relative to the configuration."""
 
 
 class AggregateSection(Section):
@@ -126,10 +126,10 @@ class AggregateSection(Section):
     """Model shown in pictures, slice votes and overlays, chosen before its results are seen; by default the first model of
     the configuration that has attention."""
     cache_limit_gb: float = Field(20.0, ge=0.0)
-    """Size of the cache, in 10^9 bytes, above which the end of a run removes what was used longest ago; never what
-    the run itself has used."""
+    """Size limit of the cache in 10^9 bytes: above it, the end of a run removes the entries used longest ago, but none
+    that the run itself has used."""
     retrain_phases: bool = False
-    """Whether the explanations include models trained anew on every subset of the phases (slow)."""
+    """Whether the explanations include models retrained on every subset of the phases (slow)."""
 
 
 class AggregateConfig(ExperimentConfig):

@@ -68,7 +68,7 @@ def run_experiment(plan: Plan) -> Run:
 
 
 def reopen(config: AggregateConfig) -> Run:
-    """Gather a finished run again, on its own splits.csv; what the cache lacks is trained anew to the same.
+    """Load a finished run again with its own splits.csv; fits missing from the cache are trained again.
 
     Raises:
         ResultsError: the patients, bags, labels, covariates or the software are not those of the run any more.
@@ -91,13 +91,13 @@ def _check_same_fits(
     other = [name for name in tasks if [task.key for task in tasks[name]] != list(fits.get(name, ()))]
     if other:
         raise ResultsError(
-            f"{config.results_folder}: model {other[0]} would not be the one of the tables, since labels, covariates or the "
+            f"{config.results_folder}: model {other[0]} would differ from the model of the tables, because labels, covariates or the "
             "software have changed since the run; run `aggregate.py run` again"
         )
 
 
 def run_null(config: AggregateConfig, study: StudyCohort, n_permutations: int) -> list[Predictions]:
-    """Repeat the whole experiment on permuted labels; every honest model comes out at an AUC of 0.5."""
+    """Repeat the whole experiment on permuted labels; without leakage every model has an AUC near 0.5."""
     rng = np.random.default_rng([config.aggregate.seed, 0x4E55])
     specs = with_baselines(config.aggregate, study)
     predictions = []

@@ -1,4 +1,4 @@
-"""Does stage 2 compute right on this machine? A small fit beside a loop over single bags that shares no code with it."""
+"""Numeric self-check of stage 2: a small fit compared with an independent loop over single bags."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ def numeric_checks() -> Iterator[Check]:
             partial(_fit_beside_loop, device, precision),
             partial(le, least),
             f"cosine between the ways of the weights {{:.4f}} (at least {least})",
-            "do not trust attention models of this machine; install another release of torch, and report it",
+            "do not trust attention models trained on this machine; install another release of torch, and report the problem",
         )
 
 

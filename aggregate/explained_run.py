@@ -41,7 +41,7 @@ def explain_run(run: Run, tables: ResultTables, *, retrain: bool) -> list[str]:
     )
     if not inputs.models:
         remarks.append(
-            "no model of this run weighs slices: attention, phases and slice votes are not written"
+            "no model of this run has attention: attention, phases and slice votes are not written"
         )
     store = SliceStore(run.config.store_path)
     lacking = [name for name in run.study.patients.patient_ids if store.key_of(name) is None]

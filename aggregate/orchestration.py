@@ -120,7 +120,7 @@ def tables_of(folder: Path, *, console: Console) -> None:
         if was_changed(config.results_folder, PREDICTIONS.file):
             _say(
                 console,
-                f"{PREDICTIONS.file} was changed since the run wrote it; the tables rest on it as it is now",
+                f"{PREDICTIONS.file} was changed after the run; the tables are computed from the changed file",
             )
         folder = config.results_folder
         tables = ResultTables.of_settings(folder, config.aggregate, weights=weights_of_run(folder))

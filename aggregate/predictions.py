@@ -1,4 +1,4 @@
-"""Out-of-fold predictions: the product of stage 2, from which every table is derived."""
+"""Out-of-fold predictions: the main result of stage 2, from which all tables are computed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

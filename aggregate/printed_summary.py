@@ -1,4 +1,4 @@
-"""What a run says on the screen when it is done: the performance table and where the results lie."""
+"""The summary printed after a run: the performance table and the folder of the results."""
 
 from collections.abc import Sequence
 
@@ -26,7 +26,7 @@ def print_summary(tables: ResultTables, name: str, classes: Sequence[str], conso
     console.print(_performance_table(rows, classes, title), markup=False)
     excluded = tables.read(EXCLUDED)
     if excluded:
-        console.print(f"{len(excluded)} rows in excluded.csv say who or what was left out, and why")
+        console.print(f"{len(excluded)} rows in excluded.csv list what was left out, with the reason")
     console.print(f"Results: {tables.folder}", soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 

@@ -1,1 +1,1 @@
-"""The patients of an experiment: one table of them, their bags and covariates, and everybody left out."""
+"""The patients of an experiment: their table, bags and covariates, and the patients left out."""

@@ -1,4 +1,4 @@
-"""Bag sets: the bags of one recipe, one per patient, any of which may be missing; read from a folder when asked for."""
+"""Bag sets: bags made with one recipe, at most one per patient, read from a folder on demand."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -12,26 +12,26 @@ from pipeline.bags import Bag, BagHeader, bag_path, read_bag
 from pipeline.errors import BagError
 
 _FEATURE_BYTES_KEPT = 2**27
-"""An eighth of a gigabyte in each worker process: 120 patients of 100 slices and 2,048 features. joblib takes a worker
-that has grown by 0.3 GB for one that leaks (where psutil is installed) and starts another, which reads all bags again."""
+"""An eighth of a gigabyte in each worker process: 120 patients of 100 slices and 2,048 features. Where psutil is
+installed, joblib restarts a worker that has grown by 0.3 GB, as a memory leak; the new one reads all bags again."""
 
 Phases = tuple[str, ...]
 Value = TypeVar("Value")
 
 
 class BagSet(Protocol):
-    """The bags of one recipe in the order of a table of patients."""
+    """Bags made with one recipe, in the order of a table of patients."""
 
     def __len__(self) -> int:
-        """Return the number of patients, with a bag or without."""
+        """Return the number of patients, with or without a bag."""
         ...
 
     def __getitem__(self, index: int) -> Bag:
-        """Return the bag of a patient who has one."""
+        """Return the bag of a patient; the patient must have one."""
         ...
 
     def phases_present(self, index: int) -> Phases:
-        """Return the phases of a patient's bag without reading it; nothing where there is no bag."""
+        """Return the phases of a patient's bag without reading its features; empty if there is no bag."""
         ...
 
     def size(self, index: int) -> int:
@@ -40,16 +40,16 @@ class BagSet(Protocol):
 
 
 class BagFolder:
-    """The bags of some patients in a folder, read when asked for, and kept while there is room for them.
+    """The bags of some patients in a folder, read on demand and cached in memory up to a limit.
 
-    A bag that was kept is not given up for a later one: models go through all bags again and again, and when
-    the least recently used one always goes, each is gone by the time it is asked for.
+    A cached bag is never evicted: models go through all bags in the same order again and again, so that with
+    least-recently-used eviction every bag would be gone before its next use.
 
     Args:
         folder: holds `<patient_id>.h5`.
-        present: (patient_id, phases of the bag) of every patient; no phases where there is no bag.
-        phases: the only phases of a bag that are seen, in this order; None shows the bag as it is.
-        bytes_kept: features held in memory at most.
+        present: (patient_id, phases of the bag) of every patient; no phases if the patient has no bag.
+        phases: the phases to use, in this order; None uses all phases of a bag.
+        bytes_kept: most bytes of features held in memory.
     """
 
     def __init__(
@@ -82,11 +82,11 @@ class BagFolder:
         return self._bags[index] if index in self._bags else self._read(index)
 
     def phases_present(self, index: int) -> Phases:
-        """Return the phases of a patient's bag without reading it; nothing where there is no bag."""
+        """Return the phases of a patient's bag without reading its features; empty if there is no bag."""
         return self.present[index][1]
 
     def size(self, index: int) -> int:
-        """Return the number of instances of a bag; one that was read before is not read again."""
+        """Return the number of instances of a bag, read from the file the first time only."""
         return self._sizes[index] if index in self._sizes else len(self[index])
 
     def _read(self, index: int) -> Bag:
@@ -103,7 +103,7 @@ class BagFolder:
         return bag
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Travel to a worker as paths; the worker reads the bags itself."""
+        """Pickle the paths only; a worker process reads the bags itself."""
         return _open_folder, (self.folder, self.present, self.phases, self.bytes_kept)
 
 
@@ -135,7 +135,7 @@ class BagList:
         return bag
 
     def phases_present(self, index: int) -> Phases:
-        """Return the phases with an instance; nothing where there is no bag."""
+        """Return the phases that have instances; empty if there is no bag."""
         bag = self.bags[index]
         return () if bag is None else phases_with_instances(bag)
 
@@ -145,7 +145,7 @@ class BagList:
 
 
 class BagsInPhases:
-    """The bags of another set without the instances of some phases; the names of the phases stay as they are."""
+    """The bags of another set without the instances of some phases; the phase names stay unchanged."""
 
     def __init__(self, bags: BagSet, phases: frozenset[str]) -> None:
         self.bags = bags
@@ -160,21 +160,21 @@ class BagsInPhases:
         return bag.in_phases(name for name in bag.header.phase_names if name in self.phases)
 
     def phases_present(self, index: int) -> Phases:
-        """Return the phases that are left."""
+        """Return the remaining phases."""
         return tuple(name for name in self.bags.phases_present(index) if name in self.phases)
 
     def size(self, index: int) -> int:
-        """Return the number of instances that are left."""
+        """Return the number of remaining instances."""
         return len(self[index])
 
 
 def phases_with_instances(bag: Bag) -> Phases:
-    """Return the phases of a bag that have an instance, in the order of its phase names."""
+    """Return the phases of a bag that have instances, in the order of its phase names."""
     return tuple(bag.header.phase_names[i] for i in np.unique(bag.phase))
 
 
 def header_in_phases(header: BagHeader, phases: Phases) -> BagHeader:
-    """Return what a bag says of some phases, in their order."""
+    """Return the header of a bag restricted to some phases, in their order."""
     if header.phase_names == phases:
         return header
 

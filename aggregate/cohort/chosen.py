@@ -14,16 +14,16 @@ class Numbered(Protocol[Given_co]):
     """Samples that are looked up by number."""
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of samples."""
         ...
 
     def __getitem__(self, index: int) -> Given_co:
-        """Return one."""
+        """Return one sample."""
         ...
 
 
 class Chosen(Sequence[Sample]):
-    """The samples of the given numbers, each fetched when it is asked for."""
+    """The samples at the given indices, each fetched on demand."""
 
     def __init__(self, samples: Numbered[Sample], numbers: NDArray[np.intp]) -> None:
         self.samples = samples
@@ -37,7 +37,7 @@ class Chosen(Sequence[Sample]):
     @overload
     def __getitem__(self, index: slice) -> "Chosen[Sample]": ...
     def __getitem__(self, index: int | slice) -> "Sample | Chosen[Sample]":
-        """Return one sample, or a choice of the chosen."""
+        """Return one sample, or a selection of the selected samples."""
         if isinstance(index, slice):
             return Chosen(self.samples, self.numbers[index])
         return self.samples[int(self.numbers[index])]

@@ -12,14 +12,14 @@ ROLES = ("train", "tune", "test")
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """Who trains, who tunes and who is tested, as indices into the sorted list of patients.
+    """The training, tuning and test patients of one fold, as indices into the sorted list of patients.
 
     Attributes:
         repeat: from 0.
         fold: from 0 within the repeat.
         train: intp (n_train,), sorted.
-        tune: intp (n_tune,), sorted: early stopping, hyper-parameters, calibration and thresholds see it.
-        test: intp (n_test,), sorted: seen by the evaluation only.
+        tune: intp (n_tune,), sorted: used for early stopping, hyper-parameters, calibration and thresholds.
+        test: intp (n_test,), sorted: used for evaluation only.
 
     Raises:
         LeakError: a patient has two roles.

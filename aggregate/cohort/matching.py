@@ -1,4 +1,4 @@
-"""Match the cohort table with the bag sets of stage 1: who can be used, and everybody who had to be left out."""
+"""Match the cohort table with the bag sets of stage 1: the usable patients, and the patients left out with the reason."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,13 +21,13 @@ class MatchedCohort:
     Attributes:
         rows: n rows of the cohort table.
         classes: class names.
-        bag_sets: name -> bags, seen through the phases of the configuration.
-        headers: name -> header of each patient's bag (n,), None where there is none.
-        recipes: name -> what made the features of the set.
-        views: name -> what of the bags is shown, where it is not all of them; a part of every fit's key.
-        exclusions: everybody and every phase left out, by either stage, with the reason.
+        bag_sets: name -> bags, restricted to the phases of the configuration.
+        headers: name -> header of each patient's bag (n,), None if there is no bag.
+        recipes: name -> recipe (encoder and preprocessing) of the set.
+        views: name -> the phases used, if not all phases of the bags; a part of every fit's cache key.
+        exclusions: patients and phases left out by either stage, with the reason.
         translations: spellings of the cohort table that were read as other words.
-        remarks: what else was decided in reading it, and what table and bags do not agree in.
+        remarks: other decisions made while reading the table, and differences between table and bags.
     """
 
     rows: tuple[Row, ...]
@@ -48,35 +48,35 @@ class _BagsFound:
     name: str
     folder: Path
     paths: Mapping[str, Path]
-    """Patient identifier -> file, of all bags of the folder."""
+    """Patient identifier -> file, for all bags of the folder."""
     headers: Mapping[str, BagHeader]
-    """Patient identifier -> header as it is in the file."""
+    """Patient identifier -> header as stored in the file."""
     phases: Phases | None
-    """The only phases seen; None where the modality has no phases of the configuration."""
+    """The phases used; None if the phases of the configuration do not apply to this modality."""
 
     @property
     def place(self) -> str:
-        """How an exclusion names the set: not at all where it is the only one."""
+        """The set's name for the end of a reason; empty if it is the only set."""
         return f" in the set {self.name!r}" if self.name else ""
 
     def seen(self, patient_id: str) -> Phases:
-        """Return the phases of a patient's bag that are seen."""
+        """Return the phases of a patient's bag that are used."""
         header = self.headers.get(patient_id)
         present = header.phases_present if header else ()
         return present if self.phases is None else tuple(name for name in self.phases if name in present)
 
 
 def match_cohort(section: CohortSection, folders: Mapping[str, Path]) -> MatchedCohort:
-    """Match the cohort table with folders of bags; a patient needs a label and a bag in one of them at least.
+    """Match the cohort table with folders of bags; a patient needs a label and a bag in at least one folder.
 
     Args:
         section: [cohort].
         folders: bag set -> folder.
 
     Raises:
-        BagError: a folder holds no bag, bags of different recipes, a bag under another patient's name, or CT bags that
-            do not know a phase of the configuration.
-        CohortError: no patient has both a bag and a label, or one class is left.
+        BagError: a folder holds no bag, bags of different recipes, a bag under another patient's name, or CT bags
+            made without a phase of the configuration.
+        CohortError: no patient has both a bag and a label, or only one class is left.
     """
     cohort = read_cohort(section)
     several = len(folders) > 1
@@ -121,7 +121,7 @@ def _bags_in(name: str, folder: Path, cohort: Cohort, section: CohortSection) ->
     headers = {patient_id: read_header(paths[patient_id]) for patient_id in sorted(labelled)}
     if name and not headers:
         raise BagError(
-            f"{folder}: none of the {len(paths)} bags of the set {name!r} is of a patient with a label"
+            f"{folder}: none of the {len(paths)} bags of the set {name!r} belongs to a patient with a label"
         )
     is_ct = all(header.modality == CT for header in headers.values())
     if is_ct:
@@ -131,12 +131,12 @@ def _bags_in(name: str, folder: Path, cohort: Cohort, section: CohortSection) ->
 
 
 def _check_phases_known(phases: Sequence[str], header: BagHeader) -> None:
-    """Refuse a phase of the configuration that the bags do not know, such as one that was renamed since."""
+    """Refuse a phase of the configuration that the bags do not list, such as one renamed after extraction."""
     unknown = [name for name in phases if name not in header.phase_names]
     if unknown:
         raise BagError(
-            f"phase {unknown[0]} of the configuration is in no bag: [cohort] phases are {', '.join(phases)}, those of "
-            f"the bags {', '.join(header.phase_names)}; name them alike, or extract again with this configuration"
+            f"phase {unknown[0]} of the configuration is in no bag: [cohort] phases are {', '.join(phases)}, the phases "
+            f"of the bags {', '.join(header.phase_names)}; use the same names, or extract again with this configuration"
         )
 
 
@@ -154,7 +154,7 @@ def _view(found: _BagsFound) -> str:
 
 
 def _phases_without_a_row(rows: Sequence[Row], found: _BagsFound) -> Iterator[str]:
-    """Say which bags hold phases of which the cohort table has no usable row, as when one was taken out since."""
+    """Report phases in bags without a usable row in the cohort table, such as a row removed after extraction."""
     if found.phases is None:
         return
     lacking = [
@@ -164,15 +164,14 @@ def _phases_without_a_row(rows: Sequence[Row], found: _BagsFound) -> Iterator[st
         patient_id, name = lacking[0]
         yield (
             f"{len(lacking)} phases in the bags{found.place} have no usable row in the cohort table, such as {name} of "
-            f"patient {patient_id}; they are used as they stand in the bags: run `extract.py run` again if they are not "
-            "wanted"
+            f"patient {patient_id}; the bags are used unchanged: to leave these phases out, run `extract.py run` again"
         )
 
 
 def _exclusions(cohort: Cohort, sets: Sequence[_BagsFound], section: CohortSection) -> list[Exclusion]:
-    """Collect who is left out: by the cohort table as it is now, by stage 1 for its scans, or here.
+    """Collect what is left out because of the current cohort table, by stage 1 because of the scans, or here.
 
-    Stage 1's own copy of the table's faults is not read: labels may have been mended since.
+    The faults of the cohort table that stage 1 wrote down are ignored: the table may have been corrected since.
     """
     of_extract = [exclusion for found in sets for exclusion in _of_stage_1(found)]
     told = [*cohort.exclusions, *(e for e in of_extract if e.stage not in STAGES)]
@@ -182,7 +181,7 @@ def _exclusions(cohort: Cohort, sets: Sequence[_BagsFound], section: CohortSecti
             continue
         if not any(row.patient_id in found.paths for found in sets):
             alike = next(filter(None, (_look_alike(row.patient_id, found, cohort) for found in sets)), "")
-            reason = f"no bag: stage 1 wrote none for this patient{alike}"
+            reason = f"no bag: stage 1 wrote no bag for this patient{alike}"
             told.append(Exclusion(row.patient_id, "", "aggregate", reason))
         elif row.label is None:
             told.append(Exclusion(row.patient_id, "", "aggregate", "no label in the cohort table"))
@@ -216,19 +215,19 @@ def _look_alike(patient_id: str, found: _BagsFound, cohort: Cohort) -> str:
 def _unseen_phases(
     sets: Sequence[_BagsFound], exclusions: Sequence[Exclusion], section: CohortSection
 ) -> Iterator[Exclusion]:
-    """Name the phases of the bags that the configuration leaves out, and the patients who have no other."""
+    """List the phases of the bags that the configuration leaves out, and the patients who have no other phase."""
     named = {(e.patient_id, e.phase) for e in exclusions}
     for found in sets:
         for patient_id, header in found.headers.items():
             unseen = set(header.phases_present) - set(found.seen(patient_id))
             for phase in (name for name in header.phases_present if name in unseen):
                 if (patient_id, phase) not in named:
-                    reason = f"in the bag{found.place}, but no phase of the configuration"
+                    reason = f"in the bag{found.place}, but not among the phases of the configuration"
                     yield Exclusion(patient_id, phase, "aggregate", reason)
             if not any(f.seen(patient_id) for f in sets) and (patient_id, "") not in named:
                 named.add((patient_id, ""))
                 expected = ", ".join(section.phases)
-                reason = f"no phase of the configuration in the bag; expected one of {expected}"
+                reason = f"the bag has no phase of the configuration; expected one of {expected}"
                 yield Exclusion(patient_id, "", "aggregate", reason)
 
 

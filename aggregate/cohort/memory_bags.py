@@ -1,4 +1,4 @@
-"""Bags made of arrays in memory, for notebooks: no file, no scan, no encoder of ours behind them."""
+"""Bags made from arrays in memory, for notebooks: without files, scans or an encoder of this package."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,16 +26,16 @@ def bags_of_arrays(
     patient_ids: Sequence[str],
     phase: Sequence[str] | None,
 ) -> list[Bag | None]:
-    """Make one bag of the rows of each patient, in the order of the rows; None for a patient without a row.
+    """Make one bag per patient from its rows, in their order; None for a patient without rows.
 
     Args:
         features: (rows, d), finite.
-        bag_index: int (rows,), number of the patient of each row.
+        bag_index: int (rows,), index of the patient of each row.
         patient_ids: n identifiers.
-        phase: name of the phase of each row (rows,); None for a single phase "-".
+        phase: phase name of each row (rows,); None for a single phase "-".
 
     Raises:
-        SampleError: the arrays do not fit each other.
+        SampleError: the shapes of the arrays do not match.
     """
     features, bag_index = np.asarray(features), np.asarray(bag_index)
     names = np.full(len(features), ONLY_PHASE) if phase is None else np.asarray(phase, dtype=np.str_)

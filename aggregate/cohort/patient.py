@@ -1,4 +1,4 @@
-"""A patient as the sample of every estimator: bags by the name of their set, each of which may be missing, and covariates."""
+"""A patient as the sample of every estimator: bags by the name of their set, any of which may be missing, and covariates."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -8,11 +8,11 @@ from pipeline.bags import Bag
 from pipeline.covariates import Value
 
 ONLY_SET = "bags"
-"""Name of the bag set where there is one only and nobody named it."""
+"""Name of a single bag set that was given no name."""
 
 
 class BagsByName(Mapping[str, Bag | None]):
-    """The bags of one patient by the name of their set, each read when asked for; None where one is missing."""
+    """The bags of one patient by the name of their set, each read on demand; None for a missing bag."""
 
     def __init__(self, bag_sets: Mapping[str, BagSet], index: int) -> None:
         self._bag_sets = bag_sets
@@ -29,18 +29,18 @@ class BagsByName(Mapping[str, Bag | None]):
         return len(self._bag_sets)
 
     def phases_present(self, name: str) -> Phases:
-        """Return the phases of one bag without reading it; nothing where it is missing."""
+        """Return the phases of one bag without reading its features; empty if the bag is missing."""
         return self._bag_sets[name].phases_present(self._index)
 
 
 @dataclass(frozen=True, eq=False)
 class Patient:
-    """What a model may look at: the sample of every estimator.
+    """The data of one patient that a model may use: the sample of every estimator.
 
     Attributes:
         patient_id: as in the cohort table.
-        bags: bag set -> bag, None where the patient has none in it.
-        covariates: column -> number, word, or None where missing; a date is its ordinal.
+        bags: bag set -> bag, None if the patient has no bag in the set.
+        covariates: column -> number, word, or None if missing; a date is given as its ordinal.
     """
 
     patient_id: str
@@ -48,7 +48,7 @@ class Patient:
     covariates: Mapping[str, Value] = field(default_factory=dict)
 
     def phases_present(self, bag_set: str) -> Phases:
-        """Return the phases with instances in a bag, without reading its file; nothing where the bag is missing."""
+        """Return the phases with instances in a bag, without reading its features; empty if the bag is missing."""
         if isinstance(self.bags, BagsByName):
             return self.bags.phases_present(bag_set)
         bag = self.bags[bag_set]
@@ -57,12 +57,12 @@ class Patient:
 
 @dataclass(frozen=True)
 class Reads:
-    """What of a table of patients decides a fit of a model."""
+    """The bag sets and covariates that a fit of a model depends on."""
 
     bag_sets: frozenset[str]
-    """Names; "" is the only set there is."""
+    """Names of bag sets; "" stands for the only set."""
     covariates: frozenset[str]
-    """Names of columns."""
+    """Names of columns of the cohort table."""
 
     def __or__(self, other: "Reads") -> "Reads":
         return Reads(self.bag_sets | other.bag_sets, self.covariates | other.covariates)

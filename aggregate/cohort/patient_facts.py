@@ -1,4 +1,4 @@
-"""What the tables must know of each patient beside the predictions: scans, tumour, centre, covariates."""
+"""The facts about each patient that the tables need beside the predictions: scans, tumour, centre, covariates."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,41 +19,41 @@ class PatientFacts:
     label: str
     centre: str | None = None
     tumour_volume_ml: float | None = None
-    """None where no slice has a mask."""
+    """None if no slice has a mask."""
     slice_thickness_mm: float | None = None
-    """Distance of the slices, the largest over the phases."""
+    """Distance between slices, the largest over the phases."""
     slices_per_phase: Mapping[str, int] = field(default_factory=dict)
-    """Tumour-bearing slices; 0 in a missing phase."""
+    """Number of tumour-bearing slices per phase; 0 for a missing phase."""
     covariates: Mapping[str, str] = field(default_factory=dict)
-    """As text, empty where unknown."""
+    """As text, empty if unknown."""
 
     @property
     def phases_missing(self) -> tuple[str, ...]:
-        """The phases without a slice."""
+        """The phases without slices."""
         return tuple(name for name, slices in self.slices_per_phase.items() if slices == 0)
 
     @property
     def phases_present(self) -> tuple[str, ...]:
-        """The phases with a slice."""
+        """The phases with slices."""
         return tuple(name for name, slices in self.slices_per_phase.items() if slices > 0)
 
 
 @dataclass(frozen=True)
 class CohortFacts:
-    """The facts of every patient of an experiment, also of those that no fold tested."""
+    """The facts about every patient of an experiment, including patients that no fold tested."""
 
     patients: tuple[PatientFacts, ...]
 
     def of(self, patient_ids: Sequence[str]) -> "CohortFacts":
-        """Return the facts of the named patients, in this order.
+        """Return the facts about the named patients, in this order.
 
         Raises:
-            ResultsError: nothing is known of one of them.
+            ResultsError: a patient is not in the table.
         """
         known = {patient.patient_id: patient for patient in self.patients}
         unknown = [name for name in patient_ids if name not in known]
         if unknown:
-            raise ResultsError(f"patient {unknown[0]} has predictions and no row in cohort.csv")
+            raise ResultsError(f"patient {unknown[0]} has predictions but no row in cohort.csv")
         return CohortFacts(tuple(known[name] for name in patient_ids))
 
     @property
@@ -68,7 +68,7 @@ class CohortFacts:
 
 
 def describe_patient(bag: Bag, patient: Patient) -> PatientFacts:
-    """Gather the facts of one patient from the bag and from the row of the cohort table.
+    """Collect the facts about one patient from the bag and the row of the cohort table.
 
     The volume is the median over the phases, from the kept slices (pipeline/quantities.py).
     """
@@ -87,6 +87,6 @@ def describe_patient(bag: Bag, patient: Patient) -> PatientFacts:
 
 
 def _slices_per_phase(bag: Bag) -> Mapping[str, int]:
-    """Count slices, not instances: a slice seen at two scales counts once."""
+    """Count slices, not instances: a slice extracted at two scales counts once."""
     names = bag.header.phase_names
     return {name: len(np.unique(bag.slice_index[bag.phase == i])) for i, name in enumerate(names)}

@@ -1,4 +1,4 @@
-"""The one table of patients: identifiers, labels, centres, covariates, and the bags of each by the name of their set.
+"""The table of patients: identifiers, labels, centres, covariates, and the bags of every bag set.
 
     patients = Patients.read("out/bags", cohort="cohort.csv")
     model = PhasePooling().fit(patients, patients.labels)
@@ -27,16 +27,16 @@ from pipeline.errors import SampleError
 
 @dataclass(frozen=True, eq=False)
 class Patients(Sequence[Patient]):
-    """Patients in one order, as samples of estimators and as the table that everything else asks.
+    """Patients in a fixed order: the samples of estimators, and the table that the rest of stage 2 uses.
 
     Attributes:
         patient_ids: n identifiers.
         codes: intp (n,), index of the label into classes.
         classes: class names.
-        centres: name of the centre of each patient, "" where unknown.
+        centres: name of the centre of each patient, "" if unknown.
         bag_sets: name -> bags of one recipe, in the order of the patients.
         covariates: column -> typed values of the patients.
-        unreadable: column that no model may read -> why: it cannot be typed for sure, or says two things of a patient.
+        unreadable: column that no model may use -> reason: its type is unclear, or rows of one patient disagree.
     """
 
     patient_ids: tuple[str, ...]
@@ -73,11 +73,11 @@ class Patients(Sequence[Patient]):
         Args:
             bags: folder of the bags, or name of the bag set -> folder.
             cohort: the cohort table.
-            phases: the only phases to see, in this order; by default NC, AP, PVP, DP.
+            phases: the phases to use, in this order; by default NC, AP, PVP, DP.
             classes: class names, in the order of the codes; by default HCC, iCCA, cHCC-CCA.
 
         Raises:
-            PhasemilError: as of `match_cohort`.
+            PhasemilError: as for `match_cohort`.
         """
         named = {ONLY_SET: bags} if isinstance(bags, str | Path) else bags
         given: dict[str, Any] = {"phases": phases, "classes": classes}
@@ -88,7 +88,7 @@ class Patients(Sequence[Patient]):
 
     @classmethod
     def of(cls, matched: MatchedCohort) -> "Patients":
-        """Return the patients of a cohort table that was matched with its bags."""
+        """Make the table of patients from a cohort table matched with its bags."""
         rows = matched.rows
         columns = dict.fromkeys(name for row in rows for name in row.covariates)
         typed = {
@@ -120,17 +120,17 @@ class Patients(Sequence[Patient]):
         phase: Sequence[str] | None = None,
         patient_ids: Sequence[str] | None = None,
     ) -> "Patients":
-        """Make patients of features in memory, one bag each, in a bag set named "bags".
+        """Make patients from features in memory, one bag each, in a bag set named "bags".
 
         Args:
             features: float32 (rows, d), finite; the rows of all bags.
-            bag_index: int (rows,), number of the patient of each row, from 0.
+            bag_index: int (rows,), index of the patient of each row, from 0.
             labels: class name of each patient (n,).
-            phase: name of the phase of each row (rows,); without it there is one phase, "-".
+            phase: phase name of each row (rows,); by default a single phase, "-".
             patient_ids: identifier of each patient (n,); by default "0", "1", ...
 
         Raises:
-            SampleError: the arrays do not fit each other.
+            SampleError: the shapes of the arrays do not match.
         """
         names = tuple(map(str, range(len(labels)) if patient_ids is None else patient_ids))
         classes = tuple(dict.fromkeys(sorted(map(str, labels))))
@@ -149,7 +149,7 @@ class Patients(Sequence[Patient]):
     @overload
     def __getitem__(self, index: slice) -> "Patients": ...
     def __getitem__(self, index: int | slice) -> "Patient | Patients":
-        """Return one patient, or the table of a slice."""
+        """Return one patient, or the table of a Python slice of the patients."""
         if isinstance(index, slice):
             return self.take(np.arange(len(self))[index])
         index = range(len(self))[index]
@@ -164,7 +164,7 @@ class Patients(Sequence[Patient]):
 
     @cached_property
     def centre_names(self) -> tuple[str, ...]:
-        """The centres there are, sorted."""
+        """Names of all centres, sorted."""
         return tuple(sorted(set(self.centres)))
 
     @cached_property
@@ -177,24 +177,24 @@ class Patients(Sequence[Patient]):
         return self.classes[int(self.codes[patient])]
 
     def index_of(self, patient_ids: Iterable[str]) -> list[int]:
-        """Return where patients stand in the order."""
+        """Return the indices of patients in the table."""
         index = {patient_id: i for i, patient_id in enumerate(self.patient_ids)}
         return [index[patient_id] for patient_id in patient_ids]
 
     def bags(self, name: str | None = None) -> BagSet:
-        """Return one bag set, by default the first."""
+        """Return one bag set; by default the first."""
         return self.bag_sets[next(iter(self.bag_sets)) if name is None else name]
 
     def first_bag(self, patient: int) -> Bag:
         """Return the first bag of a patient, in the order of the bag sets.
 
         Raises:
-            SampleError: the patient has none.
+            SampleError: the patient has no bag.
         """
         return self._first_set(patient)[patient]
 
     def bag_sizes(self) -> NDArray[np.intp]:
-        """Return the instances of the first bag of each patient (n,)."""
+        """Return the number of instances in each patient's first bag (n,)."""
         sizes = (self._first_set(i).size(i) for i in range(len(self)))
         return np.fromiter(sizes, dtype=np.intp, count=len(self))
 
@@ -206,7 +206,7 @@ class Patients(Sequence[Patient]):
         return first
 
     def take(self, numbers: NDArray[np.intp]) -> "Patients":
-        """Return the table of some of the patients, in the order of their numbers."""
+        """Return the table of the patients at the given indices, in that order."""
         return replace(
             self,
             patient_ids=tuple(self.patient_ids[i] for i in numbers),
@@ -216,13 +216,13 @@ class Patients(Sequence[Patient]):
         )
 
     def in_phases(self, phases: Iterable[str]) -> "Patients":
-        """Return the same patients without the instances of other phases; their names stay as they are."""
+        """Return the same patients with the instances of these phases only; the phase names stay unchanged."""
         shown = frozenset(phases)
         return replace(self, bag_sets={k: BagsInPhases(bags, shown) for k, bags in self.bag_sets.items()})
 
 
 class _Taken:
-    """The bags of some patients of another set."""
+    """The bags of some patients of another bag set."""
 
     def __init__(self, bags: BagSet, numbers: NDArray[np.intp]) -> None:
         self.bags = bags

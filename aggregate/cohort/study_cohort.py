@@ -1,4 +1,4 @@
-"""The patients of an experiment, matched with their bags, and everybody who had to be left out."""
+"""The patients of an experiment, matched with their bags, and the patients left out."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,18 +17,18 @@ from pipeline.cohort import Patient as Row
 from pipeline.provenance import canonical_json
 
 UNSEEN = "model "
-"""Begins the stage of an exclusion that concerns one model only, which follows."""
+"""Prefix of the stage of an exclusion that concerns one model only; the model's name follows."""
 
 
 @dataclass(frozen=True, eq=False)
 class StudyCohort:
-    """Every patient with a label and a bag in at least one set, sorted by identifier.
+    """All patients with a label and a bag in at least one bag set, sorted by identifier.
 
     Attributes:
-        name: of the experiment.
-        patients: as samples of the models.
+        name: name of the experiment.
+        patients: the samples of the models.
         matched: rows of the cohort table, headers and recipes of the bags, exclusions.
-        view: what of the bags is shown, beside what the configuration shows; a part of every fit's key.
+        view: a further restriction of the bags beside the configuration's; a part of every fit's cache key.
     """
 
     name: str
@@ -43,7 +43,7 @@ class StudyCohort:
 
     @property
     def exclusions(self) -> tuple[Exclusion, ...]:
-        """Everybody and every phase left out, with the reason."""
+        """The patients and phases left out, with the reason."""
         return self.matched.exclusions
 
     @cached_property
@@ -61,17 +61,17 @@ class StudyCohort:
 
     @property
     def headers_of_first_set(self) -> tuple[BagHeader, ...]:
-        """Headers of the first bag set, of those who have a bag in it."""
+        """Headers of the first bag set, for the patients who have a bag in it."""
         return tuple(header for header in next(iter(self.matched.headers.values())) if header)
 
     @property
     def view_of_first_set(self) -> str:
-        """What of the bags of the first set the configuration shows, where it is not all of them."""
+        """The phases of the first bag set that the configuration uses; empty if it uses all."""
         return next(iter(self.matched.views.values()))
 
     @property
     def weights(self) -> str:
-        """What every table says of the encoder weights it rests on."""
+        """The encoder weights of the bag sets, as every table states them."""
         named = {name: recipe.weights_name for name, recipe in self.matched.recipes.items()}
         told = "; ".join(f"{name}: {weights}" for name, weights in named.items())
         told = told if len(named) > 1 else next(iter(named.values()))
@@ -95,12 +95,12 @@ class StudyCohort:
         return replace(self, patients=self.patients.in_phases(phases), view="+".join(sorted(phases)))
 
     def with_exclusions(self, exclusions: Sequence[Exclusion]) -> "StudyCohort":
-        """Return the cohort with more to be told of who is left out."""
+        """Return the cohort with further exclusions."""
         matched = replace(self.matched, exclusions=(*self.exclusions, *exclusions))
         return replace(self, matched=matched)
 
     def contents(self, reads: Reads) -> list[str]:
-        """Name what each patient brings into a fit that reads some bag sets and covariates."""
+        """Return the cache key of each patient's data for a fit that reads some bag sets and covariates."""
         every_set = list(self.matched.headers)
         named = reads.bag_sets | (set(every_set) if len(every_set) == 1 and "" in reads.bag_sets else set())
         sets = [name for name in every_set if name in named]
@@ -118,19 +118,19 @@ def load_study(config: AggregateConfig) -> StudyCohort:
     """Match the cohort table with the bag sets of the configuration.
 
     Raises:
-        BagError: as of `match_cohort`.
-        CohortError: likewise.
+        BagError: as for `match_cohort`.
+        CohortError: as for `match_cohort`.
     """
     matched = match_cohort(config.cohort, config.bag_folders)
     return StudyCohort(config.name, Patients.of(matched), matched)
 
 
 def without_phases_seen(study: StudyCohort, sees: Mapping[str, NDArray[np.bool_]]) -> Iterator[Exclusion]:
-    """Tell which models see nothing of which patients.
+    """List the patients for whom a model has no data, one exclusion per patient and model.
 
     Args:
         study: the patients.
-        sees: model -> of which patients it sees anything (n,).
+        sees: model -> whether it has data of each patient (n,).
     """
     for model, is_seen in sees.items():
         for i in np.flatnonzero(~is_seen).tolist():
@@ -138,6 +138,6 @@ def without_phases_seen(study: StudyCohort, sees: Mapping[str, NDArray[np.bool_]
                 study.patients.patient_ids[i],
                 "",
                 f"{UNSEEN}{model}",
-                "no bag in the set that the model reads, or none of its phases; the patient does not train it and gets the "
-                "class shares of its training patients",
+                "no bag in the model's bag set, or none of the model's phases; the patient is not used to train the model "
+                "and is predicted as the class shares of its training patients",
             )

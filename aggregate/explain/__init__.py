@@ -1,1 +1,1 @@
-"""What the classes mean: explanations from out-of-fold models, each beside its control."""
+"""Explanations of the classes from out-of-fold models, each with a control."""

@@ -1,4 +1,4 @@
-"""How the scores of a model go with what a radiologist would measure, and whether the features hold it at all."""
+"""Correlation of model scores with radiological concepts, and linear probes of the concepts in the features."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from aggregate.tables.shared_columns import MODEL, bounds
 from aggregate.tables.table import Column, Kind, Step, Table
 
 FEWEST_PATIENTS = 8
-"""A concept known of fewer patients gets no correlation."""
+"""Fewest patients with a concept for a correlation."""
 _ALPHAS = tuple(np.logspace(0, 6, 13))
 _SHUFFLES = 20
 
@@ -47,7 +47,7 @@ CONCEPT_SCORES = Table(
         ),
         Column(
             "spearman_reference",
-            "Correlation of the concept with the reference label: a perfect model",
+            "Correlation of the concept with the reference label, as a perfect model would have it",
             "-1 to 1",
             Kind.NUMBER,
         ),
@@ -63,14 +63,14 @@ CONCEPT_PROBES = Table(
         Column("concept", "Column of concepts.csv"),
         Column(
             "spearman",
-            "Rank correlation of the measured concept and a ridge probe on the features, out of fold",
+            "Rank correlation of the measured concept with the out-of-fold prediction of a ridge probe on the features",
             "-1 to 1",
             Kind.NUMBER,
         ),
         *bounds("-1 to 1", kind=Kind.NUMBER),
         Column(
             "r_squared",
-            "Share of the variance that the probe explains, out of fold; may be below 0",
+            "Share of the variance that the out-of-fold predictions of the probe explain; may be below 0",
             "",
             Kind.NUMBER,
         ),
@@ -95,7 +95,7 @@ CONCEPT_PROBES = Table(
 
 @dataclass(frozen=True, eq=False)
 class Concepts:
-    """What was measured on the patients.
+    """The measured concepts of the patients.
 
     Attributes:
         names: concept names.
@@ -116,8 +116,8 @@ def score_rows(
     """Yield the rows of concept_scores.csv: model x class x concept.
 
     The correlation is between the out-of-fold probability of a class (mean over the repeats) and the concept.
-    Beside it stands the correlation of the concept with the reference label itself, which is what a perfect
-    model would show. Holm's correction is over the classes and concepts of one model.
+    For comparison, the rows hold the correlation of the concept with the reference label, which a perfect model
+    would reach. Holm's correction is over the classes and concepts of one model.
 
     Args:
         scores: model -> float64 (patients, classes).
@@ -171,8 +171,8 @@ def rank_correlation_draws(
 ) -> NDArray[np.float64]:
     """Return Spearman's correlation in every draw of the patients, float64 (..., draws).
 
-    The ranks are those of the whole cohort: within a draw they are the same up to ties and spacing, and one
-    weighted correlation of fixed ranks is thousands of sorts cheaper.
+    The ranks are computed once on the whole cohort: within a draw they are the same up to ties and spacing, and a
+    weighted correlation of fixed ranks saves thousands of sorts.
 
     Args:
         a: float64 (..., n), one or many.
@@ -200,11 +200,11 @@ def rank_p_values(correlations: NDArray[np.float64], n: int) -> NDArray[np.float
 
 
 def phase_means(bags: BagSet, patients: Sequence[int]) -> NDArray[np.float64]:
-    """Return one row per patient: the mean frozen features of each phase side by side, NaN where it is missing.
+    """Return one row per patient: the mean frozen features of all phases, concatenated; NaN for a missing phase.
 
     Args:
-        bags: of all patients.
-        patients: numbers of those whose rows are returned.
+        bags: bags of all patients.
+        patients: indices of the patients to return.
     """
     present = {row: bags[i] for row, i in enumerate(patients) if bags.phases_present(i)}
     first = next(iter(present.values()))
@@ -269,14 +269,14 @@ def probe_rows(
 def _probe(
     features: NDArray[np.float64], targets: NDArray[np.float64], folds: Sequence[Fold]
 ) -> NDArray[np.float64]:
-    """Predict every column of the targets (patients, columns) out of fold; NaN is in all columns or in none."""
+    """Predict every column of the targets (patients, columns) out of fold; a patient has NaN in all columns or none."""
     predicted = np.full(targets.shape, np.nan)
     for fold in folds:
         training = np.concatenate([fold.train, fold.tune])
         training = training[np.isfinite(targets[training, 0])]
         if len(training) < FEWEST_PATIENTS:
             continue
-        # A missing phase gets the mean of the training patients: average, so it says nothing.
+        # A missing phase gets the mean of the training patients, which is uninformative.
         model = make_pipeline(
             SimpleImputer(keep_empty_features=True),
             StandardScaler(),

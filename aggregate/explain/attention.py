@@ -1,4 +1,4 @@
-"""Where a model looked, and how much of that a rule that never saw an image would have given as well."""
+"""Attention of the models, compared with controls that use no image."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ CENTRE_WIDTH = 1 / 6
 """Standard deviation of the centre-slice prior as a share of the slices of a phase: +-3 SD span them."""
 
 _CHECKS = (
-    "effective_slices: exp(entropy) of the weights; effective_share: the same as a share of the slices; rank_stability: "
-    "Spearman of the weights between two repeats; area_agreement, centre_agreement: Spearman of the weights with the tumour "
-    "area and with the centre-slice prior; neighbour_agreement: share of nearest training patients of the same class, and "
-    "neighbour_agreement_by_chance: the share of that class"
+    "effective_slices: exp(entropy) of the weights; effective_share: effective_slices divided by the number of slices; rank_stability: "
+    "Spearman correlation of the weights of two repeats; area_agreement, centre_agreement: the same with the tumour "
+    "area and with the centre-slice control; neighbour_agreement: share of the nearest training patients that have the "
+    "patient's class; neighbour_agreement_by_chance: share of that class among all training patients"
 )
-MODEL_OR_CONTROL = Column("model", "Name of the model; `control: ...` is a rule that never saw an image")
+MODEL_OR_CONTROL = Column("model", "Name of the model; `control: ...` is a rule that uses no image")
 ATTENTION = Table(
     "attention.csv",
     "model x patient x phase x slice",
@@ -37,16 +37,16 @@ ATTENTION = Table(
         Column("z_mm", "Patient coordinate of the slice", "mm", Kind.NUMBER),
         Column(
             "weight",
-            "Attention of models that did not see the patient, mean of the repeats; sums to 1",
+            "Attention of out-of-fold models, mean over the repeats; sums to 1 over the patient's rows",
             "0 to 1",
             Kind.NUMBER,
         ),
         Column("weight_sd", "Standard deviation over the repeats", "0 to 1", Kind.NUMBER),
-        Column("rank", "1 for the slice with the largest weight of the patient", "", Kind.COUNT),
-        Column("uniform_weight", "Control: the weight if every slice counted alike", "0 to 1", Kind.NUMBER),
+        Column("rank", "Rank by weight within the patient; 1 for the largest weight", "", Kind.COUNT),
+        Column("uniform_weight", "Control: equal weight for every slice", "0 to 1", Kind.NUMBER),
         Column(
             "centre_weight",
-            "Control: the weight of a prior on the middle slice of each phase",
+            "Control: weight from a normal curve around the middle slice of each phase",
             "0 to 1",
             Kind.NUMBER,
         ),
@@ -55,7 +55,7 @@ ATTENTION = Table(
     place=160,
     step=Step.EXPLANATIONS,
     notes=(
-        "Attention is where a model looked, no proof of why it decided. A bag with several scales has one"
+        "Attention shows which slices a model weighted, not why it decided. A bag with several scales has one"
         " row per slice and scale."
     ),
     has_twin=False,
@@ -71,17 +71,17 @@ EXPLANATION_CHECKS = Table(
     ),
     place=170,
     step=Step.EXPLANATIONS,
-    notes="A model tells more than a control only where its figures differ from the control's.",
+    notes="A model is more informative than a control only where its values differ from the control's.",
 )
 
 
 def uniform_weights(bag: Bag) -> NDArray[np.float64]:
-    """Return the weights of a rule that takes every slice alike, (n,)."""
+    """Return equal weights for all slices, (n,)."""
     return np.full(len(bag), 1 / len(bag))
 
 
 def centre_weights(bag: Bag) -> NDArray[np.float64]:
-    """Return the weights of a rule that trusts the middle of the tumour, (n,): a normal curve over each phase.
+    """Return the weights of the centre-slice control, (n,): a normal curve over the slices of each phase.
 
     Each phase keeps its share of the slices; within it the weight falls off with the distance from the middle
     slice. A prior of this kind beat the attention of trained models at finding lesions ("Normal Guidance").
@@ -131,12 +131,12 @@ def attention_rows(attention: PerInstance, bags: Sequence[Bag]) -> Iterator[Mapp
 
 @dataclass(frozen=True)
 class PatientChecks:
-    """What one patient says about the attention of a model; NaN where it cannot be had."""
+    """Attention measures of one patient; NaN if not computable."""
 
     effective_slices: float
     """exp(entropy) of the weights, mean over the repeats: n slices of equal weight count n."""
     effective_share: float
-    """The same as a share of the slices of the patient; 1 means that the model weighs nothing."""
+    """The same divided by the patient's number of slices; 1 means equal weights."""
     rank_stability: float
     """Spearman correlation of the weights between two repeats, mean over the pairs of repeats."""
     area_agreement: float
@@ -146,7 +146,7 @@ class PatientChecks:
 
 
 def check_patient(weights: NDArray[np.float64], bag: Bag) -> PatientChecks:
-    """Check the weights (repeats, n) of one patient."""
+    """Compute the attention measures from the weights (repeats, n) of one patient."""
     safe = np.where(weights > 0, weights, 1)
     effective = float(np.exp(-np.sum(safe * np.log(safe) * (weights > 0), axis=1)).mean())
     mean, area = weights.mean(axis=0), bag.tumour_area_mm2.astype(np.float64)
@@ -185,7 +185,7 @@ def check_rows(
 def phase_shares(
     attention: PerInstance, bags: Sequence[Bag], phase: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return each patient's share of attention and share of slices in a phase; NaN where the phase is missing."""
+    """Return each patient's share of attention and share of slices in a phase; NaN if the phase is missing."""
     shares = np.full((2, len(attention.values)), np.nan)
     for row, patient in enumerate(attention.values):
         here = bags[patient].phase == phase
@@ -199,8 +199,8 @@ def phase_share_rows(
 ) -> Iterator[Mapping[str, Any]]:
     """Yield a row per phase: the share of attention beside the share of slices, and their ratio (enrichment).
 
-    The mean is over the patients who have the phase; enrichment above 1 means that the model looks at the phase
-    more than its number of slices explains.
+    The mean is over the patients who have the phase; enrichment above 1 means more attention than expected from the
+    number of slices.
     """
     patients = list(attention.values)
     for index, phase in enumerate(bags[0].header.phase_names):

@@ -1,4 +1,4 @@
-"""Patients worth looking at: the surest right and the surest mistaken prediction of each class."""
+"""Example patients: the most confident correct and the most confident wrong prediction of each class."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,37 +19,45 @@ CHOSEN_PATIENTS = Table(
         PATIENT_ID,
         LABEL,
         Column("predicted", "Class with the highest mean out-of-fold probability"),
-        Column("probability", "Of the predicted class, mean over the repeats", "0 to 1", Kind.NUMBER),
-        Column("why", "Surest right prediction or surest mistake of the reference class"),
+        Column(
+            "probability",
+            "Out-of-fold probability of the predicted class, mean over the repeats",
+            "0 to 1",
+            Kind.NUMBER,
+        ),
+        Column(
+            "why", "Reason for the choice: most confident correct or wrong prediction of the reference class"
+        ),
     ),
     place=270,
     step=Step.EXPLANATIONS,
-    notes="Sure is the probability of the reference class: highest among the right, lowest among the mistaken.",
+    notes="Chosen by the probability of the reference class: highest if predicted correctly, lowest if not.",
 )
 RIGHT, MISTAKEN = "surest right prediction", "surest mistake"
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A patient worth looking at, and why."""
+    """An example patient, and the reason for the choice."""
 
     patient_id: str
     label: str
     predicted: str
     probability: float
-    """Of the predicted class, mean over the repeats."""
+    """Out-of-fold probability of the predicted class, mean over the repeats."""
     why: str
 
     @property
     def title(self) -> str:
-        """Say in a line why this patient is shown."""
+        """One line that states why this patient is shown."""
         return f"reference {self.label}, {self.why}: predicted {self.predicted} (p = {self.probability:.2f})"
 
 
 def choose_patients(predictions: Predictions, model: str) -> list[Choice]:
-    """Choose the surest right patient of each class and the surest mistake of each class.
+    """Choose the most confident correct and the most confident wrong prediction of each class.
 
-    Sure is the mean out-of-fold probability of the reference class: high for the right, low for the mistaken.
+    Confidence is measured by the mean out-of-fold probability of the reference class: the highest among correct, the
+    lowest among wrong predictions.
     """
     mean = predictions.probabilities[model].mean(axis=0)
     called = mean.argmax(axis=1)
@@ -71,6 +79,6 @@ def choose_patients(predictions: Predictions, model: str) -> list[Choice]:
 
 
 def choice_rows(model: str, chosen: Sequence[Choice]) -> Iterator[Mapping[str, Any]]:
-    """Yield the rows of chosen_patients.csv, numbered as the pictures are."""
+    """Yield the rows of chosen_patients.csv, numbered like the montages."""
     for number, choice in enumerate(chosen, start=1):
         yield {"model": model, "number": number, **vars(choice)}

@@ -1,4 +1,4 @@
-"""concepts.csv and concept_slices.csv: what a radiologist would measure, per patient and per slice."""
+"""concepts.csv and concept_slices.csv: radiological measurements per patient and per slice."""
 
 from aggregate.tables.shared_columns import LABEL, PATIENT_ID, PHASE, SLICE_NUMBER
 from aggregate.tables.table import Column, Kind, Step, Table
@@ -19,8 +19,8 @@ CONCEPTS = Table(
         Column(
             "washout_hu",
             (
-                "Nonperipheral washout: loss of the core's contrast since the arterial phase, or its darkness if "
-                "smaller, least phase"
+                "Nonperipheral washout: the smaller of the core's loss of contrast since the arterial phase and the "
+                "parenchyma minus the core; the smallest value of the later phases"
             ),
             "HU",
             Kind.NUMBER,
@@ -31,21 +31,21 @@ CONCEPTS = Table(
         Column("rim_delayed_hu", "Rim minus core, delayed phase", "HU", Kind.NUMBER),
         Column(
             "progressive_enhancement_hu",
-            "Core minus parenchyma, delayed less arterial phase",
+            "Core minus parenchyma in the delayed phase, minus the same in the arterial phase",
             "HU",
             Kind.NUMBER,
         ),
         Column(
             "capsule_hu",
-            "3 mm around the lesion minus the brighter of its rim and the parenchyma, best later phase",
+            "Border 3 mm around the lesion minus the brighter of its rim and the parenchyma, largest value of the later phases",
             "HU",
             Kind.NUMBER,
         ),
         Column(
             "heterogeneity_hu",
             (
-                "Robust spread of the lesion, smoothed over 2 mm, about its profile from edge to core, median of "
-                "the enhanced phases"
+                "Robust standard deviation of the smoothed lesion (2 mm) around its profile from edge to core, median "
+                "of the enhanced phases"
             ),
             "HU",
             Kind.NUMBER,
@@ -57,8 +57,8 @@ CONCEPTS = Table(
         Column(
             "sphericity",
             (
-                "1 for a ball, less for a lobulated or long lesion, of the largest part, median of the phases; "
-                "empty under 3 slices"
+                "Sphericity of the largest connected part, median of the phases: 1 for a ball, less for a lobulated or "
+                "elongated lesion; empty for fewer than 3 slices"
             ),
             "0 to 1",
             Kind.NUMBER,
@@ -67,8 +67,8 @@ CONCEPTS = Table(
     place=220,
     step=Step.EXPLANATIONS,
     notes=(
-        "Measured in the words of LI-RADS v2018 from HU inside and around the contours, against the "
-        "parenchyma of the same slice. Empty where the phases that a sign needs are missing."
+        "Imaging features of LI-RADS v2018, measured in HU inside and around the contours relative to the "
+        "parenchyma of the same slice. Empty if the phases that a sign needs are missing."
     ),
 )
 CONCEPT_SLICES = Table(
@@ -82,25 +82,23 @@ CONCEPT_SLICES = Table(
         Column("parenchyma_hu", "Median of the tissue 4 to 15 mm around the tumour", "HU", Kind.NUMBER),
         Column("contrast_hu", "Lesion minus parenchyma", "HU", Kind.NUMBER),
         Column(
-            "core_contrast_hu", "Inner half of the depth of the lesion minus parenchyma", "HU", Kind.NUMBER
+            "core_contrast_hu", "Core (inner half of the lesion's depth) minus parenchyma", "HU", Kind.NUMBER
         ),
-        Column(
-            "rim_minus_core_hu", "Outer 35 % of the depth of the lesion minus its core", "HU", Kind.NUMBER
-        ),
+        Column("rim_minus_core_hu", "Rim (outer 35 % of the lesion's depth) minus core", "HU", Kind.NUMBER),
         Column(
             "border_hu",
-            "3 mm around the lesion minus the brighter of its rim and the parenchyma",
+            "Border 3 mm around the lesion minus the brighter of its rim and the parenchyma",
             "HU",
             Kind.NUMBER,
         ),
         Column(
             "heterogeneity_hu",
-            "Robust spread of the lesion, smoothed over 2 mm, about its profile from edge to core",
+            "Robust standard deviation of the smoothed lesion (2 mm) around its profile from edge to core",
             "HU",
             Kind.NUMBER,
         ),
-        Column("diameter_mm", "Greatest diameter of the largest part", "mm", Kind.NUMBER),
-        Column("circularity", "4 pi area / perimeter^2 of the largest part", "0 to 1", Kind.NUMBER),
+        Column("diameter_mm", "Greatest diameter of the largest connected part", "mm", Kind.NUMBER),
+        Column("circularity", "4 pi area / perimeter^2 of the largest connected part", "0 to 1", Kind.NUMBER),
     ),
     place=230,
     step=Step.EXPLANATIONS,

@@ -1,4 +1,4 @@
-"""What every explanation starts from: the models of a cross-validation and the patients they did not see."""
+"""The inputs of all explanations: the models of a cross-validation with their test patients."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,22 +16,22 @@ from pipeline.errors import ResultsError
 
 
 class ExplainableModel(Protocol):
-    """A fitted model that says which slices it looked at and what each of them speaks for."""
+    """A fitted model that has attention and per-slice evidence (logits)."""
 
     classes_: NDArray[np.intp]
-    """The classes of its training patients, in the order of its columns."""
+    """The classes of the training patients, in the order of the probability columns."""
 
     @property
     def weighs_slices(self) -> bool:
-        """Whether it has attention and evidence of single slices."""
+        """Whether the model has attention and per-slice evidence."""
         ...
 
     def sees(self, patients: Samples) -> NDArray[np.bool_]:
-        """Say of which patients there is anything to look at."""
+        """Return whether there are data of each patient (patients,)."""
         ...
 
     def seen_bags(self, patients: Samples) -> Sequence[Bag]:
-        """Return the bags as the model sees them, of patients of whom it sees something."""
+        """Return the bags as the model uses them, for patients with data for it."""
         ...
 
     def predict_proba(self, patients: Samples) -> NDArray[np.float64]:
@@ -39,7 +39,7 @@ class ExplainableModel(Protocol):
         ...
 
     def attention(self, patients: Samples) -> Sequence[NDArray[np.float64]]:
-        """Return per patient the weight of each instance of the seen bag, (n,), summing to 1."""
+        """Return per patient the weight of each instance that the model uses, (n,), summing to 1."""
         ...
 
     def instance_evidence(self, patients: Samples) -> Sequence[NDArray[np.float64]]:
@@ -49,12 +49,12 @@ class ExplainableModel(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class OutOfFoldModels:
-    """Fitted models with the fold each was trained in; a patient is explained by models that did not see it.
+    """Fitted models with their folds; a patient is explained by the models of the folds that test the patient.
 
     Attributes:
-        models: model name -> one (fold, fitted model) per repeat and fold; the first is the one whose pictures
-            and votes the report shows.
-        patients: those to whom the indices of the folds refer.
+        models: model name -> one (fold, fitted model) per repeat and fold; the report shows the pictures and votes of
+            the first model.
+        patients: the patients to which the indices of the folds refer.
 
     Raises:
         ResultsError: a patient is tested twice within a repeat.
@@ -78,12 +78,12 @@ class OutOfFoldModels:
             )
 
     def bags(self, name: str) -> Sequence[Bag]:
-        """Return the bags of all patients as a model sees them; one may be asked for only where it sees something."""
+        """Return the bags of all patients as a model uses them; only bags of patients with data for it can be read."""
         _, model = self.models[name][0]
         return model.seen_bags(self.patients)
 
     def phase_names(self, name: str) -> tuple[str, ...]:
-        """Return the phases that a model sees of any patient, in the order of its bags."""
+        """Return the phases that a model uses of any patient, in the order of the bags."""
         _, model = self.models[name][0]
         seen = np.flatnonzero(model.sees(self.patients)).tolist()
         bags = self.bags(name)
@@ -91,7 +91,7 @@ class OutOfFoldModels:
         return tuple(phase for phase in bags[seen[0]].header.phase_names if phase in present)
 
     def repeats(self, name: str) -> tuple[int, ...]:
-        """Return the numbers of the repeats that a model has."""
+        """Return the indices of the repeats of a model."""
         return tuple(sorted({fold.repeat for fold, _ in self.models[name]}))
 
     def tested(self, name: str) -> Iterator[tuple[Fold, ExplainableModel, Patients]]:
@@ -100,7 +100,7 @@ class OutOfFoldModels:
             yield fold, model, self.patients.take(fold.test)
 
     def seen(self, name: str) -> Iterator[tuple[Fold, ExplainableModel, NDArray[np.intp], Patients]]:
-        """Yield each fold of a model with the numbers of the test patients of whom it sees something, and these."""
+        """Yield each fold of a model with the indices of its test patients who have data for it, and the patients."""
         for fold, model in self.models[name]:
             numbers = fold.test[model.sees(self.patients.take(fold.test))]
             if len(numbers):
@@ -109,7 +109,7 @@ class OutOfFoldModels:
 
 @dataclass(frozen=True, eq=False)
 class PerInstance:
-    """One number, or one row of numbers, per instance from models that did not see the patient.
+    """One number, or one row of numbers, per instance from out-of-fold models.
 
     Attributes:
         model: name of the model, or of the control.
@@ -126,17 +126,17 @@ class PerInstance:
 
 
 def attentions_of(inputs: OutOfFoldModels) -> dict[str, PerInstance]:
-    """Return the attention of every model, by its name."""
+    """Return the attention of every model, by model name."""
     return {name: attention_of(inputs, name) for name in inputs.models}
 
 
 def attention_of(inputs: OutOfFoldModels, name: str) -> PerInstance:
-    """Ask every model of a cross-validation for the attention of the patients it did not see, (repeats, n)."""
+    """Return the out-of-fold attention of a model of a cross-validation, (repeats, n) per patient."""
     return _gather(inputs, name, lambda model, patients: model.attention(patients))
 
 
 def evidence_of(inputs: OutOfFoldModels, name: str) -> PerInstance:
-    """Ask likewise for the evidence of each instance, (repeats, n, classes)."""
+    """Return the out-of-fold evidence of each instance, (repeats, n, classes) per patient."""
     n_classes = len(inputs.patients.classes)
 
     def ask(model: ExplainableModel, patients: Patients) -> list[NDArray[np.float64]]:
@@ -151,7 +151,7 @@ def evidence_of(inputs: OutOfFoldModels, name: str) -> PerInstance:
 def in_all_classes(
     values: NDArray[np.float64], model: ExplainableModel, n_classes: int, *, absent: float
 ) -> NDArray[np.float64]:
-    """Return the columns of every class, `absent` where the training patients of the model had none of it."""
+    """Return one column per class; `absent` fills the columns of classes without training patients."""
     result = np.full((len(values), n_classes), absent)
     result[:, model.classes_] = values
     return result
@@ -161,7 +161,7 @@ Question = Callable[[ExplainableModel, Patients], Sequence[NDArray[np.float64]]]
 
 
 def _gather(inputs: OutOfFoldModels, name: str, question: Question) -> PerInstance:
-    """Keep the patients tested in every repeat: a user's own splits may leave somebody out of the tests."""
+    """Keep the patients tested in every repeat: with a user's own splits some patients may never be tested."""
     answers: dict[int, list[NDArray[np.float64]]] = {}
     for _, model, numbers, patients in inputs.seen(name):
         for patient, answer in zip(numbers, question(model, patients), strict=True):

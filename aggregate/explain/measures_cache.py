@@ -1,4 +1,4 @@
-"""Measured patients by content: what was measured once, on the same slices by the same code, is not measured again."""
+"""Cache of the measurements of patients: the same slices are not measured again by the same code."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -19,21 +19,21 @@ _FILE = "measures.json"
 
 
 class MeasuredPatients:
-    """Measures of patients in a content store."""
+    """Measurements of patients in a content store."""
 
     def __init__(self, folder: Path, content_of: Callable[[str], str]) -> None:
-        """Take the folder, and what gives the hash of a patient's slices."""
+        """Store the folder, and the function that returns the hash of a patient's slices."""
         self.store = ContentStore(folder)
         self.content_of = content_of
 
     def key_of(self, patient_id: str, roles: PhaseRoles) -> str:
-        """Return the cache key of a patient's measures: slices, roles of the phases, and the code that measures."""
+        """Return the cache key of a patient's measurements: slices, phase roles, and the measuring code."""
         return sha256_of_json([self.content_of(patient_id), dict(roles.of_role), code_sha256(*_MEASURED_BY)])[
             :32
         ]
 
     def read(self, key: str) -> MeasuredPatient | None:
-        """Return the measures of a key, or None where there are none that can be trusted."""
+        """Return the measurements of a key; None if there are none, or if the entry is damaged."""
         content = self.store.read(key, _FILE)
         if content is None:
             return None
@@ -42,7 +42,7 @@ class MeasuredPatients:
         return MeasuredPatient(Signs(**_with_nan(kept["signs"], SIGNS)), rows)
 
     def write(self, key: str, patient: MeasuredPatient, *, patient_id: str) -> None:
-        """Keep the measures of a key."""
+        """Store the measurements of a key."""
         rows = [_without_nan(row) for row in patient.slices]
         kept = {"signs": _without_nan(asdict(patient.signs)), "slices": rows}
         with self.store.writing(key, EntryKind.MEASURES, of=patient_id) as folder:
@@ -50,7 +50,7 @@ class MeasuredPatients:
 
 
 def _without_nan(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row that JSON can hold: what cannot be measured is null."""
+    """Return a row for JSON, with null for values that could not be measured."""
     return {name: None if value != value else value for name, value in row.items()}
 
 

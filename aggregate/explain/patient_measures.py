@@ -21,10 +21,10 @@ _OF_SLICE = {measure.name: measure.field for measure in MEASURES if measure.fiel
 
 @dataclass(frozen=True)
 class MeasuredPatient:
-    """What was measured of one patient.
+    """The measurements of one patient.
 
     Attributes:
-        signs: of the patient.
+        signs: radiological signs of the patient.
         slices: one row per phase and slice: phase, slice_number (from 1) and the measures of the slice.
     """
 

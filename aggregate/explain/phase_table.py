@@ -1,4 +1,4 @@
-"""phases.csv: where a model looked and what each phase is worth to it, side by side."""
+"""phases.csv: attention to each phase, and the contribution of each phase to the AUC."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -37,8 +37,8 @@ PHASES = Table(
         Column(
             "worth_by",
             (
-                "How the next columns were found: masking (fitted models), or retraining where every subset can "
-                "be trained on"
+                "Method of the next columns: masking (fitted models with phases withheld), or retraining if every "
+                "subset of the phases can be trained on"
             ),
         ),
         *_with_bounds("shapley", WORTH["shapley"], "AUC"),
@@ -53,14 +53,14 @@ PHASES = Table(
 def phase_rows(
     attention: PerInstance, values: Sequence[PhaseValues], bags: Sequence[Bag], resampling: Resampling
 ) -> Iterator[Mapping[str, Any]]:
-    """Yield a row per phase of a model, or of a control, which has no values of the phases."""
+    """Yield a row per phase of a model, or of a control (without the columns on the AUC)."""
     for row in phase_share_rows(attention, bags, resampling):
         yield {**row, **_worth(values, row["phase"], resampling)}
 
 
 def _worth(values: Sequence[PhaseValues], phase: str, resampling: Resampling) -> Mapping[str, Any]:
-    """Return the cells that say what a phase is worth, by the last method that has every subset."""
-    complete = [v for v in values if not v.reasons]  # masking trains nothing, so that it always has
+    """Return the AUC cells of a phase, from the last method that could evaluate every subset."""
+    complete = [v for v in values if not v.reasons]  # masking needs no training: always complete
     rows = value_rows(complete[-1], resampling) if complete else ()
     cells = {row["measure"]: row for row in rows if row["phase"] == phase}
     found: dict[str, Any] = {"worth_by": complete[-1].method if complete else ""}

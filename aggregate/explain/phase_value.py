@@ -1,13 +1,13 @@
-"""What each phase is worth: exact Shapley values of the macro AUC over all subsets of the phases.
+"""Contribution of each phase: exact Shapley values of the macro AUC over all subsets of the phases.
 
     phi(p) = sum over S without p of |S|! (k - |S| - 1)! / k! * (v(S + p) - v(S))
 
-with v(S) the macro AUC when only the phases in S are shown, and v(nothing) = 0.5. The values of all phases sum to
-v(all) - 0.5. `masking` shows the fitted out-of-fold models fewer phases; `retraining` trains them anew on fewer
-phases. Masking asks what a trained model uses, retraining what the phases contain.
+with v(S) the macro AUC when only the phases in S are used, and v(no phase) = 0.5. The values of all phases sum to
+v(all) - 0.5. `masking` gives the fitted out-of-fold models fewer phases; `retraining` trains new models on fewer
+phases. Masking measures what a trained model uses, retraining what the phases contain.
 
-A subset on which no model can be trained, because a fold keeps no patient of a class, has no AUC; what rests on it
-is told as not estimable, with the reason.
+A subset on which no model can be trained, because a fold has no patient of a class left, has no AUC; the values that
+need it are reported as not estimable, with the reason.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,29 +31,30 @@ from pipeline.errors import FoldError
 CHANCE = 0.5
 Subset = frozenset[str]
 Evaluate = Callable[[Subset], NDArray[np.float64]]
-"""Phases shown -> out-of-fold probabilities, float64 (repeats, patients, classes); FoldError where no model can be had."""
+"""Phases used -> out-of-fold probabilities, float64 (repeats, patients, classes); FoldError if no model can be trained."""
 
 WORTH = {
-    "shapley": "Mean contribution of the phase to the macro AUC over all orders of adding phases",
-    "auc_alone": "Macro AUC when this phase alone is shown",
-    "auc_without": "Macro AUC when this phase is withheld",
+    "shapley": "Shapley value: mean gain of macro AUC from adding the phase, over all orders of adding phases",
+    "auc_alone": "Macro AUC with this phase only",
+    "auc_without": "Macro AUC without this phase",
 }
-"""Measure -> what it means."""
+"""Measure -> meaning."""
 PHASE_VALUE = Table(
     "phase_value.csv",
     "model x method x phase x measure",
     (
         MODEL,
         Column(
-            "method", "masking: fitted models are shown fewer phases; retraining: they are trained on fewer"
+            "method",
+            "masking: fitted models get fewer phases; retraining: models are trained on fewer phases",
         ),
         PHASE,
         Column(
             "measure",
             (
-                "shapley: mean contribution of the phase to the macro AUC over all orders of adding phases; "
-                "auc_alone: macro AUC when this phase alone is shown; auc_without: macro AUC when this phase is "
-                "withheld; loss_without: AUC of all phases less auc_without"
+                "shapley: mean gain of macro AUC from adding the phase, over all orders of adding phases; "
+                "auc_alone: macro AUC with this phase only; auc_without: macro AUC without this phase; "
+                "loss_without: macro AUC of all phases minus auc_without"
             ),
         ),
         *interval("The measure", "AUC", kind=Kind.NUMBER),
@@ -63,8 +64,8 @@ PHASE_VALUE = Table(
     step=Step.EXPLANATIONS,
     notes=(
         "The Shapley values of all phases sum to the macro AUC of all phases minus 0.5. They are not "
-        "estimable by retraining where a fold keeps no training patient of a class with some subset of "
-        "the phases; ci_method says which."
+        "estimable by retraining if a fold has no training patient of a class left with some subset of the "
+        "phases; ci_method names the subset."
     ),
 )
 PHASE_SUBSETS = Table(
@@ -73,20 +74,20 @@ PHASE_SUBSETS = Table(
     (
         MODEL,
         Column("method", "masking or retraining"),
-        Column("phases", "Phases shown"),
-        Column("n_phases", "Their number", "phases", Kind.COUNT),
+        Column("phases", "Phases used"),
+        Column("n_phases", "Number of phases used", "phases", Kind.COUNT),
         *interval("Macro AUC", "0 to 1", kind=Kind.NUMBER),
         N,
     ),
     place=200,
     step=Step.EXPLANATIONS,
-    notes="A patient without any of the phases gets the class frequencies of the training patients.",
+    notes="A patient with none of the phases is predicted as the class frequencies of the training patients.",
     has_twin=False,
 )
 
 
 def subsets(phases: Sequence[str]) -> list[Subset]:
-    """Return every subset that is not empty, small ones first, in the order of the phases."""
+    """Return all non-empty subsets, smallest first, in the order of the phases."""
     sizes = (combinations(phases, size) for size in range(1, len(phases) + 1))
     return [frozenset(chosen) for chosen in chain.from_iterable(sizes)]
 
@@ -97,7 +98,7 @@ def shapley(
     """Return the Shapley value of each phase, for every draw at once.
 
     Args:
-        values: every subset, the empty one too -> float64 (draws,).
+        values: every subset, including the empty one -> float64 (draws,).
         phases: the k phases.
     """
     k = len(phases)
@@ -116,11 +117,11 @@ class PhaseValues:
     """The macro AUC of one model on every subset of phases, in every draw of the patients.
 
     Attributes:
-        model: its name.
+        model: name of the model.
         method: masking or retraining.
-        phases: in the order of the configuration.
-        auc: subset -> float64 (1 + draws,), NaN where there is a reason.
-        n: patients.
+        phases: phase names in the order of the configuration.
+        auc: subset -> float64 (1 + draws,), NaN for subsets in `reasons`.
+        n: number of patients.
         reasons: subset -> why it has no AUC.
     """
 
@@ -136,7 +137,7 @@ class PhaseValues:
         return "+".join(phase for phase in self.phases if phase in subset)
 
     def problem(self, needed: Iterable[Subset]) -> str | None:
-        """Say why what rests on some subsets cannot be had, by the first that has no AUC; None where it can."""
+        """Return why a value that needs some subsets is not estimable (first subset without AUC); None if it is."""
         lacking = [subset for subset in needed if subset in self.reasons]
         if not lacking:
             return None
@@ -148,11 +149,11 @@ def phase_values(
     names: tuple[str, str], evaluate: Evaluate, phases: Sequence[str], labels: NDArray[np.intp],
     weights: NDArray[np.float64],
 ) -> PhaseValues:  # fmt: skip
-    """Evaluate every subset; one that raises FoldError is kept with its reason.
+    """Evaluate every subset; a FoldError is stored as the reason of its subset.
 
     Args:
         names: (model, method).
-        evaluate: gives the probabilities of the patients from a subset of the phases.
+        evaluate: returns the probabilities of the patients for a subset of the phases.
         phases: phase names.
         labels: intp (n,).
         weights: float64 (n, 1 + draws).
@@ -169,10 +170,9 @@ def phase_values(
 
 
 def masked_evaluation(inputs: OutOfFoldModels, name: str, patients: Sequence[int]) -> Evaluate:
-    """Return the evaluation that shows the fitted out-of-fold models only some phases of their test patients.
+    """Return the evaluation that gives the fitted out-of-fold models only some phases of their test patients.
 
-    A patient without any of the phases gets the class frequencies of the training patients: the model has
-    nothing to look at.
+    A patient with none of the phases is predicted as the class frequencies of the training patients.
     """
     position = {patient: row for row, patient in enumerate(patients)}
     repeats = {repeat: row for row, repeat in enumerate(inputs.repeats(name))}

@@ -1,4 +1,4 @@
-"""Montages: what the slices look like that weigh most and least, per phase, with the contour that was used."""
+"""Montages of the slices with the highest and lowest attention per phase, with the contour that was used."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -17,18 +17,18 @@ from pipeline.bags import Bag
 from pipeline.slices import PhaseSlices
 
 WINDOW_HU = (-60.0, 200.0)
-"""Soft-tissue window, low and high: what a reader of contrast-enhanced abdominal CT would set."""
+"""Soft-tissue window, low and high, usual for contrast-enhanced abdominal CT."""
 TOP, BOTTOM = 3, 2
 """Slices shown per phase: those with most and with least weight."""
 MARGIN_MM = 20.0
 """Tissue shown around the tumour."""
 CONTOUR, WEIGHT = "#F0E442", "#0072B2"
 _PIXELS = 144
-"""A drawn crop has up to twice as many a side: enough to see the lesion, little enough for a page of many."""
+"""A drawn crop has up to twice as many pixels a side: enough to see the lesion, small enough for a page of many crops."""
 
 
 FIGURES = "figures"
-"""Folder of a results folder that holds drawings; the report shows the montages it finds there."""
+"""Subfolder of a results folder for figures; the report shows the montages in it."""
 ReadSlices = Callable[[str], Sequence[PhaseSlices]]
 """Patient identifier -> the slices of its phases, in HU."""
 
@@ -43,11 +43,11 @@ def draw_pictures(
     """Write montage_<number>_<patient>.svg for each chosen patient, numbered in their order.
 
     Args:
-        folder: where to; montages of an earlier run go.
-        bags: of all patients.
-        attention: of the model that the pictures show.
-        chosen: patient, as index into the bags -> why it is shown.
-        read_slices: gives the HU crops of a patient.
+        folder: destination; montages of an earlier run are deleted.
+        bags: bags of all patients.
+        attention: attention of the model that the pictures show.
+        chosen: index of the patient -> why the patient is shown.
+        read_slices: returns the HU crops of a patient.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("montage_*.svg"):
@@ -115,7 +115,7 @@ def _extremes(weights: NDArray[np.float64]) -> list[int | None]:
 
 
 def _draw(panel: Axes, slices: PhaseSlices, i: int, weight: tuple[float, float], half_mm: float) -> None:
-    """Draw one slice; `weight` is its own and the largest of the patient."""
+    """Draw one slice; `weight` is the slice's weight and the largest weight of the patient."""
     crop, mask = _close_up(slices, i, half_mm)
     low, high = WINDOW_HU
     grey = np.clip((crop - low) / (high - low) * 255, 0, 255).astype(np.uint8)
@@ -138,7 +138,7 @@ def _reach_mm(slices: PhaseSlices) -> float:
 
 
 def _close_up(slices: PhaseSlices, i: int, half_mm: float) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Cut a square around the tumour of one slice, thinned out to at most 2 x _PIXELS a side."""
+    """Cut a square around the tumour of one slice, subsampled to at most 2 x _PIXELS a side."""
     mask = slices.masks[i]
     cut = []
     for axis, spacing in enumerate(slices.spacing_mm):

@@ -1,4 +1,4 @@
-"""Whom a patient resembles, which slices are typical of a class, and what clusters there are without labels."""
+"""Most similar training patients, typical slices of each class, and clusters of slices found without labels."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -26,11 +26,11 @@ PROTOTYPES = Table(
         PATIENT_ID,
         LABEL,
         Column("rank", "1 for the most similar training patient", "", Kind.COUNT),
-        Column("neighbour_id", "The training patient"),
-        Column("neighbour_label", "Its reference class"),
+        Column("neighbour_id", "Identifier of the training patient"),
+        Column("neighbour_label", "Reference class of the training patient"),
         Column(
             "similarity",
-            "Cosine of the attention-weighted mean features, standardised on the training patients",
+            "Cosine similarity of the attention-weighted mean features, standardised on the training patients",
             "-1 to 1",
             Kind.NUMBER,
         ),
@@ -44,14 +44,14 @@ TYPICAL_SLICES = Table(
     (
         MODEL,
         Column("class", "Class that the slice is typical of"),
-        Column("rank", "1 for the most typical; one slice per patient", "", Kind.COUNT),
+        Column("rank", "1 for the most typical slice; one slice per patient", "", Kind.COUNT),
         PATIENT_ID,
         LABEL,
         PHASE,
         SLICE_NUMBER,
         Column(
             "evidence",
-            "Evidence for the class less that for the strongest other class",
+            "Evidence for the class minus the strongest evidence for another class",
             "model's own",
             Kind.NUMBER,
         ),
@@ -73,13 +73,13 @@ CLUSTERS = Table(
         Column("share_of_all", "Control: share of the class in all slices", "0 to 1", Kind.NUMBER),
         Column(
             "adjusted_mutual_information",
-            "Of cluster and class over all slices; 0 by chance for single slices",
+            "Adjusted mutual information of cluster and class over all slices; 0 by chance for independent slices",
             "",
             Kind.NUMBER,
         ),
         Column(
             "mutual_information_shuffled",
-            "Control: the same with the labels of the patients shuffled",
+            "Control: the same with shuffled labels of the patients",
             "",
             Kind.NUMBER,
         ),
@@ -111,8 +111,8 @@ _SHUFFLES = 20
 def prototype_rows(inputs: OutOfFoldModels, name: str) -> Iterator[Mapping[str, Any]]:
     """Yield the rows of prototypes.csv: the training patients most like each test patient of the first repeat.
 
-    A patient is the mean of its standardised features weighted by the attention of the model that did not see
-    it; likeness is the cosine. The training patients are weighed by the same model.
+    A patient is represented by the mean of its standardised features, weighted by the attention of the out-of-fold
+    model; similarity is the cosine. The same model weights the training patients.
     """
     first = inputs.repeats(name)[0]
     for fold, model, tested, patients in inputs.seen(name):
@@ -150,7 +150,7 @@ def _nearest(
 def neighbour_checks(
     rows: Sequence[Mapping[str, Any]], patients: Patients, resampling: Resampling
 ) -> Iterator[Mapping[str, Any]]:
-    """Yield rows for explanation_checks.csv: share of neighbours with the patient's own label, and by chance."""
+    """Yield rows for explanation_checks.csv: share of neighbours with the patient's label, and the share by chance."""
     agreement: dict[int, list[bool]] = {}
     for patient, row in zip(patients.index_of([row["patient_id"] for row in rows]), rows, strict=True):
         agreement.setdefault(patient, []).append(row["label"] == row["neighbour_label"])
@@ -170,7 +170,7 @@ def neighbour_checks(
 
 
 def _embed(model: ExplainableModel, patients: Patients) -> NDArray[np.float64]:
-    """Return the attention-weighted mean of the features of each patient; a measure that is missing counts 0."""
+    """Return the attention-weighted mean of the features of each patient; a missing measure counts as 0."""
     pairs = zip(model.attention(patients), model.seen_bags(patients), strict=True)
     return np.stack([weights @ np.nan_to_num(bag.features.astype(np.float64)) for weights, bag in pairs])
 
@@ -186,8 +186,8 @@ def typical_rows(
 ) -> Iterator[Mapping[str, Any]]:
     """Yield the rows of typical_slices.csv: the slices with most evidence for a class over the other classes.
 
-    One slice per patient and class, so that one large tumour does not fill the list; `label` says whether the
-    patient has the class at all.
+    One slice per patient and class, so that one large tumour does not fill the list; `label` is the reference class
+    of the patient, which may be another.
     """
     for k, name in enumerate(patients.classes):
         best = []
@@ -213,7 +213,7 @@ def typical_rows(
 def cluster_slices(bags: Sequence[Bag], number: int, *, seed: int) -> list[NDArray[np.intp]]:
     """Cluster all slices by k-means on the standardised features, without labels; return (n,) per bag.
 
-    Each phase is centred on its own mean first: otherwise the clusters are the phases, which everybody knows.
+    Each phase is centred on its own mean first: otherwise the clusters would only reproduce the phases.
     """
     features = np.concatenate([bag.features for bag in bags]).astype(np.float64)
     phase = np.concatenate([bag.phase for bag in bags])
@@ -222,10 +222,10 @@ def cluster_slices(bags: Sequence[Bag], number: int, *, seed: int) -> list[NDArr
     features = StandardScaler().fit_transform(features)
     n_components = min(_COMPONENTS, *features.shape)
     reduced = PCA(n_components, random_state=seed, svd_solver="randomized").fit_transform(features)
-    # Small products: more threads than one cost more than they compute, many times so on a busy machine.
+    # The matrix products are small: more than one thread costs more time than it saves, above all on a busy machine.
     with threadpool_limits(limits=1):
         cluster = KMeans(number, n_init=10, random_state=seed).fit_predict(reduced).astype(np.intp)
-    # Numbered by size, so that the numbers do not hang on the seed.
+    # Numbered by size, so that the numbers do not depend on the seed.
     order = np.argsort(-np.bincount(cluster, minlength=number), kind="stable")
     renumbered = np.argsort(order)[cluster]
     return list(np.split(renumbered, np.cumsum([len(bag) for bag in bags])[:-1]))

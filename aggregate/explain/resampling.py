@@ -1,4 +1,4 @@
-"""The patient bootstrap as explanations use it: one set of resamples for everything that is said of a cohort."""
+"""The patient bootstrap of the explanations: one set of resamples for all values of a cohort."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Resampling:
     """How often each patient counts in each draw.
 
     Attributes:
-        weights: float64 (patients, 1 + draws), the first column being the cohort itself.
+        weights: float64 (patients, 1 + draws); the first column is the cohort itself.
         confidence: level of the intervals.
     """
 
@@ -33,7 +33,7 @@ class Resampling:
     def ratio(
         self, above: NDArray[np.float64], below: NDArray[np.float64], patients: Sequence[int]
     ) -> Mapping[str, Any]:
-        """Return the cells of sum(above) / sum(below) over patients, those with NaN left out."""
+        """Return the cells of sum(above) / sum(below) over the patients without NaN."""
         known = np.isfinite(above) & np.isfinite(below)
         weights = self.weights[np.asarray(patients, dtype=np.intp)[known]]
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -41,7 +41,7 @@ class Resampling:
         return self.cells(draws, int(known.sum()))
 
     def cells(self, draws: NDArray[np.float64], n: int, *, scale: Scale = "linear") -> Mapping[str, Any]:
-        """Return estimate, ci_low, ci_high, ci_method and n of draws (1 + draws,); None where there is none."""
+        """Return estimate, ci_low, ci_high, ci_method and n of draws (1 + draws,); None for missing values."""
         if n >= FEWEST:
             found = bootstrap_interval(draws, scale=scale, smallest_n=n, confidence=self.confidence)
         else:

@@ -9,7 +9,7 @@ from pipeline.quantities import slice_thickness_mm
 from pipeline.slices import PhaseSlices
 
 CROPPED = 0.9
-"""A crop that shows less of the tumour of its slice than this has cut the outline."""
+"""Smallest share of the slice's tumour that a crop must show; less means that the crop has cut the outline."""
 
 
 def sphericity(slices: PhaseSlices) -> float:
@@ -19,8 +19,8 @@ def sphericity(slices: PhaseSlices) -> float:
     ellipsoid of 2 : 1 : 1 has 0.88 to 0.92 (true 0.93), a rod of 4 : 1 has 0.71 to 0.79 (true 0.73); a cube, whose
     edges are rounded, 0.82 to 0.93 (true 0.81).
 
-    NaN for a lesion on fewer than three neighbouring slices, one too thin for its slices, one that a crop has cut, and
-    where the store does not say where its crops lie.
+    NaN for a lesion on fewer than three neighbouring slices, for one too thin for its slices, for one cut by a crop,
+    and if the slice store does not hold the positions of the crops.
     """
     shown = slices.masks.sum(axis=(1, 2)) * np.prod(slices.spacing_mm)
     if slices.corner is None or not len(slices) or (shown < CROPPED * slices.tumour_area_mm2).any():
@@ -32,7 +32,7 @@ def sphericity(slices: PhaseSlices) -> float:
 def _stacked(
     masks: NDArray[np.bool_], corner: NDArray[np.int32], slice_index: NDArray[np.int32]
 ) -> NDArray[np.bool_]:
-    """Put the crops where they lie in the scan, (slices, rows, columns); a slice that was not kept is empty."""
+    """Place the crops at their positions in the scan, (slices, rows, columns); a slice that was not kept is empty."""
     first, last = corner.min(axis=0), corner.max(axis=0)
     n = int(np.ptp(slice_index)) + 1
     volume = np.zeros((n, *(last - first + np.array(masks.shape[1:]))), dtype=np.bool_)

@@ -1,7 +1,7 @@
-"""Radiological signs of one patient, measured from the phases: numbers for what LI-RADS asks the eye to judge.
+"""Radiological signs of one patient, measured from the phases: numbers for the features that LI-RADS judges by eye.
 
-Signs are relative to the parenchyma of the same slice, so that neither the timing of a phase nor the calibration
-of a scanner moves them. A sign that the present phases cannot give is NaN; `unknown_signs` says which of them no phase can give.
+Signs are relative to the parenchyma of the same slice, so that phase timing and scanner calibration do not shift them.
+A sign whose phases are missing is NaN; `remarks_on_roles` lists the signs for which no phase has the needed role.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,12 +29,12 @@ class Signs:
     arterial_hyperenhancement_hu: float
     """Lesion minus parenchyma in the arterial phase."""
     nonrim_hyperenhancement_hu: float
-    """Core minus parenchyma in the arterial phase: hyperenhancement that is not of the rim alone."""
+    """Core minus parenchyma in the arterial phase: hyperenhancement beyond the rim (nonrim APHE)."""
     washout_hu: float
-    """Nonperipheral washout: the smaller of the loss of the core's contrast since the arterial phase and the core's
-    darkness against the parenchyma, in the later phase that shows it least. Both must be there: a lesion that is
-    dark throughout has not washed out, nor has one that merely fades to the parenchyma. And it must last: what
-    fills in again by the delayed phase is progressive enhancement."""
+    """Nonperipheral washout: the smaller of the core's loss of contrast since the arterial phase and the parenchyma
+    minus the core; of the later phases, the smallest value. Both are required: a lesion that is hypodense in all phases
+    has no washout, nor has one that only becomes isodense. Washout must also persist: a lesion that fills in by the
+    delayed phase has progressive enhancement."""
     washout_ratio: float
     """100 x parenchyma / lesion in the delayed phase."""
     rim_arterial_hu: float
@@ -44,20 +44,20 @@ class Signs:
     rim_delayed_hu: float
     """Rim minus core in the delayed phase."""
     progressive_enhancement_hu: float
-    """Core minus parenchyma in the delayed phase, less the same in the arterial phase (progressive central
-    enhancement). Without a delayed phase the portal venous phase stands in."""
+    """Core minus parenchyma in the delayed phase, minus the same in the arterial phase (progressive central
+    enhancement). Without a delayed phase the portal venous phase is used."""
     capsule_hu: float
-    """Border minus the brighter of lesion and parenchyma, in the later phase that shows it best."""
+    """Border minus the brighter of lesion and parenchyma; of the later phases, the largest value."""
     heterogeneity_hu: float
-    """Spread of the smoothed lesion about its profile from edge to core, median over the contrast-enhanced phases. On
-    the phantom of configs/study.toml it tells the 22 mosaics among 120 patients with an AUC of 0.83."""
+    """Standard deviation of the smoothed lesion around its profile from edge to core, median over the contrast-enhanced
+    phases. On the phantom of configs/study.toml it detects the 22 mosaic tumours among 120 with an AUC of 0.83."""
     diameter_mm: float
     """Greatest in-plane diameter, median over the phases."""
     volume_ml: float
     """Tumour volume from the kept slices (pipeline/quantities.py), median over the phases."""
     sphericity: float
-    """pi^(1/3) (6 V)^(2/3) / S of the largest part, median over the phases; 1 for a ball, less for a lobulated or flat
-    lesion (explain/shape.py says how, and how far off)."""
+    """pi^(1/3) (6 V)^(2/3) / S of the largest connected part, median over the phases; 1 for a ball, less for a lobulated
+    or flat lesion (method and accuracy: explain/shape.py)."""
 
 
 SIGNS = tuple(field.name for field in fields(Signs))
@@ -74,11 +74,11 @@ _RESTS_ON: Mapping[str, Sequence[frozenset[str]]] = {
     "capsule_hu": [_LATER],
     "heterogeneity_hu": [frozenset(("arterial", *_LATER))],
 }
-"""Sign -> sets of roles, of each of which it needs one."""
+"""Sign -> sets of phase roles; the sign needs at least one role of each set."""
 CENTRAL = ("core_contrast_hu", "rim_minus_core_hu", "heterogeneity_hu")
-"""Measures that only slices through the middle can give: near the pole of a ball even its centre is rim."""
+"""Measures taken only from slices through the middle of a lesion: near the pole of a ball even its centre is rim."""
 CENTRAL_AREA = 0.75
-"""A slice goes through the middle from this share of the largest area of the phase."""
+"""Smallest tumour area of a middle slice, as a share of the largest area in the phase."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +100,7 @@ class MeasuredPhase:
     sphericity: float
 
     def mean(self, name: str) -> float:
-        """Return the mean of a measure over the slices, weighted by tumour area, NaN slices left out."""
+        """Return the mean of a measure over the slices without NaN, weighted by tumour area."""
         values = np.array([getattr(m, name) for m in self.measures])
         area = self.tumour_area_mm2.astype(np.float64)
         known = np.isfinite(values)
@@ -125,7 +125,7 @@ def measure_patient(phases: Sequence[PhaseSlices]) -> Mapping[str, MeasuredPhase
 
 
 def signs_of(measured: Mapping[str, MeasuredPhase], roles: PhaseRoles) -> Signs:
-    """Combine the phases of a patient into its signs; a role that no phase has is as good as a missing phase."""
+    """Compute the signs of a patient from its phases; a role without a phase is treated as a missing phase."""
     enhanced = (roles.arterial, roles.portal, roles.delayed)
 
     def mean(phase: str | None, name: str) -> float:
@@ -155,7 +155,7 @@ def signs_of(measured: Mapping[str, MeasuredPhase], roles: PhaseRoles) -> Signs:
 
 
 def remarks_on_roles(roles: PhaseRoles) -> list[str]:
-    """Say which signs are empty, or rest on fewer phases, for want of a phase with the role that they need."""
+    """List the signs that are empty, or use fewer phases, because no phase has the role that they need."""
     lacking = {role for groups in _RESTS_ON.values() for group in groups for role in group}
     lacking = {role for role in lacking if roles.of_role[role] is None}
     empty = [sign for sign, needs in _RESTS_ON.items() if any(group <= lacking for group in needs)]

@@ -1,7 +1,7 @@
-"""Slice votes: which class each slice speaks for, summed per patient.
+"""Slice votes: the class with the highest evidence (logit) of each slice, as shares per patient.
 
-For mixed tumours this is the reading that the biopsy work of this field published: not one class per patient but
-the share of the tissue that looks like each (JHEP Rep 2024;6:101008, shares of clusters per slide).
+For mixed tumours this follows published work on histology: not one class per patient but the share of the tissue that
+resembles each class (JHEP Rep 2024;6:101008, shares of clusters per slide).
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,11 +25,11 @@ SLICE_VOTES = Table(
         Column("class", "Class voted for"),
         Column(
             "share",
-            "Share of the slices with most evidence for the class, mean of the repeats",
+            "Share of the slices with the highest evidence for this class, mean over the repeats",
             "0 to 1",
             Kind.NUMBER,
         ),
-        Column("weighted_share", "The same, each slice counted by its attention", "0 to 1", Kind.NUMBER),
+        Column("weighted_share", "The same, with slices weighted by their attention", "0 to 1", Kind.NUMBER),
         Column(
             "share_of_others",
             "Control: mean share of the class among all other patients",
@@ -46,10 +46,10 @@ SLICE_VOTES = Table(
 def vote_shares(
     evidence: PerInstance, attention: PerInstance | None, n_classes: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the share of slices that vote for each class, plain and weighted by attention, (patients, classes).
+    """Return the share of slices that vote for each class, unweighted and weighted by attention, (patients, classes).
 
-    A slice votes for the class for which it gives most evidence; the votes are averaged over the repeats, so
-    that a slice whose vote changes with the training patients counts in parts.
+    A slice votes for the class with its highest evidence; the votes are averaged over the repeats, so that a slice
+    whose vote differs between repeats counts fractionally.
     """
     plain = np.zeros((len(evidence.values), n_classes))
     weighted = np.zeros_like(plain)
@@ -66,8 +66,7 @@ def vote_rows(
 ) -> Iterator[Mapping[str, Any]]:
     """Yield the rows of slice_votes.csv: one per patient and class.
 
-    The control is `share_of_others`, the mean share among all other patients: what the class collects whoever
-    is looked at.
+    The control is `share_of_others`: the mean share of the class among all other patients.
     """
     plain, weighted = vote_shares(evidence, attention, len(patients.classes))
     n = len(plain)

@@ -1,4 +1,4 @@
-"""Every table of the explanations, written in one call."""
+"""Writes all tables of the explanations."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -66,26 +66,26 @@ from pipeline.phase_roles import PhaseRoles
 MASKING, RETRAINING = "masking", "retraining"
 
 Retrain = Callable[[str], Evaluate]
-"""Model name -> the evaluation that trains it anew on a subset of the phases."""
+"""Model name -> the evaluation that retrains the model on a subset of the phases."""
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Aids:
-    """What may be at hand beside the fitted models; without it a part of the explanations is left out."""
+    """Optional inputs beside the fitted models; without them some explanations are left out."""
 
     read_slices: ReadSlices | None = None
     """Gives the HU crops of a patient, for the pictures, and for the concepts where bags hold no measures."""
     bags_have_measures: bool = False
     """Whether every bag of the first set holds the measures of stage 1."""
     kept: MeasuredPatients | None = None
-    """What was measured of these crops before, and where it is kept; without it every patient is measured."""
+    """Cache of the measurements of these crops; without it every patient is measured."""
     retrain: Retrain | None = None
-    """Trains a model anew on fewer phases, for their value by retraining."""
+    """Retrains a model on fewer phases, for the contribution of the phases by retraining."""
     roles: PhaseRoles = field(default_factory=PhaseRoles)
-    """Which phase is the arterial, the portal venous and the delayed one; signs of a role that no phase has are empty."""
+    """The arterial, portal venous and delayed phase; signs that need a role without a phase are empty."""
     jobs: int = 1
-    """Processes that measure patients side by side, as joblib counts them."""
+    """Number of processes that measure patients in parallel, counted as in joblib."""
 
 
 def explain(
@@ -100,12 +100,12 @@ def explain(
     """Write every explanation that the inputs allow.
 
     Args:
-        tables: where to, and how they are written.
-        inputs: fitted models with the patients they did not see; without a model only clusters and concepts.
-        predictions: of all models, the baselines too.
-        resampling: of the patients of `inputs`.
-        aids: None stands for none of them.
-        seed: of the clustering.
+        tables: destination and style of the tables.
+        inputs: fitted models with their test patients; without a model only clusters and concepts are written.
+        predictions: predictions of all models, including the baselines.
+        resampling: resamples of the patients of `inputs`.
+        aids: optional inputs; None for none.
+        seed: seed of the clustering.
     """
     aids = aids or Aids()
     patients = _measured_patients(inputs.patients, aids)
@@ -143,14 +143,14 @@ def write_model_explanations(
     *,
     retrain: Retrain | None = None,
 ) -> None:
-    """Write what the out-of-fold models say: attention, phases, votes, prototypes, and their controls.
+    """Write the tables of the out-of-fold models: attention, phases, votes, prototypes, and their controls.
 
     Args:
-        tables: where to.
-        inputs: fitted models with the patients they did not see.
-        attentions: of each of these models.
-        resampling: of the patients of `inputs`.
-        retrain: trains a model on fewer phases; None leaves the values by retraining out.
+        tables: destination of the tables.
+        inputs: fitted models with their test patients.
+        attentions: attention of each of these models.
+        resampling: resamples of the patients of `inputs`.
+        retrain: retrains a model on fewer phases; None leaves out the contributions by retraining.
     """
     rows: dict[Table, list[Row]] = {table: [] for table in _MODEL_TABLES}
     patients = inputs.patients
@@ -205,7 +205,7 @@ def write_choices(
     attention: PerInstance,
     read_slices: ReadSlices | None = None,
 ) -> None:
-    """Write who is worth looking at by the model of `attention`, and their pictures where there are slices to draw."""
+    """Write the example patients of the model of `attention`, and their montages if slices are available."""
     chosen = choose_patients(predictions, attention.model)
     tables.write(CHOSEN_PATIENTS, choice_rows(attention.model, chosen))
     if read_slices is not None:
@@ -215,7 +215,7 @@ def write_choices(
 
 
 def write_clusters(tables: ResultTables, patients: Patients, *, seed: int) -> None:
-    """Write the view without labels: clusters of slices of the first bag set and the mixture of classes in each."""
+    """Write the clusters of slices of the first bag set, found without labels, and the class mixture of each."""
     first = patients.bags()
     patients = patients.take(
         np.array([i for i in range(len(patients)) if first.phases_present(i)], dtype=np.intp)
@@ -239,9 +239,9 @@ def measure_patients(
     jobs: int = 1,
     kept: MeasuredPatients | None = None,
 ) -> Iterator[MeasuredPatient]:
-    """Return what is measured of each patient, in order; what is kept already is not measured again.
+    """Return the measurements of each patient, in order, from the cache where possible.
 
-    With several jobs the measuring begins with the call, and goes on while its results are waited for.
+    With several jobs, measuring starts with the call and continues in the background.
     """
     keys = {} if kept is None else {patient_id: kept.key_of(patient_id, roles) for patient_id in patient_ids}
     found = {patient_id: old for patient_id, key in keys.items() if kept and (old := kept.read(key))}
@@ -274,7 +274,7 @@ def write_concepts(
     resampling: Resampling,
     patients: Sequence[MeasuredPatient],
 ) -> None:
-    """Relate what was measured of every patient to the scores of every model and to the features."""
+    """Relate the measured concepts to the scores of every model and to the features."""
     of_patients = list(zip(cohort.patient_ids, patients, strict=True))
     per_slice = [{"patient_id": name, **row} for name, patient in of_patients for row in patient.slices]
     per_patient: list[Row] = [

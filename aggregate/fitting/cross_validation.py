@@ -1,4 +1,4 @@
-"""The one cross-validation loop that every model goes through."""
+"""The cross-validation loop of all models."""
 
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ from aggregate.store.fit_cache import Fit, FitCache
 
 
 class Watcher(Protocol):
-    """Somebody who is told of every fit."""
+    """Observer that is called after every fit."""
 
     def fitted(self, task: FitTask, fit: Fit, *, from_cache: bool) -> None:
         """Take note of one finished fit."""
@@ -100,7 +100,7 @@ def predictions_of(study: StudyCohort, result: OutOfFold) -> Predictions:
 
 
 def tuning_of(study: StudyCohort, result: OutOfFold) -> Mapping[str, list[TuneFold]]:
-    """Gather what each model says of the tune patients of each fold; thresholds are chosen on it."""
+    """Collect each model's predictions of the tune patients of each fold, used to choose thresholds."""
     repeats = sorted({fold.repeat for fold in result.folds})
     patients = study.patients
     return {

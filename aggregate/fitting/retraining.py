@@ -1,4 +1,4 @@
-"""The same study with some phases only, to train a model anew on them."""
+"""Retraining of a model on some of the phases."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -27,10 +27,10 @@ def retrained_probabilities(
     fit: CrossValidate,
     sees: Sees,
 ) -> NDArray[np.float64]:
-    """Train a model anew on some phases; return out-of-fold probabilities, float64 (repeats, tested, classes).
+    """Retrain a model on some phases; return out-of-fold probabilities, float64 (repeats, tested, classes).
 
-    A patient without any of the phases neither trains nor tunes, and gets the class frequencies of the training
-    patients: there is nothing to look at.
+    A patient with none of the phases is not used for training or tuning, and is predicted as the class frequencies of
+    the training patients.
 
     Args:
         study: the patients.

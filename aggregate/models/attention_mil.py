@@ -6,7 +6,7 @@ With the instances x_i of a bag, standardised:
     a_i = softmax_i( (tanh(h_i V + c) * sigmoid(h_i U + e)) w )
     logits = (sum_i a_i h_i) C + f
 
-The evidence of an instance is the logits of a bag of it alone, h_i C + f.
+The evidence of an instance is h_i C + f: the logits of a bag that holds this instance only.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from aggregate.models.segments import segment_softmax, segment_sum
 
 
 class GatedAttention(Network):
-    """Attention-MIL with a gated score."""
+    """Attention-MIL with gated scores."""
 
     def __init__(self, shape: Shape, *, hidden: int, gate: int, dropout: float) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class GatedAttention(Network):
         return segment_sum(weighted, instances.bag, instances.n_bags), attention
 
     def scores(self, embedded: Tensor, instances: Instances) -> Tensor:
-        """Return the scores (rows,) of which the attention is the softmax."""
+        """Return the scores (rows,) before the softmax that gives the attention."""
         del instances
         scores: Tensor = self.slice_score(embedded)
         return scores
@@ -61,7 +61,7 @@ class AttentionMIL(AttendingEstimator, EvidentEstimator):
     gate: Count = 64
     """Width of the attention layer."""
     dropout: ShareBelowOne = 0.25
-    """Share of the bag embedding set to zero while training."""
+    """Share of the bag embedding set to zero during training."""
 
     def new_network(self, shape: Shape) -> Network:
         """Return the network that the parameters describe."""

@@ -1,4 +1,4 @@
-"""The estimator contract of stage 2, and what every classifier of bags shares."""
+"""The estimator contract of stage 2, and the base classes of all classifiers of bags."""
 
 import json
 from abc import abstractmethod
@@ -36,47 +36,47 @@ Arrays = Mapping[str, NDArray[Any]]
 
 @runtime_checkable
 class Attends(Protocol):
-    """A classifier that weighs the instances of a bag."""
+    """A classifier with attention weights over the instances of a bag."""
 
     def attention(self, patients: Samples) -> list[NDArray[np.float64]]:
-        """Return per patient the weight of each instance of the seen bag (n,), summing to 1."""
+        """Return per patient the weight of each instance that the model uses (n,), summing to 1."""
         ...
 
 
 @runtime_checkable
 class GivesEvidence(Protocol):
-    """A classifier that has evidence of each instance for the classes."""
+    """A classifier with per-instance evidence (logits) for each class."""
 
     def instance_evidence(self, patients: Samples) -> list[NDArray[np.float64]]:
-        """Return per patient the evidence of each instance for each class (n, classes), higher meaning more."""
+        """Return per patient the evidence of each instance for each class (n, classes); higher is more evidence."""
         ...
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class PatientEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
-    """What all classifiers of patients share: `predict`, and saving without pickle.
+    """Base class of all classifiers of patients: `predict`, and saving without pickle.
 
     A subclass is a dataclass whose fields are its parameters, so that the constructor only stores them; `fit` checks
-    them as a configuration's are. A bag in place of a patient stands for a patient with that bag alone.
+    them by the same rules as a configuration. A bag given instead of a patient is used as a patient with this one bag.
     """
 
     kind: ClassVar[str]
     """Name of the model in a configuration."""
     unsaved: ClassVar[frozenset[str]] = frozenset()
-    """Parameters that `save` leaves out."""
+    """Parameters that `save` does not store."""
 
     is_savable: ClassVar[bool] = True
     """Whether a fitted model of this kind can be written without pickle."""
 
     random_state: Seed | None = None
-    """Seed of everything random in `fit`; None draws one."""
+    """Seed of all random numbers in `fit`; None draws a seed."""
 
     def fit(self, patients: Samples, labels: Labels, *, tune: TunePatients | None = None) -> Self:
-        """Train on `patients`; `tune` serves early stopping and the choice of hyper-parameters only.
+        """Train on `patients`; `tune` is used for early stopping and the choice of hyper-parameters only.
 
         Raises:
-            ConfigError: a parameter has a value that is not allowed, or names no bag set, block or phase there is.
-            SampleError: patients and labels do not fit each other, a label is missing, or a bag cannot be used.
+            ConfigError: a parameter has a value that is not allowed, or names an unknown bag set, block or phase.
+            SampleError: patients and labels differ in number, a label is missing, or a bag cannot be used.
             FoldError: a class is missing among the training patients.
         """
         checked_parameters(type(self), self.kind, self.get_params(deep=False))
@@ -93,7 +93,7 @@ class PatientEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
 
         Raises:
             NotFittedError: scikit-learn's, before `fit`.
-            SampleError: there is no patient, or a bag cannot be used or is unlike those of the training.
+            SampleError: there is no patient, or a bag cannot be used or differs in format from the training bags.
         """
         self.check_fitted()
         check_any(patients)
@@ -121,27 +121,29 @@ class PatientEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
 
     @abstractmethod
     def _fit_patients(self, patients: Samples, labels: Labels, tune: TunePatients | None) -> BagShape | None:
-        """Train, set `classes_`, and return what every bag must be like, if bags are read; labels are checked."""
+        """Train on checked labels, set `classes_`, and return the required shape of bags, if bags are read."""
 
     @abstractmethod
     def _predict_patients(self, patients: Samples) -> NDArray[np.float64]:
         """Return class probabilities (patients, classes), after `fit`."""
 
     def sees(self, patients: Samples) -> NDArray[np.bool_]:
-        """Say of which patients there is anything to look at, without reading a bag from its file (patients,)."""
+        """Return whether there are data of each patient (patients,), without reading features from files."""
         return np.ones(len(patients), dtype=np.bool_)
 
     def seen_bags(self, patients: Samples) -> Sequence[Bag]:
-        """Return the bags as this model sees them, of patients of whom it sees something.
+        """Return the bags as this model uses them, for patients with data for it.
 
         Raises:
-            ResultsError: a model of this kind reads no bag.
+            ResultsError: a model of this kind reads no bags.
         """
-        raise ResultsError(f"a model of kind {self.kind!r} reads no bag of {len(patients)} patients")
+        raise ResultsError(
+            f"a model of kind {self.kind!r} reads no bags; {len(patients)} patients were given"
+        )
 
     @classmethod
     def reads(cls, parameters: Mapping[str, Any]) -> Reads:
-        """Return what a model with these parameters reads of the table of patients."""
+        """Return the bag sets and covariates that a model with these parameters reads."""
         return Reads(
             bag_sets=frozenset({str(parameters.get("bags", ""))}),
             covariates=frozenset(parameters.get("covariates", ())),
@@ -149,40 +151,40 @@ class PatientEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
 
     @abstractmethod
     def learned_arrays(self) -> Arrays:
-        """Return what `fit` learned beside `classes_`, as arrays."""
+        """Return everything that `fit` learned except `classes_`, as arrays."""
 
     @abstractmethod
     def set_learned_arrays(self, arrays: Arrays) -> None:
-        """Take over what `learned_arrays` of a fitted model returned."""
+        """Restore the arrays that `learned_arrays` of a fitted model returned."""
 
     @classmethod
     def settings_names(cls, parameters: Mapping[str, Any]) -> list[str]:
-        """Return the keys of a configuration that go into the parameter `settings`, for a kind that has one."""
+        """Return the configuration keys that are collected in the parameter `settings`, for kinds that have it."""
         del parameters
         return []
 
     @classmethod
     def code_sha256(cls, parameters: Mapping[str, Any]) -> str:
-        """Return the SHA-256 of code outside this package that decides a fit, or nothing."""
+        """Return the SHA-256 of code outside this package that a fit depends on; empty if there is none."""
         del parameters
         return ""
 
     def try_building(self, patients: Samples, n_classes: int) -> None:
-        """Build whatever `fit` would build from the parameters, to find out before any training that it can be built.
+        """Build the parts that `fit` builds from the parameters, to find errors before any training.
 
         Args:
-            patients: those to come; empty where they are not known yet.
-            n_classes: of the labels to come.
+            patients: the patients of the later fits; empty if not known yet.
+            n_classes: number of classes of the later fits.
 
         Raises:
-            ConfigError: a model inside or a network cannot be built, or a bag set, block, phase or covariate that the
-                model reads is not there.
+            ConfigError: an inner model or a network cannot be built, or a bag set, block, phase or covariate that the
+                model reads does not exist.
         """
         del patients, n_classes
 
     @property
     def weighs_slices(self) -> bool:
-        """Whether the model has attention and evidence of single instances, which the explanations need."""
+        """Whether the model has attention and evidence per instance, which the explanations need."""
         return isinstance(self, Attends) and isinstance(self, GivesEvidence)
 
     def predict(self, patients: Samples) -> Labels:
@@ -198,16 +200,16 @@ class PatientEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         """Write the fitted model as config.json and arrays.safetensors.
 
         Raises:
-            ResultsError: a model of this kind is not saved.
+            ResultsError: a model of this kind cannot be saved.
         """
         self.check_fitted()
         if not self.is_savable:
             raise ResultsError(
-                f"a model of kind {self.kind!r} is not saved; take 'xgboost' for trees that are"
+                f"a model of kind {self.kind!r} cannot be saved; for trees that can be saved use 'xgboost'"
             )
         folder.mkdir(parents=True, exist_ok=True)
         arrays = {name: np.ascontiguousarray(array) for name, array in self.learned_arrays().items()}
-        # As bytes: safetensors' own writing of a file does not say which file a full disk refused.
+        # As bytes: an error of safetensors' own file writing, such as a full disk, does not name the file.
         (folder / _ARRAYS).write_bytes(save(arrays))
         config = {
             "format": FORMAT,
@@ -226,7 +228,7 @@ class PatientEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         """Read a model that `save` wrote.
 
         Raises:
-            ResultsError: the folder holds no such model, one of another kind or version, or one whose code from
+            ResultsError: the folder holds no such model, or a model of another kind or version, or the model's code
                 outside this package has changed.
         """
         config = read_model_config(folder)
@@ -234,8 +236,8 @@ class PatientEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
             raise ResultsError(f"{folder}: expected a model of kind {cls.kind!r}, found {config['kind']!r}")
         if config["code_sha256"] != cls.code_sha256(config["parameters"]):
             raise ResultsError(
-                f"{folder}: the code of {config['parameters'].get('module')} is not the one this model was trained "
-                "with; put back the file that was there, or run again"
+                f"{folder}: the code of {config['parameters'].get('module')} is not the code this model was trained "
+                "with; restore the earlier file, or run again"
             )
         model = cls(**config["parameters"])
         model.classes_ = np.asarray(config["classes"])
@@ -255,37 +257,38 @@ class PatientEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class BagEstimator(PatientEstimator):
-    """What the classifiers share that look at a bag of each patient: which bag, and what of it.
+    """Base class of the classifiers that read one bag per patient: the choice of the bag set, blocks and phases.
 
-    Bags are checked as a model reads them, so that none is read twice for it. Patients without a bag in the set, or
-    without any of the phases, do not train; they get the class shares of the training patients.
+    Bags are checked while a model reads them, so that no bag is read twice. Patients without a bag in the set, or
+    without any of the phases, are not used for training; they are predicted as the class shares of the training
+    patients.
     """
 
     bags: str = ""
-    """Name of the bag set ([aggregate.bags.NAME]); needed where there are several."""
+    """Name of the bag set ([aggregate.bags.NAME]); required if there are several."""
     features: tuple[str, ...] = ()
     """Feature blocks to look at, such as whole, lesion, rim; none for all that the bags have. ["measures"]: the measures alone."""
     measures: bool = False
     """Add the physical measures of each instance (HU, mm) to its features."""
     phases: tuple[str, ...] = ()
-    """The only phases to look at; none for all."""
+    """Phases to use; an empty list uses all."""
 
     @abstractmethod
     def _fit(self, bags: SeenBags, labels: Labels, tune: Tune | None) -> None:
-        """Train on bags as the model sees them; where there are no tuning bags, `tune` is None. Set `classes_`."""
+        """Train on bags as the model uses them and set `classes_`; without tuning bags `tune` is None."""
 
     @abstractmethod
     def _predict_proba(self, bags: SeenBags) -> NDArray[np.float64]:
-        """Return class probabilities (bags, classes) of bags as the model sees them, after `fit`."""
+        """Return class probabilities (bags, classes) of bags as the model uses them, after `fit`."""
 
     def sees(self, patients: Samples) -> NDArray[np.bool_]:
-        """Say of which patients there is a bag, and in it one of the phases (patients,)."""
+        """Return whether each patient has a bag with at least one of the phases (patients,)."""
         view = self._view()
         seen = (view.has_bag(as_patient(patients[i])) for i in range(len(patients)))
         return np.fromiter(seen, dtype=np.bool_, count=len(patients))
 
     def seen_bags(self, patients: Samples) -> SeenBags:
-        """Return the bags as this model sees them, each checked as it is read.
+        """Return the bags as this model uses them, each checked when it is read.
 
         Raises:
             NotFittedError: scikit-learn's, before `fit`.
@@ -296,18 +299,18 @@ class BagEstimator(PatientEstimator):
         return SeenBags(patients, self._view(), BagCheck(self.bag_shape_))
 
     def try_building(self, patients: Samples, n_classes: int) -> None:
-        """Look at a bag, if there is one, as `fit` would."""
+        """Read the first bag, if there is one, as `fit` would."""
         if len(patients):
             seen = np.flatnonzero(self.sees(patients))
             if not len(seen):
                 raise ConfigError(
-                    f"a model of kind {self.kind!r} sees nothing of any of the {len(patients)} patients; check its `bags` "
-                    "and `phases`"
+                    f"a model of kind {self.kind!r} finds no data of any of the {len(patients)} patients; check its "
+                    "`bags` and `phases`"
                 )
             self._try_building(SeenBags(patients, self._view(), BagCheck())[int(seen[0])], n_classes)
 
     def _try_building(self, bag: Bag, n_classes: int) -> None:
-        """Build what `fit` would build for such bags."""
+        """Build the parts that `fit` builds for bags of this shape."""
         del bag, n_classes
 
     def _fit_patients(self, patients: Samples, labels: Labels, tune: TunePatients | None) -> BagShape | None:
@@ -362,7 +365,7 @@ def read_model_config(folder: Path) -> dict[str, Any]:
 
 
 def seed_of(random_state: int | None) -> int:
-    """Return the seed itself, or a fresh one for None."""
+    """Return the seed, or a new random seed for None."""
     return int(np.random.SeedSequence().generate_state(1)[0]) if random_state is None else random_state
 
 

@@ -1,4 +1,4 @@
-"""Models that know little about the images: what any other model must beat."""
+"""Baselines that use little or no image information: every other model must be better than these."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from pipeline.quantities import tumour_volumes_ml
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Majority(PatientEstimator):
-    """The class shares of the training patients, whatever the bag."""
+    """The class shares of the training patients, the same for every bag."""
 
     kind: ClassVar[str] = "majority"
 
@@ -35,7 +35,7 @@ class Majority(PatientEstimator):
 
     @classmethod
     def reads(cls, parameters: Mapping[str, Any]) -> Reads:
-        """Return that nothing but the labels is read."""
+        """Return empty sets: only the labels are read."""
         del parameters
         return Reads(frozenset(), frozenset())
 
@@ -44,13 +44,13 @@ class Majority(PatientEstimator):
         return {"shares": self.shares_}
 
     def set_learned_arrays(self, arrays: Arrays) -> None:
-        """Take over the class shares."""
+        """Restore the class shares."""
         self.shares_ = arrays["shares"]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class BagSize(BagLogistic):
-    """Logistic regression on the logarithm of the number of slices, in all and of each phase."""
+    """Logistic regression on the logarithm of the number of slices, in total and per phase."""
 
     kind: ClassVar[str] = "bag_size"
 
@@ -86,12 +86,12 @@ class CentreSlice(BagLogistic):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class SinglePhase(BagLogistic):
-    """Logistic regression on the mean slice of one phase; the training mean stands in where it is missing."""
+    """Logistic regression on the mean feature vector of one phase; a missing phase is replaced by the training mean."""
 
     kind: ClassVar[str] = "single_phase"
 
     phase: str = ""
-    """Name of the phase; a configuration that gives none means its arterial phase."""
+    """Name of the phase; by default the arterial phase of the configuration."""
 
     def vectors(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
         """Return the mean over the slices of the phase (bags, d)."""
@@ -100,16 +100,16 @@ class SinglePhase(BagLogistic):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Covariates(LogisticOnVectors):
-    """Logistic regression on columns of the cohort table: numbers as they are, categories as one column for each word.
+    """Logistic regression on columns of the cohort table: numbers unchanged, categories one-hot encoded.
 
-    A patient of whom every column is missing gets the class shares of the training patients, as weighted there: the
-    mean of a column would be taken for a finding.
+    A patient with all columns missing is predicted as the class shares of the training patients, with the class
+    weights of the fit: column means would otherwise be read as findings.
     """
 
     kind: ClassVar[str] = "covariates"
 
     def _fit_patients(self, patients: Samples, labels: Labels, tune: TunePatients | None) -> None:
-        """Learn the words of each category among the training patients, then train on their columns."""
+        """Collect the words of each category from the training patients, then train on the encoded columns."""
         del tune
         if not self.covariates:
             raise ConfigError("model 'covariates': expected at least one column in `covariates`, found none")
@@ -128,27 +128,27 @@ class Covariates(LogisticOnVectors):
 
     @classmethod
     def reads(cls, parameters: Mapping[str, Any]) -> Reads:
-        """Return that no bag is read."""
+        """Return the columns of the cohort table; no bag is read."""
         return Reads(frozenset(), super().reads(parameters).covariates)
 
     def try_building(self, patients: Samples, n_classes: int) -> None:
-        """Look up the columns of the first patient."""
+        """Check that the first patient has the columns."""
         del n_classes
         if len(patients):
             CovariateColumns.learned(self.covariates, patients[:1])
 
     def learned_arrays(self) -> Arrays:
-        """Return what logistic regression learned, and the class shares."""
+        """Return the arrays of the logistic regression, and the class shares."""
         return {**super().learned_arrays(), "shares": self.shares_}
 
     def set_learned_arrays(self, arrays: Arrays) -> None:
-        """Take over what `learned_arrays` returned."""
+        """Restore the arrays that `learned_arrays` returned."""
         super().set_learned_arrays(arrays)
         self.shares_ = arrays["shares"]
 
 
 def _mean_of_phase(bag: Bag, phase: str) -> NDArray[np.float64]:
-    """Return the mean over the slices of a phase (d,), NaN where there is none."""
+    """Return the mean over the slices of a phase (d,), NaN if there is no slice."""
     if phase not in bag.header.phase_names:
         known = ", ".join(bag.header.phase_names)
         raise ConfigError(f"model 'single_phase': no phase {phase!r} in the bags; expected one of {known}")

@@ -20,38 +20,38 @@ _TREES = "model.json"
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class XGBoost(BagEstimator):
-    """XGBoost on pooled features, a missing phase being missing to the trees too."""
+    """XGBoost on pooled features; a missing phase is passed to the trees as missing values."""
 
     kind: ClassVar[str] = "xgboost"
 
     statistics: tuple[StatisticName, ...] = ("mean", "max", "std")
-    """Over the slices of each phase."""
+    """Statistics of each feature over the slices of each phase."""
     differences: bool = False
-    """Add the differences between the means of every two phases."""
+    """Add the differences between the mean features of every pair of phases."""
     rounds: Count = 200
-    """Boosting rounds at most."""
+    """Largest number of boosting rounds."""
     patience: Count = 20
     """Rounds without a lower tuning loss after which boosting stops."""
     learning_rate: Positive = 0.1
     """Shrinkage of each tree."""
     max_depth: Count = 3
-    """Of a tree."""
+    """Maximum depth of a tree."""
     features_per_tree: PositiveShare = 0.1
     """Share of the features that a tree may use."""
     patients_per_tree: PositiveShare = 0.8
-    """Share of the patients that a tree is grown on."""
+    """Share of the training patients that each tree is trained on."""
     class_weight: ClassWeight = "balanced"
-    """Weigh classes inversely to their number of training patients, or not."""
+    """Whether classes are weighted inversely to their number of training patients."""
     bins: Count = 16
-    """Into which the values of a feature are sorted. XGBoost sums each level of a tree over the bins of all features, used
-    or not: its own 256 take a hundred patients six times as long, at the same out-of-fold AUC."""
+    """Histogram bins per feature. XGBoost sums over the bins of all features at each level of a tree: with its default
+    of 256, a fit of a hundred patients takes six times as long, at the same out-of-fold AUC."""
     threads: Count = 1
-    """Of one fit; folds run in parallel beside it."""
+    """CPU threads of one fit; other folds run in parallel."""
     covariates: tuple[str, ...] = ()
-    """Columns of the cohort table to use beside the bags."""
+    """Columns of the cohort table used in addition to the bags."""
 
     def _fit(self, bags: SeenBags, labels: Labels, tune: Tune | None) -> None:
-        """Boost on `bags`, stopping early on `tune`."""
+        """Train on `bags` with early stopping on `tune`."""
         self.classes_, codes = encode_labels(labels)
         self.covariate_columns_ = CovariateColumns.learned(self.covariates, bags.patients)
         weights = balanced_weights(codes, len(self.classes_))
@@ -79,7 +79,7 @@ class XGBoost(BagEstimator):
     def save(self, folder: Path) -> None:
         """Write the fitted model as config.json and XGBoost's own model.json."""
         super().save(folder)
-        # As bytes: XGBoost's own writing of a file does not say which file a full disk refused.
+        # As bytes: an error of XGBoost's own file writing, such as a full disk, does not name the file.
         (folder / _TREES).write_bytes(self.booster_.save_raw("json"))
 
     @classmethod
@@ -93,15 +93,15 @@ class XGBoost(BagEstimator):
         try:
             model.booster_ = xgboost.Booster({"nthread": model.threads}, model_file=folder / _TREES)
         except xgboost.core.XGBoostError as error:
-            raise ResultsError(f"{folder / _TREES}: not the trees of a saved model") from error
+            raise ResultsError(f"{folder / _TREES}: does not hold the trees of a saved model") from error
         return model
 
     def learned_arrays(self) -> Arrays:
-        """Return the words of each covariate; the trees go into model.json."""
+        """Return the words of each covariate; the trees are saved in model.json."""
         return {"covariates": self.covariate_columns_.as_array()}
 
     def set_learned_arrays(self, arrays: Arrays) -> None:
-        """Take over the words of each covariate; the trees come from model.json."""
+        """Restore the words of each covariate; the trees are read from model.json."""
         self.covariate_columns_ = CovariateColumns.of_array(arrays["covariates"])
 
     def _settings(self) -> dict[str, Any]:

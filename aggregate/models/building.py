@@ -1,4 +1,4 @@
-"""Building and loading models from a table of kinds; every mistake is named with the nearest valid name."""
+"""Building and loading models by kind; errors suggest the nearest valid name."""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -17,8 +17,8 @@ def build(kinds: Kinds, kind: str, parameters: Mapping[str, object], random_stat
     """Return the unfitted model of a kind with the given parameters.
 
     Raises:
-        ConfigError: the kind or a parameter is unknown (the nearest valid name is given), or a value is not
-            allowed.
+        ConfigError: the kind or a parameter is unknown (the message gives the nearest valid name), or a value is
+            not allowed.
     """
     model = find(kinds, kind)
     own = _settable(model)
@@ -46,7 +46,7 @@ def find(kinds: Kinds, kind: str) -> type[PatientEstimator]:
     """Return the class of a kind.
 
     Raises:
-        ConfigError: the kind is unknown; the nearest valid one is named.
+        ConfigError: the kind is unknown; the message gives the nearest valid kind.
     """
     if kind not in kinds:
         raise ConfigError(f"unknown model {kind!r}; {_nearest(kind, kinds)}")
@@ -54,7 +54,7 @@ def find(kinds: Kinds, kind: str) -> type[PatientEstimator]:
 
 
 def load(kinds: Kinds, folder: Path) -> PatientEstimator:
-    """Read a fitted model of any kind that its `save` wrote.
+    """Read a fitted model of any kind that `save` wrote.
 
     Raises:
         ResultsError: the folder holds no model, or one of another format or version.

@@ -1,14 +1,14 @@
 """Clustering-constrained attention, single branch (Lu et al.: Data-efficient and weakly supervised ..., 2021).
 
-Gated attention-MIL, and while training one more loss. Every class c has an instance classifier g_c; of a bag of class y
-with the slices M of most and L of least attention:
+Gated attention-MIL with a clustering loss during training. Every class c has an instance classifier g_c. For a bag of
+class y, with M the slices of highest attention and L the slices of lowest attention, the loss is:
 
-    like its class:      mean over M of -log sigmoid(g_y),  and over L of -log(1 - sigmoid(g_y))
-    unlike the others:   for each c other than y, mean over M of -log(1 - sigmoid(g_c))
+    own class:       mean over M of -log sigmoid(g_y), and mean over L of -log(1 - sigmoid(g_y))
+    other classes:   for each c other than y, mean over M of -log(1 - sigmoid(g_c))
 
-The last line is the paper's term for classes that exclude each other, as tumour types do; all are averaged over the
-classes. M and L have `instances` slices each and never share one: a bag with fewer than twice as many gives half of its
-slices to each, the odd one to M.
+The last line is the paper's term for mutually exclusive classes, as tumour types are; the terms are averaged over the
+classes. M and L have `instances` slices each and are disjoint: if a bag has fewer than twice as many slices, half of
+them go into each, an odd one into M.
 """
 
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class ClusteringAttention(GatedAttention):
         self.instance = nn.Linear(hidden, shape.n_classes)
 
     def forward(self, instances: Instances) -> Output:
-        """Return logits, attention and evidence, and the clustering loss."""
+        """Return logits, attention, evidence and the clustering loss."""
         embedded = self.embed(instances.features)  # (rows, hidden)
         scores = self.scores(embedded, instances)  # (rows,)
         pooled, attention = self.pooled(scores, embedded, instances)
@@ -58,9 +58,9 @@ class ClusteringAttention(GatedAttention):
 
 
 def most_and_least(instances: Instances, scores: Tensor, number: int) -> tuple[Tensor, Tensor]:
-    """Return the share of each row among the `number` highest, and among the lowest, scores of its bag (rows,) each.
+    """Return the weight of each row in the mean of its bag's `number` highest scores, and of the lowest (rows,) each.
 
-    No row is among both; the shares of either sum to 1 over a bag, those of the lowest to 0 for a bag of one row.
+    No row is in both groups. The weights of a group sum to 1 over a bag; in a bag of one row the lowest group is empty.
     """
     filled = instances.padded(scores, filling=-torch.inf)  # (bags, most rows)
     rank = filled.argsort(dim=1, descending=True).argsort(dim=1)
@@ -79,9 +79,9 @@ class CLAM(AttentionMIL):
     kind: ClassVar[str] = "clam"
 
     instances: Count = 8
-    """Most and least attended slices that the clustering loss looks at, of each."""
+    """Number of slices with the highest attention, and again with the lowest, used by the clustering loss."""
     instance_share: Share = 0.3
-    """Weight of the clustering loss beside that of the bag."""
+    """Weight of the clustering loss; the bag loss has weight 1."""
 
     def new_network(self, shape: Shape) -> ClusteringAttention:
         """Return the network that the parameters describe."""

@@ -14,7 +14,7 @@ def encode_labels(labels: Labels) -> tuple[Labels, NDArray[np.intp]]:
     """Return the sorted classes and the index of each label's class (n,).
 
     Raises:
-        FoldError: fewer than two classes are left to tell apart.
+        FoldError: there are fewer than two classes.
     """
     classes, codes = np.unique(np.asarray(labels), return_inverse=True)
     if len(classes) < 2:

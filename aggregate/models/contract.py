@@ -1,4 +1,4 @@
-"""What a network from outside must keep, tried on drawn instances before any training."""
+"""Checks of a user's network on random instances before any training."""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -12,19 +12,19 @@ from aggregate.models.training import forward
 from pipeline.errors import ConfigError
 
 _SIZES = (1, 4, 7)
-"""Rows of the bags that a network is tried on."""
+"""Number of rows of each test bag."""
 _TOLERANCE = 1e-3
-"""Largest change of a logit, as a share of the largest one: float32 sums in another order change the seventh digit."""
+"""Largest allowed change of a logit, relative to the largest logit: the order of float32 sums changes the seventh digit."""
 
 
 def check_network(network: nn.Module, shape: Shape, name: str, dtype: torch.dtype = torch.float32) -> Output:
-    """Refuse a network that breaks the contract of `aggregate.models.network`; return what it says of drawn bags.
+    """Refuse a network that breaks the contract of `aggregate.models.network`; return its output for random bags.
 
-    A step of training is tried in the precision `dtype`, on a copy; everything else in float32.
+    One training step is run in the precision `dtype`, on a copy; all else in float32.
 
     Raises:
-        ConfigError: it fails on instances, or its logits, attention, evidence or loss are not what they must be; the
-            message says which.
+        ConfigError: the network raises an error, or its logits, attention, evidence or loss break the contract; the
+            message names the broken rule.
     """
     if not any(parameter.requires_grad for parameter in network.parameters()):
         raise ConfigError(f"{name}: expected a network with parameters to train, found none")
@@ -38,7 +38,7 @@ def check_network(network: nn.Module, shape: Shape, name: str, dtype: torch.dtyp
 
 
 def _try_step(network: nn.Module, instances: Instances, shape: Shape, name: str, dtype: torch.dtype) -> None:
-    """Go one step of training, with the network's own loss where it has one."""
+    """Run one training step, with the network's auxiliary loss if it has one."""
     shown = replace(instances, features=instances.features.to(dtype))
     output = _shown(network, shown, name, dtype)
     target = torch.arange(instances.n_bags) % shape.n_classes
@@ -76,12 +76,12 @@ def _checked(network: nn.Module, instances: Instances, shape: Shape, name: str) 
     for what in ("attention", "evidence"):
         before, after = getattr(output, what), getattr(shuffled, what)
         if before is not None and not _change(after, before[order]) <= _TOLERANCE:
-            raise ConfigError(f"{name}: its {what} does not follow its slices when these are permuted")
+            raise ConfigError(f"{name}: its {what} is not permuted along with the slices")
     return output
 
 
 def _change(other: Tensor, reference: Tensor) -> float:
-    """Return the largest difference, as a share of the largest number where that is above 1."""
+    """Return the largest difference, relative to the largest number if that is above 1."""
     return float((other - reference).abs().max()) / max(1.0, float(reference.abs().max()))
 
 
@@ -127,7 +127,7 @@ def _check_rows(output: Output, instances: Instances, n_classes: int, name: str)
 
 
 def _drawn(shape: Shape) -> Instances:
-    """Draw bags of standardised features, each bag's slices in runs of one phase."""
+    """Draw random bags of standardised features, the slices of each bag grouped by phase."""
     bag = torch.repeat_interleave(torch.arange(len(_SIZES)), torch.tensor(_SIZES))
     phase = torch.cat([torch.sort(torch.randint(shape.n_phases, (n,))).values for n in _SIZES])
     here = torch.arange(len(bag))
@@ -140,12 +140,12 @@ def _drawn(shape: Shape) -> Instances:
 
 
 def _pieces() -> list[tuple[int, int]]:
-    """Return where each bag begins, and its rows."""
+    """Return the first row of each bag, and its number of rows."""
     return [(sum(_SIZES[:bag]), n) for bag, n in enumerate(_SIZES)]
 
 
 def _reordered(instances: Instances, order: Tensor) -> Instances:
-    """Return the instances with row i taken from row order[i], neighbours named anew."""
+    """Return the instances with row i taken from row order[i], with neighbour indices renumbered."""
     place = order.argsort()
     return Instances(
         features=instances.features[order],
@@ -159,7 +159,7 @@ def _reordered(instances: Instances, order: Tensor) -> Instances:
 
 
 def _only(instances: Instances, bag: int) -> Instances:
-    """Return one bag by itself."""
+    """Return one bag as a batch of its own."""
     rows = torch.nonzero(instances.bag == bag).squeeze(1)
     return Instances(
         features=instances.features[rows],
@@ -173,5 +173,5 @@ def _only(instances: Instances, bag: int) -> Instances:
 
 
 def said(error: Exception) -> str:
-    """Return the kind of an error and its first line."""
+    """Return the class of an error and the first line of its message."""
     return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"

@@ -1,4 +1,4 @@
-"""Every kind of model with its parameters, as `aggregate.py models` prints it: read from the classes themselves."""
+"""The model kinds with their parameters, read from the classes; printed by `aggregate.py models`."""
 
 import inspect
 import re
@@ -20,7 +20,7 @@ class DescribedParameter:
 
     name: str
     default: str
-    """As it is written in a configuration, nearly."""
+    """Written nearly as in a configuration."""
     meaning: str
 
 
@@ -31,12 +31,12 @@ class DescribedKind:
     name: str
     meaning: str
     paper: str
-    """As the docstring of its class or module names it; empty where it names none."""
+    """From the docstring of the class or its module; empty if it names no paper."""
     parameters: tuple[DescribedParameter, ...]
 
 
 def described_kinds() -> list[DescribedKind]:
-    """Describe every kind that a configuration may name, in the order of the registry."""
+    """Describe every model kind of a configuration, in the order of the registry."""
     return [described_kind(name, model) for name, model in MODELS.items()]
 
 

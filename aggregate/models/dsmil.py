@@ -2,13 +2,13 @@
 
 With h_i = relu(x_i W + b), for each class c:
 
-    s_ic = h_i C_c + f_c                     instance stream; m_c is the slice of the highest s_ic
+    s_ic = h_i C_c + f_c                     instance stream; m_c is the slice with the highest s_ic
     q_i = tanh(h_i Q + r)
     a_ic = softmax_i(q_i . q_{m_c} / sqrt(width of q))
     z_c = sum_i a_ic h_i                     bag stream
-    logits_c = (max_i s_ic + z . D_c + g_c) / 2      z being all z_c side by side
+    logits_c = (max_i s_ic + z . D_c + g_c) / 2      z is the concatenation of all z_c
 
-The weight of a slice is its a_ic, weighted by the probability of each class. Its evidence is s_ic.
+The attention of a slice is the mean of its a_ic, weighted by the class probabilities. Its evidence is s_ic.
 """
 
 import math
@@ -61,9 +61,9 @@ class DSMIL(AttendingEstimator, EvidentEstimator):
     hidden: Count = 128
     """Width of an embedded instance."""
     query: Count = 64
-    """Width of the queries that are compared with the critical instance's."""
+    """Width of the queries; each is compared with the query of the critical instance."""
     dropout: ShareBelowOne = 0.25
-    """Share of the bag embedding set to zero while training."""
+    """Share of the bag embedding set to zero during training."""
 
     def new_network(self, shape: Shape) -> DualStream:
         """Return the network that the parameters describe."""

@@ -16,25 +16,25 @@ from aggregate.models.views import CovariateColumns, SeenBags
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class RandomForest(BagEstimator):
-    """scikit-learn's random forest; a missing phase is missing to the trees too."""
+    """scikit-learn's random forest on pooled features; a missing phase is passed to the trees as missing values."""
 
     kind: ClassVar[str] = "random_forest"
 
     statistics: tuple[StatisticName, ...] = ("mean", "max", "std")
-    """Over the slices of each phase."""
+    """Statistics of each feature over the slices of each phase."""
     differences: bool = True
-    """Add the differences between the means of every two phases."""
+    """Add the differences between the mean features of every pair of phases."""
     trees: Count = 300
     """Number of trees."""
     patients_per_leaf: Count = 2
-    """Patients that a leaf must hold."""
+    """Smallest number of patients in a leaf."""
     class_weight: ClassWeight = "balanced"
-    """Weigh classes inversely to their number of training patients, or not."""
+    """Whether classes are weighted inversely to their number of training patients."""
     covariates: tuple[str, ...] = ()
-    """Columns of the cohort table to use beside the bags."""
+    """Columns of the cohort table used in addition to the bags."""
 
     def _fit(self, bags: SeenBags, labels: Labels, tune: Tune | None) -> None:
-        """Grow the trees on `bags`; `tune` is not needed."""
+        """Train on `bags`; `tune` is not used."""
         del tune
         self.classes_, codes = encode_labels(labels)
         forest = RandomForestClassifier(
@@ -48,19 +48,19 @@ class RandomForest(BagEstimator):
         self.forest_ = forest.fit(self._vectors(bags), codes)
 
     def _predict_proba(self, bags: SeenBags) -> NDArray[np.float64]:
-        """Return class probabilities (bags, classes), the mean over the trees of the shares in the leaf."""
+        """Return class probabilities (bags, classes): the class shares in the leaves, averaged over the trees."""
         probabilities: NDArray[np.float64] = self.forest_.predict_proba(self._vectors(bags))
         return probabilities
 
     is_savable = False
-    """scikit-learn's trees can only be kept as a pickle, or in files whose indices nobody checks before they are used."""
+    """scikit-learn's trees can only be saved as a pickle, or in files whose indices are not checked when they are read."""
 
     def learned_arrays(self) -> Arrays:
         """Return nothing; a forest is not saved."""
         return {}
 
     def set_learned_arrays(self, arrays: Arrays) -> None:
-        """Take nothing; a forest is not saved."""
+        """Restore nothing; a forest is not saved."""
 
     def _vectors(self, bags: SeenBags) -> NDArray[np.float32]:
         pool = pool_phases_and_differences if self.differences else pool_phases

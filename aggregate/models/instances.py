@@ -1,4 +1,4 @@
-"""Bags laid end to end as rows of one matrix, and the few bags of them that a network is shown at a time."""
+"""The instances of all bags concatenated in one matrix, and the mini-batches that a network reads."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,24 +15,24 @@ from torch.nn import functional
 from pipeline.bags import Bag
 
 _FEATURE_BYTES_IN_MEMORY = 2**30
-"""One gigabyte: 120 patients of 100 slices and 2,048 features ten times over. A laptop of 8 GB has it twice, which
-laying bags together takes for a moment; what is more goes into a temporary file, of which the system keeps in
-memory what there is room for."""
+"""One gigabyte: ten times 120 patients of 100 slices and 2,048 features. Concatenation needs this twice for a moment,
+which fits on a laptop of 8 GB; larger matrices go into a temporary file, which the operating system caches as memory
+allows."""
 
 
 @dataclass(frozen=True, eq=False)
 class Instances:
-    """The instances of a few bags as rows: what a network reads.
+    """A mini-batch: the instances of a few bags as rows, the input of a network.
 
-    The rows of a bag are consecutive, in any order. A network must give the same answer for every order, and for a
-    bag whatever other bags stand beside it.
+    The rows of a bag are consecutive, in any order. The output for a bag must not depend on the order of its rows, nor
+    on the other bags of the batch.
 
     Attributes:
-        features: (rows, d), standardised by the training instances; float32, or bfloat16 in that precision.
-        bag: int64 (rows,), number of the row's bag, from 0, ascending.
+        features: (rows, d), standardised by the training instances; float32 or bfloat16.
+        bag: int64 (rows,), index of the row's bag, from 0, ascending.
         phase: int64 (rows,), index of the row's phase among the phases of the experiment.
-        below: int64 (rows,), row of the next slice below in the same phase and scale; the row itself where none is.
-        above: int64 (rows,), the same upwards.
+        below: int64 (rows,), row of the next slice below in the same phase and scale; the row itself if there is none.
+        above: int64 (rows,), the same for the next slice above.
         n_bags: number of bags; each has at least one row.
         n_phases: number of phases of the experiment.
         covariates: float32 (bags, k), standardised covariates of the patients; None where the model reads none.
@@ -49,22 +49,22 @@ class Instances:
 
     @cached_property
     def sizes(self) -> Tensor:
-        """Rows of each bag, int64 (bags,)."""
+        """Number of rows of each bag, int64 (bags,)."""
         return torch.bincount(self.bag, minlength=self.n_bags)
 
     @cached_property
     def is_real(self) -> Tensor:
-        """Which entries of `padded` are rows and which are filling, bool (bags, most rows of a bag)."""
+        """Which entries of `padded` are rows, the others padding: bool (bags, most rows of a bag)."""
         places = torch.arange(int(self.sizes.max()), device=self.bag.device)
         return places < self.sizes.unsqueeze(1)
 
     def padded(self, values: Tensor, *, filling: float = 0.0) -> Tensor:
-        """Give every bag a matrix of its own: values (rows, width) as (bags, most rows of a bag, width)."""
+        """Pad the bags to one length: values (rows, width) as (bags, most rows of a bag, width)."""
         shape = (*self.is_real.shape, *values.shape[1:])
         return values.new_full(shape, filling).masked_scatter(self._real_entries(values), values)
 
     def unpadded(self, values: Tensor) -> Tensor:
-        """Undo `padded`: values (bags, most rows of a bag, width) as (rows, width)."""
+        """Remove the padding of `padded`: values (bags, most rows of a bag, width) as (rows, width)."""
         return values[self.is_real]
 
     def _real_entries(self, values: Tensor) -> Tensor:
@@ -73,14 +73,14 @@ class Instances:
 
 @dataclass(frozen=True, eq=False)
 class PackedBags:
-    """All instances of many bags in one matrix.
+    """The instances of many bags in one matrix.
 
     Attributes:
         features: float32 or bfloat16 (instances, d).
         phase: int64 (instances,), index into the phase names.
-        to_below: int64 (instances,), steps to the row of the next slice below in the same phase and scale, 0 for none.
-        to_above: int64 (instances,), the same upwards.
-        start: intp (bags + 1,): bag i is the rows start[i] to start[i + 1].
+        to_below: int64 (instances,), row offset of the next slice below in the same phase and scale, 0 if none.
+        to_above: int64 (instances,), the same for the next slice above.
+        start: intp (bags + 1,): bag i is the rows start[i] to start[i + 1] - 1.
         n_phases: number of phase names.
         covariates: float32 (bags, k), standardised covariates of the patients; None where the model reads none.
     """
@@ -103,7 +103,7 @@ class PackedBags:
 
     @cached_property
     def sizes(self) -> NDArray[np.intp]:
-        """Instances of each bag (bags,)."""
+        """Number of instances of each bag (bags,)."""
         return np.diff(self.start)
 
     def take(self, bags: NDArray[np.intp], *, rows_multiple: int = 1) -> Instances:
@@ -111,12 +111,12 @@ class PackedBags:
 
         Args:
             bags: intp (chosen,).
-            rows_multiple: above 1, one more bag is added at the end, of as many copies of the first row as bring the
-                rows to a multiple of this.
+            rows_multiple: if above 1, the number of rows is padded to a multiple of this by one more bag at the end,
+                made of copies of the first row.
         """
         sizes = self.sizes[bags]
         n_rows = int(sizes.sum())
-        # The rows of a bag are consecutive: each lies where it stands in the batch, plus a step of its bag.
+        # The rows of a bag are consecutive: its rows in the matrix are its rows in the batch plus one offset per bag.
         rows = np.arange(n_rows) + np.repeat(self.start[bags] - (sizes.cumsum() - sizes), sizes)
         bag = np.repeat(np.arange(len(bags)), sizes)
         n_filling = rows_multiple - n_rows % rows_multiple if rows_multiple > 1 else 0
@@ -168,16 +168,16 @@ class Scaling:
             known = features[:, partly]
             mean[partly] = known.nanmean(dim=0).nan_to_num()
             std[partly] = (known - mean[partly]).square().nanmean(dim=0).sqrt().nan_to_num()
-        # What is left of a constant feature is the rounding of its mean.
+        # A constant feature has only the rounding error of its mean left.
         return cls(mean, torch.where(std <= 1e-5 * mean.abs(), 1.0, std))
 
     def apply_(self, features: Tensor) -> None:
-        """Standardise features (instances, d) in place; a measure that an instance lacks becomes the mean, 0."""
+        """Standardise features (instances, d) in place; a missing measure (NaN) becomes the mean, 0."""
         features.sub_(self.mean).div_(self.std).nan_to_num_(nan=0.0)
 
 
 def pack(bags: Iterable[Bag]) -> PackedBags:
-    """Lay bags end to end, reading each of them once; features beyond a budget of bytes lie on disk."""
+    """Concatenate bags, reading each once; features above a limit of bytes go into a temporary file."""
     features = _Rows()
     phases, steps, sizes, n_phases = [], [], [0], 0
     for bag in bags:
@@ -198,7 +198,7 @@ def pack(bags: Iterable[Bag]) -> PackedBags:
 
 
 class _Rows:
-    """Rows that grow in memory and, once they are more than the budget, in a temporary file."""
+    """Rows collected in memory and, above the limit, in a temporary file."""
 
     def __init__(self) -> None:
         self._pieces: list[NDArray[np.float32]] = []
@@ -219,13 +219,13 @@ class _Rows:
         if self._file is None:
             return torch.from_numpy(np.concatenate(self._pieces))
         self._file.flush()
-        # The file has lost its name already: its space is given back with the last tensor that is mapped from it.
+        # The file is already unlinked: its space is freed with the last tensor that is mapped from it.
         mapped = np.memmap(self._file, dtype=np.float32, mode="r+")
         self._file.close()
         return torch.from_numpy(mapped).view(-1, self._width)
 
     def _to_file(self) -> None:
-        # Closed by `together`: the mapping outlives it.
+        # Closed by `together`; the mapping stays valid.
         self._file = self._file or TemporaryFile()  # noqa: SIM115
         for piece in self._pieces:
             self._file.write(np.ascontiguousarray(piece, dtype=np.float32).data)
@@ -233,7 +233,7 @@ class _Rows:
 
 
 def _steps_to_neighbours(bag: Bag) -> NDArray[np.int64]:
-    """Return the steps from each instance to its neighbour below and above (2, n), 0 where it has none."""
+    """Return the row offsets from each instance to its neighbours below and above (2, n), 0 if there is none."""
     order = np.lexsort((bag.lesion, bag.slice_index, bag.scale, bag.phase))
     is_same = (np.diff(bag.phase[order]) == 0) & (np.diff(bag.scale[order]) == 0)
     lower, upper = order[:-1][is_same], order[1:][is_same]

@@ -1,4 +1,4 @@
-"""Logistic regression on one vector per patient: a pooling of the bag, covariates, then scikit-learn's pipeline on what it returns."""
+"""Logistic regression (a scikit-learn pipeline) on one vector per patient: pooled features and covariates."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -28,8 +28,8 @@ _MIDDLING_STRENGTH = 1e-2
 class LogisticOnVectors(PatientEstimator):
     """Multinomial ridge (L2) logistic regression on a standardised vector per patient.
 
-    What is missing (NaN) takes the mean of the training patients. With more features than patients, the regression
-    runs on the principal components of the training patients, all of them: ridge regression has the same solution
+    Missing values (NaN) are replaced by the mean of the training patients. With more features than patients, the
+    regression is fitted on all principal components of the training patients: ridge regression has the same solution
     there, and takes a tenth of the time (512 features, 96 patients).
     """
 
@@ -37,19 +37,19 @@ class LogisticOnVectors(PatientEstimator):
     """Whether every number of a vector is brought to a spread of 1."""
 
     strengths: Positives = (1e-3, 1e-2, 1e-1, 1.0)
-    """Values of C to choose from by cross-validation of the log loss; smaller means more regularised."""
+    """Candidate values of C, chosen by the cross-validated log loss; smaller means stronger regularisation."""
     inner_folds: AtLeastTwo = 5
-    """Folds of that cross-validation, fewer where the rarest class has fewer training patients."""
+    """Folds of that cross-validation; fewer if the rarest class has fewer training patients."""
     class_weight: ClassWeight = "balanced"
-    """Weigh classes inversely to their number of training patients, or not."""
+    """Whether classes are weighted inversely to their number of training patients."""
     covariates: tuple[str, ...] = ()
-    """Columns of the cohort table to use beside the bags."""
+    """Columns of the cohort table used in addition to the bags."""
 
     def fit_vectors(self, vectors: Floats, labels: Labels) -> Self:
-        """Train on one vector per patient (n, d), NaN where something is missing."""
+        """Train on one vector per patient (n, d), NaN for missing values."""
         classes, codes = encode_labels(labels)
         pipeline = self.new_pipeline(codes, *vectors.shape)
-        # Where every feature is constant PCA divides by a variance of 0, for a share of variance that nobody reads.
+        # If every feature is constant, PCA divides by a variance of 0 for the explained variance, which is not used.
         with np.errstate(invalid="ignore"):
             self._learn(pipeline.fit(vectors, codes))
         self.classes_ = classes
@@ -71,13 +71,13 @@ class LogisticOnVectors(PatientEstimator):
         return Pipeline([*steps, ("regress", self._regression(codes))])
 
     def learned_arrays(self) -> Arrays:
-        """Return filling, mean and std (d,), weights (d, classes), bias (classes,), and the words of each covariate."""
+        """Return fill values, mean and std (d,), weights (d, classes), bias (classes,), and words of each covariate."""
         names = ("filling", "mean", "std", "weights", "bias")
         learned = {name: getattr(self, f"{name}_") for name in names}
         return {**learned, "covariates": self.covariate_columns_.as_array()}
 
     def set_learned_arrays(self, arrays: Arrays) -> None:
-        """Take over filling, scaling, weights, bias and words."""
+        """Restore fill values, scaling, weights, bias and words."""
         for name in ("filling", "mean", "std", "weights", "bias"):
             setattr(self, f"{name}_", arrays[name])
         self.covariate_columns_ = CovariateColumns.of_array(arrays["covariates"])
@@ -99,14 +99,14 @@ class LogisticOnVectors(PatientEstimator):
         )
 
     def _learn(self, pipeline: Pipeline) -> None:
-        """Keep a fitted pipeline as arrays, the regression's weights on the standardised features."""
+        """Return a fitted pipeline as arrays, with the regression weights on the standardised features."""
         regression, scaler = pipeline["regress"], pipeline["standardise"]
         weights, bias = regression.coef_, regression.intercept_
         if "components" in pipeline.named_steps:
             components = pipeline["components"]
             weights = weights @ components.components_
             bias = bias - weights @ components.mean_
-        if len(weights) == 1:  # of two classes scikit-learn keeps the second's alone
+        if len(weights) == 1:  # for two classes scikit-learn stores the weights of the second only
             weights, bias = np.stack([0 * weights[0], weights[0]]), np.array([0.0, bias[0]])
         self.filling_ = pipeline["impute"].statistics_
         self.mean_ = scaler.mean_
@@ -116,14 +116,14 @@ class LogisticOnVectors(PatientEstimator):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class BagLogistic(LogisticOnVectors, BagEstimator):
-    """Ridge logistic regression on one vector per bag, and on covariates beside it."""
+    """Ridge logistic regression on one vector per bag, and optional covariates."""
 
     @abstractmethod
     def vectors(self, bags: Sequence[Bag]) -> Floats:
-        """Return one vector per bag (bags, d), NaN where something is missing."""
+        """Return one vector per bag (bags, d), NaN for missing values."""
 
     def _fit(self, bags: SeenBags, labels: Labels, tune: Tune | None) -> None:
-        """Train on `bags`; `tune` is not needed."""
+        """Train on `bags`; `tune` is not used."""
         del tune
         encode_labels(labels)  # before a bag is read
         self.covariate_columns_ = CovariateColumns.learned(self.covariates, bags.patients)

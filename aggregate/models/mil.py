@@ -1,4 +1,4 @@
-"""What the classifiers that learn from instances share: a network, its training, and what it says of new bags."""
+"""Base classes of the neural classifiers: building, training, and prediction."""
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
@@ -27,7 +27,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def _known_device(name: str) -> str:
-    """Refuse what torch does not take for a device, or a GPU that is not there."""
+    """Refuse a name that is no torch device, or a GPU that does not exist."""
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -42,25 +42,25 @@ Device = Annotated[str, AfterValidator(_known_device)]
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class MILEstimator(BagEstimator):
-    """A network over the instances of a bag, trained by AdamW with early stopping on the tuning patients."""
+    """A network on the instances of a bag, trained by AdamW with early stopping on the tuning patients."""
 
-    # Where it was trained is no part of a model: one of a GPU is also read where there is none.
+    # The device is not part of a saved model: a model trained on a GPU can be loaded without one.
     unsaved: ClassVar[frozenset[str]] = frozenset({"device"})
 
     epochs: Count = 60
-    """Passes over the training bags at most."""
+    """Largest number of passes over the training bags."""
     patience: Count = 12
     """Epochs without a lower tuning loss after which training stops."""
     learning_rate: Positive = 1e-3
-    """Step of AdamW."""
+    """Learning rate of AdamW."""
     weight_decay: NotNegative = 1e-2
     """Decoupled weight decay of AdamW."""
     bags_per_step: Count = 8
-    """Bags per training step, about."""
+    """Approximate number of training bags per step."""
     class_weight: ClassWeight = "balanced"
-    """Weigh classes inversely to their number of training patients, or not."""
+    """Whether classes are weighted inversely to their number of training patients."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the matrix products over instances; parameters and losses are float32."""
+    """Number format of the matrix products over instances; parameters and losses are float32."""
     device: Device = "cpu"
     """Where to compute: cpu, cuda, cuda:1, ..."""
     covariates: tuple[str, ...] = ()
@@ -68,23 +68,23 @@ class MILEstimator(BagEstimator):
 
     @abstractmethod
     def new_network(self, shape: Shape) -> nn.Module:
-        """Return an untrained network, its first parameters drawn from PyTorch's own generator."""
+        """Return an untrained network, its initial parameters drawn from PyTorch's global generator."""
 
     def measure(self, network: nn.Module, task: Task) -> None:
         """Tell a new network what it must know of the training bags beside their shape; by default nothing."""
 
     def prepared(self, bags: Iterable[Bag]) -> Iterable[Bag]:
-        """Return the bags as this model sees them."""
+        """Return the bags in the form that the network reads."""
         return bags
 
     def _try_building(self, bag: Bag, n_classes: int) -> None:
-        """Build the network for such bags."""
+        """Build the network for bags of this shape."""
         packed = pack(self.prepared([bag]))
         with self._own_random_numbers(0):
             self.new_network(Shape(packed.n_features, packed.n_phases, n_classes))
 
     def _fit(self, bags: SeenBags, labels: Labels, tune: Tune | None) -> None:
-        """Train on `bags`, stopping early on `tune`."""
+        """Train on `bags` with early stopping on `tune`."""
         classes, codes = encode_labels(labels)
         tune_bags: Iterable[Bag] = () if tune is None else tune[0]
         tune_codes = codes[:0] if tune is None else codes_among(classes, tune[1])
@@ -132,7 +132,7 @@ class MILEstimator(BagEstimator):
         }
 
     def set_learned_arrays(self, arrays: Arrays) -> None:
-        """Take over what `learned_arrays` returned, strictly."""
+        """Restore the arrays that `learned_arrays` returned; all must be there."""
         tensors = {name: torch.from_numpy(np.asarray(array)) for name, array in arrays.items()}
         self.scaling_ = Scaling(tensors["scaling.mean"], tensors["scaling.std"])
         self.covariate_scaling_ = Scaling(tensors["covariates.mean"], tensors["covariates.std"])
@@ -147,12 +147,12 @@ class MILEstimator(BagEstimator):
         self.network_ = network.to(self.device).eval()
 
     def per_row(self, patients: Samples, name: str) -> list[NDArray[np.float64]]:
-        """Return what the network says of each instance, "attention" or "evidence", one array per bag (n, ...).
+        """Return the network's "attention" or "evidence" of each instance, one array per bag (n, ...).
 
         Raises:
             NotFittedError: scikit-learn's, before `fit`.
-            SampleError: there is no bag, or one cannot be used or is unlike those of the training.
-            AttributeError: the network does not give it.
+            SampleError: there is no bag, or a bag cannot be used or differs in format from the training bags.
+            AttributeError: the network has no such output.
         """
         rows: list[NDArray[np.float64]] = []
         for output, sizes in self._outputs(self.seen_bags(patients)):
@@ -175,7 +175,7 @@ class MILEstimator(BagEstimator):
             yield output, packed.sizes
 
     def _standardised(self, bags: Iterable[Bag], *, n_train: int) -> tuple[PackedBags, Scaling]:
-        """Lay bags end to end, standardised by the first `n_train` of them."""
+        """Concatenate bags, standardised by the mean and deviation of the first `n_train`."""
         packed = pack(self.prepared(bags))
         scaling = Scaling.of(packed.features[: packed.start[n_train]])
         scaling.apply_(packed.features)
@@ -210,7 +210,7 @@ class MILEstimator(BagEstimator):
 
     @contextmanager
     def _own_random_numbers(self, seed: int) -> Iterator[None]:
-        """Seed PyTorch's generator for what networks draw, and give it back as it was."""
+        """Seed PyTorch's global generator for the networks, and restore its state afterwards."""
         device = torch.device(self.device)
         with torch.random.fork_rng(devices=[] if device.type == "cpu" else [device]):
             torch.manual_seed(seed)
@@ -228,16 +228,16 @@ class MILEstimator(BagEstimator):
 
 
 class AttendingEstimator(MILEstimator):
-    """A classifier whose network weighs the instances."""
+    """A classifier whose network has attention over the instances."""
 
     def attention(self, patients: Samples) -> list[NDArray[np.float64]]:
-        """Return per patient the weight of each instance of the seen bag (n,), summing to 1."""
+        """Return per patient the weight of each instance that the model uses (n,), summing to 1."""
         return self.per_row(patients, "attention")
 
 
 class EvidentEstimator(MILEstimator):
-    """A classifier whose network gives evidence of each instance for the classes."""
+    """A classifier whose network has per-instance evidence (logits) for each class."""
 
     def instance_evidence(self, patients: Samples) -> list[NDArray[np.float64]]:
-        """Return per patient the evidence of each instance of the seen bag for each class (n, classes)."""
+        """Return per patient the evidence of each instance that the model uses for each class (n, classes)."""
         return self.per_row(patients, "evidence")

@@ -16,21 +16,21 @@ from pipeline.bags import Bag
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class MLP(MILEstimator):
-    """One hidden layer on pooled features: to the network, bags of one instance each."""
+    """One hidden layer on the pooled features of a bag."""
 
     kind: ClassVar[str] = "mlp"
 
     hidden: Count = 64
     """Width of the hidden layer."""
     dropout: ShareBelowOne = 0.25
-    """Share of the bag embedding set to zero while training."""
+    """Share of the hidden layer's outputs set to zero during training."""
 
     def new_network(self, shape: Shape) -> EmbeddingSpace:
         """Return the network that the parameters describe."""
         return EmbeddingSpace(shape, hidden=self.hidden, pool="mean", dropout=self.dropout)
 
     def prepared(self, bags: Iterable[Bag]) -> Iterable[Bag]:
-        """Return bags of one instance, the pooled features."""
+        """Return bags with one instance each: the pooled features."""
         return (_pooled(bag) for bag in bags)
 
 

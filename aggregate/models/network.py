@@ -1,4 +1,4 @@
-"""The contract of a network over instances, and the layers that several networks share."""
+"""The contract of a network on instances, and the layers that several networks share."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -12,14 +12,14 @@ from aggregate.models.instances import Instances
 
 @dataclass(frozen=True, eq=False)
 class Output:
-    """What a network says of a few bags in one forward pass.
+    """The output of a network for one batch of bags.
 
     Attributes:
         logits: (bags, classes).
-        attention: (rows,), weight of each row in its bag, summing to 1 over the bag; None where it has none.
-        evidence: (rows, classes), what each row speaks for, higher meaning more; None where it has none.
-        auxiliary_loss: class of each bag, int64 (bags,) -> a loss to be added to that of each bag (bags,); None where
-            the classes of the bags are all that is learned from.
+        attention: (rows,), weight of each row, summing to 1 over each bag; None if the network has no attention.
+        evidence: (rows, classes), logits of each single row; None if the network has none.
+        auxiliary_loss: function of the class of each bag, int64 (bags,), that returns a loss added to the loss of each
+            bag (bags,); None for a network trained with the bag loss alone.
     """
 
     logits: Tensor
@@ -30,7 +30,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Shape:
-    """What a network must know of the bags before it can be built."""
+    """The sizes needed to build a network: features, phases, classes."""
 
     n_features: int
     n_phases: int
@@ -38,14 +38,14 @@ class Shape:
 
 
 class Network(nn.Module, ABC):
-    """An ordinary module: instances of a few bags in, logits of the bags out."""
+    """A torch module from a batch of `Instances` to the logits of the bags."""
 
     @abstractmethod
     def forward(self, instances: Instances) -> Output:
-        """Return logits, and attention and evidence where the network has them."""
+        """Return logits, with attention and evidence if the network has them."""
 
     def __call__(self, instances: Instances) -> Output:
-        """Return what `forward` returns, with its type."""
+        """Call `forward`; declared for its return type."""
         output: Output = super().__call__(instances)
         return output
 
@@ -75,7 +75,7 @@ class Embedding(nn.Sequential):
 
 
 class GatedScore(nn.Module):
-    """(tanh(h V + c) * sigmoid(h U + e)) w of each row; no bias at the end, which a softmax would not feel."""
+    """(tanh(h V + c) * sigmoid(h U + e)) w of each row; without a final bias, which a softmax cancels."""
 
     def __init__(self, width: int, gate: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Ranges that the values of model parameters must keep, and the one check of them: of a configuration, and at `fit`."""
+"""Allowed ranges of model parameters, checked when a configuration is read and again in `fit`."""
 
 import json
 from collections.abc import Mapping
@@ -26,17 +26,17 @@ StatisticName = Literal["mean", "max", "std", "q25", "median", "q75"]
 
 
 def checked_parameters(model: type[Any], kind: str, given: Mapping[str, object]) -> dict[str, Any]:
-    """Return the values of some parameters of a model as its annotations name them, a list as a tuple.
+    """Check the values of some parameters of a model against its annotations; lists are returned as tuples.
 
     Args:
         model: a dataclass whose fields are its parameters.
-        kind: name of the model in a configuration, for the message.
+        kind: name of the model in a configuration, for error messages.
         given: parameter -> value.
 
     Raises:
-        ConfigError: a value is not allowed; each is named with what was expected.
+        ConfigError: a value is not allowed; the message lists each with the expected values.
     """
-    schema = _schema(model)  # type: ignore[arg-type]  # mypy takes a class for not hashable
+    schema = _schema(model)  # type: ignore[arg-type]  # mypy regards a class as not hashable
     try:
         checked = schema.model_validate({name: _plain(value) for name, value in given.items()})
     except ValidationError as error:
@@ -46,7 +46,7 @@ def checked_parameters(model: type[Any], kind: str, given: Mapping[str, object])
 
 @cache
 def _schema(model: type[Any]) -> type[BaseModel]:
-    """Return a pydantic model of a model's parameters; strict, for a model uses the value as it was given."""
+    """Return a pydantic model of a model's parameters; strict, because a model uses values without conversion."""
     hints = get_type_hints(model, include_extras=True)
     definitions: dict[str, Any] = {field.name: (hints[field.name], None) for field in fields(model)}
     config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, strict=True, allow_inf_nan=False)
@@ -54,7 +54,7 @@ def _schema(model: type[Any]) -> type[BaseModel]:
 
 
 def _plain(value: object) -> object:
-    """Return a number of numpy as Python's, as scikit-learn's searches give them, and a list as a tuple."""
+    """Convert NumPy numbers, which scikit-learn's searches pass, to Python numbers, and lists to tuples."""
     if isinstance(value, np.generic):
         return value.item()
     return tuple(value) if isinstance(value, list | np.ndarray) else value

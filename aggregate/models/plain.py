@@ -1,4 +1,4 @@
-"""The models that hold no other model, by kind: every one that a module of this package defines."""
+"""All models of this package that do not wrap another model, by kind."""
 
 import pkgutil
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ _HOLD_OTHERS = frozenset(
 
 
 def _kinds() -> Mapping[str, type[PatientEstimator]]:
-    """Gather the classes with a kind of their own, in the order of the modules' names."""
+    """Collect the model classes, in the order of the module names."""
     found: dict[str, type[PatientEstimator]] = {}
     for module in pkgutil.iter_modules(aggregate.models.__path__):
         if module.name in _HOLD_OTHERS:

@@ -29,15 +29,15 @@ def pool_all(bags: Sequence[Bag], statistics: Sequence[str]) -> NDArray[np.float
 def pool_phases(bags: Sequence[Bag], statistics: Sequence[str]) -> NDArray[np.float64]:
     """Return the statistics over the slices of each phase (bags, phases x statistics x d).
 
-    A phase without slices is NaN, which trees understand.
+    The columns of a phase without slices are NaN, which tree models handle as missing.
     """
     return np.stack([_pool_phases_of(bag, statistics).ravel() for bag in bags])
 
 
 def pool_phases_and_differences(bags: Sequence[Bag], statistics: Sequence[str]) -> NDArray[np.float64]:
-    """Return what `pool_phases` returns, then the mean of each later phase less that of each earlier one.
+    """Return the columns of `pool_phases`, then the mean of each later phase minus that of each earlier phase.
 
-    Washout lives in these differences. They are NaN where either phase is missing.
+    These differences contain washout. They are NaN if either phase is missing.
     """
     rows = []
     for bag in bags:
@@ -50,7 +50,7 @@ def pool_phases_and_differences(bags: Sequence[Bag], statistics: Sequence[str]) 
 
 
 def mean_of_instances(features: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the mean over the instances (d,), of a measure over those that have it; NaN where none has."""
+    """Return the mean over the instances (d,), skipping missing measures (NaN); NaN if all are missing."""
     return _pool(features, ["mean"])
 
 

@@ -1,4 +1,4 @@
-"""Models by the name that a configuration gives them."""
+"""Models by their kind in a configuration."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,8 +22,8 @@ def build_model(kind: str, parameters: Mapping[str, object], random_state: int) 
     """Return the unfitted model of a kind with the given parameters.
 
     Raises:
-        ConfigError: the kind or a parameter is unknown (the nearest valid name is given), or a value is not
-            allowed.
+        ConfigError: the kind or a parameter is unknown (the message gives the nearest valid name), or a value is
+            not allowed.
     """
     return building.build(MODELS, kind, parameters, random_state)
 
@@ -32,13 +32,13 @@ def model_class(kind: str) -> type[PatientEstimator]:
     """Return the class of a kind.
 
     Raises:
-        ConfigError: the kind is unknown; the nearest valid one is named.
+        ConfigError: the kind is unknown; the message gives the nearest valid kind.
     """
     return building.find(MODELS, kind)
 
 
 def may_weigh_slices(kind: str, parameters: Mapping[str, object]) -> bool:
-    """Say whether a model has attention and evidence of single slices; a network of the user's may, before it is fitted.
+    """Return whether a model has attention and per-slice evidence; True for a user's network before it is fitted.
 
     Raises:
         ConfigError: the model cannot be built.
@@ -47,7 +47,7 @@ def may_weigh_slices(kind: str, parameters: Mapping[str, object]) -> bool:
 
 
 def load_model(folder: Path) -> PatientEstimator:
-    """Read a fitted model of any kind that its `save` wrote.
+    """Read a fitted model of any kind that `save` wrote.
 
     Raises:
         ResultsError: the folder holds no model, or one of another format or version.

@@ -1,4 +1,4 @@
-"""Bags and labels as models take them; what does not fit is refused in one line that names patient and numbers."""
+"""Checks of the bags and labels given to models; each error is one line that names the patient and the numbers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -12,35 +12,35 @@ from pipeline.bags import Bag
 from pipeline.errors import SampleError
 
 MEASURES = "measures"
-"""Name of the block of a seen bag that holds the measures."""
+"""Name of the feature block that holds the measures."""
 
 
 @dataclass(frozen=True)
 class BagShape:
-    """What all bags of one model have in common."""
+    """The format shared by all bags of one model."""
 
     n_features: int
     phase_names: tuple[str, ...]
     blocks: tuple[str, ...] = ()
-    """Feature blocks, each with its columns."""
+    """Feature blocks with their columns."""
 
 
 class BagCheck:
-    """Looks at bags one by one; the first says what the others must be like, unless `shape` does.
+    """Checks bags one by one against `shape`, or against the first bag if no shape is given.
 
     Attributes:
-        shape: what every bag must be like; None before the first.
+        shape: required format of every bag; None before the first bag.
     """
 
     def __init__(self, shape: BagShape | None = None) -> None:
         self.shape = shape
 
     def checked(self, bag: Bag) -> Bag:
-        """Return the bag itself.
+        """Check a bag and return it.
 
         Raises:
-            SampleError: it has no instance, arrays of another length, a value that is not finite, or another number
-                of features or other phase names than the bags of this model.
+            SampleError: the bag has no instance, arrays of different lengths, a value that is not finite, or another
+                number of features or other phase names than the other bags of this model.
         """
         _check_alone(bag)
         found = BagShape(
@@ -62,7 +62,7 @@ class _HasPatient(Protocol):
 
 
 def check_any(bags: Sequence[_HasPatient], *, role: str = "") -> None:
-    """Refuse what is no sequence, or an empty one.
+    """Refuse an object that is no sequence, or an empty sequence.
 
     Raises:
         SampleError: there is no bag.
@@ -77,7 +77,7 @@ def checked_labels(bags: Sequence[_HasPatient], labels: NDArray[Any], *, role: s
     """Return the labels of some bags as an array (n,).
 
     Raises:
-        SampleError: there is no bag, they are not one for each bag, one is missing, or they are of several types.
+        SampleError: there is no bag, bags and labels differ in number, a label is missing, or labels have mixed types.
     """
     check_any(bags, role=role)
     cells = np.asarray(labels, dtype=object)  # numpy would turn None and NaN among words into words
@@ -128,7 +128,7 @@ def _check_alone(bag: Bag) -> None:
 
 
 def _n_missing_measures(bag: Bag) -> int:
-    """Count the measures among the features that cannot be had, which are NaN."""
+    """Count the missing measures (NaN) among the features."""
     return sum(
         int(np.isnan(bag.features[:, block.start : block.stop]).sum())
         for block in bag.header.feature_blocks
@@ -137,7 +137,7 @@ def _n_missing_measures(bag: Bag) -> int:
 
 
 def _told(shape: BagShape, other: BagShape) -> str:
-    """Tell what a bag is like, with its blocks where it is these that differ."""
+    """Describe the format of a bag, with its blocks if the blocks differ."""
     only_blocks = (shape.n_features, shape.phase_names) == (other.n_features, other.phase_names)
     blocks = f" ({', '.join(shape.blocks)})" if only_blocks else ""
     return f"{shape.n_features} features{blocks} and the phases {', '.join(shape.phase_names)}"

@@ -1,4 +1,4 @@
-"""Mean or maximum over the instances, of their embeddings or of their logits.
+"""Mean or maximum over the instances, either of their embeddings or of their logits.
 
 With h_i = relu(x_i W + b):
 
@@ -60,7 +60,7 @@ def _pooled(pool: Pool, values: Tensor, instances: Instances) -> Tensor:
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class EmbeddingPooling(MILEstimator):
-    """Mean or maximum of the embedded instances."""
+    """Mean or maximum of the instances' embeddings."""
 
     kind: ClassVar[str] = "embedding_pooling"
 
@@ -69,7 +69,7 @@ class EmbeddingPooling(MILEstimator):
     pool: Pool = "mean"
     """How the instances become one."""
     dropout: ShareBelowOne = 0.25
-    """Share of the bag embedding set to zero while training."""
+    """Share of the bag embedding set to zero during training."""
 
     def new_network(self, shape: Shape) -> EmbeddingSpace:
         """Return the network that the parameters describe."""
@@ -78,7 +78,7 @@ class EmbeddingPooling(MILEstimator):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class InstancePooling(EvidentEstimator):
-    """Mean or maximum of the instances' logits; there is no bag embedding, and so no dropout."""
+    """Mean or maximum of the instances' logits; without dropout, because there is no bag embedding."""
 
     kind: ClassVar[str] = "instance_pooling"
 

@@ -1,7 +1,7 @@
 """Gated attention whose scores are smoothed over neighbouring slices (after Castro-Macias et al. 2024, Sm operator).
 
-With s_i the gated score of slice i and N(i) the slices below and above it in the same phase (a slice at the end
-stands in for its missing neighbour), repeated `steps` times from u = s:
+With s_i the gated score of slice i and N(i) the slices below and above it in the same phase (the first and last slice
+replace their missing neighbour), repeated `steps` times from u = s:
 
     u_i <- (1 - smoothness) s_i + smoothness * mean of u over N(i)
     a = softmax(u)
@@ -39,14 +39,14 @@ class SmoothedAttention(GatedAttention):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class SmoothAttention(AttentionMIL):
-    """Gated attention-MIL that prefers runs of slices to single ones."""
+    """Gated attention-MIL with attention scores smoothed over neighbouring slices."""
 
     kind: ClassVar[str] = "smooth_attention"
 
     smoothness: ShareBelowOne = 0.5
-    """Weight of the neighbours' scores against a slice's own; 0 is gated attention."""
+    """Weight of the neighbours' mean score; the slice's own score has 1 minus this weight. 0 is gated attention."""
     steps: Count = 5
-    """How often the smoothing is repeated."""
+    """Number of smoothing steps."""
 
     def new_network(self, shape: Shape) -> SmoothedAttention:
         """Return the network that the parameters describe."""

@@ -1,8 +1,9 @@
-"""A model of torchmil as a network: one copy for each class, shown one bag at a time.
+"""A torchmil model as a network: one copy per class, evaluated one bag at a time.
 
-torchmil's models have one logit, so each class gets a copy of its own, and the copies' logits stand side by side. A
-model that asks for `adj` gets the normalised adjacency of neighbouring slices. What a model adds to its criterion while
-training, such as CLAM's instance loss, is added here too. torchmil's mask is not needed for a single bag.
+torchmil's models have one logit, so each class has its own copy, and the logits of the copies are concatenated. A
+model with an argument `adj` gets the normalised adjacency of neighbouring slices. Losses that a model adds to its
+criterion during training, such as CLAM's instance loss, are added here too. torchmil's mask is not needed for a single
+bag.
 """
 
 import importlib
@@ -30,19 +31,19 @@ class OneForEachClass(Network):
 
     def __init__(self, model: type[nn.Module], shape: Shape, settings: Mapping[str, Any]) -> None:
         super().__init__()
-        # Defaults of torchmil's constructors are objects that all models share.
+        # The default arguments of torchmil's constructors are objects shared by all models.
         copies = [deepcopy(model(in_shape=(shape.n_features,), **settings)) for _ in range(shape.n_classes)]
         self.of_class = nn.ModuleList(copies)
 
     def forward(self, instances: Instances) -> Output:
-        """Return logits, and torchmil's own further losses."""
+        """Return logits, and torchmil's additional losses."""
         bags = _as_torchmil(instances)
         logits = [[model(**_asked_for(model.forward, bag)).mean() for model in self.of_class] for bag in bags]
         stacked = torch.stack([torch.stack(row) for row in logits]).float()
         return Output(stacked, auxiliary_loss=partial(self._further_losses, bags))
 
     def _further_losses(self, bags: list[dict[str, Tensor]], target: Tensor) -> Tensor:
-        """Return the losses beside the criterion's of each bag (bags,), the mean over the classes."""
+        """Return the losses of each bag beside the criterion (bags,), averaged over the classes."""
         return torch.stack([self._of_bag(bag, int(code)) for bag, code in zip(bags, target, strict=True)])
 
     def _of_bag(self, bag: dict[str, Tensor], code: int) -> Tensor:
@@ -57,10 +58,10 @@ class OneForEachClass(Network):
 
 
 def torchmil_class(name: str) -> type[nn.Module]:
-    """Return a model class of torchmil by its name.
+    """Return a model class of torchmil by name.
 
     Raises:
-        ConfigError: the extra `mil` is not installed, or torchmil has no such model.
+        ConfigError: the extra `mil` is not installed, or torchmil has no model of this name.
     """
     found = getattr(_import_torchmil_models(), name, None)
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
@@ -82,7 +83,7 @@ def _import_torchmil_models() -> ModuleType:
 
 
 def _as_torchmil(instances: Instances) -> list[dict[str, Tensor]]:
-    """Return what torchmil's models may ask for of each bag, with a first axis of one bag."""
+    """Return the arguments that torchmil's models may have, with a first axis of one bag."""
     bags = []
     end = instances.sizes.cumsum(0).tolist()
     for begin, stop in zip([0, *end], end, strict=False):
@@ -93,7 +94,7 @@ def _as_torchmil(instances: Instances) -> list[dict[str, Tensor]]:
 
 
 def _adjacency(below: Tensor) -> Tensor:
-    """Return D^-1/2 (A + I) D^-1/2 (n, n) of n slices, A joining neighbours, from each one's row below."""
+    """Return D^-1/2 (A + I) D^-1/2 (n, n) for n slices, with A the adjacency given by the row below each slice."""
     here = torch.arange(len(below), device=below.device)
     joined = torch.eye(len(below), device=below.device)
     joined[here, below] = 1

@@ -1,4 +1,4 @@
-"""The training loop of every network: AdamW over a few bags a step, stopped early on the tuning bags."""
+"""The training loop of all networks: AdamW on batches of bags, with early stopping on the tuning bags."""
 
 import math
 from collections.abc import Iterator
@@ -18,38 +18,38 @@ from pipeline.errors import TrainingError
 
 BAGS_PER_FORWARD = 8
 _ROWS_MULTIPLE = 128
-"""oneDNN, which multiplies in bfloat16 on a CPU, compiles a product anew for every number of rows: filled up to a
-multiple of this, a fit takes 0.6 times the CPU seconds (benchmarks/mil_speed.py)."""
+"""oneDNN, which computes bfloat16 products on a CPU, compiles a kernel for every new number of rows: with the rows padded
+to a multiple of this, a fit takes 0.6 times the CPU seconds (benchmarks/mil_speed.py)."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """How a network is trained."""
+    """Settings of the training loop."""
 
     epochs: int
-    """Passes over the training bags at most."""
+    """Largest number of passes over the training bags."""
     patience: int
     """Epochs without a lower tuning loss after which training stops."""
     learning_rate: float
-    """Step of AdamW."""
+    """Learning rate of AdamW."""
     weight_decay: float
     """Decoupled weight decay of AdamW."""
     bags_per_step: int
-    """Training bags per step, about: an epoch is cut into equal steps."""
+    """Approximate number of training bags per step: an epoch is divided into equal steps."""
     dtype: torch.dtype
-    """Of the matrix products over instances; parameters and losses are float32."""
+    """Number format of the matrix products over instances; parameters and losses are float32."""
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What a network is to learn.
+    """The training data of a network.
 
     Attributes:
         bags: the training and tuning bags, standardised.
         train: intp, bags to train on.
-        tune: intp, bags that decide when to stop; empty to train all epochs.
+        tune: intp, bags for early stopping; empty to train all epochs.
         codes: int64 (bags,), class of every bag.
-        class_weights: float32 (classes,), of each class in the loss.
+        class_weights: float32 (classes,), weight of each class in the loss.
     """
 
     bags: PackedBags
@@ -60,12 +60,12 @@ class Task:
 
 
 def train(network: nn.Module, task: Task, training: Training, rng: np.random.Generator) -> int:
-    """Train a network in place to the state of its lowest tuning loss; return that epoch, from 0.
+    """Train a network in place, restore the weights of lowest tuning loss, and return their epoch, from 0.
 
-    `rng` gives the order of the bags; what else is random comes from PyTorch's own generator.
+    `rng` draws the order of the bags; all other random numbers come from PyTorch's global generator.
 
     Raises:
-        TrainingError: the loss became infinite or not a number.
+        TrainingError: the loss became infinite or NaN.
     """
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
@@ -86,14 +86,16 @@ def train(network: nn.Module, task: Task, training: Training, rng: np.random.Gen
         elif epoch - best_epoch >= training.patience:
             break
     if best_loss == math.inf:
-        raise TrainingError("training diverged: the loss of the tuning patients is no number in any epoch")
+        raise TrainingError(
+            "training diverged: the loss of the tuning patients is NaN or infinite in every epoch"
+        )
     network.load_state_dict(best_state)
     network.eval()
     return best_epoch
 
 
 def forward(network: nn.Module, instances: Instances, dtype: torch.dtype) -> Output:
-    """Show a network some bags in a precision; logits alone become an Output."""
+    """Run a network on some bags in a precision; a network that returns logits only gets an Output around them."""
     with torch.autocast(instances.features.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
         output = network(instances)
     return output if isinstance(output, Output) else Output(output)
@@ -101,7 +103,7 @@ def forward(network: nn.Module, instances: Instances, dtype: torch.dtype) -> Out
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let this thread's operations run on one core: what a few bags take is less than waking a second core costs."""
+    """Run the operations of this thread on one core: for a few bags, starting a second core costs more time than it saves."""
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -114,7 +116,7 @@ def _losses(network: nn.Module, task: Task, bags: NDArray[np.intp], dtype: torch
     """Return the weighted cross-entropy of each bag (bags,)."""
     is_filled = dtype == torch.bfloat16 and task.codes.device.type == "cpu"
     instances = task.bags.take(bags, rows_multiple=_ROWS_MULTIPLE if is_filled else 1)
-    # The bag that fills up, if there is one, has some class and is left out of the loss.
+    # The padding bag, if there is one, has an arbitrary class and is left out of the loss.
     target = functional.pad(task.codes[torch.from_numpy(bags)], (0, instances.n_bags - len(bags)))
     output = forward(network, instances, dtype)
     losses = functional.cross_entropy(output.logits.float(), target, reduction="none")

@@ -1,11 +1,10 @@
 """Transformer over the slices of a bag (after Shao et al.: TransMIL, 2021).
 
-A class token and the embedded slices go through two pre-normalised self-attention layers; between them each slice
-takes in its neighbours, which tells it where it is. Two things differ from the paper, because a bag has a hundred
-slices and not ten thousand: attention is exact instead of Nystrom's approximation, and the position comes from the
-neighbours along z instead of a convolution over a square that the instances are folded into. So the order in which
-the instances are given does not matter. The weight of a slice is that of the class token of the last layer on it, the
-mean over heads.
+A class token and the embedded slices go through two pre-normalised self-attention layers; between them each slice is
+mixed with its neighbours, which encodes position. Two things differ from the paper, because a bag has a hundred slices
+and not ten thousand: attention is exact instead of Nystrom's approximation, and position is encoded by the neighbours
+along z instead of a convolution over the instances arranged in a square. So the order of the instances does not
+matter. The attention of a slice is that of the class token to it in the last layer, averaged over heads.
 """
 
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ class AttentionLayer(nn.Module):
     def __init__(self, hidden: int, heads: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(hidden)
-        # A bias of the keys would have no gradient, the softmax not feeling it, and drift on rounding errors.
+        # A bias of the keys cancels in the softmax: it would have no gradient and drift by rounding errors.
         self.attend = nn.MultiheadAttention(hidden, heads, bias=False, batch_first=True)
 
     def forward(self, rows: Tensor, is_filling: Tensor) -> tuple[Tensor, Tensor]:
@@ -64,7 +63,7 @@ class Transformer(Network):
         return Output(logits, instances.unpadded(attention))
 
     def _with_neighbours(self, rows: Tensor, instances: Instances) -> Tensor:
-        """Return rows (rows, hidden) with a learned share of themselves and of the slices below and above."""
+        """Return rows (rows, hidden) as a learned mix of each slice with the slices below and above."""
         own, below, above = self.position
         placed: Tensor = rows + rows * own + rows[instances.below] * below + rows[instances.above] * above
         return placed
@@ -79,16 +78,16 @@ class TransMIL(AttendingEstimator):
     hidden: Count = 64
     """Width of an embedded instance; a multiple of `heads`."""
     heads: Count = 4
-    """Attention heads."""
+    """Number of attention heads."""
     dropout: ShareBelowOne = 0.25
-    """Share of the bag embedding set to zero while training."""
+    """Share of the bag embedding set to zero during training."""
 
     def new_network(self, shape: Shape) -> Transformer:
         """Return the network that the parameters describe.
 
         Raises:
-            ConfigError: the width cannot be shared among the heads.
+            ConfigError: the width is not divisible by the number of heads.
         """
         if self.hidden % self.heads:
-            raise ConfigError(f"transmil: hidden = {self.hidden} is no multiple of heads = {self.heads}")
+            raise ConfigError(f"transmil: hidden = {self.hidden} is not a multiple of heads = {self.heads}")
         return Transformer(shape, hidden=self.hidden, heads=self.heads, dropout=self.dropout)

@@ -1,13 +1,13 @@
-"""A network of the user's own, or one of torchmil's, as a model: `kind = "module"`.
+"""A user's network, or a torchmil model, as a model of a configuration: `kind = "module"`.
 
     [aggregate.model.mine]
     kind = "module"
     module = "my_models.py:MyNet"        # relative to the configuration; or "torchmil.models:ABMIL"
     hidden = 32                          # an argument of MyNet
-    epochs = 40                          # of the training, as for every network
+    epochs = 40                          # a training setting, as for every network
 
 `MyNet(n_features, n_phases, n_classes, hidden=32)` is a `torch.nn.Module` whose `forward(instances)` gets the
-`Instances` of a few bags and returns logits (bags, classes), or an `Output` with attention and evidence beside them.
+`Instances` of a few bags and returns logits (bags, classes), or an `Output` that also holds attention and evidence.
 """
 
 import importlib.util
@@ -35,17 +35,17 @@ _SIZES = ("n_features", "n_phases", "n_classes")
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class ModuleMIL(AttendingEstimator, EvidentEstimator):
-    """Any network that keeps the contract."""
+    """A network from a user's Python file or from torchmil."""
 
     kind: ClassVar[str] = "module"
 
     module: str = ""
-    """FILE.py:CLASS, or torchmil.models:CLASS."""
+    """The network class: FILE.py:CLASS, or torchmil.models:CLASS."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Arguments of the class beside the three sizes; in a configuration each is a key of its own."""
+    """Further arguments of the class beside the three sizes; in a configuration each is a separate key."""
 
     def new_network(self, shape: Shape) -> nn.Module:
-        """Return the network, tried on drawn instances.
+        """Build the network and test it on random instances.
 
         Raises:
             ConfigError: there is no such network, or it breaks the contract.
@@ -56,7 +56,7 @@ class ModuleMIL(AttendingEstimator, EvidentEstimator):
 
     def _fit(self, bags: SeenBags, labels: Labels, tune: Tune | None) -> None:
         super()._fit(bags, labels, tune)
-        # What breaks the contract only once it has learned, such as a place that begins at zero, is refused too.
+        # Some networks break the contract only after training, such as one with a position weight that starts at zero.
         check_network(self.network_, self._fitted_shape(), f"{self.module}, trained")
 
     @classmethod
@@ -75,13 +75,13 @@ class ModuleMIL(AttendingEstimator, EvidentEstimator):
         clash = [name for name in names if name in own]
         if clash:
             raise ConfigError(
-                f"{path}: its argument {clash[0]!r} bears the name of a key of the training; rename the argument"
+                f"{path}: its argument {clash[0]!r} has the name of a training parameter; rename the argument"
             )
         return names
 
     @classmethod
     def code_sha256(cls, parameters: Mapping[str, Any]) -> str:
-        """Return the SHA-256 of the user's file, or of torchmil's version, so that a change of it trains anew."""
+        """Return the SHA-256 of the user's file, or of torchmil's version, so that a change leads to a new fit."""
         file, _, _ = str(parameters.get("module", "")).rpartition(":")
         if file == torchmil_network.PREFIX:
             return sha256_of_json(["torchmil", version_of("torchmil")])
@@ -89,7 +89,7 @@ class ModuleMIL(AttendingEstimator, EvidentEstimator):
 
     @property
     def weighs_slices(self) -> bool:
-        """Whether the fitted network gives attention and evidence; before `fit` it may."""
+        """Whether the fitted network has attention and evidence; True before `fit`, when this is unknown."""
         if not hasattr(self, "network_"):
             return True
         output = check_network(self.network_, self._fitted_shape(), self.module)
@@ -119,10 +119,10 @@ def _class_at(path: str) -> type[nn.Module]:
 
 
 class _WithoutBytecode(SourceFileLoader):
-    """Reads a Python file and writes no __pycache__ beside it, where the user's files lie."""
+    """Imports a Python file without writing __pycache__ into the user's folder."""
 
     def set_data(self, path: str, data: object, *, _mode: int = 0) -> None:
-        """Keep nothing."""
+        """Write nothing."""
 
 
 def _class_in_file(file: Path, name: str) -> type[nn.Module]:

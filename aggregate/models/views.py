@@ -1,4 +1,4 @@
-"""What a model sees of a patient: which bag, which of its blocks, measures and phases, and which covariates."""
+"""The data of a patient that a model uses: bag set, feature blocks, measures, phases and covariates."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,14 +17,14 @@ from pipeline.errors import ConfigError, SampleError
 from pipeline.names import hint_of_nearest
 
 Sample = Patient | Bag
-"""What estimators take: a patient, or a bag that stands for a patient with that bag alone."""
+"""A sample of an estimator: a patient, or a bag that is used as a patient with this one bag."""
 
 
 def as_patient(sample: Sample) -> Patient:
-    """Return the patient that a sample stands for.
+    """Return the patient of a sample.
 
     Raises:
-        SampleError: it is no patient and no bag.
+        SampleError: the sample is neither a patient nor a bag.
     """
     if isinstance(sample, Patient):
         return sample
@@ -40,7 +40,7 @@ def as_patient(sample: Sample) -> Patient:
 
 @dataclass(frozen=True)
 class View:
-    """What a model sees of the bags of a patient.
+    """The part of a patient's bags that a model uses.
 
     Attributes:
         bags: name of the bag set; "" where there is one only.
@@ -56,19 +56,19 @@ class View:
     phases: tuple[str, ...] = ()
 
     def has_bag(self, patient: Patient) -> bool:
-        """Say whether there is anything to see of a patient, without reading a bag from its file.
+        """Return whether a patient has data for the model, without reading features from a file.
 
         Raises:
-            ConfigError: there is no such bag set, or there are several and none is named.
+            ConfigError: there is no such bag set, or there are several and `bags` is empty.
         """
         present = patient.phases_present(self._bag_set(patient))
         return bool(set(present) & set(self.phases)) if self.phases else bool(present)
 
     def of(self, patient: Patient) -> Bag | None:
-        """Return the bag as the model sees it; None where there is nothing to see.
+        """Return the bag as the model uses it; None if the patient has no data for it.
 
         Raises:
-            ConfigError: there is no such bag set, block or phase, or no measure; the nearest name is given.
+            ConfigError: the bag set, block, phase or measures do not exist; the message gives the nearest name.
         """
         bag = patient.bags[self._bag_set(patient)]
         if bag is None:
@@ -94,7 +94,7 @@ class View:
 
 
 def _with_columns(bag: Bag, blocks: Sequence[str], *, measures: bool) -> Bag:
-    """Return the bag with the features of some blocks, and its measures as a last block."""
+    """Return the bag with the features of some blocks, and its measures as the last block."""
     if not blocks and not measures:
         return bag
     known = {block.name: bag.features[:, block.start : block.stop] for block in bag.header.feature_blocks}
@@ -124,10 +124,10 @@ def _check_name(name: str, known: Sequence[str], what: str, bag: Bag) -> None:
 
 
 class SeenBags(Sequence[Bag]):
-    """Bags as a model sees them, each looked up and checked when it is asked for; none is held.
+    """Bags as a model uses them, each read and checked on demand and not kept.
 
     Attributes:
-        patients: the samples, every one with something to see.
+        patients: the samples, each with data for the model.
     """
 
     def __init__(self, patients: Sequence[Sample], view: View, check: BagCheck) -> None:
@@ -143,7 +143,7 @@ class SeenBags(Sequence[Bag]):
     @overload
     def __getitem__(self, index: slice) -> "SeenBags": ...
     def __getitem__(self, index: int | slice) -> "Bag | SeenBags":
-        """Return one bag, or those of a slice."""
+        """Return one bag, or the bags of a Python slice."""
         if isinstance(index, slice):
             return SeenBags(self.patients[index], self.view, self.check)
         patient = as_patient(self.patients[index])
@@ -157,26 +157,26 @@ class SeenBags(Sequence[Bag]):
 
 @dataclass(frozen=True)
 class CovariateColumns:
-    """Covariates as columns of numbers: a number or date as it is, a category as one column for each word.
+    """Covariates as numeric columns: numbers and dates unchanged, categories one-hot encoded.
 
     Attributes:
-        words: covariate -> words of the training patients, None for a number or a date.
+        words: covariate -> words among the training patients, None for a number or a date.
     """
 
     words: Mapping[str, Sequence[str] | None] = field(default_factory=dict)
 
     @classmethod
     def learned(cls, names: Sequence[str], patients: Sequence[Sample]) -> "CovariateColumns":
-        """Learn the words of each category from training patients.
+        """Collect the words of each category from training patients.
 
         Raises:
-            SampleError: a patient has no such covariate, or numbers and words are mixed in one.
+            SampleError: a patient has no such covariate, or a covariate mixes numbers and words.
         """
         rows = list(_values(names, patients))
         return cls({name: _words(name, [row[i] for row in rows]) for i, name in enumerate(names)})
 
     def columns(self, patients: Sequence[Sample]) -> NDArray[np.float64]:
-        """Return the columns (patients, k), NaN where a number is missing, 0 where a word is missing or unknown."""
+        """Return the columns (patients, k): NaN for a missing number, 0 for a missing or unknown word."""
         rows = list(_values(list(self.words), patients))
         filled = np.zeros((len(rows), 0))
         for i, words in enumerate(self.words.values()):
@@ -192,7 +192,7 @@ class CovariateColumns:
         return filled
 
     def is_told(self, patients: Sequence[Sample]) -> NDArray[np.bool_]:
-        """Say of which patients there is a number, or a word that training patients have too (patients,)."""
+        """Return which patients have a number, or a word known from the training patients (patients,)."""
         columns = self.columns(patients)
         is_word = np.array(
             [
@@ -206,12 +206,12 @@ class CovariateColumns:
         return np.asarray(told.any(axis=1), dtype=np.bool_)
 
     def as_array(self) -> NDArray[np.uint8]:
-        """Return the words as JSON in bytes, to be saved among a model's arrays."""
+        """Return the words as JSON in bytes, saved among a model's arrays."""
         return np.frombuffer(json.dumps(self.words).encode(), dtype=np.uint8)
 
     @classmethod
     def of_array(cls, array: NDArray[Any]) -> "CovariateColumns":
-        """Undo `as_array`."""
+        """Restore the encoding that `as_array` returned."""
         return cls(json.loads(array.tobytes()))
 
 

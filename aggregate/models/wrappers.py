@@ -30,9 +30,9 @@ class Wrapper(PatientEstimator):
     """A model with others of one kind inside, saved in folders below its own."""
 
     model: str = "attention_mil"
-    """Kind of the model inside."""
+    """Kind of the inner model."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    """Parameters of the model inside."""
+    """Parameters of the inner model."""
 
     @classmethod
     def kinds_inside(cls) -> Mapping[str, type[PatientEstimator]]:
@@ -41,7 +41,7 @@ class Wrapper(PatientEstimator):
 
     @classmethod
     def code_sha256(cls, parameters: Mapping[str, Any]) -> str:
-        """Return the SHA-256 of code outside this package that the models inside need, or nothing."""
+        """Return the SHA-256 of code outside this package that the inner models need; empty if there is none."""
         hashes = [model.code_sha256(given) for model, given in cls.models_inside(parameters)]
         return sha256_of_json(hashes) if any(hashes) else ""
 
@@ -63,21 +63,21 @@ class Wrapper(PatientEstimator):
         return found
 
     @property
-    def is_savable(self) -> bool:  # type: ignore[override]  # of a wrapper it hangs on what is inside
-        """Whether the model inside can be written without pickle."""
+    def is_savable(self) -> bool:  # type: ignore[override]  # depends on the inner model
+        """Whether the inner model can be written without pickle."""
         return self.new_inner().is_savable
 
     def try_building(self, patients: Samples, n_classes: int) -> None:
-        """Build the model inside, and what it builds."""
+        """Build the inner model, and the parts that it builds."""
         self.new_inner().try_building(patients, n_classes)
 
     @classmethod
     def reads(cls, parameters: Mapping[str, Any]) -> Reads:
-        """Return what the model inside reads, with every choice of its parameters."""
+        """Return what the inner model reads, over all choices of its parameters."""
         return reduce(or_, (model.reads(given) for model, given in cls.models_inside(parameters)))
 
     def sees(self, patients: Samples) -> NDArray[np.bool_]:
-        """Say of which patients the model inside sees anything (patients,)."""
+        """Return whether the inner model has data of each patient (patients,)."""
         return (self.inner_ if hasattr(self, "inner_") else self.new_inner()).sees(patients)
 
     @abstractmethod
@@ -141,12 +141,12 @@ class Grid(Wrapper):
     """Number of those folds."""
 
     def try_building(self, patients: Samples, n_classes: int) -> None:
-        """Build the model inside with each choice of its parameters."""
+        """Build the inner model with each choice of its parameters."""
         for choice in self._choices():
             self.new_inner(choice).try_building(patients, n_classes)
 
     def sees(self, patients: Samples) -> NDArray[np.bool_]:
-        """Say of which patients the best model sees anything, before `fit` each of those to try (patients,)."""
+        """Return which patients the best model has data of; before `fit`, all candidate models (patients,)."""
         if hasattr(self, "inner_"):
             return self.inner_.sees(patients)
         tried = np.stack([self.new_inner(choice).sees(patients) for choice in self._choices()])
@@ -176,7 +176,7 @@ class Grid(Wrapper):
         return {"best": np.frombuffer(json.dumps(self.best_parameters_).encode(), dtype=np.uint8)}
 
     def set_learned_arrays(self, arrays: Arrays) -> None:
-        """Take over the best parameters."""
+        """Restore the best parameters."""
         self.best_parameters_ = json.loads(arrays["best"].tobytes())
 
     def _choices(self) -> list[dict[str, Any]]:
@@ -200,7 +200,7 @@ class Grid(Wrapper):
 
 
 def _combinations(grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """Return every combination of the values of a grid; of none, the one that changes nothing."""
+    """Return every combination of the values of a grid; for an empty grid, one that changes nothing."""
     return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
 
 

@@ -1,1 +1,1 @@
-"""What a run will do, found out before any work: names, models, folds, leaks."""
+"""The plan of a run, made before any work: names, models, folds, checks for leakage."""

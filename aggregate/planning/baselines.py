@@ -1,4 +1,4 @@
-"""The baselines that stand beside every model: what a classifier must beat before anybody should care."""
+"""The baselines that are run beside the models of the configuration; a useful model must be better."""
 
 from collections.abc import Sequence
 

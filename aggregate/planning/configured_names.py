@@ -84,8 +84,8 @@ def check_explained_model(section: AggregateSection) -> None:
     able = [other for other, model in section.model.items() if may_weigh_slices(model.kind, model.parameters)]
     if name is not None and name in section.model and name not in able:
         raise ConfigError(
-            f"aggregate.explained_model = {name!r} is of kind {section.model[name].kind}, which weighs no slices; "
-            f"models of this configuration that do: {', '.join(able) or 'none'}"
+            f"aggregate.explained_model = {name!r} is of kind {section.model[name].kind}, which has no attention; "
+            f"models of this configuration with attention: {', '.join(able) or 'none'}"
         )
 
 

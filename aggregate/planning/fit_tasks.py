@@ -1,4 +1,4 @@
-"""What is to be fitted: every model on every fold, each with the key of everything that decides the fit."""
+"""The list of fits: every model on every fold, each with its cache key."""
 
 import zlib
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ class FitTask:
 def fit_tasks(
     study: StudyCohort, folds: Sequence[Fold], specs: Sequence[ModelSpec], *, seed: int
 ) -> Mapping[str, Sequence[FitTask]]:
-    """Return what is to be fitted, by model; the key of a task names everything that decides the fit."""
+    """Return the fits of every model; the cache key of a fit covers everything that it depends on."""
     return {spec.name: _tasks(study, folds, spec, seed) for spec in specs}
 
 

@@ -1,4 +1,4 @@
-"""What must never reach the training, looked for before anything is trained."""
+"""Checks for leakage before any training."""
 
 from collections.abc import Mapping, Sequence
 
@@ -34,7 +34,7 @@ def check_no_shared_images(headers: Sequence[BagHeader]) -> None:
 def check_no_label_among_covariates(
     covariates: Mapping[str, str], rows: Sequence[Row], labels: NDArray[np.intp]
 ) -> None:
-    """Refuse a covariate that is the label under another name.
+    """Refuse a covariate that encodes the label.
 
     A column is refused when it holds the label's words, or when each of its few values (at most one in three
     patients) goes with one class only, be it that missing cells are a value or that their patients are left out.

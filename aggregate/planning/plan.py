@@ -1,6 +1,6 @@
-"""What a run is going to do, found out before any work: models built, names resolved, folds drawn, leaks looked for.
+"""The plan of a run, made before any work: models built, names resolved, folds drawn, checks for leakage.
 
-Mistakes of independent parts are gathered and told at once. Nothing is written.
+Errors of independent parts are collected and reported together. Nothing is written.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ from pipeline.errors import Mistakes
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A run that nothing in its configuration, table and bags stands in the way of.
+    """A run whose configuration, cohort table and bags passed all checks.
 
     Attributes:
         config: with every name resolved.

@@ -36,7 +36,7 @@ def time_line(plan: Plan) -> str:
     unknown = [name for name in to_fit if name not in plan.seconds]
     known_s = sum(plan.n_open(name) * plan.seconds[name] for name in to_fit if name in plan.seconds)
     if len(unknown) == len(to_fit):
-        return "Time for the fits: unknown, since no earlier run in this folder recorded one"
+        return "Time for the fits: unknown, because no earlier run in this folder recorded it"
     n_jobs = effective_n_jobs(plan.config.aggregate.jobs)
     beside = f"; unknown for {', '.join(unknown)}" if unknown else ""
     return (

@@ -1,4 +1,4 @@
-"""Who is tested when: repeated stratified folds over patients, leave-one-centre-out, or the user's own file."""
+"""Cross-validation splits: repeated stratified folds over patients, leave-one-centre-out, or the user's own file."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -40,7 +40,7 @@ def repeated_folds(
 
 
 def leave_one_centre_out(patients: Patients, *, tune_share: float, seed: int) -> list[Fold]:
-    """Test each centre once on models that saw the other centres only.
+    """Test each centre once on models trained on the other centres only.
 
     Raises:
         FoldError: there is one centre, or a class is found in too few patients outside a centre.
@@ -135,7 +135,7 @@ def _check_roles(
 
 
 def _check_trained(path: Path, fold: Fold, patients: Patients) -> None:
-    """Refuse a fold that tests nobody or trains nobody of a class, of which a model would give nobody a chance."""
+    """Refuse a fold without test patients, or without training patients of a class."""
     place = f"{path}: repeat {fold.repeat}, fold {fold.fold}"
     if not len(fold.test):
         raise FoldError(f"{place} tests nobody; expected at least one patient of the role test")
@@ -148,7 +148,7 @@ def _check_trained(path: Path, fold: Fold, patients: Patients) -> None:
 
 
 def never_tested(folds: Sequence[Fold], patient_ids: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield (patient, reason) for everybody on whom no figure rests, since some repeat does not test them."""
+    """Yield (patient, reason) for patients left out of all results because some repeat does not test them."""
     tested = (fold_of_test(folds, len(patient_ids)) >= 0).all(axis=0)
     placed = {int(i) for fold in folds for i in (*fold.train, *fold.tune)}
     for i in np.flatnonzero(~tested).tolist():

@@ -1,4 +1,4 @@
-"""What a reader must be warned of before any number."""
+"""Warnings shown before any number."""
 
 from collections.abc import Iterator
 
@@ -12,16 +12,16 @@ from aggregate.tables.rows import numeric
 from pipeline.bags import RANDOM_BANNER
 
 TOO_GOOD = 0.95
-"""A macro AUC above this is more often a leak than a discovery."""
+"""A macro AUC above this is more often caused by leakage than real."""
 FEWEST_IN_CLASS = 10
 STABLE = 0.3
-"""Spearman correlation between repeats below which a ranking of slices is not worth reading."""
+"""Spearman correlation between repeats below which a ranking of slices is unreliable."""
 BAG_SIZE = ("bag size (slices)", "bag_size")
-"""The confounder in confounders.csv, and the baseline, that know only how many slices there are."""
+"""The confounder in confounders.csv, and the baseline, that use only the number of slices."""
 
 
 def cautions(folder: ResultsFolder) -> list[str]:
-    """Return the warnings that hold for a results folder, the gravest first."""
+    """Return the warnings for a results folder, the most serious first."""
     return [
         *_random_weights(folder),
         *_too_good(folder),
@@ -58,7 +58,7 @@ def _bag_size(folder: ResultsFolder) -> Iterator[str]:
         value, low, high = (numeric(row[name]) for name in ("estimate", "ci_low", "ci_high"))
         if low is not None and low > 0.5:
             yield (
-                f"Bag size predicts the label: the number of slices alone has a macro AUC of "
+                f"Bag size predicts the label: the number of slices alone reaches a macro AUC of "
                 f"{interval(value, low, high)}. A model may owe part of its performance to tumour size or slice "
                 "thickness; compare with the baselines."
             )
@@ -76,7 +76,7 @@ def _small_classes(folder: ResultsFolder) -> Iterator[str]:
 
 
 def _misfits(folder: ResultsFolder) -> Iterator[str]:
-    """Name the cells of a covariate that count as missing since they are not of its kind."""
+    """List the cells of a covariate that count as missing because they are not of its type."""
     for name, covariate in folder.run.get("covariates", {}).items():
         cells = [f"{cell} (patient {who})" for who, cell in covariate["misfits"].items()]
         if cells:
@@ -86,7 +86,7 @@ def _misfits(folder: ResultsFolder) -> Iterator[str]:
 
 
 def _failed_controls(folder: ResultsFolder) -> Iterator[str]:
-    """Warn of every model whose attention ranks the slices anew in each repeat."""
+    """Warn of every model whose attention ranks the slices differently in each repeat."""
     for row in folder.rows(EXPLANATION_CHECKS, measure="rank_stability"):
         value = numeric(row["estimate"])
         if value is not None and value < STABLE:

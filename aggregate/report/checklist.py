@@ -17,7 +17,7 @@ CHECKLIST = Table(
         Column("topic", "The item, shortened"),
         Column("answered", "in this report, at least in part, or by the authors"),
         Column("section", "Section of report.html"),
-        Column("answer", "What is found there"),
+        Column("answer", "Content of that section"),
     ),
     place=310,
     step=Step.REPORT,
@@ -28,7 +28,7 @@ HERE = "in this report"
 
 
 def checklist_rows(sections: Collection[str]) -> list[dict[str, str]]:
-    """Return the items with where each is answered; what no results folder can know is left to the authors.
+    """Return the items with the section that answers each; items beyond a results folder are left to the authors.
 
     Args:
         sections: the sections of the report that hold more than a note on why they are empty.
@@ -69,5 +69,5 @@ def checklist_section(rows: list[dict[str, str]], titles: dict[str, str]) -> Sec
         "Reporting checklists",
         "Which items of CLAIM 2024 and TRIPOD+AI this page answers. The topics are shortened; the published "
         "checklists decide.",
-        [*tables, Note("Items marked “by the authors” need words that no results folder holds.")],
+        [*tables, Note("Items marked “by the authors” need information that is not in the results folder.")],
     )

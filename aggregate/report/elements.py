@@ -1,4 +1,4 @@
-"""What a page is made of."""
+"""The elements of the report page: figures, tables, paragraphs, sections."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ class Figure:
     caption: str
 
     title: str = ""
-    """What stands above it, where the section's own title does not say it."""
+    """Heading above the figure, if the section's title is not enough."""
     is_drawn: bool = True
-    """Whether the report draws it; otherwise it lies in figures/ already."""
+    """Whether the report draws the figure; otherwise it is already in figures/."""
     kind: Literal["figure"] = "figure"
 
 
@@ -32,7 +32,7 @@ class Table:
     rows: Sequence[Sequence[str]]
     caption: str
     source: str
-    """The CSV file that the rows stand in."""
+    """The CSV file that holds the rows."""
     emphasised: frozenset[int] = frozenset()
     """Rows to print in bold, from 0."""
 
@@ -67,11 +67,11 @@ class Section:
 SMALLEST_SHOWN = 0.001
 """No p-value is shown as zero."""
 NOTHING = "\N{EN DASH}"
-"""Stands in a cell that has nothing to say."""
+"""Shown in an empty cell."""
 
 
 def absent(what: str, why: str) -> Note:
-    """Say that a part is not there, and why."""
+    """Return a paragraph that states why a part is missing."""
     return Note(f"{what}: not available, since {why}.")
 
 
@@ -113,7 +113,7 @@ def p_text(value: object) -> str:
 
 
 def reasons(rows: Iterable[Mapping[str, Any] | None]) -> str:
-    """Say, as the end of a caption, why some of the rows have no estimate or no interval; empty where all have."""
+    """Return, for the end of a caption, why some rows have no estimate or no interval; empty if all have both."""
     found = dict.fromkeys(row["ci_method"] for row in rows if row and NOT_ESTIMABLE in row["ci_method"])
     return f" Where a number or an interval is missing: {'; '.join(found)}." if found else ""
 

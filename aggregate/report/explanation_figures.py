@@ -1,4 +1,4 @@
-"""Figures of what the classes mean."""
+"""Figures of the explanations."""
 
 from collections.abc import Mapping, Sequence
 
@@ -61,8 +61,8 @@ def enrichment(folder: ResultsFolder, models: Sequence[str]) -> Figure:
     return Figure(
         "enrichment",
         to_svg(canvas, "enrichment"),
-        f"Share of attention divided by share of slices, per phase, with {folder.level} CI. At 1 (dashed) the model looks at "
-        "the phase just as often as there are slices of it, as both controls do by construction.",
+        f"Share of attention divided by share of slices, per phase, with {folder.level} CI. At 1 (dashed) a phase gets "
+        "attention in proportion to its number of slices, as in both controls by construction.",
     )
 
 
@@ -97,9 +97,9 @@ def phase_value(folder: ResultsFolder, models: Sequence[str]) -> Figure:
     return Figure(
         "phase_value",
         to_svg(canvas, "phase_value"),
-        f"Shapley value of each phase with {folder.level} CI: its mean contribution to the macro AUC over all orders of "
-        "adding phases. The bars of a model sum to its macro AUC minus 0.5. Masking asks what the trained model "
-        "uses, retraining what the phases contain.",
+        f"Shapley value of each phase with {folder.level} CI: the mean gain of macro AUC from adding the phase, over all "
+        "orders of adding phases. The bars of a model sum to its macro AUC minus 0.5. Masking measures what the trained "
+        "model uses, retraining what the phases contain.",
     )
 
 
@@ -132,8 +132,8 @@ def slice_votes(folder: ResultsFolder, model: str) -> Figure:
     return Figure(
         "slice_votes",
         to_svg(canvas, "slice_votes"),
-        f"Which class each slice speaks for, one bar per patient, by reference class and sorted by the share that "
-        f"votes {classes[0]} (model {model}, out of fold). A mixed tumour shows as a bar of several colours.",
+        f"Share of slices whose evidence is highest for each class, one bar per patient, by reference class and sorted "
+        f"by the share of {classes[0]} (model {model}, out of fold). A mixed tumour has a bar of several colours.",
     )
 
 
@@ -155,8 +155,8 @@ def concept_scores(folder: ResultsFolder, models: Sequence[str]) -> Figure:
         to_svg(canvas, "concept_scores"),
         "Spearman correlation over patients between each measured sign and the reference label (left), and the "
         "out-of-fold probability of each class by every model of the configuration (* Holm-adjusted p below "
-        "0.05). Where a model agrees with the reference it ranks patients as the sign would; where only the "
-        f"reference is strong it misses the sign.{more}",
+        "0.05). If a model's correlation is close to that of the reference, the model ranks patients like the sign does; "
+        f"if only the reference correlates, the model misses the sign.{more}",
     )
 
 
@@ -197,7 +197,7 @@ def sign_distributions(folder: ResultsFolder) -> Figure:
         "signs",
         to_svg(canvas, "signs"),
         "Measured signs of each patient by reference class; the bar is the median. Above zero (dashed) the "
-        "finding is there, below it is not; small values are within the noise of a reader.",
+        "finding is present, below it is absent; small values are within the variability between readers.",
     )
 
 
@@ -233,8 +233,8 @@ def concept_probes(folder: ResultsFolder) -> Figure:
         "concept_probes",
         to_svg(canvas, "concept_probes"),
         "How well a linear probe on the frozen features, tested out of fold, predicts each sign. A sign "
-        "that no probe finds is not in the features in a simple form. Without any information a probe that "
-        "predicts the mean of the training patients correlates below zero: compare with the shuffled sign.",
+        "that no probe predicts is not linearly encoded in the features. A probe without information predicts the mean of "
+        "the training patients, which correlates below zero: compare with the shuffled sign.",
     )
 
 
@@ -263,6 +263,6 @@ def clusters(folder: ResultsFolder) -> Figure:
     return Figure(
         "clusters",
         to_svg(canvas, "clusters"),
-        "Classes of the slices in each cluster, formed without labels, beside all slices (control). Bars that "
-        "look like the last one say that the cluster has nothing to do with the class.",
+        "Classes of the slices in each cluster, formed without labels, compared with all slices (control). A bar like the "
+        "last one means that the cluster is not related to the class.",
     )

@@ -1,4 +1,4 @@
-"""What the classes mean."""
+"""The sections on explanations."""
 
 import re
 from html import unescape
@@ -41,18 +41,18 @@ CHECK_TITLES = {
 TYPICAL_SHOWN = 3
 """Slices per class in the table of typical slices."""
 NO_RETRAINING = (
-    "Only by masking: what the phases contain when a model is trained anew without them was not computed, since it takes "
+    "Only by masking: retraining on every subset of the phases was not run, because it takes "
     "15 trainings for four phases; `aggregate.py explain --retrain` on this folder adds it."
 )
 NO_SALIENCY = (
-    "Maps of where the encoder looks on a slice (occlusion, with a network of random weights as control) were not "
-    "drawn: where the scans' slices and the encoder's weights are at hand, install the extra with `pip install "
+    "Saliency maps of the encoder on single slices (occlusion, with a network of random weights as control) were not "
+    "drawn. On a machine with the slice store and the encoder's weights, install the extra with `pip install "
     '".[saliency]"`, run `extract.py saliency CONFIG`, then `aggregate.py report` on this folder.'
 )
 
 
 def attention_section(folder: ResultsFolder) -> Section:
-    """Return what the attention says beside its two controls."""
+    """Return the section on attention with its two controls."""
     elements: list[Element] = [absent("Attention", NOT_EXPLAINED)]
     rows = folder.rows(EXPLANATION_CHECKS)
     if rows:
@@ -66,13 +66,13 @@ def attention_section(folder: ResultsFolder) -> Section:
             Table(
                 ("figure, mean over patients", *models),
                 cells,
-                "Attention of out-of-fold models and of two rules that never saw an image. Agreements are Spearman "
-                "correlations within a patient. A model tells more than a rule only where its figures differ. A dash: one "
-                "repeat has no stability, and equal weights rank no slice.",
+                "Attention of out-of-fold models and of two rules that use no image. Agreements are Spearman "
+                "correlations within a patient. A model is more informative than a rule only where its values differ. A "
+                "dash means: a single repeat has no stability, and equal weights have no ranking.",
                 EXPLANATION_CHECKS.file,
             ),
             Note(
-                "Attention is where the model looked, not proof of why it decided. In published work a prior on the "
+                "Attention shows which slices the model weighted, not why it decided. In published work a prior on the "
                 "centre slice found lesions better than the attention of trained models."
             ),
         ]
@@ -81,14 +81,14 @@ def attention_section(folder: ResultsFolder) -> Section:
     return Section(
         "attention",
         "Where did the model look?",
-        "Weights of the slices from models that did not see the patient, beside the same figures for equal weights "
-        "and for a centre-slice prior.",
+        "Attention weights of the slices from out-of-fold models, compared with equal weights and with a "
+        "centre-slice prior.",
         elements,
     )
 
 
 def phases_section(folder: ResultsFolder) -> Section:
-    """Return what each phase is worth."""
+    """Return the section on the contribution of each phase."""
     elements: list[Element] = [absent("The value of the phases", NOT_EXPLAINED)]
     rows = folder.rows(PHASE_VALUE)
     if rows:
@@ -114,33 +114,33 @@ def phases_section(folder: ResultsFolder) -> Section:
     return Section(
         "phases",
         "What is each phase worth?",
-        "How much of the performance is due to each contrast phase, and what is lost where one is missing.",
+        "How much of the performance is due to each contrast phase, and how much is lost without it.",
         elements,
     )
 
 
 def votes_section(folder: ResultsFolder) -> Section:
-    """Return the slice votes."""
+    """Return the section on slice votes."""
     model = folder.explained_model
     elements: list[Element] = [absent("Slice votes", NOT_EXPLAINED)]
     if model:
         elements = [_shown(folder, model), figures.slice_votes(folder, model), _vote_table(folder, model)]
     return Section(
         "votes",
-        "Which class does each slice speak for?",
-        "The share of a patient's slices that speaks for each class. For mixed tumours this share, not the single "
-        "label, is the finding.",
+        "Which class does each slice support?",
+        "The share of a patient's slices with the highest evidence for each class. For mixed tumours these shares, not "
+        "the single label, are the finding.",
         elements,
     )
 
 
 def _shown(folder: ResultsFolder, model: str) -> Note:
-    """Say which model a section shows, and by which rule."""
+    """Return a sentence that names the model a section shows, and the rule of its choice."""
     declared = folder.settings("aggregate").get("explained_model")
     rule = (
-        "as the configuration declares" if declared else "the first of the configuration that weighs slices"
+        "as the configuration declares" if declared else "the first model of the configuration with attention"
     )
-    return Note(f"Model shown: {model}, {rule}; the tables hold every model that weighs slices.")
+    return Note(f"Model shown: {model}, {rule}; the tables hold every model with attention.")
 
 
 def _vote_table(folder: ResultsFolder, model: str) -> Table:
@@ -157,7 +157,7 @@ def _vote_table(folder: ResultsFolder, model: str) -> Table:
     return Table(
         ("reference", *(f"votes {name}" for name in folder.classes)),
         cells,
-        f"Mean share of votes by reference class, model {model}. A row like the last one says nothing.",
+        f"Mean share of votes by reference class, model {model}. A row like the last one is not informative.",
         SLICE_VOTES.file,
     )
 
@@ -175,7 +175,7 @@ def _signs_of_nobody(folder: ResultsFolder) -> list[Element]:
 
 
 def concepts_section(folder: ResultsFolder) -> Section:
-    """Return what a radiologist would measure, and how scores and features go with it."""
+    """Return the section on measured radiological signs, and their correlation with scores and features."""
     elements: list[Element] = []
     if folder.rows(CONCEPTS):
         elements.append(figures.sign_distributions(folder))
@@ -189,22 +189,22 @@ def concepts_section(folder: ResultsFolder) -> Section:
         elements.append(
             Note(
                 "Signs are measured from the HU values inside the contours, against the parenchyma around the "
-                "lesion in the same slice; they are not a reader's judgement. A correlation does not say that the "
+                "lesion in the same slice; they are not a reader's judgement. A correlation does not prove that the "
                 "model used the sign."
             )
         )
-    why = "concepts are measured on the slice store, which is not there or was not read"
+    why = "concepts are measured on the slice store, which is missing or was not read"
     return Section(
         "concepts",
-        "Do the classes go with radiological signs?",
-        "Measured signs in the words of LI-RADS v2018: do they separate the classes, do the scores follow them, and "
-        "are they in the features at all?",
+        "Do the classes correlate with radiological signs?",
+        "Measured imaging features of LI-RADS v2018: do they separate the classes, do the scores correlate with them, "
+        "and do the frozen features contain them?",
         elements or [absent("Concepts", why)],
     )
 
 
 def prototypes_section(folder: ResultsFolder) -> Section:
-    """Return typical slices, nearest patients, and clusters without labels."""
+    """Return the section on typical slices, similar patients, and clusters formed without labels."""
     elements: list[Element] = []
     model = folder.explained_model
     if model:
@@ -214,8 +214,8 @@ def prototypes_section(folder: ResultsFolder) -> Section:
     return Section(
         "prototypes",
         "Typical slices, similar patients, clusters",
-        "What the model takes for typical, whom it finds alike, and what groups the slices form when nobody names "
-        "the classes.",
+        "The slices that are most typical for the model, the most similar training patients, and clusters of slices "
+        "formed without the labels.",
         elements or [absent("Prototypes", NOT_EXPLAINED)],
     )
 
@@ -230,7 +230,7 @@ def _typical(folder: ResultsFolder, model: str) -> Table:
         ("class", "rank", "patient", "reference", "phase", "slice number"),
         cells,
         "The most typical slices of each class, one per patient; slices counted from 1, inferior to superior. A reference other than "
-        "the class is a mistake worth looking at.",
+        "the class is an error worth reviewing.",
         TYPICAL_SLICES.file,
     )
 
@@ -254,8 +254,8 @@ def _neighbours(folder: ResultsFolder, model: str) -> list[Element]:
         Table(
             ("patient", "reference", "predicted", "most similar", *(f"{i}." for i in range(2, most + 1))),
             cells,
-            "The training patients most similar to each patient of the pictures below: class (patient, likeness), "
-            "likeness being the cosine of the attention-weighted mean features, 1 at most. "
+            "The training patients most similar to each patient of the pictures below: class (patient, similarity), "
+            "where similarity is the cosine of the attention-weighted mean features, at most 1. "
             f"Over all patients a share of {share} of the neighbours has the patient's own class; by chance it "
             f"would be {chance}.",
             PROTOTYPES.file,
@@ -286,13 +286,13 @@ def montage_section(folder: ResultsFolder) -> Section:
         elements.insert(0, _shown(folder, folder.explained_model))
     if elements and not any(path.stem.startswith("saliency_") for path in paths):
         elements.append(Note(NO_SALIENCY))
-    why = "they are drawn from the slice store, which is not there or was not read"
+    why = "they are drawn from the slice store, which is missing or was not read"
     return Section(
         "montages",
         "Pictures of chosen patients",
-        "The surest right and the surest mistaken patient of each class. Per phase, the three slices with most weight "
+        "The most confident correct and wrong prediction of each class. Per phase, the three slices with most weight "
         "and the two with least (right), with the contour that was used, all pictures of a patient at one scale; the blue bar is the weight as a share of the "
-        "patient's largest. A contour that ends at the edge of a picture goes on outside of the crop. Slices are counted from 1, inferior to superior; a viewer that counts in the order of a file stored head first counts from the other end.",
+        "patient's largest. A contour that ends at the edge of a picture continues outside the crop. Slices are counted from 1, inferior to superior; a viewer that counts in the order of a file stored head first counts from the other end.",
         elements or [absent("Pictures", why)],
     )
 

@@ -1,4 +1,4 @@
-"""A results folder as the report reads it: tables that may be absent, and what run.json says of the run."""
+"""A results folder as the report reads it: tables, which may be missing, and the record of the run in run.json."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from pipeline.errors import ResultsError
 
 
 class ResultsFolder:
-    """Reads each table once; a table that is not there has no rows."""
+    """Reads each table once; a missing table has no rows."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -26,7 +26,7 @@ class ResultsFolder:
 
     @cached_property
     def run(self) -> Mapping[str, Any]:
-        """What run.json says.
+        """The content of run.json.
 
         Raises:
             ResultsError: there is no run.json, or it is no JSON.
@@ -40,7 +40,7 @@ class ResultsFolder:
 
     @cached_property
     def predictions(self) -> Predictions | None:
-        """The predictions out of fold; None where the folder has none."""
+        """The out-of-fold predictions; None if the folder has none."""
         return read_predictions(self.tables) if self.tables.holds(PREDICTIONS) else None
 
     @cached_property
@@ -90,7 +90,7 @@ class ResultsFolder:
 
     @cached_property
     def baselines(self) -> tuple[str, ...]:
-        """Models that run beside, the best macro AUC first."""
+        """Baselines, the best macro AUC first."""
         return tuple(model for model in self.ranking if model not in self.models)
 
     @cached_property

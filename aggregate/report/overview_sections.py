@@ -1,4 +1,4 @@
-"""What was run, and on whom."""
+"""The sections on the run and its cohort."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ _SETTINGS = {"windows": "windows (level, width in HU)"}
 
 
 def summary_section(folder: ResultsFolder) -> Section:
-    """Return the answer in a few sentences."""
+    """Return the summary of the results in a few sentences."""
     rows = {r["model"]: r for r in folder.rows(PERFORMANCE, **{"class": "macro", "metric": "auc"})}
     elements: list[Element] = []
     if rows and folder.models:
@@ -39,12 +39,19 @@ def summary_section(folder: ResultsFolder) -> Section:
             if (numeric(rival["estimate"]) or 0) >= (numeric(rows[best]["estimate"]) or 0):
                 sentence += " No model is better than this baseline."
         if len(folder.models) > 1:
-            sentence += " The best of several is chosen on these same patients, so its figure is optimistic."
+            sentence += (
+                " The best of several models is chosen on these same patients, so its AUC is optimistic."
+            )
         elements.append(Note(sentence))
     else:
         elements.append(absent("The performance", "performance.csv is missing"))
     elements += _primary(folder)
-    return Section("summary", "In short", "Does it work, and is it better than looking away?", elements)
+    return Section(
+        "summary",
+        "In short",
+        "How well does the best model perform, and is it better than the baselines?",
+        elements,
+    )
 
 
 def _auc(row: Row) -> str:
@@ -90,7 +97,7 @@ def run_section(folder: ResultsFolder) -> Section:
     return Section(
         "run",
         "What was run",
-        "Everything that decides the numbers below; run.json holds it in full.",
+        "The settings and software that the numbers below depend on; run.json holds all of them.",
         [
             Table(("what", "value"), facts, "The run.", "run.json"),
             Table(("model", "kind", "parameters"), models, "Models of the configuration.", "run.json"),
@@ -99,7 +106,7 @@ def run_section(folder: ResultsFolder) -> Section:
 
 
 def _recipe_rows(folder: ResultsFolder, bag_set: str) -> list[list[str]]:
-    """Return what made the features of a bag set, which is named where there are several."""
+    """Describe how the features of a bag set were made, with the set's name if there are several."""
     recipe = folder.recipes[bag_set]
     sha256 = str(recipe.get("weights_sha256", ""))[:16]
     rows = [
@@ -147,7 +154,7 @@ def _words(key: str) -> str:
 
 
 def cohort_section(folder: ResultsFolder) -> Section:
-    """Return who was in, who was left out and why, and how the patients were split."""
+    """Return the section on the cohort, the exclusions with reasons, and the splits."""
     excluded = {row["patient_id"] for row in folder.rows(EXCLUDED) if not row["phase"]}
     rows = [row for row in folder.rows(COHORT) if row["patient_id"] not in excluded]
     elements: list[Element] = [_flow(folder, len(rows) or int(folder.run.get("n_patients", 0)))]
@@ -157,7 +164,7 @@ def cohort_section(folder: ResultsFolder) -> Section:
     return Section(
         "cohort",
         "Cohort, exclusions and splits",
-        "Who the numbers rest on. Patients are the unit everywhere; nobody is dropped in silence.",
+        "The patients behind the numbers. The patient is the unit of all statistics; every exclusion is listed.",
         elements,
     )
 
@@ -247,7 +254,7 @@ def _exclusions(folder: ResultsFolder) -> list[Element]:
         Table(
             ("patient", "phase", "stage", "reason"),
             cells[:_MOST_EXCLUSIONS],
-            f"Who or what was left out, and why.{more}",
+            f"Patients and phases left out, with the reason.{more}",
             EXCLUDED.file,
         )
     ]
@@ -265,12 +272,12 @@ def _splits(folder: ResultsFolder) -> Note:
     sizes = ", ".join(f"{n} {role}" for role, n in sorted(first.items(), key=lambda item: -item[1]))
     return Note(
         f"Splits ({scheme}): {len(folds)} folds, {len(repeats)} repeats, disjoint by patient; the first fold has "
-        f"{sizes}. Scaling, early stopping, class weights and thresholds see train and tune patients only."
+        f"{sizes}. Scaling, early stopping, class weights and thresholds use train and tune patients only."
     )
 
 
 def tables_section(folder: ResultsFolder) -> Section:
-    """Return which tables lie beside the page."""
+    """Return the section that lists the tables of the results folder."""
     columns = folder.rows(COLUMNS)
     listed: dict[str, list[str]] = {}
     for row in columns:
@@ -279,7 +286,7 @@ def tables_section(folder: ResultsFolder) -> Section:
     return Section(
         "tables",
         "Tables beside this page",
-        "Every figure above is made of these files; columns.csv explains each column with its unit.",
+        "All figures and numbers above come from these files; columns.csv explains each column with its unit.",
         [Table(("file", "columns"), cells, "Files of this results folder.", COLUMNS.file)],
     )
 

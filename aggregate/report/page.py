@@ -19,13 +19,13 @@ from pipeline.files import written_whole
 REPORT = "report.html"
 FIGURES = "figures"
 _SECTIONS = (*overview.SECTIONS, *performance.SECTIONS, *explanations.SECTIONS)
-"""Every report has them all, an empty one with the reason."""
+"""Every report has all sections; an empty section states the reason."""
 
 
 def write_report(results: Path) -> Path:
     """Write report.html, checklist.csv and figures/*.svg from the tables of a results folder.
 
-    Needs nothing but the folder: no bag, no model, no image.
+    Needs only the folder: no bags, models or images.
 
     Raises:
         ResultsError: the folder has no run.json, or a table does not fit.

@@ -1,4 +1,4 @@
-"""Figures of how well the models do."""
+"""Figures of the models' performance."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ from aggregate.tables.performance import CONFUSION, PERFORMANCE
 from aggregate.tables.rows import numeric
 
 MOST_MODELS = 4
-"""More curves than this in one panel cannot be told apart."""
+"""More curves than this in one panel cannot be distinguished."""
 _GRID = np.linspace(0, 1, 101)
 _RECALLS = _GRID[5:]
 """Precision at a sensitivity near 0 rests on one or two patients and jumps between 0 and 1."""
@@ -36,7 +36,7 @@ def forest_of_auc(folder: ResultsFolder) -> Figure:
     return Figure(
         "performance",
         to_svg(canvas, "performance"),
-        "Macro AUC of every model (blue) and baseline (grey), patients being the unit. A model whose interval "
+        "Macro AUC of every model (blue) and baseline (grey), computed over patients. A model whose interval "
         "overlaps that of a baseline has not been shown to be better; the comparisons below test this.",
     )
 
@@ -87,7 +87,7 @@ def precision_recall(predictions: Predictions, models: Sequence[str]) -> Figure:
         "precision_recall",
         to_svg(canvas, "precision_recall"),
         "Precision-recall curve of each class, mean of the repeats. The dashed line is the share of the class "
-        "in this cohort, which a useless model reaches; predictive values hold for this share only.",
+        "in this cohort, which is chance level; predictive values hold for this share only.",
     )
 
 
@@ -118,7 +118,7 @@ def calibration(folder: ResultsFolder, models: Sequence[str]) -> Figure:
         "calibration",
         to_svg(canvas, "calibration"),
         "Observed share of the class in groups of patients with similar predicted probability (vertical lines: "
-        f"{folder.level} CI). On the dashed diagonal a probability means what it says; few patients stand behind each "
+        f"{folder.level} CI). On the dashed diagonal predicted and observed shares agree; few patients are behind each "
         "point.",
     )
 
@@ -149,7 +149,7 @@ def confusion(folder: ResultsFolder, models: Sequence[str]) -> Figure:
         "confusion",
         to_svg(canvas, "confusion"),
         "Patients by reference class (rows) and predicted class (columns), mean of the repeats, with the share "
-        "of the row. The diagonal is right; each diagonal percentage is the sensitivity of that class.",
+        "of the row. The diagonal holds the correct predictions; each percentage on it is the sensitivity of that class.",
     )
 
 
@@ -175,8 +175,8 @@ def decision_curve(folder: ResultsFolder, models: Sequence[str]) -> Figure:
     return Figure(
         "decision_curve",
         to_svg(canvas, "decision_curve"),
-        "Net benefit of acting on the prediction when one would act above a given probability. A model helps "
-        "where its line lies above both grey (act on everybody) and black (act on nobody).",
+        "Net benefit of acting on the prediction when one would act above a given probability. A model is useful "
+        "where its line is above both grey (act on all patients) and black (act on none).",
     )
 
 

@@ -1,4 +1,4 @@
-"""How well the models do."""
+"""The sections on performance."""
 
 from collections.abc import Sequence
 
@@ -42,8 +42,8 @@ def performance_section(folder: ResultsFolder) -> Section:
     return Section(
         "performance",
         "Performance",
-        f"How well does each model tell the classes apart on patients it never saw? Brackets are {folder.level} confidence "
-        "intervals over patients.",
+        f"How well does each model separate the classes on patients that it was not trained on? Brackets are "
+        f"{folder.level} confidence intervals over patients.",
         elements,
     )
 
@@ -73,7 +73,7 @@ def _overall(folder: ResultsFolder) -> Table:
     return Table(
         columns,
         cells,
-        "All models. The last column is how much the AUC moves when the patients are only dealt to other folds."
+        "All models. The last column is the variation of the AUC when the patients are only assigned to other folds."
         + reasons(row for (_, metric), row in rows.items() if metric in shown),
         PERFORMANCE.file,
         frozenset(range(len(folder.models))),
@@ -112,13 +112,13 @@ def curves_section(folder: ResultsFolder) -> Section:
     return Section(
         "curves",
         "ROC and precision-recall curves",
-        "What sensitivity costs in specificity, and in positive predictive value.",
+        "Trade-off of sensitivity against specificity, and against positive predictive value.",
         elements,
     )
 
 
 def confusion_section(folder: ResultsFolder) -> Section:
-    """Return confusion matrices and the patients that are always mistaken."""
+    """Return confusion matrices and the patients misclassified in every repeat."""
     elements: list[Element] = []
     if folder.rows(CONFUSION):
         elements.append(figures.confusion(folder, folder.models))
@@ -129,8 +129,8 @@ def confusion_section(folder: ResultsFolder) -> Section:
         elements.append(_mistakes(predictions, folder.models[0]))
     return Section(
         "confusion",
-        "Confusion and mistaken patients",
-        "Which classes are mistaken for which, and who should be looked at again.",
+        "Confusion and misclassified patients",
+        "Which classes are confused with each other, and which patients should be reviewed.",
         elements,
     )
 
@@ -162,7 +162,7 @@ def _mistakes(predictions: Predictions, model: str) -> Table:
             "slices",
         ),
         cells,
-        f"{len(surest)} of {len(always)} patients are mistaken in every repeat by {model}; the surest mistakes first"
+        f"{len(surest)} of {len(always)} patients are misclassified in every repeat by {model}; the most confident errors first"
         + (f", {_MOST_MISTAKES} of them shown." if len(surest) > _MOST_MISTAKES else "."),
         PREDICTIONS.file,
     )
@@ -176,8 +176,8 @@ def calibration_section(folder: ResultsFolder) -> Section:
     return Section(
         "calibration",
         "Calibration",
-        "Does a predicted probability mean what it says? Slope 1 and intercept 0 are ideal; a slope below 1 means "
-        "too sure of itself.",
+        "Do predicted probabilities agree with observed frequencies? Slope 1 and intercept 0 are ideal; a slope below 1 "
+        "means overconfident probabilities.",
         elements,
     )
 
@@ -209,7 +209,7 @@ def decision_section(folder: ResultsFolder) -> Section:
     return Section(
         "decision",
         "Thresholds and decision curve",
-        "What happens when a probability becomes a decision. Thresholds are chosen on tune patients and applied to "
+        "Performance when a probability is turned into a decision. Thresholds are chosen on tune patients and applied to "
         "test patients.",
         elements or [absent("Decision analysis", "decision_curve.csv and thresholds.csv are missing")],
     )
@@ -253,7 +253,7 @@ def comparisons_section(folder: ResultsFolder) -> Section:
 
 
 def _permutations(folder: ResultsFolder) -> list[Element]:
-    """Return the permutation control where `run --null` wrote it: models first, as they are ranked."""
+    """Return the permutation control if `run --null` wrote it, models ranked by AUC before baselines."""
     rows = {row["model"]: row for row in folder.rows(NULL_SUMMARY)}
     if not rows:
         return []
@@ -272,9 +272,9 @@ def _permutations(folder: ResultsFolder) -> list[Element]:
         Table(
             ("model", "n", "macro AUC", "mean AUC on shuffled labels", "standard error", "permutations", "p"),
             cells,
-            "Permutation control: the same pipeline on labels without meaning, where an honest one comes out at "
-            "0.5. p is (1 + permutations that reach the observed AUC) / (1 + permutations), not adjusted for the number of models; "
-            "each permutation stands in null.csv.",
+            "Permutation control: the same pipeline on permuted labels, which gives an AUC of 0.5 without leakage. "
+            "p is (1 + permutations that reach the observed AUC) / (1 + permutations), not adjusted for the number of models; "
+            "null.csv lists each permutation.",
             NULL_SUMMARY.file,
         )
     ]
@@ -297,7 +297,7 @@ def _comparisons(folder: ResultsFolder, rows: Sequence[Row]) -> Table:
              p_text(row["p_value"]), p_text(row["p_adjusted"]),
              text(row["n_comparisons"])]
         )  # fmt: skip
-    more = f" {len(cells)} of {len(rows)} rows; all stand in the table." if len(rows) > len(cells) else ""
+    more = f" {len(cells)} of {len(rows)} rows; the CSV file holds all." if len(rows) > len(cells) else ""
     return Table(
         ("models", "test", "difference in macro AUC", "p", "adjusted p", "comparisons made"),
         cells,
@@ -308,7 +308,7 @@ def _comparisons(folder: ResultsFolder, rows: Sequence[Row]) -> Table:
 
 
 def subgroups_section(folder: ResultsFolder) -> Section:
-    """Return performance in subgroups, and what can be told without looking at the tumour."""
+    """Return performance in subgroups, and the predictive value of confounders."""
     elements: list[Element] = []
     rows = [
         row
@@ -323,20 +323,20 @@ def subgroups_section(folder: ResultsFolder) -> Section:
     if confounders:
         cells = [[r["confounder"], text(r["n"]), cell(r)] for r in confounders]
         caption = (
-            "How well the label is told from a fact that is not the tumour's appearance (0.5 is chance)."
+            "How well the label is predicted from a fact other than the tumour's appearance (0.5 is chance)."
         )
         elements.append(Table(("confounder", "n", "macro AUC"), cells, caption, CONFOUNDERS.file))
     return Section(
         "subgroups",
         "Subgroups and confounders",
-        "Does it work as well in every centre, for small tumours, with missing phases? And what could the model have "
-        "used instead of the tumour?",
+        "Is performance the same in every centre, for small tumours, with missing phases? And which confounders could "
+        "the model have used instead of the tumour?",
         elements or [absent("Subgroups", "subgroups.csv is missing")],
     )
 
 
 def models_of(folder: ResultsFolder, rows: Sequence[Row]) -> list[str]:
-    """Return the models that rows speak of, those of the configuration first, controls last."""
+    """Return the models named in rows, the configuration's first, controls last."""
     present = distinct(rows, "model")
     return [model for model in folder.models if model in present] + [
         model for model in present if model not in folder.models

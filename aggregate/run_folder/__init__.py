@@ -1,1 +1,1 @@
-"""The folder of results: its record, who holds it, and how new results replace earlier ones."""
+"""The results folder: its record, its lock, and the replacement of earlier results."""

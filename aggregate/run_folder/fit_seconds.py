@@ -1,4 +1,4 @@
-"""How long fits took in an earlier run, to say how long those of a plan will take; what is not known is not guessed."""
+"""Times of the fits of an earlier run, used to estimate the time of a plan; unknown times are not guessed."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""One command at a time writes to a results folder; the next one is told who does.
+"""Lock of a results folder: one command at a time writes to it; the error of a second command names the first.
 
 The lock is the system's own on an open file (flock), so that it ends with the process, however that ends. The file says
 who holds it. On a network drive whose server does not tell this machine of another one's lock, the file alone counts.

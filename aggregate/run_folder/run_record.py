@@ -1,4 +1,4 @@
-"""A finished run, found again from its results folder: `tables`, `explain` and `report` start here."""
+"""The record of a finished run in its results folder, read by `tables`, `explain` and `report`."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""New results exchanged for old ones so that a kill at any instant is mended by the next command.
+"""Replacement of old results by new ones; if it is killed at any instant, the next command completes it.
 
 A complete set of new results, with a journal of what is to be moved, becomes the folder `results.swap` in one rename:
 before it the old results stand untouched, after it every command carries the journal out to its end. Each step of the

@@ -29,7 +29,7 @@ class Metric:
 
 METRICS: Mapping[str, Metric] = {
     "auc": Metric(
-        "Area under the ROC curve: how often a patient of the class scores above another patient. 0.5 is chance."
+        "Area under the ROC curve: probability that a patient of the class scores above another patient. 0.5 is chance."
     ),
     "average_precision": Metric("Area under the precision-recall curve. Chance is the share of the class."),
     "accuracy": Metric("Share of patients whose most probable class is the reference."),
@@ -38,21 +38,21 @@ METRICS: Mapping[str, Metric] = {
     "f1": Metric("Harmonic mean of sensitivity and PPV."),
     "kappa": Metric("Cohen's kappa: agreement beyond that of chance. 0 is chance, 1 perfect.", "linear"),
     "log_loss": Metric(
-        "Mean of -log of the probability of the reference class. 0 is perfect; ln 3 = 1.10 knows nothing of three.",
+        "Mean of -log of the probability of the reference class. 0 is perfect; ln 3 = 1.10 is chance for three classes.",
         "log",
     ),
     "brier": Metric(
         "Mean squared error of the probabilities: of one class 0 to 1, summed over the classes (macro) 0 to 2.",
         "log",
     ),
-    "sensitivity": Metric("Share of the patients of the class that are called so.", counts=(0,)),
-    "specificity": Metric("Share of the other patients that are not called so.", counts=(1,)),
+    "sensitivity": Metric("Share of the patients of the class who are predicted as the class.", counts=(0,)),
+    "specificity": Metric("Share of the other patients who are not predicted as the class.", counts=(1,)),
     "ppv": Metric(
-        "Share of those called so that are of the class, at this cohort's class mix.",
+        "Share of the patients predicted as the class who have it, at the class shares of this cohort.",
         undefined="no patient is called so",
     ),
     "npv": Metric(
-        "Share of those not called so that are not of the class, at this cohort's class mix.",
+        "Share of the patients not predicted as the class who do not have it, at the class shares of this cohort.",
         undefined="no patient is called so",
     ),
 }

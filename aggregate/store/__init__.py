@@ -1,1 +1,1 @@
-"""What was computed before, by content: fits of models and measures of slices."""
+"""Caches of earlier computations by content: fits of models and measurements of slices."""

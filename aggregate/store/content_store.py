@@ -1,9 +1,9 @@
-"""What was computed once, by content: a folder of entries, each named by the key of everything that decides it.
+"""A cache folder of entries, each named by a key of everything that its content depends on.
 
     KEY/about.json      kind, whose, size, SHA-256 of each file; its time in the file system is the last use
     KEY/...             the files of the entry
 
-An entry appears whole or not at all, and one that does not match its checksums is removed and as good as none.
+An entry is written completely or not at all; an entry that does not match its checksums is removed.
 """
 
 import errno

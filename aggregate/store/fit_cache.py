@@ -1,4 +1,4 @@
-"""Fits by content: what was fitted once, on the same patients with the same settings, is never fitted again."""
+"""Cache of fits: a model is not fitted again on the same patients with the same settings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ MODEL_FOLDER = "model"
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """What a fitted model says of the patients it did not train on.
+    """Predictions of a fitted model for the patients it was not trained on.
 
     Attributes:
         test: float64 (n_test, classes), rows sum to 1.
@@ -42,10 +42,10 @@ def fit_key(
     labels: NDArray[np.intp],
     classes: Sequence[str],
 ) -> str:
-    """Hash everything that decides a fit: the model, its code, the patients by content and role, the labels.
+    """Return the cache key of a fit: a hash of the model, its code, the patients by content and role, the labels.
 
-    `contents` names what a patient brings (content key of the bag, covariates), in the order of the fold's
-    indices; `model` its kind, its parameters, and its code as `code_of_model` gives it.
+    `contents` holds the key of each patient's data (bag, covariates), in the order of the fold's indices; `model` its
+    kind, its parameters, and its code as returned by `code_of_model`.
     """
     roles = {role: [contents[i] for i in getattr(fold, role)] for role in ("train", "tune", "test")}
     known = [int(labels[i]) for i in (*fold.train, *fold.tune)]

@@ -1,4 +1,4 @@
-"""calibration.csv: whether the probabilities of a model mean what they say."""
+"""calibration.csv: agreement of predicted probabilities with observed frequencies."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -23,8 +23,9 @@ from aggregate.tables.shared_columns import MODEL, ONE_CLASS, interval
 from aggregate.tables.table import Column, Kind
 
 _MEASURES = (
-    "brier (mean squared error of the probability); ece (mean distance of prediction and outcome over the bins); slope "
-    "(1 is right, below 1 too extreme); intercept (0 is right, above 0 the class is more frequent than predicted); "
+    "brier (mean squared error of the probability); ece (expected calibration error: mean distance of predicted and "
+    "observed share over the bins); slope (ideal 1; below 1: probabilities too extreme); intercept (ideal 0; above 0: "
+    "the class is more frequent than predicted); "
     "reliability (one row per bin)"
 )
 CALIBRATION = DerivedTable(
@@ -35,14 +36,19 @@ CALIBRATION = DerivedTable(
         ONE_CLASS,
         Column("measure", _MEASURES),
         Column("bin", "Bin of about equal numbers of predictions, from 1, in rising order", "", Kind.COUNT),
-        Column("mean_predicted", "Mean predicted probability, of all or in the bin", "0 to 1", Kind.NUMBER),
+        Column(
+            "mean_predicted",
+            "Mean predicted probability of all patients, or of the bin",
+            "0 to 1",
+            Kind.NUMBER,
+        ),
         *interval("The measure, or the observed share of the class in the bin", "measure"),
         Column("n", "Patients; in a bin averaged over the repeats", "patients", Kind.NUMBER),
         Column("n_positive", "Patients of the class in all bins together", "patients", Kind.COUNT),
     ),
     place=90,
     rows=lambda basis: calibration_rows(basis.predictions, basis.weights, basis.settings),
-    notes="The ECE is above 0 even for honest probabilities when patients are few: compare it between models.",
+    notes="With few patients the ECE is above 0 even for well calibrated probabilities: compare it between models.",
 )
 
 

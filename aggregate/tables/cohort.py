@@ -1,4 +1,4 @@
-"""cohort.csv: who the numbers rest on; written, and read back when tables are rebuilt."""
+"""cohort.csv: the patients behind the numbers; read back when tables are rebuilt."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -16,23 +16,23 @@ COHORT = Table(
     (
         PATIENT_ID,
         LABEL,
-        Column("centre", "Centre, empty where the cohort table names none"),
+        Column("centre", "Centre; empty if the cohort table names none"),
         Column("phases_present", "Phases with at least one slice in the bag"),
-        Column("phases_missing", "Phases without one; a missing phase is never filled in"),
+        Column("phases_missing", "Phases without slices; a missing phase is never imputed"),
         Column("slices_<phase>", "Slices of the phase in the bag", "slices", Kind.COUNT),
         Column(
             "tumour_volume_ml",
-            "Tumour area summed along z, the median over the phases; empty without mask",
+            "Tumour volume: area summed along z, median over the phases; empty without a mask",
             "ml",
             Kind.NUMBER,
         ),
         Column(
-            "slice_thickness_mm", "Distance of the slices, the largest over the phases", "mm", Kind.NUMBER
+            "slice_thickness_mm", "Distance between slices, the largest over the phases", "mm", Kind.NUMBER
         ),
-        Column("<covariate>", "A further column of the cohort table, as it stands there", "as given"),
+        Column("<covariate>", "A further column of the cohort table, unchanged", "as given"),
     ),
     place=10,
-    notes="Every patient with a bag and a label. Who is not here stands in excluded.csv with the reason.",
+    notes="Every patient with a bag and a label. All other patients are in excluded.csv with the reason.",
 )
 SLICES_PREFIX = "slices_"
 COVARIATE_PREFIX = "covariate_"

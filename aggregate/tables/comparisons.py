@@ -1,4 +1,4 @@
-"""comparisons.csv: every pair of models on the same patients, with three tests and one declared primary."""
+"""comparisons.csv: every pair of models on the same patients, with three tests and at most one primary comparison."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -47,37 +47,35 @@ COMPARISONS = DerivedTable(
         Column("p_value", "Two-sided p-value of no difference", "", Kind.P_VALUE),
         Column(
             "p_adjusted",
-            "After Holm's adjustment for the comparisons with the same class, metric and test",
+            "p-value after Holm's adjustment over the comparisons with the same class, metric and test",
             "",
             Kind.P_VALUE,
         ),
         Column(
             "n_comparisons",
-            "How many were adjusted together; 1 for the primary comparison",
+            "Number of comparisons adjusted together; 1 for the primary comparison",
             "comparisons",
             Kind.COUNT,
         ),
-        Column(
-            "primary", "yes for the one comparison declared in the configuration beforehand", "", Kind.YES_NO
-        ),
+        Column("primary", "yes for the comparison declared as primary in the configuration", "", Kind.YES_NO),
         N,
         N_POSITIVE,
         Column(
             "note",
             (
-                "Why a number is not estimable; else what the test counts beside the patients: the design effect "
-                "of models trained on each other's test patients, which DeLong's does not know, so that its "
-                "p-values are too small"
+                "Why a number is not estimable; otherwise the design effect in the test's variance, for models trained "
+                "on each other's test patients. DeLong's test does not include it, so that its p-values are too "
+                "small"
             ),
         ),
     ),
     place=70,
     rows=lambda basis: comparison_rows(basis.predictions, basis.weights, basis.settings),
     notes=(
-        "The first row is the primary comparison where one was declared; every other row explores. The "
+        "The first row is the primary comparison if one was declared; all other rows are exploratory. The "
         "difference of the corrected t is the mean over the folds and so differs from the other two, "
         "which pool the folds. The paired bootstrap widens its interval by the design effect of the "
-        "difference, as performance.csv does; DeLong's knows the patients only."
+        "difference, as performance.csv does; DeLong's test includes the patients only."
     ),
 )
 

@@ -1,4 +1,4 @@
-"""confounders.csv: how much of the label can be told without looking at the tumour."""
+"""confounders.csv: how well the label can be predicted without the tumour's appearance."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ from aggregate.tables.shared_columns import CLASS, N_POSITIVE, interval
 from aggregate.tables.table import Column, Kind
 
 _METRICS = (
-    "auc: of a logistic regression on the confounder alone, on the same folds as the models; auc_of_value: of the value "
-    "itself, above 0.5 where the class has the larger values"
+    "auc: AUC of a logistic regression on the confounder alone, on the same folds as the models; auc_of_value: AUC of "
+    "the value itself, above 0.5 if the class has the larger values"
 )
 CONFOUNDERS = DerivedTable(
     "confounders.csv",
     "confounder x class x metric",
     (
-        Column("confounder", "A fact that is no image feature"),
+        Column("confounder", "Name of the confounder: a fact that is not an image feature"),
         CLASS,
         Column("metric", _METRICS),
         *interval("Area under the ROC curve", "0 to 1"),
@@ -39,7 +39,7 @@ CONFOUNDERS = DerivedTable(
     ),
     place=130,
     rows=lambda basis: confounder_rows(basis.predictions, basis.cohort, basis.settings),
-    notes="A model that is no better than a confounder may have learnt the confounder.",
+    notes="A model that is no better than a confounder may have learned the confounder.",
 )
 AUC_OF_PREDICTION = "auc"
 AUC_OF_VALUE = "auc_of_value"

@@ -1,4 +1,4 @@
-"""thresholds.csv and decision_curve.csv: what happens when a probability becomes a decision."""
+"""thresholds.csv and decision_curve.csv: performance when a probability is turned into a decision."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -28,7 +28,7 @@ THRESHOLDS = DerivedTable(
         ONE_CLASS,
         Column(
             "rule",
-            "How the threshold was chosen: youden (largest sensitivity + specificity) or a value to reach",
+            "Rule of the threshold: youden (largest sensitivity + specificity), or the sensitivity or specificity to reach",
         ),
         Column(
             "repeat", "Repeat of the cross-validation, from 0; all for the summary", "", Kind.COUNT_OR_ALL
@@ -36,23 +36,23 @@ THRESHOLDS = DerivedTable(
         Column("fold", "Fold within the repeat, from 0; all for the summary", "", Kind.COUNT_OR_ALL),
         Column(
             "threshold",
-            "Probability at or above which a patient is called of the class; the summary has the median",
+            "Probability at or above which a patient is predicted as the class; the summary row has the median",
             "0 to 1",
             Kind.ESTIMATE,
         ),
-        Column("chosen_on", "The patients it was chosen on: never those it is tested on"),
-        Column("n_chosen_on", "Patients it was chosen on", "patients", Kind.COUNT),
+        Column("chosen_on", "Patients used to choose the threshold; never the tested patients"),
+        Column("n_chosen_on", "Number of patients used to choose the threshold", "patients", Kind.COUNT),
         Column("n_positive_chosen_on", "Of these, patients of the class", "patients", Kind.COUNT),
         Column(
             "sensitivity",
-            "Share of the tested patients of the class that are called so",
+            "Sensitivity: share of the tested patients of the class who are predicted as the class",
             "0 to 1",
             Kind.ESTIMATE,
         ),
         *bounds("0 to 1", kind=Kind.ESTIMATE, low="sensitivity_ci_low", high="sensitivity_ci_high"),
         Column(
             "specificity",
-            "Share of the other tested patients that are not called so",
+            "Specificity: share of the other tested patients who are not predicted as the class",
             "0 to 1",
             Kind.ESTIMATE,
         ),
@@ -63,22 +63,22 @@ THRESHOLDS = DerivedTable(
     place=100,
     digits=PROBABILITY_DIGITS,  # a threshold is a probability: with fewer digits it would call other patients,
     rows=lambda basis: threshold_rows(basis.predictions, basis.tuning, basis.weights, basis.settings),
-    notes="Intervals stand in the summary rows only: a single fold tests too few patients for one.",
+    notes="Only the summary rows have intervals: a single fold tests too few patients.",
 )
 DECISION_CURVE = DerivedTable(
     "decision_curve.csv",
     "model x class x threshold",
     (
         MODEL,
-        Column("class", "Class whose treatment is decided on"),
+        Column("class", "Class that the treatment decision is about"),
         Column(
             "threshold",
-            "Probability at or above which a patient is treated as of the class",
+            "Probability at or above which a patient is treated as belonging to the class",
             "0 to 1",
             Kind.NUMBER,
         ),
         *interval(
-            "True positives less false positives at the exchange rate threshold / (1 - threshold), per patient",
+            "Net benefit per patient: true positives minus false positives x threshold / (1 - threshold)",
             "true positives per patient",
             name="net_benefit",
         ),

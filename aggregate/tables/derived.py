@@ -1,4 +1,4 @@
-"""Tables that follow from the predictions and the facts of the cohort, and so are rebuilt without training."""
+"""Tables computed from the predictions and the facts about the cohort, so that they can be rebuilt without training."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from aggregate.tables.table import Table
 
 @dataclass(frozen=True, eq=False)
 class Basis:
-    """What a derived table may rest on.
+    """The inputs of the derived tables.
 
     Attributes:
         predictions: of every model, out of fold.
@@ -45,6 +45,6 @@ class Basis:
 
 @dataclass(frozen=True, eq=False)
 class DerivedTable(Table):
-    """A table with what makes its rows."""
+    """A table with the function that makes its rows."""
 
     rows: Callable[[Basis], Iterable[Mapping[str, Any]]] = field(kw_only=True)

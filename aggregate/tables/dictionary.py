@@ -14,7 +14,7 @@ COLUMNS = Table(
     (
         Column("file", "File of this folder"),
         Column("column", "Column of the file"),
-        Column("meaning", "What stands there"),
+        Column("meaning", "Meaning of the column"),
         Column("unit", "Unit or range; empty for words and counts from 0"),
     ),
     place=320,
@@ -22,7 +22,7 @@ COLUMNS = Table(
     names_weights=False,
     has_twin=False,
 )
-ADDED = ("Not a column of phasemil: somebody has added it to the file", "")
+ADDED = ("Not a column of phasemil: it was added to the file later", "")
 
 
 def write_columns(tables: ResultTables) -> None:
@@ -46,7 +46,7 @@ def results_readme() -> str:
     """Return the text of results/README.md."""
     for_programs = sorted(table.file.removesuffix(".csv") for table in all_tables() if not table.has_twin)
     lines = [
-        "# What stands in a results folder",
+        "# The tables of a results folder",
         "",
         "This page is generated from the tables in the code (`python -m aggregate.tables.dictionary` prints it);",
         "each results folder holds the same as `columns.csv`, with its own classes, phases and covariates.",

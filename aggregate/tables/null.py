@@ -1,4 +1,4 @@
-"""The permutation control: on shuffled labels every honest model comes out at an AUC of one half."""
+"""The permutation control: on permuted labels the AUC is 0.5 unless there is leakage."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -27,8 +27,8 @@ NULL = Table(
     place=140,
     step=Step.NULL,
     notes=(
-        "Written by `aggregate.py run --null N`: an honest pipeline comes out at 0.5 on labels without "
-        "meaning."
+        "Written by `aggregate.py run --null N`: a pipeline without leakage gives an AUC of 0.5 on "
+        "permuted labels."
     ),
     has_twin=False,
 )
@@ -37,9 +37,14 @@ NULL_SUMMARY = Table(
     "model",
     (
         MODEL,
-        Column("n_permutations", "How often the labels were permuted", "permutations", Kind.COUNT),
+        Column("n_permutations", "Number of permutations of the labels", "permutations", Kind.COUNT),
         Column("mean_auc", "Mean macro AUC over the permutations", "0 to 1", Kind.NUMBER),
-        Column("standard_error", "Of the mean; empty after a single permutation", "0 to 1", Kind.NUMBER),
+        Column(
+            "standard_error",
+            "Standard error of the mean; empty after a single permutation",
+            "0 to 1",
+            Kind.NUMBER,
+        ),
         Column("observed_auc", "Macro AUC on the true labels", "0 to 1", Kind.NUMBER),
         Column(
             "p_value", "(1 + permutations that reach the observed AUC) / (1 + permutations)", "", Kind.NUMBER

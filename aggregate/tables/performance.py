@@ -1,4 +1,4 @@
-"""performance.csv and confusion.csv: how well each model tells the classes apart, with n beside each figure."""
+"""performance.csv and confusion.csv: how well each model separates the classes, with n for each value."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -31,13 +31,14 @@ PERFORMANCE = DerivedTable(
         ),
         Column("metric", "Name of the metric; each is explained below"),
         *interval(
-            "The metric of each repeat over all patients out of fold, averaged over the repeats", "metric"
+            "Mean over the repeats of the metric, computed on the out-of-fold predictions of all patients",
+            "metric",
         ),
         N,
         N_POSITIVE,
         Column(
             "sd_over_repeats",
-            "Standard deviation over the repeats: noise of the splits, no confidence interval",
+            "Standard deviation over the repeats: variation due to the splits, not a confidence interval",
             "metric",
             Kind.ESTIMATE,
         ),
@@ -46,15 +47,14 @@ PERFORMANCE = DerivedTable(
     words=("metric", {name: metric.meaning for name, metric in METRICS.items()}),
     rows=lambda basis: performance_rows(basis.predictions, basis.weights, basis.settings),
     notes=(
-        "Intervals speak of the patients, for fitted models: resamples of half the patients of each "
-        "class, counted twice (2,000 by default), give the standard error, Student's t the length, on the"
-        " logit scale for proportions and AUC, the log scale for losses. Patients whose models are "
-        "trained on each other vary together: the variance is multiplied by the design effect in "
-        "ci_method, which the Brier loss over the repeats tells; where ci_method names none, as with one "
-        "repeat, the interval of a trained model is too short. How often the intervals hold the truth is "
-        "measured in reference/coverage.csv and told in reference/coverage.md. PPV, NPV, accuracy and "
-        "kappa hold at the class mix of this cohort. A macro AUC above 0.95 on real data is a reason to "
-        "look for leakage."
+        "Confidence intervals are over patients, with the models fixed: 2,000 resamples (by default) of half the "
+        "patients of each class, counted twice, give the standard error, and Student's t gives the width, on the "
+        "logit scale for proportions and AUC and on the log scale for losses. Predictions of patients whose models are "
+        "trained on each other are correlated: the variance is multiplied by the design effect in ci_method, estimated "
+        "from the Brier loss over the repeats. If ci_method names no design effect, as with one repeat, the interval of "
+        "a trained model is too short. The coverage of the intervals is measured in reference/coverage.csv and "
+        "described in reference/coverage.md. PPV, NPV, accuracy and kappa hold for the class shares of this cohort. A "
+        "macro AUC above 0.95 on real data is a reason to look for leakage."
     ),
 )
 CONFUSION = DerivedTable(
@@ -64,7 +64,7 @@ CONFUSION = DerivedTable(
         MODEL,
         Column("reference", "Reference class"),
         Column("predicted", "Most probable class"),
-        Column("count", "Patients, averaged over the repeats", "patients", Kind.NUMBER),
+        Column("count", "Number of patients, averaged over the repeats", "patients", Kind.NUMBER),
         Column("row_percent", "Share of the reference class", "%", Kind.ESTIMATE),
         Column("n_reference", "Patients of the reference class", "patients", Kind.COUNT),
     ),

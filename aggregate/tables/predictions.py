@@ -1,4 +1,4 @@
-"""predictions.csv: the product of stage 2, written and read back to the last digit."""
+"""predictions.csv: the out-of-fold predictions, written and read back without loss of digits."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,18 +24,18 @@ PREDICTIONS = Table(
         REPEAT,
         Column(
             "fold",
-            "Fold in which the patient was tested, by a model that had not seen the patient",
+            "Fold in which the patient was tested, by a model that was not trained on the patient",
             "",
             Kind.COUNT,
         ),
-        Column("predicted", "Most probable class, the first of equals"),
+        Column("predicted", "Most probable class; the first one if several are equal"),
         PROBABILITY_OF_CLASS,
         Column("n_slices", "Instances in the bag", "slices", Kind.COUNT),
         Column("phases", "Phases present"),
     ),
     place=40,
     digits=PROBABILITY_DIGITS,
-    notes="The product: every other table is derived from it by `aggregate.py tables RESULTS` without training.",
+    notes="The main result: `aggregate.py tables RESULTS` computes all other tables from it without training.",
     has_twin=False,
 )
 PROBABILITY_PREFIX = "p_"

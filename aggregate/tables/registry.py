@@ -1,4 +1,4 @@
-"""Every table that there is, gathered from the modules that make their rows."""
+"""All result tables, collected from the modules that make their rows."""
 
 import pkgutil
 from functools import cache

@@ -5,7 +5,7 @@ from aggregate.tables.table import Column, Kind
 PATIENT_ID = Column("patient_id", "Patient identifier, as in the cohort table")
 LABEL = Column("label", "Reference class of the patient")
 MODEL = Column("model", "Name of the model, as in the configuration; baselines have built-in names")
-N = Column("n", "Patients that the figure rests on", "patients", Kind.COUNT)
+N = Column("n", "Number of patients behind the value", "patients", Kind.COUNT)
 REPEAT = Column("repeat", "Repeat of the cross-validation, from 0", "", Kind.COUNT)
 FOLD = Column("fold", "Fold within the repeat, from 0", "", Kind.COUNT)
 CLASS = Column("class", "Class against all others; macro is the mean over the classes")
@@ -36,5 +36,5 @@ def interval(
     meaning: str, unit: str, *, name: str = "estimate", kind: Kind = Kind.ESTIMATE
 ) -> tuple[Column, ...]:
     """Return the columns of an estimate with its interval and how that was made."""
-    method = Column("ci_method", "How the interval was made, or why a number is not estimable")
+    method = Column("ci_method", "Method of the interval, or why a number is not estimable")
     return (Column(name, meaning, unit, kind), *bounds(unit, kind=kind), method)

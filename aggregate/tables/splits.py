@@ -1,4 +1,4 @@
-"""splits.csv: who trains, tunes and is tested in every fold."""
+"""splits.csv: the training, tuning and test patients of every fold."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -16,11 +16,11 @@ SPLITS = Table(
         FOLD,
         Column(
             "role",
-            "train, tune (early stopping, calibration, thresholds) or test (seen by the evaluation only)",
+            "train, tune (early stopping, calibration, thresholds) or test (used for evaluation only)",
         ),
     ),
     place=30,
-    notes="The same splits serve every model. No patient has two roles in a fold.",
+    notes="All models use the same splits. No patient has two roles in a fold.",
     has_twin=False,
 )
 

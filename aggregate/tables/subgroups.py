@@ -1,4 +1,4 @@
-"""subgroups.csv: does a model work as well in every centre, for small tumours, with missing phases."""
+"""subgroups.csv: performance by centre, tumour size, missing phases and covariates."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,11 +36,11 @@ SUBGROUPS = DerivedTable(
     "model x subgroup x class x metric",
     (
         MODEL,
-        Column("subgroup", "By what the patients were split"),
-        Column("level", "What the patients of this row have in common; numbers are split at their median"),
+        Column("subgroup", "Variable that defines the subgroups"),
+        Column("level", "Value of that variable in this subgroup; numbers are split at their median"),
         CLASS,
         METRIC_COMPARED,
-        *interval("The metric among these patients alone", "metric"),
+        *interval("The metric on the patients of this subgroup only", "metric"),
         N,
         N_POSITIVE,
     ),

@@ -1,4 +1,4 @@
-"""What a result table is: its file, and its columns with meaning, unit and kind; one `Table` is the one place for all of it.
+"""The definition of a result table in one place: its file, and its columns with meaning, unit and kind.
 
 A `Table` stands in the module that makes its rows. `aggregate.tables.registry` finds it there, so that files, readers,
 workbooks, columns.csv and results/README.md follow from it.
@@ -67,7 +67,7 @@ class Column:
         return name.startswith(before) and name.endswith(rest.partition(">")[2])
 
 
-WEIGHTS = Column("weights", "Weights of the encoder that the features rest on")
+WEIGHTS = Column("weights", "Weights of the encoder that computed the features")
 """The column at the end of every row."""
 
 

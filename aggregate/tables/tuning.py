@@ -1,4 +1,4 @@
-"""tune_predictions.csv: what the thresholds were chosen on, so that their table can be rebuilt without training."""
+"""tune_predictions.csv: the predictions used to choose thresholds, so that these can be rebuilt without training."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence

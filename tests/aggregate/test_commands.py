@@ -89,7 +89,7 @@ def test_every_table_for_clinicians_has_a_twin_that_explains_its_columns(finishe
         ),
         (
             "xgboost",
-            "aggregate.explained_model = 'xgboost' is of kind xgboost, which weighs no slices; models",
+            "aggregate.explained_model = 'xgboost' is of kind xgboost, which has no attention; models",
         ),
     ],
 )

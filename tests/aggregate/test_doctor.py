@@ -43,7 +43,7 @@ def test_scrambled_gradients_are_exit_code_1_with_what_to_do(scrambled, tmp_path
     ended = run(str(tmp_path))
     assert ended.exit_code == 1
     (line,) = [line for line in ended.output.splitlines() if line.startswith("NOT") and "float32" in line]
-    assert "do not trust attention models of this machine" in line
+    assert "do not trust attention models trained on this machine" in line
 
 
 def test_a_run_stops_where_the_numbers_are_wrong(scrambled, tmp_path, monkeypatch):

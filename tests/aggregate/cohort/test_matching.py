@@ -29,7 +29,7 @@ def test_a_patient_without_a_bag_is_excluded_with_a_reason(experiment_folder, tm
     study = load_study(config)
     assert "p003" not in study.patients.patient_ids
     assert [(e.patient_id, e.reason) for e in study.exclusions] == [
-        ("p003", "no bag: stage 1 wrote none for this patient")
+        ("p003", "no bag: stage 1 wrote no bag for this patient")
     ]
 
 
@@ -181,7 +181,7 @@ def test_a_patient_without_a_phase_of_the_configuration_is_left_out(experiment_f
 
 
 def test_phases_that_the_bags_do_not_know_are_refused_with_both_lists(experiment_folder):
-    both = r"\[cohort\] phases are NC, ART, PVP, DP, those of the bags NC, AP, PVP, DP"
+    both = r"\[cohort\] phases are NC, ART, PVP, DP, the phases of the bags NC, AP, PVP, DP"
     with pytest.raises(BagError, match=f"phase ART of the configuration is in no bag: {both}"):
         load_study(with_phases(experiment_folder, "NC", "ART", "PVP", "DP"))
 

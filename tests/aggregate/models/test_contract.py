@@ -131,7 +131,7 @@ def test_a_saved_model_predicts_the_same_and_holds_no_pickle(fitted, cohort, tmp
 
 
 def test_a_forest_is_not_saved(cohort, tmp_path):
-    with pytest.raises(ResultsError, match="a model of kind 'random_forest' is not saved; take 'xgboost'"):
+    with pytest.raises(ResultsError, match="a model of kind 'random_forest' cannot be saved; for trees"):
         quick("random_forest").fit(*cohort).save(tmp_path)
 
 

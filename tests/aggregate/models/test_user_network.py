@@ -185,7 +185,11 @@ def giving(weights="(1 / instances.sizes)[instances.bag]", evidence="self.classi
         ("[0.5]", "None", "expected attention as a tensor, found list"),
         ("rows[:, 0] * 0 + 1", "None", "expected attention of 0 or more that sums to 1 in every bag"),
         ("None", "self.classify(rows) / 0", "expected finite evidence"),
-        ("None", "torch.arange(len(rows) * 3.0).view(-1, 3)", "its evidence does not follow its slices"),
+        (
+            "None",
+            "torch.arange(len(rows) * 3.0).view(-1, 3)",
+            "its evidence is not permuted along with the slices",
+        ),
     ],
 )
 def test_attention_and_evidence_that_are_none_are_refused(tmp_path, cohort, weights, evidence, message):
@@ -241,7 +245,7 @@ def test_a_file_with_dataclasses_can_be_imported(tmp_path, cohort):
 
 
 def test_an_argument_named_like_a_key_of_the_training_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="its argument 'epochs' bears the name of a key of the training"):
+    with pytest.raises(ConfigError, match="its argument 'epochs' has the name of a training parameter"):
         build(tmp_path, GOOD.replace("hidden=8", "hidden=8, epochs=3"))
 
 
@@ -249,7 +253,7 @@ def test_a_saved_model_is_read_with_the_file_it_was_trained_with_only(tmp_path, 
     build(tmp_path).fit(*cohort).save(tmp_path / "model")
     build(tmp_path, GOOD.replace("torch.relu", "-torch.relu"))
     with pytest.raises(
-        ResultsError, match=r"the code of .*mine\.py:Mean is not the one this model was trained with"
+        ResultsError, match=r"the code of .*mine\.py:Mean is not the code this model was trained with"
     ):
         load_model(tmp_path / "model")
 

@@ -111,7 +111,7 @@ def test_a_plan_writes_nothing_and_a_run_of_it_nothing_else_than_it_said(toml):
     assert "toy: 60 patients (HCC 20, iCCA 20, cHCC-CCA 20)" in said
     assert "2 folds in 1 repeat, 30 to 30 patients tested in each" in said
     assert "2 fits: 0 in the cache, 2 to be trained" in said
-    assert "Time for the fits: unknown, since no earlier run in this folder recorded one" in said
+    assert "Time for the fits: unknown, because no earlier run in this folder recorded it" in said
     assert contents(toml.parent) == before
     assert not (toml.parent / "out" / "cache").exists()
     command("run", toml)
@@ -136,7 +136,7 @@ def test_the_time_is_that_of_the_fits_an_earlier_run_recorded(toml):
 
 def test_the_time_of_a_model_with_other_parameters_is_not_known(toml):
     command("run", toml)
-    assert "unknown, since no earlier run" in command("plan", toml, "model.mean.strengths=[1.0]")
+    assert "unknown, because no earlier run" in command("plan", toml, "model.mean.strengths=[1.0]")
 
 
 def test_the_time_of_a_fit_from_the_cache_is_remembered_from_the_run_that_trained_it(toml):

@@ -163,7 +163,7 @@ def test_every_section_that_shows_one_model_names_it_and_the_rule(write_results)
     text = write_report(write_results()).read_text(encoding="utf-8")
     for section in ("votes", "prototypes"):
         part = text[text.index(f'<section id="{section}"') :]
-        note = "Model shown: attention, the first of the configuration that weighs slices"
+        note = "Model shown: attention, the first model of the configuration with attention"
         assert note in part[: part.index("</section>")]
 
 

@@ -162,7 +162,7 @@ def test_tables_of_predictions_changed_since_say_so_and_keep_them(finished):
     )
     path.write_bytes(changed)
     for _ in range(2):  # also the second time
-        assert "predictions.csv was changed since the run wrote it" in command("tables", finished)
+        assert "predictions.csv was changed after the run" in command("tables", finished)
     assert path.read_bytes() == changed
     columns = {(row["file"], row["column"]): row for row in read_table(finished / "columns.csv")}
     assert columns["predictions.csv", "note"]["meaning"].startswith("Not a column of phasemil")

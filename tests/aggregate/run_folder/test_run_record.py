@@ -50,7 +50,9 @@ def test_a_label_changed_since_is_no_label_of_the_explained_models(finished, tom
     table.write_text(
         "\n".join(s.replace("HCC", "iCCA") if s[:4] == "p003" else s for s in table.read_text().splitlines())
     )
-    with pytest.raises(ResultsError, match="model mean would not be the one of the tables, since labels"):
+    with pytest.raises(
+        ResultsError, match="model mean would differ from the model of the tables, because labels"
+    ):
         command("explain", finished)
 
 

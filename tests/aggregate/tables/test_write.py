@@ -121,7 +121,7 @@ def test_a_decimal_comma_changes_no_number(tmp_path, folder, predictions, cohort
 
 
 def test_a_patient_without_facts_is_named(tmp_path, predictions, cohort, settings):
-    with pytest.raises(ResultsError, match="patient 044 has predictions and no row"):
+    with pytest.raises(ResultsError, match="patient 044 has predictions but no row"):
         write_tables(ResultTables(tmp_path), predictions, CohortFacts(cohort.patients[:-1]), settings)
 
 
