@@ -20,7 +20,6 @@ from aggregate.fitting.cross_validation import OutOfFold
 from aggregate.fitting.retraining import retrained_probabilities
 from aggregate.models.base import Attends, GivesEvidence
 from aggregate.models.registry import build_model, load_model, may_weigh_slices
-from aggregate.planning.splits import fold_of_test
 from aggregate.store.fit_cache import FitCache
 from aggregate.tables.results import ResultTables
 from pipeline.errors import ResultsError
@@ -112,14 +111,15 @@ def _load(cache: FitCache, key: str, name: str) -> ExplainableModel:
 def _retraining(run: Run) -> Retrain:
     """Return, per model, the evaluation that trains it anew on a subset of the phases."""
     folds = run.result.folds
-    tested = np.flatnonzero((fold_of_test(folds, len(run.study.patients)) >= 0).all(axis=0))
     specs = {spec.name: spec for spec in run.specs}
 
-    def of_model(name: str) -> Evaluate:
+    def of_model(name: str, patients: Sequence[int]) -> Evaluate:
+        asked = np.array(patients, dtype=np.intp)
+
         def fit(study: StudyCohort, narrowed: Sequence[Fold]) -> OutOfFold:
             return cross_validate_all(run.config, study, narrowed, [specs[name]])
 
         sees = build_model(specs[name].kind, specs[name].parameters, random_state=0).sees
-        return lambda phases: retrained_probabilities(run.study, folds, phases, tested, fit=fit, sees=sees)
+        return lambda phases: retrained_probabilities(run.study, folds, phases, asked, fit=fit, sees=sees)
 
     return of_model

@@ -11,6 +11,7 @@ whole mask from five kept slices on; three give up to a fifth too little, one up
 `minimum_area_mm2` count in the whole-mask volume only.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -80,12 +81,15 @@ def tumour_volume_ml(slices: PhaseSlices) -> float:
 def tumour_volumes_ml(bag: Bag) -> Mapping[str, float]:
     """Return phase -> volume in ml of all tumour, from the kept slices; phases without tumour are left out.
 
-    A slice counts once, whatever the number of its scales and lesions.
+    A slice counts once, whatever the number of its scales and lesions. Phases without a spacing, as of histology, are
+    left out too.
     """
     found = {}
     for number in np.unique(bag.phase):
         phase, is_here = bag.header.phase_names[number], bag.phase == number
-        source = bag.header.sources[phase]
+        source = bag.header.sources.get(phase)
+        if source is None or not math.isfinite(source.spacing_mm[2]):
+            continue
         found[phase] = _kept_volume_ml(bag.slice_index[is_here], bag.tumour_area_mm2[is_here], source)
     return {phase: volume for phase, volume in found.items() if volume > 0}
 

@@ -44,6 +44,8 @@ def bags_of_arrays(
             "expected features (rows, d) with a bag_index and a phase for each row, found features of shape "
             f"{features.shape}, bag_index {bag_index.shape}, phase {names.shape}"
         )
+    if not np.issubdtype(bag_index.dtype, np.integer):
+        raise SampleError(f"expected bag_index as whole numbers, found {bag_index.dtype}")
     numbers = range(len(patient_ids))
     strangers = sorted({int(i) for i in np.unique(bag_index)} - set(numbers))
     if strangers:

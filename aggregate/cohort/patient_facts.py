@@ -1,5 +1,6 @@
 """The facts about each patient that the tables need beside the predictions: scans, tumour, centre, covariates."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -74,7 +75,8 @@ def describe_patient(bag: Bag, patient: Patient) -> PatientFacts:
     """
     header = bag.header
     volumes = tumour_volumes_ml(bag)
-    spacings = [header.sources[name].spacing_mm for name in header.phases_present]
+    sources = [header.sources[name] for name in header.phases_present if name in header.sources]
+    spacings = [source.spacing_mm for source in sources if math.isfinite(source.spacing_mm[2])]
     return PatientFacts(
         patient_id=bag.patient_id,
         label=patient.label or "",

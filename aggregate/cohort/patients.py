@@ -6,6 +6,7 @@
 A `Patient` is the sample of every estimator, so `patients` goes into scikit-learn's searches and cross-validations as X.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from aggregate.cohort.bag_sets import BagList, BagSet, BagsInPhases, Phases
@@ -20,6 +22,7 @@ from aggregate.cohort.matching import MatchedCohort, match_cohort
 from aggregate.cohort.memory_bags import bags_of_arrays
 from aggregate.cohort.patient import ONLY_SET, BagsByName, Patient
 from pipeline.bags import Bag
+from pipeline.cohort import Exclusion
 from pipeline.config import CohortSection
 from pipeline.covariates import Covariate, read_covariate
 from pipeline.errors import SampleError
@@ -36,6 +39,7 @@ class Patients(Sequence[Patient]):
         centres: name of the centre of each patient, "" if unknown.
         bag_sets: name -> bags of one recipe, in the order of the patients.
         covariates: column -> typed values of the patients.
+        exclusions: everybody and every phase of the cohort table left out, with the reason.
         unreadable: column that no model may use -> reason: its type is unclear, or rows of one patient disagree.
     """
 
@@ -46,6 +50,7 @@ class Patients(Sequence[Patient]):
     bag_sets: Mapping[str, BagSet] = field(default_factory=dict)
     covariates: Mapping[str, Covariate] = field(default_factory=dict)
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    exclusions: tuple[Exclusion, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.centres:
@@ -108,6 +113,7 @@ class Patients(Sequence[Patient]):
             bag_sets=matched.bag_sets,
             covariates={name: column for name, column in typed.items() if name not in unreadable},
             unreadable=unreadable,
+            exclusions=matched.exclusions,
         )
 
     @classmethod
@@ -132,7 +138,13 @@ class Patients(Sequence[Patient]):
         Raises:
             SampleError: the shapes of the arrays do not match.
         """
+        missing = np.flatnonzero(pd.isna(np.asarray(labels, dtype=object)))
+        if len(missing):
+            raise SampleError(f"expected a label for every patient, found none for number {missing[0]}")
         names = tuple(map(str, range(len(labels)) if patient_ids is None else patient_ids))
+        twice = sorted(name for name, count in Counter(names).items() if count > 1)
+        if twice:
+            raise SampleError(f"expected every patient_id once, found {twice[0]!r} several times")
         classes = tuple(dict.fromkeys(sorted(map(str, labels))))
         return cls(
             patient_ids=names,

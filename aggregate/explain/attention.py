@@ -203,7 +203,7 @@ def phase_share_rows(
     number of slices.
     """
     patients = list(attention.values)
-    for index, phase in enumerate(bags[0].header.phase_names):
+    for index, phase in enumerate(bags[patients[0]].header.phase_names):
         share, slices = phase_shares(attention, bags, index)
         mean = resampling.mean(share, patients)
         enrichment = resampling.ratio(share, slices, patients)

@@ -65,7 +65,7 @@ from pipeline.phase_roles import PhaseRoles
 
 MASKING, RETRAINING = "masking", "retraining"
 
-Retrain = Callable[[str], Evaluate]
+Retrain = Callable[[str, Sequence[int]], Evaluate]
 """Model name -> the evaluation that retrains the model on a subset of the phases."""
 Row = Mapping[str, Any]
 
@@ -194,7 +194,7 @@ def _phase_values(
     phases = inputs.phase_names(name)
     ways = {MASKING: masked_evaluation(inputs, name, patients)}
     if retrain is not None:
-        ways[RETRAINING] = retrain(name)
+        ways[RETRAINING] = retrain(name, patients)
     return [phase_values((name, method), way, phases, labels, weights) for method, way in ways.items()]
 
 

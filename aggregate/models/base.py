@@ -319,8 +319,15 @@ class BagEstimator(PatientEstimator):
         if not len(known):
             raise FoldError(f"none of the {len(labels)} training patients has a bag that this model reads")
         tuning = None if tune is None else self._seen_with_labels(*tune, check)
+        lost = sorted(set(labels.tolist()) - set(known.tolist()))
+        if lost:
+            raise FoldError(
+                f"no training patient of class {lost[0]} has a bag that a model of kind {self.kind!r} reads"
+            )
         self._fit(bags, known, tuning if tuning is not None and len(tuning[1]) else None)
         counts = np.array([np.sum(known == name) for name in self.classes_], dtype=np.float64)
+        if getattr(self, "class_weight", "none") == "balanced":
+            counts = np.ones_like(counts)  # as the model weighs the classes of the patients that it sees
         self.class_shares_ = counts / counts.sum()
         return check.shape
 

@@ -129,6 +129,11 @@ class BagLogistic(LogisticOnVectors, BagEstimator):
         self.covariate_columns_ = CovariateColumns.learned(self.covariates, bags.patients)
         self.fit_vectors(self._with_covariates(bags), labels)
 
+    def _try_building(self, bag: Bag, n_classes: int) -> None:
+        """Pool one bag as `fit` would."""
+        del n_classes
+        self.vectors([bag])
+
     def _predict_proba(self, bags: SeenBags) -> Floats:
         """Return class probabilities (bags, classes)."""
         return self.probabilities_of(self._with_covariates(bags))

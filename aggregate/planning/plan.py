@@ -8,6 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 from aggregate.cohort.folds import Fold
 from aggregate.cohort.patients import Patients
 from aggregate.cohort.study_cohort import StudyCohort, load_study, without_phases_seen
@@ -28,7 +31,7 @@ from aggregate.run_folder.fit_seconds import patients_of_record, recorded_second
 from aggregate.store.fit_cache import FitCache
 from pipeline.cohort import Exclusion
 from pipeline.config import Draft, draft_config
-from pipeline.errors import Mistakes
+from pipeline.errors import FoldError, Mistakes
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,13 +164,32 @@ def _check_models(config: AggregateConfig, patients: Patients | None, mistakes: 
 def _check_leaks(config: AggregateConfig, study: StudyCohort, mistakes: Mistakes) -> None:
     """Check the columns, and that nothing of the test patients or of the labels reaches the training."""
     with mistakes.gathered():
-        for headers in study.matched.headers.values():
-            check_no_shared_images([header for header in headers if header])
+        every_set = study.matched.headers.values()
+        check_no_shared_images([header for headers in every_set for header in headers if header])
     with mistakes.gathered():
         check_study(config, study)
         for column, where in columns_of_models(config.aggregate).items():
             with mistakes.gathered():
                 check_no_label_among_covariates({column: where}, study.rows, study.patients.codes)
+
+
+def _check_classes_seen(
+    model: str, is_seen: NDArray[np.bool_], folds: Sequence[Fold], patients: Patients
+) -> None:
+    """Refuse a model that sees no training patient of some class in a fold, and so would give nobody a chance of it.
+
+    Raises:
+        FoldError: model, fold and class are named.
+    """
+    for fold in folds:
+        codes = patients.codes[fold.train]
+        lost = np.setdiff1d(codes, codes[is_seen[fold.train]])
+        if len(lost):
+            raise FoldError(
+                f"model {model}: repeat {fold.repeat}, fold {fold.fold}: no training patient of class "
+                f"{patients.classes[lost[0]]} has a bag in the set that it reads, or any of its phases; leave out the model, "
+                "or extract the missing bags"
+            )
 
 
 def _assembled(config: AggregateConfig, study: StudyCohort, folds: Sequence[Fold]) -> Plan:
@@ -176,6 +198,8 @@ def _assembled(config: AggregateConfig, study: StudyCohort, folds: Sequence[Fold
         spec.name: build_model(spec.kind, spec.parameters, random_state=0).sees(study.patients)
         for spec in specs
     }
+    for name, is_seen in sees.items():
+        _check_classes_seen(name, is_seen, folds, study.patients)
     untested = never_tested(folds, study.patients.patient_ids)
     study = study.with_exclusions(
         [*(Exclusion(p, "", "splits", why) for p, why in untested), *without_phases_seen(study, sees)]

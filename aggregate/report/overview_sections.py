@@ -6,6 +6,7 @@ from datetime import date
 from statistics import median
 from typing import Any
 
+from aggregate.cohort.study_cohort import UNSEEN
 from aggregate.report.elements import Element, Note, Section, Table, absent, interval, p_text, text
 from aggregate.report.folder import ResultsFolder, distinct
 from aggregate.tables.cohort import COHORT
@@ -155,7 +156,7 @@ def _words(key: str) -> str:
 
 def cohort_section(folder: ResultsFolder) -> Section:
     """Return the section on the cohort, the exclusions with reasons, and the splits."""
-    excluded = {row["patient_id"] for row in folder.rows(EXCLUDED) if not row["phase"]}
+    excluded = {row["patient_id"] for row in _left_out(folder) if not row["phase"]}
     rows = [row for row in folder.rows(COHORT) if row["patient_id"] not in excluded]
     elements: list[Element] = [_flow(folder, len(rows) or int(folder.run.get("n_patients", 0)))]
     elements.append(_characteristics(folder, rows) if rows else absent("The cohort", "cohort.csv is missing"))
@@ -169,8 +170,13 @@ def cohort_section(folder: ResultsFolder) -> Section:
     )
 
 
+def _left_out(folder: ResultsFolder) -> list[Row]:
+    """Return the exclusions from the run; rows that concern one model only leave nobody out."""
+    return [row for row in folder.rows(EXCLUDED) if not str(row["stage"]).startswith(UNSEEN)]
+
+
 def _flow(folder: ResultsFolder, n: int) -> Note:
-    excluded = folder.rows(EXCLUDED)
+    excluded = _left_out(folder)
     whole = {row["patient_id"] for row in excluded if not row["phase"]}
     phases = sum(bool(row["phase"]) and row["patient_id"] not in whole for row in excluded)
     return Note(

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from aggregate.config import AggregateConfig
 from aggregate.run_folder.holding import holding
-from aggregate.run_folder.run_record import BAGS, FITS, RECORD, record_of, results_in
+from aggregate.run_folder.run_record import FITS, RECORD, bags_of_record, record_of, results_in
 from aggregate.store.content_store import ContentStore, Entry, EntryKind
 from pipeline.errors import ResultsError
 from pipeline.files import sweep_partials
@@ -99,7 +99,7 @@ def _keys_of_run(entries: Sequence[Entry], record: Mapping[str, Any] | None) -> 
     fits = {key for keys in record.get(FITS, {}).values() for key in keys}
     # The entries come in the order of their last use.
     measures = {entry.of: entry.key for entry in entries if entry.kind is EntryKind.MEASURES}
-    patients = record.get(BAGS, {})
+    patients = {name for keys in bags_of_record(record).values() for name in keys}
     present = {entry.key for entry in entries}
     return frozenset(fits & present | {key for of, key in measures.items() if of in patients})
 

@@ -148,7 +148,12 @@ def check_unchanged(folder: Path, bag_folders: Mapping[str, Path]) -> None:
 
 def _recorded_bags(folder: Path) -> Mapping[str, Mapping[str, str]]:
     """Return bag set -> patient -> content key; a run of an earlier release had one set and did not name it."""
-    recorded = (record_of(folder) or {}).get(BAGS, {})
+    return bags_of_record(record_of(folder) or {})
+
+
+def bags_of_record(record: Mapping[str, Any]) -> Mapping[str, Mapping[str, str]]:
+    """Return bag set -> patient -> content key; a run of an earlier release had one set and did not name it."""
+    recorded = record.get(BAGS, {})
     if all(isinstance(key, str) for key in recorded.values()):
         return {ONLY_SET: recorded}
     return {str(name): keys for name, keys in recorded.items()}

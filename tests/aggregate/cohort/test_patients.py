@@ -2,13 +2,14 @@
 
 import json
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from aggregate.cohort.patients import Patients
 from pipeline.bags import list_bags, read_bag, write_bag
-from pipeline.errors import ConfigError, SampleError
+from pipeline.errors import ConfigError, FoldError, SampleError
 from pipeline.tables import read_table
 from tests.aggregate.conftest import QUICK, command, contents
 
@@ -51,6 +52,16 @@ def test_arrays_become_patients_and_a_patient_without_a_row_has_no_bag():
     assert bag.features.tolist() == [[0, 1], [4, 5], [2, 3]]  # sorted by phase
     assert bag.slice_index.tolist() == [0, 1, 0]
     assert patients.labels.tolist() == ["a", "b", "a"]
+
+
+def test_labels_that_are_missing_and_identifiers_that_repeat_are_refused():
+    features, index = np.zeros((2, 2), np.float32), np.array([0, 1])
+    with pytest.raises(SampleError, match="expected a label for every patient, found none for number 1"):
+        Patients.from_arrays(features, index, ["a", None])
+    with pytest.raises(SampleError, match="expected every patient_id once, found 'p' several times"):
+        Patients.from_arrays(features, index, ["a", "b"], patient_ids=["p", "p"])
+    with pytest.raises(SampleError, match="expected bag_index as whole numbers, found float64"):
+        Patients.from_arrays(features, np.array([0.0, 0.5]), ["a", "b"])
 
 
 @pytest.mark.parametrize(
@@ -157,3 +168,64 @@ def test_a_bag_set_that_is_not_there_is_named_before_training(two_sets):
         ConfigError, match=r"aggregate\.model\.of_weak: no bag set 'weka': set `bags` of the model to one of"
     ):
         command("plan", two_sets, 'model.of_weak.bags="weka"')
+
+
+def without_phase(folder, patient_id, phase):
+    """Take a phase out of a bag, as if it had not been scanned."""
+    bag = read_bag(folder / f"{patient_id}.h5")
+    left = [name for name in bag.header.phases_present if name != phase]
+    sources = {name: bag.header.sources[name] for name in left}
+    missing = {**bag.header.phases_missing, phase: "no scan"}
+    header = replace(bag.header, sources=sources, phases_missing=missing)
+    write_bag(folder, replace(bag.in_phases(left), header=header))
+
+
+def test_a_run_is_explained_though_a_model_sees_nothing_of_the_first_patient(experiment_folder, tmp_path):
+    toml = experiment_folder(
+        QUICK + '[aggregate.model.late]\nkind = "attention_mil"\nphases = ["DP"]\nepochs = 2\n'
+    )
+    without_phase(tmp_path / "out" / "bags", "p000", "DP")
+    command("run", toml, "explain=true", "retrain_phases=true")
+    rows = read_table(tmp_path / "out" / "attention.csv")
+    assert {row["phase"] for row in rows} == {"DP"}
+    assert "p000" not in {row["patient_id"] for row in rows}
+    methods = {row["method"] for row in read_table(tmp_path / "out" / "phase_value.csv")}
+    assert methods == {"masking", "retraining"}
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "60 patients analysed; 0 patients and" in page
+
+
+def test_a_class_that_a_model_never_sees_stops_the_plan(experiment_folder, tmp_path):
+    toml = experiment_folder(TWO_SETS)
+    (tmp_path / "weak").mkdir()
+    for i, path in enumerate(list_bags(tmp_path / "out" / "bags").values()):
+        if i % 3 != 2:
+            write_bag(tmp_path / "weak", read_bag(path))
+    with pytest.raises(
+        FoldError, match="model of_weak: repeat 0, fold 0: no training patient of class cHCC-CCA has a bag"
+    ):
+        command("plan", toml)
+
+
+def test_histology_stands_beside_ct(experiment_folder, tmp_path):
+    """Bags without spacing and sources: a patient may have these alone."""
+    toml = experiment_folder(TWO_SETS)
+    rng = np.random.default_rng(1)
+    (tmp_path / "weak").mkdir()
+    paths = list_bags(tmp_path / "out" / "bags")
+    for i, path in enumerate(paths.values()):
+        label = i % 3
+        features = rng.normal(size=(6, 4)).astype(np.float32) + 3 * np.eye(4, dtype=np.float32)[label]
+        made = Patients.from_arrays(features, np.zeros(6, dtype=int), ["x"], patient_ids=[path.stem])
+        bag = made[0].bags["bags"]
+        write_bag(
+            tmp_path / "weak",
+            replace(bag, header=replace(bag.header, modality="histology", content_key=path.stem)),
+        )
+    paths["p004"].unlink()
+    command("run", toml)
+    rows = read_table(tmp_path / "out" / "performance.csv")
+    auc = {r["model"]: float(r["estimate"]) for r in rows if (r["class"], r["metric"]) == ("macro", "auc")}
+    assert auc["of_weak"] > 0.95
+    (row,) = [r for r in read_table(tmp_path / "out" / "cohort.csv") if r["patient_id"] == "p004"]
+    assert row["tumour_volume_ml"] == ""

@@ -69,7 +69,7 @@ def test_remove_unused_keeps_what_the_run_uses(finished, store):
     (store.folder / "concepts").mkdir()
     (store.folder / "concepts" / f"{'e' * 32}.json").write_text("{}")
     add(store, "d", EntryKind.FIT, "mean")
-    patient = next(iter(json.loads((finished / "run.json").read_text())["bags"]))
+    patient = next(iter(json.loads((finished / "run.json").read_text())["bags"]["bags"]))
     add(store, "a", EntryKind.MEASURES, patient)
     last = add(store, "b", EntryKind.MEASURES, patient)
     add(store, "c", EntryKind.MEASURES, "somebody else")
