@@ -44,8 +44,6 @@ RECIPES = {
     "lite0 penultimate": [*LIVER, *LITE0, "input.size_px=112"],
 }
 BLOCKS = ["lesion", "rim"]
-IMAGE = {"features": BLOCKS}
-LINEAR = {"kind": "phase_pooling"}
 
 
 def models_of(blocks):
@@ -53,22 +51,23 @@ def models_of(blocks):
     image = {"features": blocks}
     concat = {"model": "phase_concat", "parameters": image}
     measures = {"features": ["measures"]}
-    fused = {"image": {"kind": "phase_pooling", **image}, "measures": {"kind": "phase_pooling", **measures}}
+    wide = {**measures, "strengths": [1e-3, 1e-2, 1e-1, 1.0, 10.0]}
+    trees = {"model": "xgboost", "parameters": measures}
+    linear = {"model": "phase_pooling", "parameters": wide}
+    both = {"linear": {"kind": "ensemble", **linear}, "trees": {"kind": "ensemble", **trees}}
+    fused = {"image": {"kind": "ensemble", **concat}, **both}
     return {
         "attention_mil": ("attention_mil", image),
         "phase_attention": ("phase_attention", image),
         "mean_pooling": ("mean_pooling", image),
         "phase_pooling": ("phase_pooling", image),
-        "phase_concat, attention": ("phase_concat", {**image, "pool": "attention"}),
-        "phase_concat, mean": ("phase_concat", image),
+        "phase_concat": ("phase_concat", image),
         "ensemble of phase_concat": ("ensemble", concat),
-        "ensemble of phase_concat, attention": (
-            "ensemble", {"model": "phase_concat", "parameters": {**image, "pool": "attention"}},
-        ),
-        "xgboost": ("xgboost", image),
-        "measures: phase_pooling": ("phase_pooling", measures),
-        "measures: xgboost": ("xgboost", measures),
-        "fused: phase_pooling": ("phase_pooling", {**image, "measures": True}),
+        "measures: phase_pooling": ("phase_pooling", wide),
+        "measures: ensemble of phase_pooling": ("ensemble", linear),
+        "measures: ensemble of xgboost": ("ensemble", trees),
+        "measures: average of both": ("average", {"models": both}),
+        "fused: average with the image": ("average", {"models": fused}),
         "fused: stack": ("stack", {"models": fused}),
     }  # fmt: skip
 

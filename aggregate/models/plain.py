@@ -8,7 +8,18 @@ import aggregate.models
 from aggregate.models.base import PatientEstimator
 
 _HOLD_OTHERS = frozenset(
-    {"plain", "registry", "wrappers", "ensemble", "calibrated", "stack", "building", "described"}
+    {
+        "plain",
+        "registry",
+        "wrappers",
+        "ensemble",
+        "calibrated",
+        "several",
+        "average",
+        "stack",
+        "building",
+        "described",
+    }
 )
 """Modules that build, list or wrap models; they rest on this one."""
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from aggregate.models import building
+from aggregate.models.average import Average
 from aggregate.models.base import PatientEstimator
 from aggregate.models.calibrated import Calibrated
 from aggregate.models.ensemble import Ensemble
@@ -13,7 +14,7 @@ from aggregate.models.wrappers import Grid
 
 MODELS: Mapping[str, type[PatientEstimator]] = {
     **PLAIN_MODELS,
-    **{model.kind: model for model in (Grid, Ensemble, Calibrated, Stack)},
+    **{model.kind: model for model in (Grid, Ensemble, Calibrated, Average, Stack)},
 }
 """Name in a configuration -> class."""
 

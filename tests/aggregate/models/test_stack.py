@@ -116,3 +116,13 @@ def test_a_class_of_one_training_patient_is_refused_by_name(cohort):
     few = [*np.flatnonzero(labels != 2)[:20], int(np.flatnonzero(labels == 2)[0])]
     with pytest.raises(FoldError, match="model 'stack': class 2 has one training patient"):
         stack().fit([bags[i] for i in few], labels[few])
+
+
+def test_an_average_is_the_mean_of_what_its_models_give_alone(cohort, tmp_path):
+    bags, labels = cohort
+    models = {"a": {"kind": "mean_pooling"}, "b": {"kind": "bag_size"}}
+    average = build_model("average", {"models": models}, random_state=0).fit(bags, labels)
+    alone = [model.fit(bags, labels).predict_proba(bags) for model in average.new_inside()]
+    np.testing.assert_allclose(average.predict_proba(bags), np.mean(alone, axis=0))
+    average.save(tmp_path)
+    np.testing.assert_array_equal(load_model(tmp_path).predict_proba(bags), average.predict_proba(bags))

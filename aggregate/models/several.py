@@ -1,0 +1,113 @@
+"""What the classifiers share that hold several different models: their parameters, building, reading and saving."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aggregate.cohort.patient import Reads
+from aggregate.models import building
+from aggregate.models.base import PatientEstimator, Samples, seed_of
+from aggregate.models.calibrated import Calibrated
+from aggregate.models.ensemble import Ensemble
+from aggregate.models.plain import PLAIN_MODELS
+from aggregate.models.wrappers import Grid
+from pipeline.errors import ConfigError
+from pipeline.provenance import sha256_of_json
+
+KINDS_INSIDE: Mapping[str, type[PatientEstimator]] = {
+    **PLAIN_MODELS,
+    **{model.kind: model for model in (Grid, Ensemble, Calibrated)},
+}
+"""Kinds of the models inside."""
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class SeveralModels(PatientEstimator):
+    """A model with others of several kinds inside, saved in folders below its own."""
+
+    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Name of each model inside, with its `kind` and its parameters."""
+
+    @classmethod
+    def code_sha256(cls, parameters: Mapping[str, Any]) -> str:
+        """Return the SHA-256 of code outside this package that the models inside need, or nothing."""
+        hashes = [model.code_sha256(given) for model, given in cls.models_inside(parameters)]
+        return sha256_of_json(hashes) if any(hashes) else ""
+
+    @classmethod
+    def models_inside(
+        cls, parameters: Mapping[str, Any]
+    ) -> list[tuple[type[PatientEstimator], Mapping[str, Any]]]:
+        """Return every model inside, through all depths, with its parameters.
+
+        Raises:
+            ConfigError: a kind is unknown.
+        """
+        found: list[tuple[type[PatientEstimator], Mapping[str, Any]]] = []
+        for model in parameters.get("models", {}).values():
+            inside = building.find(KINDS_INSIDE, str(model.get("kind")))
+            given = {key: value for key, value in model.items() if key != "kind"}
+            found += [(inside, given), *inside.models_inside(given)]
+        return found
+
+    @classmethod
+    def reads(cls, parameters: Mapping[str, Any]) -> Reads:
+        """Return what the models inside read."""
+        own = Reads(frozenset(), frozenset(parameters.get("covariates", ())))
+        return reduce(or_, (model.reads(given) for model, given in cls.models_inside(parameters)), own)
+
+    @property
+    def is_savable(self) -> bool:  # type: ignore[override]  # it depends on the models inside
+        """Whether the models inside can be written without pickle."""
+        return all(model.is_savable for model in self.new_inside())
+
+    def new_inside(self) -> list[PatientEstimator]:
+        """Return the unfitted models inside.
+
+        Raises:
+            ConfigError: there is none, or a kind, a parameter or a value is not allowed.
+        """
+        if not self.models:
+            raise ConfigError(
+                f"model {self.kind!r}: expected at least one model inside, found none; name some in `models`"
+            )
+        seeds = np.random.SeedSequence(seed_of(self.random_state)).generate_state(len(self.models))
+        pairs = zip(self.models.items(), seeds, strict=True)
+        return [self._built(name, model, int(seed)) for (name, model), seed in pairs]
+
+    def try_building(self, patients: Samples, n_classes: int) -> None:
+        """Build the models inside, and what they build."""
+        for model in self.new_inside():
+            model.try_building(patients, n_classes)
+
+    def sees(self, patients: Samples) -> NDArray[np.bool_]:
+        """Say of which patients one of the models inside sees anything (patients,)."""
+        inside = getattr(self, "inside_", None) or self.new_inside()
+        return np.asarray(np.stack([model.sees(patients) for model in inside]).any(axis=0))
+
+    def save(self, folder: Path) -> None:
+        """Write the model, and the models inside below it."""
+        super().save(folder)
+        for number, model in enumerate(self.inside_):
+            model.save(folder / f"model_{number}")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read a model that `save` wrote."""
+        model = super().load(folder)
+        folders = [folder / f"model_{number}" for number in range(len(model.models))]
+        model.inside_ = [building.load(KINDS_INSIDE, place) for place in folders]
+        return model
+
+    def _built(self, name: str, model: Mapping[str, Any], random_state: int) -> PatientEstimator:
+        if "kind" not in model:
+            found = ", ".join(model) or "nothing"
+            raise ConfigError(f"model {self.kind!r}: models.{name}: expected a `kind`, found {found}")
+        parameters = {key: value for key, value in model.items() if key != "kind"}
+        return building.build(KINDS_INSIDE, str(model["kind"]), parameters, random_state)
