@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from aggregate.explain.kinetics import KINETICS_NAMES, Kinetics
 from aggregate.explain.patient_measures import MeasuredPatient
 from aggregate.explain.signs import SIGNS, Signs
 from aggregate.store.code_versions import code_sha256
@@ -39,12 +40,14 @@ class MeasuredPatients:
             return None
         kept = json.loads(content)
         rows = [_with_nan(row, MEASURES) for row in kept["slices"]]
-        return MeasuredPatient(Signs(**_with_nan(kept["signs"], SIGNS)), rows)
+        signs, kinetics = _with_nan(kept["signs"], SIGNS), _with_nan(kept["kinetics"], KINETICS_NAMES)
+        return MeasuredPatient(Signs(**signs), Kinetics(**kinetics), rows)
 
     def write(self, key: str, patient: MeasuredPatient, *, patient_id: str) -> None:
         """Store the measurements of a key."""
         rows = [_without_nan(row) for row in patient.slices]
-        kept = {"signs": _without_nan(asdict(patient.signs)), "slices": rows}
+        signs, kinetics = (_without_nan(asdict(part)) for part in (patient.signs, patient.kinetics))
+        kept = {"signs": signs, "kinetics": kinetics, "slices": rows}
         with self.store.writing(key, EntryKind.MEASURES, of=patient_id) as folder:
             (folder / _FILE).write_text(json.dumps(kept), encoding="utf-8")
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from aggregate.cohort.bag_sets import phases_with_instances
+from aggregate.explain.kinetics import Kinetics, kinetics_of
 from aggregate.explain.signs import MeasuredPhase, Signs, measure_patient, signs_of
 from pipeline.bags import Bag, BagHeader
 from pipeline.measures import MEASURES, SPHERICITY
@@ -25,10 +26,12 @@ class MeasuredPatient:
 
     Attributes:
         signs: radiological signs of the patient.
+        kinetics: differences between its phases.
         slices: one row per phase and slice: phase, slice_number (from 1) and the measures of the slice.
     """
 
     signs: Signs
+    kinetics: Kinetics
     slices: Sequence[Mapping[str, Any]]
 
 
@@ -81,4 +84,4 @@ def _of_phases(phases: Mapping[str, MeasuredPhase], roles: PhaseRoles) -> Measur
         for name, phase in phases.items()
         for index, of_slice in zip(phase.slice_index, phase.measures, strict=True)
     ]
-    return MeasuredPatient(signs_of(phases, roles), rows)
+    return MeasuredPatient(signs_of(phases, roles), kinetics_of(phases, roles), rows)

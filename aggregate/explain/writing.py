@@ -28,6 +28,7 @@ from aggregate.explain.attention import (
 from aggregate.explain.choices import CHOSEN_PATIENTS, choice_rows, choose_patients
 from aggregate.explain.concepts import CONCEPT_SLICES, CONCEPTS
 from aggregate.explain.inputs import OutOfFoldModels, PerInstance, attentions_of, evidence_of
+from aggregate.explain.kinetics import KINETICS, kinetics_rows
 from aggregate.explain.measures_cache import MeasuredPatients
 from aggregate.explain.patient_measures import MeasuredPatient, measured, measured_in_bag
 from aggregate.explain.phase_table import PHASES, phase_rows
@@ -283,6 +284,8 @@ def write_concepts(
     ]
     tables.write(CONCEPT_SLICES, per_slice)
     tables.write(CONCEPTS, per_patient)
+    labels = [cohort.label(i) for i in range(len(cohort))]
+    tables.write(KINETICS, kinetics_rows(cohort.patient_ids, labels, [one.kinetics for one in patients]))
     values = np.array([[row[name] for name in SIGNS] for row in per_patient], dtype=np.float64)
     # The tested patients, in the order of the predictions.
     tested = cohort.index_of(predictions.patient_ids)
