@@ -29,8 +29,8 @@ def playground(tmp_path_factory) -> Path:
     tiny = text
     few_draws = "[aggregate.statistics]\ndraws = 200\n[aggregate.statistics.primary]"
     for there, instead in (
-        ('preset = "demo"', smaller),
-        ("repeats = 5", "repeats = 1"),
+        ('preset = "demo"\npatients = .*', smaller),
+        ("repeats = 2", "repeats = 1"),
         (r"\[aggregate\.statistics\.primary\].*", few_draws),
     ):
         tiny, replaced = re.subn(f"^{there}$", instead, tiny, flags=re.MULTILINE)
@@ -61,6 +61,6 @@ def test_both_stages_run_as_the_readme_says(playground):
     said = "".join(run(command, playground) for command in PYTHON)
     results = playground / "results" / "demo"
     rows = read_table(results / "performance.csv")
-    assert {"attention", "mean_pooling", "xgboost", "majority"} <= {row["model"] for row in rows}
+    assert {"phase_concat", "attention", "mean_pooling", "measures", "fused", "majority"} <= {row["model"] for row in rows}
     assert all(row["n"] for row in rows)
     assert f"Results: {results}" in said
