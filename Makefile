@@ -25,7 +25,7 @@ demo: $(READY)  ## write a synthetic cohort, run both stages on it, print the pe
 	$(BIN)/python aggregate.py run $(DEMO_CONFIG)
 
 test: $(READY)  ## run the test suite (under 5 minutes on 2 cores)
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 test-slow: $(READY)  ## run the tests marked slow: kills, torch.compile
 	$(BIN)/python -m pytest -m slow
