@@ -61,6 +61,8 @@ def test_both_stages_run_as_the_readme_says(playground):
     said = "".join(run(command, playground) for command in PYTHON)
     results = playground / "results" / "demo"
     rows = read_table(results / "performance.csv")
-    assert {"phase_concat", "attention", "mean_pooling", "measures", "fused", "majority"} <= {row["model"] for row in rows}
+    assert {"phase_concat", "attention", "mean_pooling", "measures", "fused", "majority"} <= {
+        row["model"] for row in rows
+    }
     assert all(row["n"] for row in rows)
     assert f"Results: {results}" in said
