@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from aggregate.cohort.bag_sets import BagList, BagSet, BagsInPhases, Phases
+from aggregate.cohort.chosen import Chosen
 from aggregate.cohort.matching import MatchedCohort, match_cohort
 from aggregate.cohort.memory_bags import bags_of_arrays
 from aggregate.cohort.patient import ONLY_SET, BagsByName, Patient
@@ -233,21 +234,13 @@ class Patients(Sequence[Patient]):
         return replace(self, bag_sets={k: BagsInPhases(bags, shown) for k, bags in self.bag_sets.items()})
 
 
-class _Taken:
+class _Taken(Chosen[Bag]):
     """The bags of some patients of another bag set."""
 
-    def __init__(self, bags: BagSet, numbers: NDArray[np.intp]) -> None:
-        self.bags = bags
-        self.numbers = numbers
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def __getitem__(self, index: int) -> Bag:
-        return self.bags[int(self.numbers[index])]
+    samples: BagSet
 
     def phases_present(self, index: int) -> Phases:
-        return self.bags.phases_present(int(self.numbers[index]))
+        return self.samples.phases_present(int(self.numbers[index]))
 
     def size(self, index: int) -> int:
-        return self.bags.size(int(self.numbers[index]))
+        return self.samples.size(int(self.numbers[index]))

@@ -2,23 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import reduce
-from operator import or_
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregate.cohort.patient import Reads
 from aggregate.models import building
 from aggregate.models.base import PatientEstimator, Samples, seed_of
 from aggregate.models.calibrated import Calibrated
 from aggregate.models.ensemble import Ensemble
 from aggregate.models.plain import PLAIN_MODELS
-from aggregate.models.wrappers import Grid
+from aggregate.models.wrappers import Grid, HoldsModels
 from pipeline.errors import ConfigError
-from pipeline.provenance import sha256_of_json
 
 KINDS_INSIDE: Mapping[str, type[PatientEstimator]] = {
     **PLAIN_MODELS,
@@ -28,17 +24,11 @@ KINDS_INSIDE: Mapping[str, type[PatientEstimator]] = {
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class SeveralModels(PatientEstimator):
+class SeveralModels(HoldsModels):
     """A model with others of several kinds inside, saved in folders below its own."""
 
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Name of each model inside, with its `kind` and its parameters."""
-
-    @classmethod
-    def code_sha256(cls, parameters: Mapping[str, Any]) -> str:
-        """Return the SHA-256 of code outside this package that the models inside need, or nothing."""
-        hashes = [model.code_sha256(given) for model, given in cls.models_inside(parameters)]
-        return sha256_of_json(hashes) if any(hashes) else ""
 
     @classmethod
     def models_inside(
@@ -55,12 +45,6 @@ class SeveralModels(PatientEstimator):
             given = {key: value for key, value in model.items() if key != "kind"}
             found += [(inside, given), *inside.models_inside(given)]
         return found
-
-    @classmethod
-    def reads(cls, parameters: Mapping[str, Any]) -> Reads:
-        """Return what the models inside read."""
-        own = Reads(frozenset(), frozenset(parameters.get("covariates", ())))
-        return reduce(or_, (model.reads(given) for model, given in cls.models_inside(parameters)), own)
 
     @property
     def is_savable(self) -> bool:  # type: ignore[override]  # it depends on the models inside

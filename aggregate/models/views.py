@@ -178,18 +178,16 @@ class CovariateColumns:
     def columns(self, patients: Sequence[Sample]) -> NDArray[np.float64]:
         """Return the columns (patients, k): NaN for a missing number, 0 for a missing or unknown word."""
         rows = list(_values(list(self.words), patients))
-        filled = np.zeros((len(rows), 0))
+        blocks = [np.zeros((len(rows), 0))]
         for i, words in enumerate(self.words.values()):
             cells = [row[i] for row in rows]
             if words is None:
-                numbers = [cell if isinstance(cell, float | int) else np.nan for cell in cells]
-                filled = np.column_stack([filled, np.array(numbers, dtype=np.float64)])
+                told = [[cell if isinstance(cell, float | int) else np.nan] for cell in cells]
             else:
                 told = [[float(cell == word) for word in words] for cell in cells]
-                filled = np.column_stack(
-                    [filled, np.array(told, dtype=np.float64).reshape(len(rows), len(words))]
-                )
-        return filled
+            width = 1 if words is None else len(words)
+            blocks.append(np.array(told, dtype=np.float64).reshape(len(rows), width))
+        return np.hstack(blocks)
 
     def is_told(self, patients: Sequence[Sample]) -> NDArray[np.bool_]:
         """Return which patients have a number, or a word known from the training patients (patients,)."""

@@ -25,8 +25,24 @@ from pipeline.errors import ConfigError, FoldError
 from pipeline.provenance import sha256_of_json
 
 
+class HoldsModels(PatientEstimator):
+    """A model with others inside: what it needs and reads follows from `models_inside`."""
+
+    @classmethod
+    def code_sha256(cls, parameters: Mapping[str, Any]) -> str:
+        """Return the SHA-256 of code outside this package that the models inside need; empty if there is none."""
+        hashes = [model.code_sha256(given) for model, given in cls.models_inside(parameters)]
+        return sha256_of_json(hashes) if any(hashes) else ""
+
+    @classmethod
+    def reads(cls, parameters: Mapping[str, Any]) -> Reads:
+        """Return what the model reads itself and what the models inside read, over all choices of parameters."""
+        own = Reads(frozenset(), frozenset(parameters.get("covariates", ())))
+        return reduce(or_, (model.reads(given) for model, given in cls.models_inside(parameters)), own)
+
+
 @dataclass(kw_only=True, eq=False, repr=False)
-class Wrapper(PatientEstimator):
+class Wrapper(HoldsModels):
     """A model with others of one kind inside, saved in folders below its own."""
 
     model: str = "attention_mil"
@@ -38,12 +54,6 @@ class Wrapper(PatientEstimator):
     def kinds_inside(cls) -> Mapping[str, type[PatientEstimator]]:
         """Return what may be inside, by kind."""
         return PLAIN_MODELS
-
-    @classmethod
-    def code_sha256(cls, parameters: Mapping[str, Any]) -> str:
-        """Return the SHA-256 of code outside this package that the inner models need; empty if there is none."""
-        hashes = [model.code_sha256(given) for model, given in cls.models_inside(parameters)]
-        return sha256_of_json(hashes) if any(hashes) else ""
 
     @classmethod
     def models_inside(
@@ -70,11 +80,6 @@ class Wrapper(PatientEstimator):
     def try_building(self, patients: Samples, n_classes: int) -> None:
         """Build the inner model, and the parts that it builds."""
         self.new_inner().try_building(patients, n_classes)
-
-    @classmethod
-    def reads(cls, parameters: Mapping[str, Any]) -> Reads:
-        """Return what the inner model reads, over all choices of its parameters."""
-        return reduce(or_, (model.reads(given) for model, given in cls.models_inside(parameters)))
 
     def sees(self, patients: Samples) -> NDArray[np.bool_]:
         """Return whether the inner model has data of each patient (patients,)."""
