@@ -1,5 +1,6 @@
 """Laws of the frozen encoder."""
 
+import importlib
 import shutil
 from dataclasses import replace
 
@@ -209,12 +210,16 @@ def test_a_compiled_network_gives_the_features_of_the_plain_one(images):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # torch.compile warns of its own parts
-def test_without_a_compiler_the_self_test_says_what_to_install(monkeypatch):
-    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (None, "/no/such/compiler"))
+def test_without_a_compiler_the_self_test_says_what_to_install():
     encoder = load_encoder(
         "squeezenet1_1", "random:0", precision="float32", device="cpu", compile_network=True
     )
-    with pytest.raises(ConfigError, match=r"InvalidCxxCompiler.* install one, or set compile = false"):
+    inductor = importlib.import_module("torch._inductor.config")
+    # Its own patch: pytest's monkeypatch leaves the entry deleted, and torch.compile fails from then on.
+    with (
+        inductor.patch({"cpp.cxx": (None, "/no/such/compiler")}),
+        pytest.raises(ConfigError, match=r"InvalidCxxCompiler.* install one, or set compile = false"),
+    ):
         check_precision(encoder, 32)
 
 
