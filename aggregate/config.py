@@ -2,39 +2,15 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationInfo, model_validator
+from pydantic import Field, model_validator
 
 from aggregate.cohort.patient import ONLY_SET
+from aggregate.model_section import ModelSection
 from aggregate.statistics.config import StatisticsSection
+from aggregate.study_section import StudySection
 from pipeline.config import ConfigPath, ExperimentConfig, Section
-
-
-def _beside_config(module: str, info: ValidationInfo) -> str:
-    """Take the file of FILE.py:CLASS relative to the folder of the configuration."""
-    file, colon, name = module.rpartition(":")
-    folder: Path | None = (info.context or {}).get("folder")
-    if folder is None or not file.endswith(".py"):
-        return module
-    return f"{(folder / Path(file).expanduser()).resolve()}{colon}{name}"
-
-
-def _inside_beside_config(values: Mapping[str, Any], info: ValidationInfo) -> Mapping[str, Any]:
-    """Take likewise the module of every model inside another one, however deep, and those that a grid tries."""
-    found = dict(values)
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            found[key] = _inside_beside_config(value, info)
-        elif key == "module" and isinstance(value, str):
-            found[key] = _beside_config(value, info)
-        elif key == "module" and isinstance(value, list):
-            found[key] = [_beside_config(str(one), info) for one in value]
-    return found
-
-
-ModulePath = Annotated[str, AfterValidator(_beside_config)]
-Inside = Annotated[Mapping[str, Any], AfterValidator(_inside_beside_config)]
 
 
 class SplitsSection(Section):
@@ -56,28 +32,6 @@ class SplitsSection(Section):
         if (self.scheme == "file") != (self.file is not None):
             raise ValueError('a splits file and scheme = "file" go together')
         return self
-
-
-class ModelSection(Section, extra="allow"):
-    """[aggregate.model.NAME]: a model to compare. Keys that are not listed here are parameters of its kind."""
-
-    kind: str
-    """Kind of the model; `aggregate.py models` lists the kinds and their parameters."""
-    module: ModulePath | None = None
-    """For `kind = "module"`: FILE.py:CLASS, FILE relative to the configuration, or torchmil.models:CLASS."""
-    parameters_inside: Inside | None = Field(None, alias="parameters")
-    """For the kinds `grid`, `ensemble` and `calibrated`: parameters of the model inside."""
-    grid: Inside | None = None
-    """For `kind = "grid"`: parameter and the list of values to try."""
-    models: Inside | None = None
-    """For `kind = "stack"`: name of each model inside, with its `kind` and parameters."""
-
-    @property
-    def parameters(self) -> Mapping[str, Any]:
-        """The keys beside `kind`; the model itself refuses those it does not know."""
-        named = {"module": self.module, "parameters": self.parameters_inside, "grid": self.grid}
-        named["models"] = self.models
-        return {**{k: v for k, v in named.items() if v is not None}, **(self.model_extra or {})}
 
 
 class TablesSection(Section):
@@ -107,8 +61,10 @@ class AggregateSection(Section):
 
     bags: Mapping[str, BagSetSection] = {}
     """The bag sets that models read, by the name in their `bags`; by default one, the folder `bags` in `output`."""
-    model: Mapping[str, ModelSection] = Field(min_length=1)
+    model: Mapping[str, ModelSection] = {}
     """The models to compare; NAME is the name of the model in every table."""
+    study: StudySection | None = None
+    """A grid of models instead, compared by `aggregate.py study`."""
     covariates: tuple[str, ...] = ()
     """Columns of the cohort table that the baseline `covariates` reads."""
     baselines: bool = True
@@ -130,6 +86,14 @@ class AggregateSection(Section):
     that the run itself has used."""
     retrain_phases: bool = False
     """Whether the explanations include models retrained on every subset of the phases (slow)."""
+
+    @model_validator(mode="after")
+    def _models_or_a_study(self) -> Self:
+        if not self.model and self.study is None:
+            raise ValueError(
+                "expected at least one table [aggregate.model.NAME], or a table [aggregate.study]"
+            )
+        return self
 
 
 class AggregateConfig(ExperimentConfig):

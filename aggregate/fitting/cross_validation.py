@@ -21,7 +21,7 @@ from aggregate.planning.fit_tasks import FitTask, ModelSpec, fit_tasks
 from aggregate.planning.splits import fold_of_test
 from aggregate.predictions import Predictions
 from aggregate.statistics.decisions import TuneFold
-from aggregate.store.fit_cache import Fit, FitCache
+from aggregate.store.fit_cache import Costs, Fit, FitCache
 
 
 class Watcher(Protocol):
@@ -148,7 +148,7 @@ def _fit_one(patients: Patients, task: FitTask, cache: FitCache) -> tuple[FitTas
     with threadpool_limits(limits=1, user_api="blas"):
         tune = (Chosen(patients, fold.tune), codes[fold.tune]) if len(fold.tune) else None
         model.fit(Chosen(patients, fold.train), codes[fold.train], tune=tune)
-        fit = _keep(model, patients, task, cache)
+        fit = _keep(model, patients, task, cache, fit_s=time.monotonic() - started)
         return task, fit, time.monotonic() - started
 
 
@@ -156,11 +156,17 @@ def _build(task: FitTask) -> PatientEstimator:
     return build_model(task.spec.kind, task.spec.parameters, random_state=task.seed)
 
 
-def _keep(model: PatientEstimator, patients: Patients, task: FitTask, cache: FitCache) -> Fit:
-    n_classes = len(patients.classes)
+def _keep(
+    model: PatientEstimator, patients: Patients, task: FitTask, cache: FitCache, *, fit_s: float
+) -> Fit:
+    n_classes, started = len(patients.classes), time.monotonic()
+    test = _probabilities(model, model.predict_proba, Chosen(patients, task.fold.test), n_classes)
+    seconds = max(time.monotonic() - started, 1e-9)
+    n_slices = int(patients.take(task.fold.test).bag_sizes().sum())
     fit = Fit(
-        test=_probabilities(model, model.predict_proba, Chosen(patients, task.fold.test), n_classes),
+        test=test,
         tune=_probabilities(model, model.predict_tune, Chosen(patients, task.fold.tune), n_classes),
+        costs=Costs(fit_s, n_slices / seconds if n_slices else None, model.n_parameters()),
     )
     cache.write(task.key, fit, model, name=task.spec.name)
     return fit

@@ -157,6 +157,10 @@ class PatientEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
     def set_learned_arrays(self, arrays: Arrays) -> None:
         """Restore the arrays that `learned_arrays` of a fitted model returned."""
 
+    def n_parameters(self) -> int | None:
+        """Return how many numbers the fitted model has learned; None for trees, which have no such number."""
+        return sum(a.size for a in self.learned_arrays().values() if np.issubdtype(a.dtype, np.floating))
+
     @classmethod
     def settings_names(cls, parameters: Mapping[str, Any]) -> list[str]:
         """Return the configuration keys that are collected in the parameter `settings`, for kinds that have it."""

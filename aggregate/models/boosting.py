@@ -96,6 +96,9 @@ class XGBoost(BagEstimator):
             raise ResultsError(f"{folder / _TREES}: does not hold the trees of a saved model") from error
         return model
 
+    def n_parameters(self) -> None:
+        """Return nothing: trees have no such number."""
+
     def learned_arrays(self) -> Arrays:
         """Return the words of each covariate; the trees are saved in model.json."""
         return {"covariates": self.covariate_columns_.as_array()}

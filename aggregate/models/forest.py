@@ -55,6 +55,9 @@ class RandomForest(BagEstimator):
     is_savable = False
     """scikit-learn's trees can only be saved as a pickle, or in files whose indices are not checked when they are read."""
 
+    def n_parameters(self) -> None:
+        """Return nothing: trees have no such number."""
+
     def learned_arrays(self) -> Arrays:
         """Return nothing; a forest is not saved."""
         return {}

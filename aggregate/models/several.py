@@ -13,7 +13,7 @@ from aggregate.models.base import PatientEstimator, Samples, seed_of
 from aggregate.models.calibrated import Calibrated
 from aggregate.models.ensemble import Ensemble
 from aggregate.models.plain import PLAIN_MODELS
-from aggregate.models.wrappers import Grid, HoldsModels
+from aggregate.models.wrappers import Grid, HoldsModels, sum_or_none
 from pipeline.errors import ConfigError
 
 KINDS_INSIDE: Mapping[str, type[PatientEstimator]] = {
@@ -74,6 +74,10 @@ class SeveralModels(HoldsModels):
         """Say of which patients one of the models inside sees anything (patients,)."""
         inside = getattr(self, "inside_", None) or self.new_inside()
         return np.asarray(np.stack([model.sees(patients) for model in inside]).any(axis=0))
+
+    def n_parameters(self) -> int | None:
+        """Return how many numbers the model and those inside have learned; None where one is of trees."""
+        return sum_or_none([super().n_parameters(), *(model.n_parameters() for model in self.inside_)])
 
     def save(self, folder: Path) -> None:
         """Write the model, and the models inside below it."""

@@ -101,6 +101,10 @@ class Wrapper(HoldsModels):
         """Return the fitted models inside, in the order of their folders."""
         return [self.inner_]
 
+    def n_parameters(self) -> int | None:
+        """Return how many numbers the models inside have learned; None where one is of trees."""
+        return sum_or_none([model.n_parameters() for model in self.fitted_inside()])
+
     def set_fitted_inside(self, models: Sequence[PatientEstimator]) -> None:
         """Take over what `fitted_inside` of a fitted model returned."""
         (self.inner_,) = models
@@ -202,6 +206,12 @@ class Grid(Wrapper):
             model = self.new_inner(choice).fit(Chosen(patients, train), labels[train], tune=tune)
             total += len(held_out) * log_loss(model, Chosen(patients, held_out), labels[held_out])
         return total / len(labels)
+
+
+def sum_or_none(counts: Sequence[int | None]) -> int | None:
+    """Return the sum; None where a count is not known."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
 
 
 def _combinations(grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from aggregate.cohort.patient import ONLY_SET
 from aggregate.cohort.study_cohort import StudyCohort
 from aggregate.config import AggregateSection
 from aggregate.planning.fit_tasks import ModelSpec
@@ -26,8 +27,8 @@ def _phases_seen(study: StudyCohort) -> list[str]:
 
 
 def _baselines(section: AggregateSection, phases: Sequence[str], bag_set: str) -> Sequence[ModelSpec]:
-    """Return the baselines; those that look at a bag look at that of the first set."""
-    bags = {"bags": bag_set} if section.bags else {}
+    """Return the baselines; those that look at a bag look at that of the first set, named where sets have names."""
+    bags = {"bags": bag_set} if bag_set != ONLY_SET else {}
     always = [
         ModelSpec("mean_pooling", "mean_pooling", bags),
         ModelSpec("majority", "majority", {}),

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from aggregate.cohort.study_cohort import StudyCohort
-from aggregate.config import AggregateConfig, AggregateSection, ModelSection
+from aggregate.config import AggregateConfig, AggregateSection
+from aggregate.model_section import ModelSection
 from aggregate.models.baselines import SinglePhase
 from aggregate.models.registry import may_weigh_slices
 from aggregate.planning.baselines import names_of_baselines, with_baselines

@@ -27,6 +27,7 @@ from aggregate.planning.configured_names import (
 from aggregate.planning.fit_tasks import FitTask, ModelSpec, fit_tasks
 from aggregate.planning.leaks import check_no_label_among_covariates, check_no_shared_images
 from aggregate.planning.splits import leave_one_centre_out, never_tested, read_splits, repeated_folds
+from aggregate.planning.study_grid import configurations, with_models_of_study
 from aggregate.run_folder.fit_seconds import patients_of_record, recorded_seconds
 from aggregate.store.fit_cache import FitCache
 from pipeline.cohort import Exclusion
@@ -136,6 +137,10 @@ def _draft(path: Path, overrides: Sequence[str], mistakes: Mistakes) -> Draft[Ag
     tables = set(AggregateConfig.model_fields)
     full = [o if o.partition(".")[0].partition("=")[0] in tables else f"aggregate.{o}" for o in overrides]
     draft = draft_config(path, AggregateConfig, mistakes, overrides=full)
+    if draft.config is None:
+        return draft
+    with mistakes.gathered(f"{path}: "):
+        draft = replace(draft, config=with_models_of_study(draft.config))
     if draft.config is None or not _is_cohort_known(draft):
         return draft
     # A key at fault outside these may be one that names a model or a baseline.
@@ -152,13 +157,23 @@ def _is_cohort_known(draft: Draft[AggregateConfig]) -> bool:
 def _check_models(config: AggregateConfig, patients: Patients | None, mistakes: Mistakes) -> None:
     """Build every model of the configuration, and what it builds for such patients."""
     of_models = Mistakes()
+    where = _where(config)
     for name, model in config.aggregate.model.items():
-        with of_models.gathered(f"aggregate.model.{name}: "):
+        with of_models.gathered(where[name]):
             built = build_model(model.kind, model.parameters, random_state=0)
             built.try_building(patients if patients is not None else (), len(config.cohort.classes))
     with mistakes.gathered():
         of_models.raise_all()
         check_explained_model(config.aggregate)
+
+
+def _where(config: AggregateConfig) -> Mapping[str, str]:
+    """Return, by model, the place in the configuration; of a study that of the aggregator, to tell each mistake once."""
+    section = config.aggregate
+    if section.study is None:
+        return {name: f"aggregate.model.{name}: " for name in section.model}
+    grid = configurations(section.study, list(config.bag_folders))
+    return {one.name: f"aggregate.study.aggregators.{one.levels['aggregator']}: " for one in grid}
 
 
 def _check_leaks(config: AggregateConfig, study: StudyCohort, mistakes: Mistakes) -> None:

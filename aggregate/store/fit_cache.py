@@ -1,5 +1,6 @@
 """Cache of fits: a model is not fitted again on the same patients with the same settings."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -17,7 +18,23 @@ from aggregate.store.content_store import ContentStore, EntryKind
 from pipeline.provenance import sha256_of_json
 
 _PREDICTIONS = "predictions.npz"
+_COSTS = "costs.json"
 MODEL_FOLDER = "model"
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a fit cost, as it was measured when the model was trained; None where that was not measured.
+
+    Attributes:
+        fit_s: seconds to train.
+        slices_per_s: slices of test patients predicted in a second, reading their bags included.
+        n_parameters: learned numbers; None for trees.
+    """
+
+    fit_s: float | None = None
+    slices_per_s: float | None = None
+    n_parameters: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,10 +44,12 @@ class Fit:
     Attributes:
         test: float64 (n_test, classes), rows sum to 1.
         tune: float64 (n_tune, classes), for thresholds and calibration.
+        costs: of the training.
     """
 
     test: NDArray[np.float64]
     tune: NDArray[np.float64]
+    costs: Costs = Costs()
 
 
 def fit_key(
@@ -72,7 +91,13 @@ class FitCache:
         if content is None:
             return None
         with np.load(BytesIO(content), allow_pickle=False) as arrays:
-            return Fit(test=arrays["test"], tune=arrays["tune"])
+            return Fit(test=arrays["test"], tune=arrays["tune"], costs=self._costs(key))
+
+    def _costs(self, key: str) -> Costs:
+        """Return what a fit cost; nothing of a fit of an earlier release, which did not write it down."""
+        if not self.store.path_of(key, _COSTS).exists():
+            return Costs()
+        return Costs(**json.loads(self.store.path_of(key, _COSTS).read_text(encoding="utf-8")))
 
     def holds(self, key: str) -> bool:
         """Say whether there is a fit of a key, without reading it."""
@@ -82,6 +107,7 @@ class FitCache:
         """Keep a fit of the model of that name, and the model where it can be written without pickle."""
         with self.store.writing(key, EntryKind.FIT, of=name) as folder:
             np.savez(folder / _PREDICTIONS, test=fit.test, tune=fit.tune)
+            (folder / _COSTS).write_text(json.dumps(vars(fit.costs)), encoding="utf-8")
             if model.is_savable:
                 (folder / MODEL_FOLDER).mkdir()
                 model.save(folder / MODEL_FOLDER)

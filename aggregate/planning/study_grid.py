@@ -1,0 +1,166 @@
+"""The grid of a study, spelled out: every combination of levels as a model of the configuration."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from aggregate.config import AggregateConfig
+from aggregate.model_section import ModelSection
+from aggregate.models.samples import MEASURES
+from aggregate.study_section import StudySection
+from pipeline.errors import ConfigError
+from pipeline.names import hint_of_nearest
+
+Levels = Mapping[str, str]
+"""Factor -> level."""
+YES, NO = "yes", "no"
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One combination of a study.
+
+    Attributes:
+        name: the levels of the factors that vary, joined by "/".
+        levels: of every factor.
+        model: kind and parameters, with all that it reads.
+    """
+
+    name: str
+    levels: Levels
+    model: ModelSection
+
+
+def with_models_of_study(config: AggregateConfig) -> AggregateConfig:
+    """Return a configuration of a study with its grid as models.
+
+    Raises:
+        ConfigError: it has models of its own, names an unknown bag set or level, or nothing is left of the grid.
+    """
+    study = config.aggregate.study
+    if study is None:
+        return config
+    if config.aggregate.model:
+        raise ConfigError(
+            "aggregate: a configuration of a study has no tables [aggregate.model.NAME]; name models in "
+            "[aggregate.study.aggregators]"
+        )
+    models = {one.name: one.model for one in configurations(study, list(config.bag_folders))}
+    section = config.aggregate.model_copy(update={"model": models})
+    return config.model_copy(update={"aggregate": section})
+
+
+def configurations(study: StudySection, bag_sets: Sequence[str]) -> tuple[Configuration, ...]:
+    """Spell out the grid, in the order of its levels; combinations that would be the same model are made once.
+
+    Raises:
+        ConfigError: `bags` names no bag set, `without` no factor or level, or nothing is left.
+    """
+    by_factor = _levels_by_factor(study, bag_sets)
+    rules = [_checked_rule(rule, by_factor, number) for number, rule in enumerate(study.without, 1)]
+    found: dict[tuple[str, ...], tuple[Levels, ModelSection]] = {}
+    for levels, model in _combinations(study, bag_sets):
+        if not any(all(levels[factor] in left_out for factor, left_out in rule.items()) for rule in rules):
+            found.setdefault(tuple(levels.values()), (levels, model))
+    if not found:
+        raise ConfigError("aggregate.study: expected at least one combination, found none; see `without`")
+    varying = [f for f in by_factor if len({levels[f] for levels, _ in found.values()}) > 1]
+    return tuple(
+        Configuration("/".join(levels[f] for f in varying) or levels["aggregator"], levels, model)
+        for levels, model in found.values()
+    )
+
+
+def factors_of(study: StudySection) -> list[str]:
+    """Return the factors of a study, those of the bag sets first."""
+    of_bags = next(iter(study.bags.values()), {"bags": ""})
+    return [*of_bags, "features", "aggregator", "measures", "phases", "covariates"]
+
+
+def _combinations(study: StudySection, bag_sets: Sequence[str]) -> Iterator[tuple[Levels, ModelSection]]:
+    several = len(bag_sets) > 1
+    axes = (
+        _described_sets(study, bag_sets).items(),
+        study.features.items(),
+        study.aggregators.items(),
+        study.measures,
+        study.phases.items(),
+        study.covariates.items(),
+    )
+    for (bags, of_bags), (f, blocks), (a, model), measures, (p, phases), (c, covariates) in product(*axes):
+        has_measures = measures or MEASURES in blocks
+        levels = {**of_bags, "features": f, "aggregator": a, "measures": YES if has_measures else NO}
+        read = {
+            "bags": bags if several else "",
+            "features": list(blocks),
+            "measures": measures and MEASURES not in blocks,
+            "phases": list(phases),
+        }
+        yield (
+            {**levels, "phases": p, "covariates": c},
+            _reading(model, {key: value for key, value in read.items() if value}, list(covariates)),
+        )
+
+
+def _described_sets(study: StudySection, bag_sets: Sequence[str]) -> Mapping[str, Levels]:
+    for name in study.bags:
+        if name not in bag_sets:
+            raise ConfigError(
+                f"aggregate.study.bags.{name}: no bag set {name!r}; {hint_of_nearest(name, bag_sets)}"
+            )
+    return study.bags or {name: {"bags": name} for name in bag_sets}
+
+
+def _levels_by_factor(study: StudySection, bag_sets: Sequence[str]) -> Mapping[str, set[str]]:
+    by_factor: dict[str, set[str]] = {}
+    for levels, _ in _combinations(study, bag_sets):
+        for factor, level in levels.items():
+            by_factor.setdefault(factor, set()).add(level)
+    return by_factor
+
+
+def _checked_rule(
+    rule: Mapping[str, str | tuple[str, ...]], by_factor: Mapping[str, set[str]], number: int
+) -> Mapping[str, tuple[str, ...]]:
+    where = f"aggregate.study.without, rule {number}"
+    checked = {}
+    for factor, given in rule.items():
+        if factor not in by_factor:
+            raise ConfigError(f"{where}: no factor {factor!r}; {hint_of_nearest(factor, list(by_factor))}")
+        checked[factor] = (given,) if isinstance(given, str) else tuple(given)
+        for level in checked[factor]:
+            if level not in by_factor[factor]:
+                known = sorted(by_factor[factor])
+                raise ConfigError(f"{where}: {factor}: no level {level!r}; {hint_of_nearest(level, known)}")
+    return checked
+
+
+def _reading(model: ModelSection, read: Mapping[str, Any], covariates: Sequence[str]) -> ModelSection:
+    """Return the model of an aggregator that reads the given parts of a patient, chosen by a grid where it has one."""
+    parameters = _with(model.kind, model.parameters, read, covariates)
+    grid = parameters.get("grid")
+    if grid and model.kind != "grid":
+        inside = {key: value for key, value in parameters.items() if key != "grid"}
+        parameters = {"model": model.kind, "parameters": inside, "grid": grid}
+        return ModelSection.model_validate({"kind": "grid", **parameters})
+    return ModelSection.model_validate({"kind": model.kind, **parameters})
+
+
+def _with(
+    kind: str, parameters: Mapping[str, Any], read: Mapping[str, Any], covariates: Sequence[str]
+) -> dict[str, Any]:
+    """Give what is to be read to a model, or to the models inside it; what a model inside says itself stays."""
+    found = dict(parameters)
+    if isinstance(found.get("models"), Mapping):
+        found["models"] = {
+            name: {**inside, **_with(str(inside.get("kind")), inside, read, ())}
+            for name, inside in found["models"].items()
+        }
+        return {**found, "covariates": list(covariates)} if covariates else found
+    if kind in {"grid", "ensemble", "calibrated"}:
+        inner = str(found.get("model", ""))
+        found["parameters"] = _with(inner, found.get("parameters", {}), read, covariates)
+        return found
+    given = {**read, **({"covariates": list(covariates)} if covariates else {})}
+    return {**given, **found}

@@ -1,0 +1,87 @@
+"""[aggregate.study] of a configuration: a grid of models, and what is asked of it."""
+
+from collections.abc import Mapping
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from aggregate.model_section import ModelSection
+from pipeline.config import Section
+
+SelectBy = Literal["log_loss", "auc"]
+OWN_FACTORS = ("features", "aggregator", "measures", "phases", "covariates")
+"""Factors that every study may vary, beside those that `bags` names."""
+
+
+class LearningCurveSection(Section):
+    """[aggregate.study.learning_curve]: performance against the number of training patients."""
+
+    models: tuple[str, ...] = Field(min_length=1)
+    """Names of configurations of the study, chosen before the results."""
+    shares: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
+    """Shares of the training patients of each fold; each share holds the smaller ones."""
+    extrapolate_to: tuple[int, ...] = (200, 400)
+    """Numbers of training patients for which the power law is read, as a planning aid."""
+
+    @model_validator(mode="after")
+    def _shares_are_shares(self) -> Self:
+        if any(not 0 < share <= 1 for share in self.shares):
+            raise ValueError(f"shares: expected numbers above 0 and up to 1, found {self.shares}")
+        return self
+
+
+class RobustnessSection(Section):
+    """[aggregate.study.robustness]: performance as phases or slices are taken away from the test patients."""
+
+    models: tuple[str, ...] = Field(min_length=1)
+    """Names of configurations of the study, chosen before the results."""
+    slices: tuple[float, ...] = (0.5, 0.25, 0.1)
+    """Shares of the slices of each phase that are kept, at least one slice of each."""
+    draws: int = Field(5, ge=1)
+    """Random choices of the slices, averaged."""
+
+
+class StudySection(Section):
+    """[aggregate.study]: a grid of models over bag sets, features, aggregators, measures, phases and covariates.
+
+    Every combination of levels is a configuration, named by the levels of the factors that vary.
+    """
+
+    bags: Mapping[str, Mapping[str, str]] = {}
+    """Bag set -> factor -> level, such as `tight = { encoder = "embedded", reference = "liver" }`; by default the bag set
+    itself is the level of a factor `bags`."""
+    features: Mapping[str, tuple[str, ...]] = {"all": ()}
+    """Level -> blocks of the features; none for all."""
+    aggregators: Mapping[str, ModelSection] = Field(min_length=1)
+    """Level -> `kind` and parameters of a model; with `grid`, parameters to choose on the tuning patients of each fold."""
+    measures: tuple[bool, ...] = Field((False,), min_length=1)
+    """Whether the measures of the slices are added to the features."""
+    phases: Mapping[str, tuple[str, ...]] = {"all": ()}
+    """Level -> the only phases that are seen; none for all."""
+    covariates: Mapping[str, tuple[str, ...]] = {"none": ()}
+    """Level -> columns of the cohort table that the models read."""
+    without: tuple[Mapping[str, str | tuple[str, ...]], ...] = ()
+    """Combinations that are left out: factor -> level or levels; a combination that has all of them is not in the study."""
+    select_by: SelectBy = "log_loss"
+    """What decides on the tuning patients of a fold which configuration is the best there."""
+    project: tuple[str, ...] = ()
+    """Classes that no model is trained on, and that every outer model scores, such as ["cHCC-CCA"]."""
+    learning_curve: LearningCurveSection | None = None
+    """Which configurations have a learning curve."""
+    robustness: RobustnessSection | None = None
+    """Which configurations are tested with fewer phases and slices."""
+
+    @model_validator(mode="after")
+    def _bag_sets_have_the_same_factors(self) -> Self:
+        described = {name: set(levels) for name, levels in self.bags.items()}
+        for name, factors in described.items():
+            first = next(iter(described.values()))
+            if factors != first:
+                raise ValueError(
+                    f"bags.{name}: expected the factors of the other bag sets ({', '.join(sorted(first))}), found "
+                    f"{', '.join(sorted(factors)) or 'none'}"
+                )
+            taken = factors & set(OWN_FACTORS)
+            if taken:
+                raise ValueError(f"bags.{name}: {min(taken)!r} is a factor of its own; choose another name")
+        return self
