@@ -54,6 +54,15 @@ def run(config: ConfigArgument, overrides: OverridesArgument = None, null: NullO
 
 
 @application.command()
+def study(config: ConfigArgument, overrides: OverridesArgument = None) -> None:
+    """Cross-validate the grid of [aggregate.study], rank it, and say which choice matters."""
+    from aggregate.planning.plan import read_plan  # noqa: PLC0415
+    from aggregate.study_run import run_study  # noqa: PLC0415
+
+    run_study(read_plan(config, overrides or ()), console=_wide_console())
+
+
+@application.command()
 def tables(results: ResultsArgument) -> None:
     """Rebuild every table and the report from predictions.csv, without training."""
     from aggregate.orchestration import tables_of  # noqa: PLC0415

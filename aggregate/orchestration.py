@@ -35,6 +35,8 @@ from aggregate.run_folder.run_record import (
     weights_of_run,
 )
 from aggregate.run_folder.swap import is_cut_off
+from aggregate.study.printed import print_leaderboard
+from aggregate.study_run import rebuild_study_tables
 from aggregate.tables.dictionary import write_columns
 from aggregate.tables.null import write_null
 from aggregate.tables.predictions import PREDICTIONS
@@ -43,6 +45,7 @@ from aggregate.tables.results import ResultTables
 from aggregate.tables.splits import SPLITS
 from aggregate.tables.table import Step, Table
 from aggregate.tables.write import rebuild_tables, write_tables
+from pipeline.errors import ConfigError, ResultsError
 
 
 def print_plan_of(path: Path, overrides: Sequence[str], *, console: Console) -> None:
@@ -65,6 +68,10 @@ def run_and_report(plan: Plan, *, n_null: int, console: Console) -> None:
         ResultsError: the results would replace a file that no run wrote, or another command writes there.
     """
     config, started = plan.config, time.time()
+    if config.aggregate.study is not None:
+        raise ConfigError(
+            f"{config.name}: [aggregate.study] is a grid of models; `aggregate.py study` runs it"
+        )
     _check_files(config, n_null=n_null)
     with holding(config.results_folder, tell=lambda line: _say(console, line)):
         for line in plan.remarks:
@@ -125,11 +132,17 @@ def tables_of(folder: Path, *, console: Console) -> None:
         folder = config.results_folder
         tables = ResultTables.of_settings(folder, config.aggregate, weights=weights_of_run(folder))
         with written_beside(config.results_folder, keep=True) as beside:
-            rebuild_tables(tables.within(beside), config.aggregate.statistics)
+            if config.aggregate.study is None:
+                rebuild_tables(tables.within(beside), config.aggregate.statistics)
+            else:
+                rebuild_study_tables(config, tables.within(beside))
             write_report(beside)
             kept = put_in_place(beside, config.results_folder)
     _say_kept(config.results_folder, kept, console)
-    print_summary(tables, config.name, config.cohort.classes, console)
+    if config.aggregate.study is None:
+        print_summary(tables, config.name, config.cohort.classes, console)
+    else:
+        print_leaderboard(tables, config.name, console)
 
 
 def explain_folder(folder: Path, *, retrain: bool, console: Console) -> None:
@@ -139,6 +152,11 @@ def explain_folder(folder: Path, *, retrain: bool, console: Console) -> None:
         ResultsError: the folder is not that of a finished run, or what it was made of has changed since.
     """
     with _finished(folder, console) as config:
+        if config.aggregate.study is not None:
+            raise ResultsError(
+                f"{folder}: the results of a study, whose models are not explained; put the model that you chose in a "
+                "configuration of its own, and use `aggregate.py run`"
+            )
         check_may_write(config.results_folder, written_by(Step.EXPLANATIONS, Step.REPORT))
         started = time.time()
         run = reopen(config)

@@ -43,7 +43,17 @@ RECIPES = {
     "lite0 features.4": [*LIVER, *LITE0, 'layers=["features.4"]', "input.size_px=112"],
     "lite0 penultimate": [*LIVER, *LITE0, "input.size_px=112"],
 }
+REPEATS = 2
 BLOCKS = ["lesion", "rim"]
+IMAGE = "ensemble of phase_concat"
+MEASURES_LINEAR, MEASURES_TREES = "measures: ensemble of phase_pooling", "measures: ensemble of xgboost"
+
+
+AVERAGES = {
+    "measures: average of both": (MEASURES_LINEAR, MEASURES_TREES),
+    "fused: average with the image": (IMAGE, MEASURES_LINEAR, MEASURES_TREES),
+}
+"""Name -> models whose probabilities are averaged, as the kind `average` does with models that it trains itself."""
 
 
 def models_of(blocks):
@@ -54,22 +64,19 @@ def models_of(blocks):
     wide = {**measures, "strengths": [1e-3, 1e-2, 1e-1, 1.0, 10.0]}
     trees = {"model": "xgboost", "parameters": measures}
     linear = {"model": "phase_pooling", "parameters": wide}
-    both = {"linear": {"kind": "ensemble", **linear}, "trees": {"kind": "ensemble", **trees}}
-    fused = {"image": {"kind": "ensemble", **concat}, **both}
+    inside = {"image": ("ensemble", concat), "linear": ("ensemble", linear), "trees": ("ensemble", trees)}
+    stack = {name: {"kind": kind, **parameters} for name, (kind, parameters) in inside.items()}
     return {
         "attention_mil": ("attention_mil", image),
         "phase_attention": ("phase_attention", image),
         "mean_pooling": ("mean_pooling", image),
         "phase_pooling": ("phase_pooling", image),
         "phase_concat": ("phase_concat", image),
-        "ensemble of phase_concat": ("ensemble", concat),
-        "measures: phase_pooling": ("phase_pooling", wide),
-        "measures: ensemble of phase_pooling": ("ensemble", linear),
-        "measures: ensemble of xgboost": ("ensemble", trees),
-        "measures: average of both": ("average", {"models": both}),
-        "fused: average with the image": ("average", {"models": fused}),
-        "fused: stack": ("stack", {"models": fused}),
-    }  # fmt: skip
+        IMAGE: ("ensemble", concat),
+        MEASURES_LINEAR: ("ensemble", linear),
+        MEASURES_TREES: ("ensemble", trees),
+        "fused: stack": ("stack", {"models": stack}),
+    }
 
 
 def written(seed, work):
@@ -101,35 +108,53 @@ def embedded(seed, recipe, work):
     return place / "bags", config.parent / "cohort" / "cohort.csv"
 
 
-def macro_auc(patients, folds, kind, parameters, seed):
-    """Return the macro AUC out of fold, mean of the repeats, and that of the combined class."""
-    repeats = sorted({fold.repeat for fold in folds})
-    table = np.zeros((len(repeats), len(patients), len(patients.classes)))
+def fitted(patients, fold, kind, parameters, random_state):
+    """Return the class probabilities of the test patients of a fold."""
     with threadpool_limits(limits=1, user_api="blas"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for number, fold in enumerate(folds):
-            train, tune = patients.take(fold.train), patients.take(fold.tune)
-            model = build_model(kind, parameters, random_state=1000 * seed + number)
-            model.fit(train, train.codes, tune=(tune, tune.codes))
-            table[repeats.index(fold.repeat), fold.test] = model.predict_proba(patients.take(fold.test))
+        train, tune = patients.take(fold.train), patients.take(fold.tune)
+        model = build_model(kind, parameters, random_state=random_state)
+        model.fit(train, train.codes, tune=(tune, tune.codes))
+        return model.predict_proba(patients.take(fold.test))
+
+
+def tables_of(patients, folds, models, seed, jobs):
+    """Return the out-of-fold probabilities of each model (repeats, patients, classes)."""
+    numbered = [(name, number) for name in models for number in range(len(folds))]
+    work = (delayed(fitted)(patients, folds[i], *models[name], 1000 * seed + i) for name, i in numbered)
+    tables = {name: np.zeros((REPEATS, len(patients), len(patients.classes))) for name in models}
+    for (name, i), found in zip(numbered, Parallel(n_jobs=jobs)(work), strict=True):
+        tables[name][folds[i].repeat, folds[i].test] = found
+    return tables
+
+
+def aucs(patients, table):
+    """Return the macro AUC out of fold, mean of the repeats, and that of the combined class."""
     per_class = [
         [roc_auc_score(patients.codes == k, p[:, k]) for k in range(len(patients.classes))] for p in table
     ]
     means = np.mean(per_class, axis=0)
-    return float(means.mean()), float(means[patients.classes.index("cHCC-CCA")])
+    return {
+        "macro_auc": float(means.mean()),
+        "auc_chcc_cca": float(means[patients.classes.index("cHCC-CCA")]),
+    }
 
 
-def rows_of(seed, recipe, work, chosen, jobs):
+def rows_of(seed, recipe, work, chosen, *, jobs, measured):
+    """Yield a row per model; `measured` keeps the tables of the models of measures, which no encoder changes."""
     bags, cohort = embedded(seed, recipe, work)
     patients = Patients.read(bags, cohort=cohort)
-    folds = repeated_folds(patients, folds=5, repeats=2, tune_share=0.2, seed=seed)
+    folds = repeated_folds(patients, folds=5, repeats=REPEATS, tune_share=0.2, seed=seed)
     blocks = ["whole"] if recipe.endswith("(before)") else BLOCKS
     asked = {name: of for name, of in models_of(blocks).items() if not chosen or name in chosen}
-    done = Parallel(n_jobs=jobs)(
-        delayed(macro_auc)(patients, folds, kind, parameters, seed) for kind, parameters in asked.values()
-    )
-    for name, (macro, combined) in zip(asked, done, strict=True):
-        yield {"recipe": recipe, "model": name, "seed": seed, "macro_auc": macro, "auc_chcc_cca": combined}
+    tables = tables_of(patients, folds, {n: of for n, of in asked.items() if n not in measured}, seed, jobs)
+    tables |= {name: measured[name] for name in asked if name in measured}
+    measured |= {name: table for name, table in tables.items() if name.startswith("measures")}
+    for name, parts in AVERAGES.items():
+        if all(part in tables for part in parts):
+            tables[name] = np.mean([tables[part] for part in parts], axis=0)
+    for name, table in tables.items():
+        yield {"recipe": recipe, "model": name, "seed": seed, **aucs(patients, table)}
 
 
 def oracle_row(seed, work):
@@ -167,8 +192,11 @@ def main():
         work = arguments.work or Path(name)
         for seed in arguments.seeds:
             rows.append(oracle_row(seed, work))
+            measured = {}
             for recipe in arguments.recipes:
-                for row in rows_of(seed, recipe, work, arguments.models, arguments.jobs):
+                for row in rows_of(
+                    seed, recipe, work, arguments.models, jobs=arguments.jobs, measured=measured
+                ):
                     rows.append(row)
                     print(row, flush=True)
     found = list(means(rows))

@@ -18,12 +18,13 @@ SOURCES = [path for package in ALLOWED for path in sorted((ROOT / package).rglob
 
 
 STEPS = (
-    {"predictions", "drawing", "config", "cohort", "statistics"},
+    {"predictions", "drawing", "config", "model_section", "study_section", "cohort", "statistics"},
     {"models", "store"},
     {"planning", "run_folder.run_record", "run_folder.fit_seconds"},
     {"fitting"},
     {"tables"},
     {"explain"},
+    {"study"},
     {"report"},
     {
         "run_folder",
@@ -32,6 +33,7 @@ STEPS = (
         "explained_run",
         "printed_summary",
         "orchestration",
+        "study_run",
         "commands",
     },
 )

@@ -6,7 +6,7 @@ from importlib import import_module
 
 from aggregate.tables.table import Step, Table
 
-_ROOMS = ("aggregate.tables", "aggregate.explain", "aggregate.report")
+_ROOMS = ("aggregate.tables", "aggregate.explain", "aggregate.study", "aggregate.report")
 """Packages whose modules hold tables: a `Table` with a name in one of them is a table of the results."""
 
 

@@ -36,6 +36,7 @@ class Step(Enum):
     NULL = "`run --null`"
     EXPLANATIONS = "`run` unless `explain = false`, and `explain`"
     REPORT = "the report, and columns.csv before it"
+    STUDY = "`study`"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,135 @@
+"""selection.csv and picks.csv: what picking the best of the grid is worth, honestly and as it looks.
+
+In each fold the configuration is picked that is best on the tune patients of that fold, who are not tested there; its
+predictions of the test patients are kept. Over all folds these make one set of out-of-fold predictions, of the procedure "pick
+the best of this grid" (nested selection; Cawley and Talbot 2010, JMLR 11:2079). The largest estimate of the leaderboard is
+chosen on the patients that it is measured on, and is too high by what the difference of both shows, on average.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aggregate.statistics.comparisons import paired_bootstrap
+from aggregate.statistics.measures import brier_losses, macro_auc
+from aggregate.statistics.resamples import Sample
+from aggregate.statistics.training import design_effect
+from aggregate.study.basis import StudyBasis, StudyTable
+from aggregate.study.leaderboard import ranking
+from aggregate.tables.rows import interval_cells, or_not_estimable
+from aggregate.tables.shared_columns import FOLD, REPEAT, N, interval
+from aggregate.tables.table import Column, Kind, Step
+
+BEST_ROW = "best row of the leaderboard"
+PICKED = "picked on the tune patients of each fold"
+OPTIMISM = "best row minus picked"
+TYPICAL = "mean of all configurations"
+
+
+def picked(basis: StudyBasis) -> NDArray[np.intp]:
+    """Return the number of the configuration that is picked in each fold (folds,); of equals the first."""
+    scores = np.where(np.isnan(basis.tune_scores), -np.inf, basis.tune_scores)
+    return np.asarray(scores.argmax(axis=0), dtype=np.intp)
+
+
+def picked_probabilities(basis: StudyBasis) -> NDArray[np.float64]:
+    """Return the out-of-fold probabilities of what is picked in each fold (repeats, n, classes)."""
+    predictions = basis.predictions
+    result = np.full_like(predictions.probabilities[basis.names[0]], np.nan)
+    for (repeat, fold), number in zip(basis.places, picked(basis), strict=True):
+        tested = predictions.fold[repeat] == fold
+        result[repeat, tested] = predictions.probabilities[basis.names[number]][repeat, tested]
+    return result
+
+
+def selection_rows(basis: StudyBasis) -> Iterator[Mapping[str, Any]]:
+    """Yield the best row, the picked one, their difference, and the mean of all."""
+    n, best = len(basis.predictions.patient_ids), ranking(basis)[0]
+    honest = picked_probabilities(basis)
+    n_picked = len(set(picked(basis).tolist()))
+    names = f"{n_picked} different" if n_picked > 1 else basis.names[picked(basis)[0]]
+    yield {"what": BEST_ROW, "model": best, **interval_cells(basis.estimates[best]), "n": n}
+    yield {"what": PICKED, "model": names, **interval_cells(basis.estimate(honest)), "n": n}
+    yield {"what": OPTIMISM, "model": "", **_optimism(basis, best, honest), "n": n}
+    mean = np.mean([basis.measured[name].per_repeat.mean() for name in basis.names])
+    cells = {"estimate": float(mean), "ci_low": or_not_estimable(None), "ci_high": or_not_estimable(None)}
+    yield {"what": TYPICAL, "model": f"{len(basis.names)}", **cells, "ci_method": "no interval", "n": n}
+
+
+def pick_rows(basis: StudyBasis) -> Iterator[Mapping[str, Any]]:
+    """Yield what was picked in each fold."""
+    table = np.array([basis.per_fold[name] for name in basis.names])
+    for i, ((repeat, fold), number) in enumerate(zip(basis.places, picked(basis), strict=True)):
+        known = table[:, i][np.isfinite(table[:, i])]
+        value = table[number, i]
+        yield {
+            "repeat": repeat,
+            "fold": fold,
+            "model": basis.names[number],
+            "tune_score": float(basis.tune_scores[number, i]),
+            "test_auc": or_not_estimable(float(value) if np.isfinite(value) else None),
+            "best_test_auc": or_not_estimable(float(known.max()) if len(known) else None),
+        }
+
+
+def _optimism(basis: StudyBasis, best: str, honest: NDArray[np.float64]) -> Mapping[str, Any]:
+    labels, settings = basis.predictions.labels, basis.statistics
+    losses = (brier_losses(labels, p) for p in (basis.predictions.probabilities[best], honest))
+    of_best, of_honest = losses
+    sample = Sample(labels, basis.weights, design_effect(of_best - of_honest, labels, basis.predictions.fold))
+    found = paired_bootstrap(
+        basis.measured[best].resampled,
+        macro_auc(labels, honest, basis.weights).resampled,
+        smallest_n=int(np.bincount(labels).min()),
+        confidence=settings.confidence,
+        sample=sample,
+    )
+    return {
+        "estimate": or_not_estimable(found.value),
+        "ci_low": or_not_estimable(found.low),
+        "ci_high": or_not_estimable(found.high),
+        "ci_method": found.reason
+        or "paired patient bootstrap; the choice of the best row is not repeated in it",
+    }
+
+
+SELECTION = StudyTable(
+    "selection.csv",
+    "way to choose a configuration",
+    (
+        Column("what", "Way to choose"),
+        Column("model", "The configuration, or the number of different ones"),
+        *interval("Macro AUC, or a difference of two", "AUC"),
+        N,
+    ),
+    place=440,
+    step=Step.STUDY,
+    words=(
+        "what",
+        {
+            BEST_ROW: "Chosen by its result on the same patients: optimistic",
+            PICKED: "Chosen in each fold without its test patients: the honest estimate of picking the best of this grid",
+            OPTIMISM: "The winner's curse, as it shows here",
+            TYPICAL: "What a configuration drawn at random reaches on average",
+        },
+    ),
+    rows=selection_rows,
+)
+PICKS = StudyTable(
+    "picks.csv",
+    "repeat x fold",
+    (
+        REPEAT,
+        FOLD,
+        Column("model", "Configuration that is best on the tune patients of the fold"),
+        Column("tune_score", "Its score there; macro AUC, or the negative of the log loss", "", Kind.NUMBER),
+        Column("test_auc", "Its macro AUC on the test patients of the fold", "0 to 1", Kind.ESTIMATE),
+        Column("best_test_auc", "The largest macro AUC of a configuration on these", "0 to 1", Kind.ESTIMATE),
+    ),
+    place=450,
+    step=Step.STUDY,
+    rows=pick_rows,
+    has_twin=False,
+)

@@ -1,0 +1,117 @@
+"""The command `study`: a grid of models cross-validated, ranked, and asked which choice matters."""
+
+import time
+from pathlib import Path
+
+from rich.console import Console
+from threadpoolctl import threadpool_limits
+
+from aggregate.cohort.patient_facts import CohortFacts, describe_patient
+from aggregate.config import AggregateConfig
+from aggregate.cross_validated_run import Run, run_experiment, tables_of_run, write_record
+from aggregate.fitting.cross_validation import tuning_of
+from aggregate.planning.plan import Plan
+from aggregate.planning.study_grid import configurations
+from aggregate.report.page import write_report
+from aggregate.run_folder.cache_contents import limit_cache
+from aggregate.run_folder.holding import holding
+from aggregate.run_folder.placing import check_may_write, put_in_place, written_beside
+from aggregate.run_folder.run_record import fits_of_run
+from aggregate.study.basis import StudyBasis, StudyTable
+from aggregate.study.configurations import described, read_configurations, write_configurations
+from aggregate.study.printed import print_leaderboard
+from aggregate.study_section import StudySection
+from aggregate.tables.cohort import COHORT, cohort_names, cohort_rows
+from aggregate.tables.dictionary import write_columns
+from aggregate.tables.predictions import read_predictions, write_predictions
+from aggregate.tables.registry import all_tables, written_by
+from aggregate.tables.results import ResultTables
+from aggregate.tables.splits import SPLITS
+from aggregate.tables.table import Step
+from aggregate.tables.tuning import read_tuning, write_tuning
+from pipeline.errors import ConfigError
+
+
+def run_study(plan: Plan, *, console: Console) -> None:
+    """Carry the plan of a study out, put its tables in place, and print the leaderboard.
+
+    Fits are kept one by one, so that a study that was stopped continues where it was. Whatever fails, the results of an
+    earlier one stay as they were.
+
+    Raises:
+        ConfigError: the configuration is not that of a study.
+        ResultsError: the results would replace a file that no run wrote, or another command writes there.
+    """
+    config, started = plan.config, time.time()
+    study_of(config)
+    splits = config.aggregate.splits.file
+    inputs = [config.cohort.table, *([splits] if splits and splits.name != SPLITS.file else [])]
+    check_may_write(config.results_folder, written_by(Step.RUN, Step.STUDY, Step.REPORT), inputs)
+
+    def say(line: str) -> None:
+        console.print(line, soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+    with holding(config.results_folder, tell=say):
+        for line in plan.remarks:
+            say(line)
+        run = run_experiment(plan)
+        with written_beside(config.results_folder, keep=False) as beside:
+            _write(run, beside)
+            put_in_place(beside, config.results_folder)
+        for line in limit_cache(config, fits_of_run(config.results_folder), since=started):
+            say(line)
+    print_leaderboard(tables_of_run(config, run.study, config.results_folder), config.name, console)
+
+
+def study_of(config: AggregateConfig) -> StudySection:
+    """Return the study of a configuration.
+
+    Raises:
+        ConfigError: it has none.
+    """
+    if config.aggregate.study is None:
+        raise ConfigError(
+            f"{config.name}: expected a table [aggregate.study], found models; `aggregate.py run` compares them"
+        )
+    return config.aggregate.study
+
+
+def rebuild_study_tables(config: AggregateConfig, tables: ResultTables) -> None:
+    """Write every table that follows from the predictions and configurations of a study anew.
+
+    Raises:
+        ResultsError: one of these tables is missing or does not fit.
+    """
+    predictions = read_predictions(tables)
+    basis = StudyBasis(
+        predictions,
+        read_tuning(tables, predictions.classes),
+        read_configurations(tables),
+        config.aggregate.statistics,
+        study_of(config),
+    )
+    # The products are small: a second thread costs more than it computes.
+    with threadpool_limits(limits=1):
+        for table in all_tables():
+            if isinstance(table, StudyTable):
+                tables.write(table, table.rows(basis), basis.patterns)
+    write_columns(tables)
+
+
+def _write(run: Run, folder: Path) -> None:
+    config, tables = run.config, tables_of_run(run.config, run.study, folder)
+    study, classes = study_of(config), run.predictions.classes
+    write_record(run, folder)
+    write_predictions(tables, run.predictions)
+    write_tuning(tables, tuning_of(run.study, run.result), classes)
+    facts = _facts(run)
+    tables.write(COHORT, cohort_rows(facts), cohort_names(facts))
+    grid = configurations(study, list(config.bag_folders))
+    write_configurations(tables, described(grid, run.result.fits))
+    rebuild_study_tables(config, tables)
+    write_report(folder)
+
+
+def _facts(run: Run) -> CohortFacts:
+    patients, rows = run.study.patients, run.study.rows
+    return CohortFacts(tuple(describe_patient(patients.first_bag(i), row) for i, row in enumerate(rows)))
