@@ -66,9 +66,9 @@ def load(kinds: Kinds, folder: Path) -> PatientEstimator:
     return find(kinds, read_model_config(folder)["kind"]).load(folder)
 
 
-def _declared(base: type[PatientEstimator]) -> set[str]:
+def _declared(base: type[object]) -> set[str]:
     """Return the kinds of all classes that derive from a class."""
-    found = {base.kind} if "kind" in vars(base) else set()
+    found = {str(vars(base)["kind"])} if "kind" in vars(base) else set()
     return found.union(*map(_declared, base.__subclasses__()))
 
 
