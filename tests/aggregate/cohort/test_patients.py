@@ -165,7 +165,7 @@ def test_tables_and_explanations_of_a_run_know_its_bag_sets(two_sets, tmp_path):
 
 def test_a_bag_set_that_is_not_there_is_named_before_training(two_sets):
     with pytest.raises(
-        ConfigError, match=r"aggregate\.model\.of_weak: no bag set 'weka': set `bags` of the model to one of"
+        ConfigError, match=r"aggregate\.model\.of_weak: no bag set 'weka'; nearest valid name: 'weak'"
     ):
         command("plan", two_sets, 'model.of_weak.bags="weka"')
 
