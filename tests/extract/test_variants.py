@@ -21,15 +21,16 @@ precision = "float32"
 device = "cpu"
 [extract.input]
 size_px = 32
-scales_mm = { tight = 12.0 }
+scales_mm = { tight = 20.0 }
 """
 TIGHT = """[extract.variant.tight]
 regions = ["whole", "rim"]
+rim_mm = 3.0
 """
 WIDE = """[extract.variant.wide]
 weights = "random:1"
 [extract.variant.wide.input]
-scales_mm = { wide = 24.0, all = "whole" }
+scales_mm = { wide = 30.0, all = "whole" }
 """
 BLIND = """[extract.variant.blind.input]
 windows = [[3000, 1]]
@@ -54,7 +55,7 @@ def two_patients(playground) -> None:
     """`b` has a second lesion just outside of a tight square, whose rim reaches into it."""
     playground.add("a", "AP")
     image, mask = draw_scan(3)
-    mask[24:27, 16:19, 4:9] = 1
+    mask[26:29, 15:19, 4:9] = 1
     save(playground.folder / "two.nii.gz", image)
     playground.add("b", image="two.nii.gz", mask=save(playground.folder / "two_mask.nii.gz", mask).name)
 
@@ -99,8 +100,11 @@ def test_no_scan_is_decoded_for_a_second_variant_not_even_one_that_cannot_be_use
 def test_a_bag_is_that_of_a_configuration_without_variants(playground, command):
     """Squares that another variant needs larger leave no trace, not even in a rim, and the content key is the same."""
     two_patients(playground)
-    command("run", playground.configure(BASE + TIGHT + WIDE))
-    alone = BASE.replace("[extract]", '[extract]\nregions = ["whole", "rim"]')
+    fine = BASE.replace(
+        "size_px = 32", "size_px = 96"
+    )  # so that the map has cells within and outside of the rim
+    command("run", playground.configure(fine + TIGHT + WIDE))
+    alone = fine.replace("[extract]", '[extract]\nrim_mm = 3.0\nregions = ["whole", "rim"]')
     command("run", playground.configure(alone), f"output={playground.folder / 'alone'}")
     for name in ("a.h5", "b.h5"):
         ours = read_bag(playground.bags / "tight" / name)
@@ -325,7 +329,7 @@ def sections(playground, text: str, *overrides: str):
 def test_keys_of_a_variant_replace_those_of_all_and_tables_are_joined(playground):
     found = sections(playground, BASE + TIGHT + WIDE)
     assert found["wide"].input.size_px == 32
-    assert found["wide"].input.scales_mm == {"wide": 24.0, "all": "whole"}  # a value, not a table of keys
+    assert found["wide"].input.scales_mm == {"wide": 30.0, "all": "whole"}  # a value, not a table of keys
     assert found["tight"].weights == "random:0"
     assert found["tight"].regions == ("whole", "rim")
 
@@ -354,11 +358,8 @@ def test_a_card_of_a_variant_takes_the_place_of_the_encoder_of_all(playground):
     found = sections(playground, BASE + TIGHT + own)
     assert (found["tight"].card, found["tight"].input.size_px) == (None, 32)
     assert (found["dino"].card, found["dino"].input.size_px) == (card, 224)
-    twice = text.format(card).replace(
-        "[extract.variant.dino]", "[extract.variant.dino]\nweights = 'random:0'"
-    )
     with pytest.raises(ConfigError, match=r"extract\.variant\.dino\.weights: expected in the card"):
-        sections(playground, twice)
+        sections(playground, BASE + own, "variant.dino.weights=random:0")
 
 
 def test_a_value_of_the_command_line_is_one_of_the_table_it_names(playground):
