@@ -11,6 +11,16 @@ from aggregate.statistics.config import StatisticsSection
 from pipeline.config import ConfigPath, ExperimentConfig, Section
 
 
+def _weights_beside_config(weights: str, info: ValidationInfo) -> str:
+    """Take a checkpoint (*.ckpt) relative to the folder of the configuration."""
+    folder: Path | None = (info.context or {}).get("folder")
+    if folder is None or not weights.endswith(
+        ".ckpt"
+    ):  # such as an argument of this name of a user's network
+        return weights
+    return str((folder / Path(weights).expanduser()).resolve())
+
+
 def _beside_config(module: str, info: ValidationInfo) -> str:
     """Take the file of FILE.py:CLASS relative to the folder of the configuration."""
     file, colon, name = module.rpartition(":")
@@ -21,18 +31,21 @@ def _beside_config(module: str, info: ValidationInfo) -> str:
 
 
 def _inside_beside_config(values: Mapping[str, Any], info: ValidationInfo) -> Mapping[str, Any]:
-    """Take likewise the module of every model inside another one, however deep, and those that a grid tries."""
+    """Take likewise the files of every model inside another one, however deep, and those that a grid tries."""
     found = dict(values)
     for key, value in values.items():
+        beside = _FILES.get(key)
         if isinstance(value, Mapping):
             found[key] = _inside_beside_config(value, info)
-        elif key == "module" and isinstance(value, str):
-            found[key] = _beside_config(value, info)
-        elif key == "module" and isinstance(value, list):
-            found[key] = [_beside_config(str(one), info) for one in value]
+        elif beside and isinstance(value, str):
+            found[key] = beside(value, info)
+        elif beside and isinstance(value, list):
+            found[key] = [beside(str(one), info) for one in value]
     return found
 
 
+_FILES = {"module": _beside_config, "weights": _weights_beside_config}
+"""Parameters of models that name a file."""
 ModulePath = Annotated[str, AfterValidator(_beside_config)]
 Inside = Annotated[Mapping[str, Any], AfterValidator(_inside_beside_config)]
 
@@ -71,6 +84,16 @@ class ModelSection(Section, extra="allow"):
     """For `kind = "grid"`: parameter and the list of values to try."""
     models: Inside | None = None
     """For `kind = "stack"`: name of each model inside, with its `kind` and parameters."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _weights_are_beside(cls, values: Any, info: ValidationInfo) -> Any:  # noqa: ANN401 - not validated yet
+        weights = values.get("weights") if isinstance(values, Mapping) else None
+        return (
+            {**values, "weights": _weights_beside_config(weights, info)}
+            if isinstance(weights, str)
+            else values
+        )
 
     @property
     def parameters(self) -> Mapping[str, Any]:
