@@ -131,7 +131,7 @@ def use(playground, text=""):
 
 @pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize("orientation", ["PL", "RA"])
-def test_one_patient_stored_three_ways_has_the_same_features(desk, playground, command, door, orientation):
+def test_one_patient_stored_three_ways_has_the_same_bag(desk, playground, command, door, orientation):
     told = door_with_network(desk, torch.zeros(2, 3, 32, 32), door)
     regions = ["whole"] if door == "program" else ["whole", "lesion"]  # one of its layers has no places
     output = told.pop("output", "") + f"\nregions = {regions}"
@@ -146,7 +146,9 @@ def test_one_patient_stored_three_ways_has_the_same_features(desk, playground, c
     code, printed = command("run", use(playground, 'shared_images = "allow"\n'))
     assert code == 0, printed
     bags = [playground.bag(codes) for codes in ("RAS", "LPS", "PIL")]
-    assert all(bag.features.tobytes() == bags[0].features.tobytes() for bag in bags)
+    for name in ("features", "measures", "slice_index", "z_mm", "tumour_area_mm2", "lesion", "extent_mm"):
+        assert len({getattr(bag, name).tobytes() for bag in bags}) == 1, name
+    assert all(bag.header.recipe == bags[0].header.recipe for bag in bags)
     assert len(np.unique(bags[0].features, axis=0)) == 5
 
 
