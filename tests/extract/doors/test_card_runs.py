@@ -7,8 +7,10 @@ import torch
 from torch import nn
 
 from extract.card_input import prepared
-from extract.encoder_cards import read_encoder_card
+from extract.encoder_cards import SHIPPED_CARDS, read_encoder_card
+from pipeline.provenance import sha256_of_file
 from pipeline.store import SliceStore
+from tests.extract.conftest import draw_scan
 from tests.extract.doors.networks import Patches, door_with_network, save_folder, save_program
 
 DOORS = ("huggingface", "timm", "program", "torchvision")
@@ -170,6 +172,31 @@ def test_the_bag_holds_what_the_network_gives_for_the_crops_of_the_store(desk, p
     assert (recipe.encoder, recipe.weights_sha256) == ("tried", card.sha256)
     assert recipe.preprocessing["card"]["input"]["scaling"] == {"mean": [0.0], "deviation": [100.0]}
     assert "windows" not in recipe.preprocessing["input"]
+
+
+def test_the_card_of_curia_from_scan_to_bag_by_its_published_processor(desk, playground, command):
+    """A small network of its class; int16, / 32767, 512 px, z-score per slice, and the tokens in the lesion, all by hand."""
+    built = save_folder(desk.folder / "saved", "Dinov2Model", num_channels=1, patch_size=16)
+    text = (SHIPPED_CARDS / "curia.toml").read_text().replace('"curia"', '"saved"').replace("768", "16")
+    told = f'sha256 = "{sha256_of_file(desk.folder / "saved" / "model.safetensors")}"\n'
+    (desk.folder / "tried.toml").write_text(told + text)
+    playground.add("p", seed=1)
+    for name in ("p_PVP.nii.gz", "p_PVP_mask.nii.gz"):
+        volume = nib.load(playground.folder / name)
+        nib.save(nib.as_closest_canonical(volume), playground.folder / name)  # RAS: to be turned both ways
+    code, printed = command("run", use(playground))
+    assert code == 0, printed
+    bag = playground.bag("p")
+    scan, mask = draw_scan(1)  # columns towards left, rows towards posterior
+    for z, found in zip(bag.slice_index, bag.features, strict=True):
+        fractions = torch.from_numpy(scan[:, :, z].T.copy()).float()[None, None] / 32767
+        image = torch.nn.functional.interpolate(fractions, (512, 512), mode="bicubic", antialias=True)
+        with torch.inference_mode():
+            tokens = built(pixel_values=(image - image.mean()) / image.std()).last_hidden_state[0, 1:]
+        # Each of 36 x 40 pixels becomes 32 x 32 smaller ones, 36 x 40 of which make one of 32 x 32 cells.
+        fine = np.kron(mask[:, :, z].T, np.ones((32, 32))).reshape(32, 36, 32, 40)
+        shares = torch.from_numpy(fine.mean((1, 3)).ravel()).float()
+        np.testing.assert_allclose(found, shares @ tokens / shares.sum(), rtol=1e-3, atol=1e-3)
 
 
 def test_a_run_compares_the_reference_and_stops_where_it_differs(verified, playground, command):
