@@ -33,9 +33,11 @@ def _client(address: str) -> Any:  # noqa: ANN401 - the extra ships no types
     try:
         # An extra: most runs need no cluster.
         from distributed import Client  # noqa: PLC0415
+        from distributed.comm import resolve_address  # noqa: PLC0415
     except ImportError as error:
         raise ConfigError(f'--dask {address}: needs the extra dask: pip install ".[dask]"') from error
     try:
+        resolve_address(address)  # a client with an address that is none would hang when it is closed
         return Client(address, timeout=_SECONDS_TO_ANSWER, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ConfigError(

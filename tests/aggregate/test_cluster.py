@@ -45,7 +45,7 @@ def test_an_address_where_nobody_answers_is_one_line(toml, monkeypatch):
 
 def test_no_address_at_all_is_one_line(toml):
     with pytest.raises(
-        ConfigError, match=r"--dask nowhere: no scheduler answers there .* correct the address"
+        ConfigError, match=r"--dask nowhere:port: no scheduler answers there .* correct the address"
     ):
         command("run", toml, "--dask", "nowhere:port")
 
