@@ -32,6 +32,21 @@ UnusedOption = Annotated[
 AllOption = Annotated[
     bool, typer.Option("--remove-all", help="Remove all entries; the next run trains every model again.")
 ]
+BudgetOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0.01,
+        metavar="MINUTES",
+        help="Search the grid by successive halving in each fold, for about so many minutes.",
+    ),
+]
+DaskOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Fit on a Dask cluster, such as tcp://host:8786; its workers read and write the folders of this machine.",
+    ),
+]
 NullOption = Annotated[int, typer.Option(min=0, help="Number of repetitions of the run on permuted labels.")]
 
 
@@ -45,21 +60,33 @@ def plan(config: ConfigArgument, overrides: OverridesArgument = None) -> None:
 
 
 @application.command()
-def run(config: ConfigArgument, overrides: OverridesArgument = None, null: NullOption = 0) -> None:
+def run(
+    config: ConfigArgument, overrides: OverridesArgument = None, null: NullOption = 0, dask: DaskOption = None
+) -> None:
     """Cross-validate every model and baseline, and write all tables."""
+    from aggregate.cluster import fits_on  # noqa: PLC0415
     from aggregate.orchestration import run_and_report  # noqa: PLC0415
     from aggregate.planning.plan import read_plan  # noqa: PLC0415
 
-    run_and_report(read_plan(config, overrides or ()), n_null=null, console=_wide_console())
+    with fits_on(dask):
+        run_and_report(read_plan(config, overrides or ()), n_null=null, console=_wide_console())
 
 
 @application.command()
-def study(config: ConfigArgument, overrides: OverridesArgument = None) -> None:
+def study(
+    config: ConfigArgument,
+    overrides: OverridesArgument = None,
+    budget: BudgetOption = None,
+    dask: DaskOption = None,
+) -> None:
     """Cross-validate the grid of [aggregate.study], rank it, and say which choice matters."""
+    from aggregate.cluster import fits_on  # noqa: PLC0415
     from aggregate.planning.plan import read_plan  # noqa: PLC0415
     from aggregate.study_run import run_study  # noqa: PLC0415
 
-    run_study(read_plan(config, overrides or ()), console=_wide_console())
+    given = [*(overrides or ()), *([] if budget is None else [f"study.budget_minutes={budget}"])]
+    with fits_on(dask):
+        run_study(read_plan(config, given), console=_wide_console())
 
 
 @application.command()

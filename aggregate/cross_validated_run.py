@@ -42,6 +42,9 @@ from pipeline.errors import ResultsError
 from pipeline.files import sweep_partials
 from pipeline.provenance import sha256_of_file, sha256_of_json, software_versions, utc_now
 
+_BEST_SHOWN = 15
+"""Configurations of a study in its live table, which would not fit on the screen as a whole."""
+
 
 @dataclass(frozen=True, eq=False)
 class Run:
@@ -120,7 +123,10 @@ def cross_validate_all(
 ) -> OutOfFold:
     """Cross-validate the models with a live table on the screen; fits are kept in the experiment's cache."""
     names = [spec.name for spec in specs]
-    with LiveTable(names, study.patients.codes, len(study.patients.classes), len(folds)) as watcher:
+    most = None if config.aggregate.study is None else _BEST_SHOWN
+    with LiveTable(
+        names, study.patients.codes, len(study.patients.classes), len(folds), most=most
+    ) as watcher:
         return cross_validate(
             study,
             folds,

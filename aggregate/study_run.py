@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from threadpoolctl import threadpool_limits
 
+from aggregate.budgeted_run import run_within_budget
 from aggregate.cohort.patient_facts import CohortFacts, describe_patient
 from aggregate.config import AggregateConfig
 from aggregate.cross_validated_run import Run, run_experiment, tables_of_run, write_record
@@ -19,6 +20,7 @@ from aggregate.run_folder.placing import check_may_write, put_in_place, written_
 from aggregate.run_folder.run_record import fits_of_run
 from aggregate.study.basis import StudyBasis, StudyTable
 from aggregate.study.configurations import described, read_configurations, write_configurations
+from aggregate.study.halving import rebuild_halving_tables, write_halving
 from aggregate.study.printed import print_leaderboard
 from aggregate.study_section import StudySection
 from aggregate.tables.cohort import COHORT, cohort_names, cohort_rows
@@ -43,7 +45,7 @@ def run_study(plan: Plan, *, console: Console) -> None:
         ResultsError: the results would replace a file that no run wrote, or another command writes there.
     """
     config, started = plan.config, time.time()
-    study_of(config)
+    study = study_of(config)
     splits = config.aggregate.splits.file
     inputs = [config.cohort.table, *([splits] if splits and splits.name != SPLITS.file else [])]
     check_may_write(config.results_folder, written_by(Step.RUN, Step.STUDY, Step.REPORT), inputs)
@@ -54,7 +56,8 @@ def run_study(plan: Plan, *, console: Console) -> None:
     with holding(config.results_folder, tell=say):
         for line in plan.remarks:
             say(line)
-        run = run_experiment(plan)
+        minutes = study.budget_minutes
+        run = run_experiment(plan) if minutes is None else run_within_budget(plan, study, minutes, say)
         with written_beside(config.results_folder, keep=False) as beside:
             _write(run, beside)
             put_in_place(beside, config.results_folder)
@@ -82,19 +85,22 @@ def rebuild_study_tables(config: AggregateConfig, tables: ResultTables) -> None:
     Raises:
         ResultsError: one of these tables is missing or does not fit.
     """
-    predictions = read_predictions(tables)
-    basis = StudyBasis(
-        predictions,
-        read_tuning(tables, predictions.classes),
-        read_configurations(tables),
-        config.aggregate.statistics,
-        study_of(config),
-    )
+    predictions, study = read_predictions(tables), study_of(config)
     # The products are small: a second thread costs more than it computes.
     with threadpool_limits(limits=1):
-        for table in all_tables():
-            if isinstance(table, StudyTable):
-                tables.write(table, table.rows(basis), basis.patterns)
+        if study.budget_minutes is None:
+            basis = StudyBasis(
+                predictions,
+                read_tuning(tables, predictions.classes),
+                read_configurations(tables),
+                config.aggregate.statistics,
+                study,
+            )
+            for table in all_tables():
+                if isinstance(table, StudyTable):
+                    tables.write(table, table.rows(basis), basis.patterns)
+        else:
+            rebuild_halving_tables(tables, config, study, predictions)
     write_columns(tables)
 
 
@@ -106,8 +112,11 @@ def _write(run: Run, folder: Path) -> None:
     write_tuning(tables, tuning_of(run.study, run.result), classes)
     facts = _facts(run)
     tables.write(COHORT, cohort_rows(facts), cohort_names(facts))
-    grid = configurations(study, list(config.bag_folders))
-    write_configurations(tables, described(grid, run.result.fits))
+    if study.budget_minutes is None:
+        grid = configurations(study, list(config.bag_folders))
+        write_configurations(tables, described(grid, run.result.fits))
+    else:
+        write_halving(tables, run.result)
     rebuild_study_tables(config, tables)
     write_report(folder)
 

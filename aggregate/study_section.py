@@ -64,6 +64,9 @@ class StudySection(Section):
     """Combinations that are left out: factor -> level or levels; a combination that has all of them is not in the study."""
     select_by: SelectBy = "log_loss"
     """What decides on the tuning patients of a fold which configuration is the best there."""
+    budget_minutes: float | None = Field(None, gt=0)
+    """Minutes that the study may take, as with `--budget`: successive halving within the training patients of each fold
+    instead of every configuration on every fold."""
     project: tuple[str, ...] = ()
     """Classes that no model is trained on, and that every outer model scores, such as ["cHCC-CCA"]."""
     learning_curve: LearningCurveSection | None = None

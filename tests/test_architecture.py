@@ -34,6 +34,8 @@ STEPS = (
         "printed_summary",
         "orchestration",
         "study_run",
+        "budgeted_run",
+        "cluster",
         "commands",
     },
 )

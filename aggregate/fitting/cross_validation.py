@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -16,6 +16,7 @@ from aggregate.cohort.folds import Fold
 from aggregate.cohort.patients import Patients
 from aggregate.cohort.study_cohort import StudyCohort
 from aggregate.models.base import PatientEstimator, Samples
+from aggregate.models.halving import Halving
 from aggregate.models.registry import build_model
 from aggregate.planning.fit_tasks import FitTask, ModelSpec, fit_tasks
 from aggregate.planning.splits import fold_of_test
@@ -48,7 +49,8 @@ def cross_validate(
 ) -> OutOfFold:  # fmt: skip
     """Fit every model on every fold, taking from the cache what is there, and keep each fit as it is done.
 
-    Fits run side by side, one process each; those on a GPU one after the other in this process.
+    Fits run side by side, one process each, or on the cluster that joblib was told to use; those on a GPU one after the other
+    in this process.
     """
     tasks = fit_tasks(study, folds, specs, seed=seed)
     fits: dict[str, Fit] = {}
@@ -121,14 +123,19 @@ def tuning_of(study: StudyCohort, result: OutOfFold) -> Mapping[str, list[TuneFo
 def _fit_all(
     study: StudyCohort, tasks: Sequence[FitTask], cache: FitCache, jobs: int
 ) -> Generator[tuple[FitTask, Fit, float], None, None]:
-    on_gpu, elsewhere = ([t for t in tasks if _is_on_gpu(t.spec) is wanted] for wanted in (True, False))
-    for chosen, n_jobs in ((elsewhere, jobs), (on_gpu, 1)):
-        parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
+    on_gpu, elsewhere = ([t for t in tasks if is_on_gpu(t.spec) is wanted] for wanted in (True, False))
+    side_by_side: dict[str, Any] = {"n_jobs": jobs}
+    # Named, since a backend that was set for this thread would take them elsewhere.
+    one_by_one = {"n_jobs": 1, "backend": "sequential"}
+    for chosen, how in ((elsewhere, side_by_side), (on_gpu, one_by_one)):
+        if not chosen:
+            continue
+        parallel = Parallel(**how, return_as="generator_unordered")
         work = (delayed(_fit_one)(study.patients, t, cache) for t in chosen)
         yield from parallel(work)
 
 
-def _is_on_gpu(spec: ModelSpec) -> bool:
+def is_on_gpu(spec: ModelSpec) -> bool:
     """Whether a model, or one inside it, computes elsewhere than on the CPU."""
     return any(device != "cpu" for device in _devices(spec.parameters))
 
@@ -167,6 +174,7 @@ def _keep(
         test=test,
         tune=_probabilities(model, model.predict_tune, Chosen(patients, task.fold.tune), n_classes),
         costs=Costs(fit_s, n_slices / seconds if n_slices else None, model.n_parameters()),
+        search=model.search_ if isinstance(model, Halving) else (),
     )
     cache.write(task.key, fit, model, name=task.spec.name)
     return fit

@@ -1,4 +1,4 @@
-"""The live table of a run: model, fits done, AUC so far, time left."""
+"""The live table of a run: model, fits done, AUC so far, time left; of a study, the best configurations so far."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -19,10 +19,20 @@ from aggregate.store.fit_cache import Fit
 class LiveTable:
     """Shows every model's progress while a cross-validation runs; quiet where there is no terminal."""
 
-    def __init__(self, models: Sequence[str], labels: NDArray[np.intp], n_classes: int, n_fits: int) -> None:
+    def __init__(
+        self,
+        models: Sequence[str],
+        labels: NDArray[np.intp],
+        n_classes: int,
+        n_fits: int,
+        *,
+        most: int | None = None,
+    ) -> None:
+        """Show every model in the given order, or only the best so far where `most` says how many."""
         self._labels = labels
         self._n_classes = n_classes
         self._n_fits = n_fits
+        self._most = most
         self._done: Mapping[str, list[tuple[FitTask, Fit]]] = {name: [] for name in models}
         self._aucs: dict[str, float | None] = {}
         self._started = time.monotonic()
@@ -50,10 +60,17 @@ class LiveTable:
 
     def _render(self) -> Table:
         table = Table("model", "fits", "AUC so far", title=self._time_left())
-        for name, done in self._done.items():
-            auc = self._aucs.get(name)
+        for name in self.shown():
+            done, auc = self._done[name], self._aucs.get(name)
             table.add_row(name, f"{len(done)}/{self._n_fits}", "" if auc is None else f"{auc:.3f}")
         return table
+
+    def shown(self) -> list[str]:
+        """Return the models of the rows: all, or the best so far, those without an AUC last."""
+        names = list(self._done)
+        if self._most is None:
+            return names
+        return sorted(names, key=lambda name: -(self._aucs.get(name) or 0.0))[: self._most]
 
     def _time_left(self) -> str:
         total = self._n_fits * len(self._done)

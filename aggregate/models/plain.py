@@ -17,6 +17,7 @@ _HOLD_OTHERS = frozenset(
         "several",
         "average",
         "stack",
+        "halving",
         "building",
         "described",
     }

@@ -8,13 +8,14 @@ from aggregate.models.average import Average
 from aggregate.models.base import PatientEstimator
 from aggregate.models.calibrated import Calibrated
 from aggregate.models.ensemble import Ensemble
+from aggregate.models.halving import Halving
 from aggregate.models.plain import PLAIN_MODELS
 from aggregate.models.stack import Stack
 from aggregate.models.wrappers import Grid
 
 MODELS: Mapping[str, type[PatientEstimator]] = {
     **PLAIN_MODELS,
-    **{model.kind: model for model in (Grid, Ensemble, Calibrated, Average, Stack)},
+    **{model.kind: model for model in (Grid, Ensemble, Calibrated, Average, Stack, Halving)},
 }
 """Name in a configuration -> class."""
 

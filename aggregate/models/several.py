@@ -1,6 +1,6 @@
 """What the classifiers share that hold several different models: their parameters, building, reading and saving."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -31,6 +31,11 @@ class SeveralModels(HoldsModels):
     """Name of each model inside, with its `kind` and its parameters."""
 
     @classmethod
+    def kinds_inside(cls) -> Mapping[str, type[PatientEstimator]]:
+        """Return what may stand inside, by kind."""
+        return KINDS_INSIDE
+
+    @classmethod
     def models_inside(
         cls, parameters: Mapping[str, Any]
     ) -> list[tuple[type[PatientEstimator], Mapping[str, Any]]]:
@@ -41,7 +46,7 @@ class SeveralModels(HoldsModels):
         """
         found: list[tuple[type[PatientEstimator], Mapping[str, Any]]] = []
         for model in parameters.get("models", {}).values():
-            inside = building.find(KINDS_INSIDE, str(model.get("kind")))
+            inside = building.find(cls.kinds_inside(), str(model.get("kind")))
             given = {key: value for key, value in model.items() if key != "kind"}
             found += [(inside, given), *inside.models_inside(given)]
         return found
@@ -49,10 +54,10 @@ class SeveralModels(HoldsModels):
     @property
     def is_savable(self) -> bool:  # type: ignore[override]  # it depends on the models inside
         """Whether the models inside can be written without pickle."""
-        return all(model.is_savable for model in self.new_inside())
+        return all(model.is_savable for model in getattr(self, "inside_", None) or self.new_inside())
 
-    def new_inside(self) -> list[PatientEstimator]:
-        """Return the unfitted models inside.
+    def new_inside(self, names: Sequence[str] | None = None) -> list[PatientEstimator]:
+        """Return the unfitted models inside, or those of some names; the seed of each hangs on its place among all.
 
         Raises:
             ConfigError: there is none, or a kind, a parameter or a value is not allowed.
@@ -62,8 +67,13 @@ class SeveralModels(HoldsModels):
                 f"model {self.kind!r}: expected at least one model inside, found none; name some in `models`"
             )
         seeds = np.random.SeedSequence(seed_of(self.random_state)).generate_state(len(self.models))
-        pairs = zip(self.models.items(), seeds, strict=True)
-        return [self._built(name, model, int(seed)) for (name, model), seed in pairs]
+        seed_of_model = dict(zip(self.models, seeds.tolist(), strict=True))
+        wanted = self.models if names is None else names
+        return [self._built(name, self.models[name], seed_of_model[name]) for name in wanted]
+
+    def names_of_fitted(self) -> Sequence[str]:
+        """Return the names of the models inside that are kept after `fit`."""
+        return list(self.models)
 
     def try_building(self, patients: Samples, n_classes: int) -> None:
         """Build the models inside, and what they build."""
@@ -89,8 +99,8 @@ class SeveralModels(HoldsModels):
     def load(cls, folder: Path) -> Self:
         """Read a model that `save` wrote."""
         model = super().load(folder)
-        folders = [folder / f"model_{number}" for number in range(len(model.models))]
-        model.inside_ = [building.load(KINDS_INSIDE, place) for place in folders]
+        folders = [folder / f"model_{number}" for number in range(len(model.names_of_fitted()))]
+        model.inside_ = [building.load(cls.kinds_inside(), place) for place in folders]
         return model
 
     def _built(self, name: str, model: Mapping[str, Any], random_state: int) -> PatientEstimator:
@@ -98,4 +108,4 @@ class SeveralModels(HoldsModels):
             found = ", ".join(model) or "nothing"
             raise ConfigError(f"model {self.kind!r}: models.{name}: expected a `kind`, found {found}")
         parameters = {key: value for key, value in model.items() if key != "kind"}
-        return building.build(KINDS_INSIDE, str(model["kind"]), parameters, random_state)
+        return building.build(self.kinds_inside(), str(model["kind"]), parameters, random_state)

@@ -172,6 +172,8 @@ def _where(config: AggregateConfig) -> Mapping[str, str]:
     section = config.aggregate
     if section.study is None:
         return {name: f"aggregate.model.{name}: " for name in section.model}
+    if section.study.budget_minutes is not None:
+        return dict.fromkeys(section.model, "aggregate.study.aggregators: ")
     grid = configurations(section.study, list(config.bag_folders))
     return {one.name: f"aggregate.study.aggregators.{one.levels['aggregator']}: " for one in grid}
 

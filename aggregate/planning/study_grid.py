@@ -15,6 +15,8 @@ from pipeline.names import hint_of_nearest
 Levels = Mapping[str, str]
 """Factor -> level."""
 YES, NO = "yes", "no"
+HALVING = "halving"
+"""Name and kind of the only model of a study within a budget."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,18 @@ def with_models_of_study(config: AggregateConfig) -> AggregateConfig:
             "aggregate: a configuration of a study has no tables [aggregate.model.NAME]; name models in "
             "[aggregate.study.aggregators]"
         )
-    models = {one.name: one.model for one in configurations(study, list(config.bag_folders))}
+    grid = configurations(study, list(config.bag_folders))
+    models = {one.name: one.model for one in grid}
+    if study.budget_minutes is not None:
+        models = {HALVING: _halving(models, study)}
     section = config.aggregate.model_copy(update={"model": models})
     return config.model_copy(update={"aggregate": section})
+
+
+def _halving(models: Mapping[str, ModelSection], study: StudySection) -> ModelSection:
+    """Return the one model of a study within a budget: the best of the grid, searched within each fold."""
+    inside = {name: {"kind": model.kind, **model.parameters} for name, model in models.items()}
+    return ModelSection.model_validate({"kind": HALVING, "models": inside, "select_by": study.select_by})
 
 
 def configurations(study: StudySection, bag_sets: Sequence[str]) -> tuple[Configuration, ...]:

@@ -117,6 +117,7 @@ def _table(entries: Sequence[Entry], of_run: frozenset[str]) -> Table:
 def _grouped(entries: Sequence[Entry]) -> Mapping[str, list[Entry]]:
     words = {
         EntryKind.MEASURES: "measures of slices",
+        EntryKind.TRIAL: "times of fits, for a budget",
         EntryKind.EARLIER_RELEASE: "of an earlier release, not read by this one",
         EntryKind.DAMAGED: "damaged",
     }

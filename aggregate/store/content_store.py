@@ -33,6 +33,8 @@ class EntryKind(StrEnum):
 
     FIT = "fit"
     MEASURES = "measures"
+    TRIAL = "trial"
+    """What the fits of a study within a budget take."""
     EARLIER_RELEASE = "earlier release"
     """Laid out as before this version, which does not read it."""
     DAMAGED = "damaged"

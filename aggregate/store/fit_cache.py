@@ -19,6 +19,7 @@ from pipeline.provenance import sha256_of_json
 
 _PREDICTIONS = "predictions.npz"
 _COSTS = "costs.json"
+_SEARCH = "search.json"
 MODEL_FOLDER = "model"
 
 
@@ -45,11 +46,13 @@ class Fit:
         test: float64 (n_test, classes), rows sum to 1.
         tune: float64 (n_tune, classes), for thresholds and calibration.
         costs: of the training.
+        search: of a model that was searched by successive halving, the course of it: one entry per model tried.
     """
 
     test: NDArray[np.float64]
     tune: NDArray[np.float64]
     costs: Costs = Costs()
+    search: Sequence[Mapping[str, Any]] = ()
 
 
 def fit_key(
@@ -91,13 +94,13 @@ class FitCache:
         if content is None:
             return None
         with np.load(BytesIO(content), allow_pickle=False) as arrays:
-            return Fit(test=arrays["test"], tune=arrays["tune"], costs=self._costs(key))
+            test, tune = arrays["test"], arrays["tune"]
+        return Fit(test, tune, Costs(**(self._told(key, _COSTS) or {})), self._told(key, _SEARCH) or ())
 
-    def _costs(self, key: str) -> Costs:
-        """Return what a fit cost; nothing of a fit of an earlier release, which did not write it down."""
-        if not self.store.path_of(key, _COSTS).exists():
-            return Costs()
-        return Costs(**json.loads(self.store.path_of(key, _COSTS).read_text(encoding="utf-8")))
+    def _told(self, key: str, name: str) -> Any:  # noqa: ANN401 - what the file of that name holds
+        """Return what a file of a fit tells; None for a fit without it, such as one of an earlier release."""
+        path = self.store.path_of(key, name)
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
     def holds(self, key: str) -> bool:
         """Say whether there is a fit of a key, without reading it."""
@@ -108,6 +111,8 @@ class FitCache:
         with self.store.writing(key, EntryKind.FIT, of=name) as folder:
             np.savez(folder / _PREDICTIONS, test=fit.test, tune=fit.tune)
             (folder / _COSTS).write_text(json.dumps(vars(fit.costs)), encoding="utf-8")
+            if fit.search:
+                (folder / _SEARCH).write_text(json.dumps(fit.search), encoding="utf-8")
             if model.is_savable:
                 (folder / MODEL_FOLDER).mkdir()
                 model.save(folder / MODEL_FOLDER)

@@ -1,12 +1,15 @@
 """The leaderboard as it is printed after a study."""
 
+from collections.abc import Iterable
+
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from aggregate.study.halving import HALVING_SUMMARY
 from aggregate.study.leaderboard import LEADERBOARD
-from aggregate.study.selection import PICKED, SELECTION
+from aggregate.study.selection import HALVED, PICKED, SELECTION
 from aggregate.tables.results import ResultTables
 from aggregate.tables.rows import Row, numeric
 
@@ -14,7 +17,13 @@ _MOST_ROWS = 15
 
 
 def print_leaderboard(tables: ResultTables, name: str, console: Console) -> None:
-    """Print the first rows of the leaderboard, the honest estimate of picking the best, and the folder."""
+    """Print the first rows of the leaderboard, the honest estimate of picking the best, and the folder.
+
+    Of a study within a budget, which has no leaderboard, print what was picked how often.
+    """
+    if not tables.holds(LEADERBOARD):
+        _print_halving(tables, name, console)
+        return
     rows = tables.read(LEADERBOARD)
     ranked = [row for row in rows if row["rank"] is not None]
     title = (
@@ -33,6 +42,29 @@ def print_leaderboard(tables: ResultTables, name: str, console: Console) -> None
         f"Picked on the tune patients of each fold, as a reader should expect: {_told(picked)}",
         f"Results: {tables.folder}",
     ]
+    _say(console, lines)
+
+
+def _print_halving(tables: ResultTables, name: str, console: Console) -> None:
+    rows = tables.read(HALVING_SUMMARY)
+    tried = [row for row in rows if row["rank"] is not None]
+    title = f"{name}: {len(tried)} of {len(rows)} configurations tried, weights {rows[0]['weights']}"
+    table = Table(title=Text(title), title_justify="left", box=SIMPLE, pad_edge=False)
+    for column in ("rank", "configuration", "picked", "mean rung", "seconds in a fold"):
+        table.add_column(column, no_wrap=True)
+    for row in tried[:_MOST_ROWS]:
+        picked = f"{row['n_picked']} of {row['n_folds']}"
+        table.add_row(str(row["rank"]), row["model"], picked, f"{row['rung']:.1f}", f"{row['seconds']:.2f}")
+    console.print(table, markup=False)
+    (halved,) = [row for row in tables.read(SELECTION) if row["what"] == HALVED]
+    lines = [
+        f"Macro AUC [{tables.level} CI] of what each fold picked, as a reader should expect: {_told(halved)}",
+        f"Results: {tables.folder}",
+    ]
+    _say(console, lines)
+
+
+def _say(console: Console, lines: Iterable[str]) -> None:
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False, markup=False, emoji=False)
 

@@ -26,6 +26,8 @@ BEST_ROW = "best row of the leaderboard"
 PICKED = "picked on the tune patients of each fold"
 OPTIMISM = "best row minus picked"
 TYPICAL = "mean of all configurations"
+HALVED = "picked by successive halving in each fold"
+BASELINE = "baseline"
 
 
 def picked(basis: StudyBasis) -> NDArray[np.intp]:
@@ -113,6 +115,8 @@ SELECTION = StudyTable(
             PICKED: "Chosen in each fold without its test patients: the honest estimate of picking the best of this grid",
             OPTIMISM: "The winner's curse, as it shows here",
             TYPICAL: "What a configuration drawn at random reaches on average",
+            HALVED: "Of a study within a budget: found within the training patients of each fold, so honest, too",
+            BASELINE: "Of a study within a budget: a baseline, for comparison",
         },
     ),
     rows=selection_rows,

@@ -21,6 +21,7 @@ INSIDE = {
     "grid": {"model": "mean_pooling", "grid": {"strengths": [[0.01], [1.0]]}},
     "calibrated": {"model": "attention_mil", "parameters": {"epochs": 4}},
     "ensemble": {"model": "phase_concat", "parameters": {"epochs": 2}, "members": 3},
+    "halving": {"models": {"a": {"kind": "mean_pooling"}, "b": {"kind": "majority"}}, "inner_folds": 2},
     "average": {"models": {"a": {"kind": "mean_pooling"}, "b": {"kind": "majority"}}},
     "stack": {
         "models": {"network": {"kind": "phase_concat", "epochs": 2}, "pooled": {"kind": "phase_pooling"}},

@@ -29,6 +29,7 @@ INSIDE = {
     "grid": {"model": "mean_pooling", "grid": {"strengths": [[0.1]]}},
     "ensemble": {"model": "mean_pooling", "members": 2},
     "stack": {"models": {"a": {"kind": "mean_pooling"}}},
+    "halving": {"models": {"a": {"kind": "mean_pooling"}}, "inner_folds": 2},
     "average": {"models": {"a": {"kind": "mean_pooling"}}},
 }
 KINDS = sorted(set(MODELS) - {"module", "covariates"} - (set() if IS_INSTALLED else {"tabicl"}))

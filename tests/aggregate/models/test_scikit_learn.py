@@ -15,9 +15,10 @@ INSIDE = {
     "calibrated": {"model": "majority"},
     "ensemble": {"model": "majority"},
     "stack": {"models": {"pooled": {"kind": "mean_pooling"}}, "inner_folds": 2},
+    "halving": {"models": {"pooled": {"kind": "mean_pooling"}}, "inner_folds": 2},
     "average": {"models": {"pooled": {"kind": "mean_pooling"}}},
 }
-SEARCHED = {"average": "random_state",
+SEARCHED = {"average": "random_state", "halving": "inner_folds",
     "majority": "random_state", "grid": "inner_folds", "calibrated": "random_state", "ensemble": "members",
 }  # fmt: skip
 KINDS = sorted(set(MODELS) - {"module", "covariates"} - (set() if IS_INSTALLED else {"tabicl"}))
