@@ -1,6 +1,7 @@
 """The command `study`: a grid of models cross-validated, ranked, and asked which choice matters."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -10,6 +11,7 @@ from aggregate.cohort.patient_facts import CohortFacts, describe_patient
 from aggregate.config import AggregateConfig
 from aggregate.cross_validated_run import Run, run_experiment, tables_of_run, write_record
 from aggregate.fitting.cross_validation import tuning_of
+from aggregate.fitting.smaller_training import CurvePoint
 from aggregate.planning.plan import Plan
 from aggregate.planning.study_grid import configurations
 from aggregate.report.page import write_report
@@ -20,6 +22,7 @@ from aggregate.run_folder.run_record import fits_of_run
 from aggregate.study.basis import StudyBasis, StudyTable
 from aggregate.study.configurations import described, read_configurations, write_configurations
 from aggregate.study.printed import print_leaderboard
+from aggregate.study_questions import fit_learning_curves, keys_of, write_asked_tables
 from aggregate.study_section import StudySection
 from aggregate.tables.cohort import COHORT, cohort_names, cohort_rows
 from aggregate.tables.dictionary import write_columns
@@ -55,8 +58,9 @@ def run_study(plan: Plan, *, console: Console) -> None:
         for line in plan.remarks:
             say(line)
         run = run_experiment(plan)
+        points = fit_learning_curves(run)
         with written_beside(config.results_folder, keep=False) as beside:
-            _write(run, beside)
+            _write(run, points, beside)
             put_in_place(beside, config.results_folder)
         for line in limit_cache(config, fits_of_run(config.results_folder), since=started):
             say(line)
@@ -82,14 +86,21 @@ def rebuild_study_tables(config: AggregateConfig, tables: ResultTables) -> None:
     Raises:
         ResultsError: one of these tables is missing or does not fit.
     """
+    _write_tables(_read_basis(config, tables), tables)
+
+
+def _read_basis(config: AggregateConfig, tables: ResultTables) -> StudyBasis:
     predictions = read_predictions(tables)
-    basis = StudyBasis(
+    return StudyBasis(
         predictions,
         read_tuning(tables, predictions.classes),
         read_configurations(tables),
         config.aggregate.statistics,
         study_of(config),
     )
+
+
+def _write_tables(basis: StudyBasis, tables: ResultTables) -> None:
     # The products are small: a second thread costs more than it computes.
     with threadpool_limits(limits=1):
         for table in all_tables():
@@ -98,20 +109,22 @@ def rebuild_study_tables(config: AggregateConfig, tables: ResultTables) -> None:
     write_columns(tables)
 
 
-def _write(run: Run, folder: Path) -> None:
+def _write(run: Run, points: Sequence[CurvePoint], folder: Path) -> None:
     config, tables = run.config, tables_of_run(run.config, run.study, folder)
     study, classes = study_of(config), run.predictions.classes
-    write_record(run, folder)
+    write_record(run, folder, further_fits=keys_of(points))
     write_predictions(tables, run.predictions)
     write_tuning(tables, tuning_of(run.study, run.result), classes)
     facts = _facts(run)
     tables.write(COHORT, cohort_rows(facts), cohort_names(facts))
     grid = configurations(study, list(config.bag_folders))
     write_configurations(tables, described(grid, run.result.fits))
-    rebuild_study_tables(config, tables)
+    basis = _read_basis(config, tables)
+    write_asked_tables(run, points, basis, tables)
+    _write_tables(basis, tables)
     write_report(folder)
 
 
 def _facts(run: Run) -> CohortFacts:
-    patients, rows = run.study.patients, run.study.rows
-    return CohortFacts(tuple(describe_patient(patients.first_bag(i), row) for i, row in enumerate(rows)))
+    everybody = run.study.everybody
+    return CohortFacts(tuple(describe_patient(patients.first_bag(i), row) for patients, i, row in everybody))
