@@ -102,8 +102,8 @@ def _phases_of(run: Run) -> Mapping[str, Sequence[str]]:
 
 def _projection(run: Run, basis: StudyBasis) -> Rows:
     cohort, cache = run.study.projected, FitCache(run.config.cache_folder)
-    for name in basis.names if cohort else ():
-        if cohort:
+    for name in basis.names:
+        if cohort and name in run.result.tasks:
             models = fitted_models(run.result, name, cache)
             scores = probabilities_of_new(models, cohort.patients, len(run.predictions.classes))
             yield from projection_rows(basis, name, cohort.patients, scores)
