@@ -60,7 +60,8 @@ class AggregateSection(Section):
     """[aggregate]: models, splits and statistics."""
 
     bags: Mapping[str, BagSetSection] = {}
-    """The bag sets that models read, by the name in their `bags`; by default one, the folder `bags` in `output`."""
+    """The bag sets that models read, by the name in their `bags`; by default the variants of stage 1, or without any the
+    folder `bags` in `output`."""
     model: Mapping[str, ModelSection] = {}
     """The models to compare; NAME is the name of the model in every table."""
     study: StudySection | None = None
@@ -103,9 +104,10 @@ class AggregateConfig(ExperimentConfig):
 
     @property
     def bag_folders(self) -> Mapping[str, Path]:
-        """Folder of each bag set by name, in the order of the configuration."""
+        """Folder of each bag set by name: those of [aggregate.bags], else the variants of stage 1, else the only one."""
         named = {name: section.folder for name, section in self.aggregate.bags.items()}
-        return named or {ONLY_SET: self.bags_folder}
+        variants = {name: self.bags_folder_of(name) for name in self.variant_names}
+        return named or variants or {ONLY_SET: self.bags_folder}
 
     @property
     def cache_folder(self) -> Path:

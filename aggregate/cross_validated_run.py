@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from aggregate.run_folder.fit_seconds import FIT_SECONDS, seconds_to_record
 from aggregate.run_folder.run_record import (
     BAGS,
     BAGS_SHA256,
+    CEILING,
     FITS,
     RECIPES,
     RECORD,
@@ -36,6 +37,7 @@ from aggregate.store.fit_cache import FitCache
 from aggregate.tables.excluded import EXCLUDED
 from aggregate.tables.results import ResultTables
 from aggregate.tables.splits import SPLITS, split_rows
+from pipeline.ceiling import read_ceiling
 from pipeline.errors import ResultsError
 from pipeline.files import sweep_partials
 from pipeline.provenance import sha256_of_file, sha256_of_json, software_versions, utc_now
@@ -142,7 +144,7 @@ def write_record(run: Run, folder: Path, *, further_fits: Mapping[str, Sequence[
     tables = tables_of_run(run.config, study, folder)
     tables.write(SPLITS, split_rows(run.result.folds, study.patients.patient_ids))
     tables.write(EXCLUDED, map(vars, study.exclusions))
-    keys = study.bag_keys
+    keys, ceiling = study.bag_keys, read_ceiling(run.config.cohort.table)
     record: dict[str, Any] = {
         "name": study.name,
         "config": run.config.model_dump(mode="json", by_alias=True),
@@ -160,6 +162,7 @@ def write_record(run: Run, folder: Path, *, further_fits: Mapping[str, Sequence[
         },
         "n_patients": len(run.predictions.patient_ids),
         "n_excluded": len(study.exclusions),
+        CEILING: None if ceiling is None else asdict(ceiling),
         "remarks": list(study.matched.remarks),
         "translations": [vars(translation) for translation in study.matched.translations],
         "covariates": {c.name: c.record() for c in used_covariates(run.config.aggregate, study.rows)},

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, ValidationInfo
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from pipeline.config import Section
 
@@ -18,19 +18,30 @@ def _beside_config(module: str, info: ValidationInfo) -> str:
     return f"{(folder / Path(file).expanduser()).resolve()}{colon}{name}"
 
 
+def _weights_beside_config(weights: str, info: ValidationInfo) -> str:
+    """Take a checkpoint (*.ckpt) relative to the folder of the configuration; leave another text of that name as it is."""
+    folder: Path | None = (info.context or {}).get("folder")
+    if folder is None or not weights.endswith(".ckpt"):
+        return weights
+    return str((folder / Path(weights).expanduser()).resolve())
+
+
 def _inside_beside_config(values: Mapping[str, Any], info: ValidationInfo) -> Mapping[str, Any]:
-    """Take likewise the module of every model inside another one, however deep, and those that a grid tries."""
+    """Take likewise the files of every model inside another one, however deep, and those that a grid tries."""
     found = dict(values)
     for key, value in values.items():
+        beside = _FILES.get(key)
         if isinstance(value, Mapping):
             found[key] = _inside_beside_config(value, info)
-        elif key == "module" and isinstance(value, str):
-            found[key] = _beside_config(value, info)
-        elif key == "module" and isinstance(value, list):
-            found[key] = [_beside_config(str(one), info) for one in value]
+        elif beside and isinstance(value, str):
+            found[key] = beside(value, info)
+        elif beside and isinstance(value, list):
+            found[key] = [beside(str(one), info) for one in value]
     return found
 
 
+_FILES = {"module": _beside_config, "weights": _weights_beside_config}
+"""Parameters of models that name a file."""
 ModulePath = Annotated[str, AfterValidator(_beside_config)]
 Inside = Annotated[Mapping[str, Any], AfterValidator(_inside_beside_config)]
 
@@ -47,7 +58,15 @@ class ModelSection(Section, extra="allow"):
     grid: Inside | None = None
     """For `kind = "grid"`: parameter and the list of values to try."""
     models: Inside | None = None
-    """For `kind = "stack"`: name of each model inside, with its `kind` and parameters."""
+    """For the kinds `average` and `stack`: name of each model inside, with its `kind` and parameters."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _weights_are_beside(cls, values: Any, info: ValidationInfo) -> Any:  # noqa: ANN401 - not validated yet
+        weights = values.get("weights") if isinstance(values, Mapping) else None
+        if not isinstance(weights, str):
+            return values
+        return {**values, "weights": _weights_beside_config(weights, info)}
 
     @property
     def parameters(self) -> Mapping[str, Any]:

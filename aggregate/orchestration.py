@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -24,7 +25,7 @@ from aggregate.planning.plan_printed import print_plan
 from aggregate.printed_summary import print_summary
 from aggregate.report.page import REPORT, write_report
 from aggregate.run_folder.cache_contents import limit_cache
-from aggregate.run_folder.holding import holding
+from aggregate.run_folder.holding import holding, telling_what_stands
 from aggregate.run_folder.placing import EARLIER, check_may_write, put_in_place, was_changed, written_beside
 from aggregate.run_folder.run_record import (
     check_unchanged,
@@ -62,7 +63,7 @@ def print_plan_of(path: Path, overrides: Sequence[str], *, console: Console) -> 
 def run_and_report(plan: Plan, *, n_null: int, console: Console) -> None:
     """Carry a plan out, put every table in place, and print the performance and where the tables lie.
 
-    Whatever fails, the results of an earlier run stay as they were.
+    Whatever fails, the results of an earlier run stay as they were, which the user is told.
 
     Raises:
         ResultsError: the results would replace a file that no run wrote, or another command writes there.
@@ -73,13 +74,15 @@ def run_and_report(plan: Plan, *, n_null: int, console: Console) -> None:
             f"{config.name}: [aggregate.study] is a grid of models; `aggregate.py study` runs it"
         )
     _check_files(config, n_null=n_null)
-    with holding(config.results_folder, tell=lambda line: _say(console, line)):
+    tell = partial(_say, console)
+    with holding(config.results_folder, tell=tell):
         for line in plan.remarks:
-            _say(console, line)
-        run = run_experiment(plan)
-        with written_beside(config.results_folder, keep=False) as beside:
-            _write_everything(run, beside, n_null=n_null, console=console)
-            kept = put_in_place(beside, config.results_folder)
+            tell(line)
+        with telling_what_stands(config.results_folder, tell=tell):
+            run = run_experiment(plan)
+            with written_beside(config.results_folder, keep=False) as beside:
+                _write_everything(run, beside, n_null=n_null, console=console)
+                kept = put_in_place(beside, config.results_folder)
         _limit_cache(config, started, console)
     _say_kept(config.results_folder, kept, console)
     print_summary(
@@ -188,7 +191,7 @@ def _finished(folder: Path, console: Console) -> Iterator[AggregateConfig]:
     folder = results_in(folder)
     if not is_cut_off(folder):
         require_record(folder)
-    with holding(folder, tell=lambda line: _say(console, line)):
+    with holding(folder, tell=partial(_say, console)):
         config = config_of_run(folder)
         check_unchanged(config.results_folder, config.bag_folders)
         yield config

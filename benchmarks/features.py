@@ -153,6 +153,7 @@ def rows_of(seed, recipe, work, chosen, *, jobs, measured):
     for name, parts in AVERAGES.items():
         if all(part in tables for part in parts):
             tables[name] = np.mean([tables[part] for part in parts], axis=0)
+    np.savez(bags.parent / "out_of_fold.npz", labels=patients.codes, **tables)  # to look at, with --work
     for name, table in tables.items():
         yield {"recipe": recipe, "model": name, "seed": seed, **aucs(patients, table)}
 

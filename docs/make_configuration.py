@@ -79,7 +79,8 @@ def tables(name: str, section: type[Section]) -> Iterator[str]:
     """Yield a table of the configuration and every table within it, each with heading, text and keys."""
     if name:
         yield f"## `[{name}]`\n\n{about(section)}\n"
-    yield "\n".join([HEADER, *rows(name, section)]) + "\n"
+    if section.model_fields:
+        yield "\n".join([HEADER, *rows(name, section)]) + "\n"
     for key, annotation in types_of(section).items():
         for inner in sections_in(annotation):
             yield from tables(path_of(name, key, annotation), inner)

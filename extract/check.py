@@ -8,13 +8,14 @@ from rich.console import Console
 from rich.table import Table
 
 from extract.checks import OK, ScanReport, compare_scans, doubtful_scans, examine_scan
-from extract.config import ExtractConfig
+from extract.config import ExtractConfig, Required
 from extract.findings import Finding, Kind, Severity, describe_finding, errors_of, reason_of, warning_lines
 from extract.fingerprints import FileHashes
 from extract.phases import order_not_checked
 from extract.planning import NO_SCAN, lacking
 from extract.progress import RunProgress
 from extract.regions import RegionPlan, plan_region, ranges_of
+from extract.variants import Variant
 from pipeline.cohort import Cohort, Patient, read_cohort
 from pipeline.phase_roles import phase_roles
 from pipeline.tables import write_table
@@ -39,10 +40,19 @@ _FACTS = (
 )
 COLUMNS = ("patient_id", "phase", "file", "status", "reason", *_FACTS, "label", "phase_given", "label_given")
 TABLE = "cohort_check.csv"
+Policy = str | Required
+"""Who is kept although phases are missing."""
 
 
-def check_cohort(config: ExtractConfig, console: Console) -> list[ScanReport]:
+def check_cohort(
+    config: ExtractConfig, console: Console, *, variants: Sequence[Variant] = ()
+) -> list[ScanReport]:
     """Check every row of the cohort, write the table and print the summary.
+
+    Args:
+        config: of the experiment.
+        console: for the summary.
+        variants: of the configuration, where there are some: each may have a policy for missing phases of its own.
 
     Raises:
         PhasemilError: the cohort table or the configuration cannot be used at all.
@@ -61,7 +71,7 @@ def check_cohort(config: ExtractConfig, console: Console) -> list[ScanReport]:
     people = {patient.patient_id: patient for patient in cohort.patients}
     path = config.output / TABLE
     write_table(path, COLUMNS, (_row(report, people.get(report.patient_id)) for report in reports))
-    _print_summary(config, cohort, reports, console)
+    _print_summary(config, _policies(variants or [Variant("", config)]), cohort, reports, console)
     console.print(f"wrote {path}", soft_wrap=True, highlight=False)
     return reports
 
@@ -111,19 +121,23 @@ def _row(report: ScanReport, patient: Patient | None) -> Mapping[str, object]:
 
 
 def _print_summary(
-    config: ExtractConfig, cohort: Cohort, reports: Sequence[ScanReport], console: Console
+    config: ExtractConfig,
+    policies: Mapping[str, Policy],
+    cohort: Cohort,
+    reports: Sequence[ScanReport],
+    console: Console,
 ) -> None:
     usable = {(r.patient_id, r.phase) for r in reports if r.status != Severity.ERROR}
     phases = config.cohort.phases
     table = Table(title=f"{config.name}: usable patients by class and phase")
-    for heading in ("class", "patients", *phases, f"kept ({_policy(config)})"):
+    for heading in ("class", "patients", *phases, *(f"kept ({text})" for text in policies)):
         table.add_column(heading, justify="left" if heading == "class" else "right")
     for label in (*config.cohort.classes, None):
         members = [p for p in cohort.patients if p.label == label]
         if members or label:
             counts = [sum((p.patient_id, phase) in usable for p in members) for phase in phases]
-            kept = sum(_is_kept(p, usable, config) for p in members)
-            table.add_row(label or "no label", *map(str, (len(members), *counts, kept)))
+            kept = [sum(_is_kept(p, usable, phases, policy) for p in members) for policy in policies.values()]
+            table.add_row(label or "no label", *map(str, (len(members), *counts, *kept)))
     console.print(table)
     for line in _lines(reports):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -146,12 +160,21 @@ def _lines(reports: Sequence[ScanReport]) -> Iterator[str]:
     yield from warning_lines(found, TABLE)
 
 
-def _policy(config: ExtractConfig) -> str:
-    policy = config.extract.missing_phases
-    return policy if isinstance(policy, str) else f"require {', '.join(policy.require)}"
+def _policies(variants: Iterable[Variant]) -> Mapping[str, Policy]:
+    """Return each policy for missing phases by its text, after the variants that have it where they differ."""
+    found: dict[str, list[Variant]] = {}
+    for variant in variants:
+        policy = variant.config.extract.missing_phases
+        text = policy if isinstance(policy, str) else f"require {', '.join(policy.require)}"
+        found.setdefault(text, []).append(variant)
+    policies: dict[str, Policy] = {}
+    for text, having in found.items():
+        names = f"{', '.join(variant.name for variant in having)}: " if len(found) > 1 else ""
+        policies[f"{names}{text}"] = having[0].config.extract.missing_phases
+    return policies
 
 
-def _is_kept(patient: Patient, usable: set[tuple[str, str]], config: ExtractConfig) -> bool:
-    present = [phase for phase in config.cohort.phases if (patient.patient_id, phase) in usable]
-    missing = {phase: NO_SCAN for phase in config.cohort.phases if phase not in present}
-    return bool(present) and not lacking(config.cohort.phases, missing, config.extract.missing_phases)
+def _is_kept(patient: Patient, usable: set[tuple[str, str]], phases: Sequence[str], policy: Policy) -> bool:
+    present = [phase for phase in phases if (patient.patient_id, phase) in usable]
+    missing = {phase: NO_SCAN for phase in phases if phase not in present}
+    return bool(present) and not lacking(phases, missing, policy)

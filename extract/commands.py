@@ -7,7 +7,6 @@ import typer
 from rich.console import Console
 
 from extract.phantom.commands import phantom
-from pipeline.cohort import STAGES
 from pipeline.commands import run_application
 
 application = typer.Typer(
@@ -27,29 +26,24 @@ application.command()(phantom)
 
 
 @application.command()
-def run(config: ConfigArgument, overrides: OverridesArgument = None) -> None:
+def run(
+    config: ConfigArgument,
+    overrides: OverridesArgument = None,
+    variant: Annotated[
+        list[str] | None, typer.Option(help="Only this [extract.variant.NAME]; may be repeated.")
+    ] = None,
+) -> None:
     """Embed the cohort into bags; finished patients are skipped, unusable ones are listed in excluded.csv."""
     # Heavy imports wait until a command needs them, so that --help answers at once.
-    from extract.config import load_extract_config  # noqa: PLC0415
-    from extract.run import run_extraction  # noqa: PLC0415
+    from extract.printed_results import print_results  # noqa: PLC0415
+    from extract.run import run_variants  # noqa: PLC0415
+    from extract.variants import load_experiment  # noqa: PLC0415
 
     console = Console(stderr=True)
-    settings = load_extract_config(config, overrides or ())
-    result = run_extraction(settings, console)
-    console.print(
-        f"{len(result.written)} bags written ({result.n_slices} slices), {len(result.skipped)} done before: "
-        f"{settings.bags_folder}",
-        soft_wrap=True,
-        highlight=False,
-    )
-    for fault in (e for e in result.exclusions if e.stage in STAGES):
-        who = f"patient {fault.patient_id}" + (f", phase {fault.phase}" if fault.phase else "")
-        line = f"{who}: {settings.cohort.table}: {fault.reason}"
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
-    if result.exclusions:
-        table = settings.bags_folder / "excluded.csv"
-        console.print(f"{len(result.exclusions)} exclusions with their reasons: {table}", soft_wrap=True)
-    if result.n_faults:
+    experiment = load_experiment(config, overrides or ())
+    results = run_variants(experiment, console, variant or ())
+    print_results(experiment.config, results, console)
+    if any(result.n_faults for result in results.values()):
         raise typer.Exit(2)
 
 
@@ -57,9 +51,11 @@ def run(config: ConfigArgument, overrides: OverridesArgument = None) -> None:
 def check(config: ConfigArgument, overrides: OverridesArgument = None) -> None:
     """Read the whole cohort, embed nothing, and write cohort_check.csv; exit code 2 when a scan cannot be used."""
     from extract.check import check_cohort, has_errors  # noqa: PLC0415
-    from extract.config import load_extract_config  # noqa: PLC0415
+    from extract.variants import load_experiment  # noqa: PLC0415
 
-    reports = check_cohort(load_extract_config(config, overrides or ()), Console(stderr=True))
+    experiment = load_experiment(config, overrides or ())
+    # Variants have their slices in common, so that one reading is the check of all.
+    reports = check_cohort(experiment.config, Console(stderr=True), variants=experiment.variants)
     if has_errors(reports):
         raise typer.Exit(2)
 
@@ -88,17 +84,22 @@ def encoders(
 
 @application.command(name="inspect")
 def inspect_bags(
-    path: Annotated[Path, typer.Argument(metavar="FILE_OR_FOLDER", help="A bag, or a folder of bags.")],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE_OR_FOLDER", help="A bag, a folder of bags, or the folder above those of variants."
+        ),
+    ],
 ) -> None:
     """Print what a bag holds, or each bag of a folder and their summary; exit code 2 if a file is not a bag."""
-    from extract.inspection import print_bag, print_folder  # noqa: PLC0415
+    from extract.inspection import print_bag, print_folders  # noqa: PLC0415
 
     console, errors = (
         Console(stderr=to, soft_wrap=True, highlight=False, markup=False) for to in (False, True)
     )
     if not path.is_dir():
         print_bag(path, console)
-    elif not print_folder(path, console, errors):
+    elif not print_folders(path, console, errors):
         raise typer.Exit(2)
 
 
@@ -123,11 +124,12 @@ def overlay(
     ] = None,
 ) -> None:
     """Write the attention that stage 2 found as NIfTI overlays on the grid of the scans."""
-    from extract.config import load_extract_config  # noqa: PLC0415
     from extract.overlays import write_overlays  # noqa: PLC0415
+    from extract.variants import load_experiment  # noqa: PLC0415
 
     console = Console(stderr=True, soft_wrap=True, highlight=False)
-    settings = load_extract_config(config, ())
+    # Where a slice and its mask lie is the same for all variants.
+    settings = load_experiment(config, ()).config
     written = write_overlays(settings, model=model, patients=patient or ())
     console.print(f"{len(written.paths)} overlays written: {settings.results_folder / 'overlays'}")
     for fault in written.faults:
@@ -140,12 +142,16 @@ def overlay(
 def saliency(
     config: ConfigArgument,
     patient: Annotated[list[str] | None, typer.Option(help="Only this patient; may be repeated.")] = None,
+    variant: Annotated[
+        str | None,
+        typer.Option(help="The [extract.variant.NAME] that the model reads, where there are several."),
+    ] = None,
 ) -> None:
     """Draw occlusion maps of the encoder on the slices with most attention, for the report of stage 2."""
-    from extract.config import load_extract_config  # noqa: PLC0415
     from extract.saliency import draw_saliency  # noqa: PLC0415
+    from extract.variants import load_experiment  # noqa: PLC0415
 
-    settings = load_extract_config(config, ())
+    settings = load_experiment(config, ()).the_one(variant).config
     paths = draw_saliency(settings, patient or ())
     Console(stderr=True, soft_wrap=True, highlight=False).print(
         f"{len(paths)} pictures written: {settings.results_folder / 'figures'}; `aggregate.py report {settings.results_folder}` "

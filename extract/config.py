@@ -10,7 +10,7 @@ from extract.architectures import PENULTIMATE
 from extract.checkpoints import EMBEDDED, FILE_SUFFIXES
 from extract.encoder_cards import EncoderCard, read_encoder_card
 from extract.region_pooling import REGIONS, drawn_regions
-from pipeline.config import ConfigPath, ExperimentConfig, Section, load_config
+from pipeline.config import ConfigPath, ExperimentConfig, FileSafeName, Section, load_config
 from pipeline.errors import ConfigError
 from pipeline.files import with_home
 from pipeline.names import phase_vocabulary
@@ -23,8 +23,8 @@ ABSOLUTE, ORGAN = "absolute", "organ"
 Reference = Annotated[Literal["absolute", "organ"], BeforeValidator(lambda v: ORGAN if v == "liver" else v)]
 """`liver` is another spelling of `organ`: which organ it is, the column [cohort] organ_mask says."""
 ABOUT_REFERENCE: tuple[Window, ...] = ((0.0, 400.0), (0.0, 200.0), (0.0, 100.0))
-_OF_A_CARD = ("encoder", "weights", "layer", "layers")
-_INPUT_OF_A_CARD = ("windows", "size_px", "planes", "reference")
+OF_A_CARD = ("encoder", "weights", "layer", "layers")
+INPUT_OF_A_CARD = ("windows", "size_px", "planes", "reference")
 EMBEDDED_SIZE_PX = 112
 """Side of the images that the embedded encoder was trained on; its card says so too."""
 
@@ -129,6 +129,15 @@ class Required(Section):
     """Patients without a scan of each of these phases are left out."""
 
 
+class VariantSection(Section, extra="allow"):
+    """[extract.variant.NAME]: a bag set of its own, made from the same slices; its bags lie in `bags/NAME` in `output`.
+
+    It holds any keys of [extract], also in tables such as [extract.variant.NAME.input], which replace those of [extract]
+    for this variant: encoder, layers, regions, windows and so on. `slices`, `masks`, `shared_images` and `store` decide
+    what is prepared from the scans, which is done once, so they are the same for all.
+    """
+
+
 class ExtractSection(Section):
     """[extract]: which encoder embeds which slices, and on what."""
 
@@ -167,6 +176,8 @@ class ExtractSection(Section):
     slices: SlicesSection = SlicesSection()
     masks: MasksSection = MasksSection()
     input: InputSection = InputSection()
+    variant: Mapping[FileSafeName, VariantSection] = {}
+    """Several bag sets in one run, by name; without any there is one, in `bags` itself."""
 
     @model_validator(mode="before")
     @classmethod
@@ -225,20 +236,43 @@ class ExtractConfig(ExperimentConfig):
 
     extract: ExtractSection = ExtractSection()
 
+    @property
+    def variant_names(self) -> tuple[str, ...]:
+        """Names of the variants, in the order of the configuration."""
+        return tuple(self.extract.variant)
+
 
 def load_extract_config(path: Path, overrides: Sequence[str]) -> ExtractConfig:
-    """Read a configuration; overrides without a top-level table mean [extract], as in encoder=resnet50.
+    """Read a configuration, its variants unread; overrides without a top-level table mean [extract].
 
     Raises:
         ConfigError: the file or an override does not fit.
     """
+    config = load_config(path, ExtractConfig, overrides=full_overrides(overrides))
+    return resolved_config(config, f"{path}: extract", str(path))
+
+
+def full_overrides(overrides: Sequence[str]) -> list[str]:
+    """Return overrides with their top-level table, [extract] where there is none, as in encoder=resnet50."""
     tables = set(ExtractConfig.model_fields)
-    full = [o if o.partition(".")[0].partition("=")[0] in tables else f"extract.{o}" for o in overrides]
-    config = load_config(path, ExtractConfig, overrides=full)
-    return _with_card(_with_names_resolved(config, str(path)), str(path))
+    return [o if o.partition(".")[0].partition("=")[0] in tables else f"extract.{o}" for o in overrides]
 
 
-def _with_card(config: ExtractConfig, where: str) -> ExtractConfig:
+def resolved_config(config: ExtractConfig, place: str, where: str) -> ExtractConfig:
+    """Return the configuration with phases by their names, and with what the card of an encoder decides.
+
+    Args:
+        config: as read.
+        place: of [extract], or of the variant that takes its place, for messages.
+        where: the file, for messages.
+
+    Raises:
+        ConfigError: a spelling of a phase or the card cannot be used.
+    """
+    return _with_card(_with_names_resolved(config, place, where), place)
+
+
+def _with_card(config: ExtractConfig, place: str) -> ExtractConfig:
     """Return the configuration with what the card of an encoder decides.
 
     Raises:
@@ -248,21 +282,21 @@ def _with_card(config: ExtractConfig, where: str) -> ExtractConfig:
     if section.card is None:
         return config
     card = read_encoder_card(section.card)
-    twice: list[str] = [key for key in _OF_A_CARD if key in section.model_fields_set]
-    twice += [f"input.{key}" for key in _INPUT_OF_A_CARD if key in section.input.model_fields_set]
+    twice: list[str] = [key for key in OF_A_CARD if key in section.model_fields_set]
+    twice += [f"input.{key}" for key in INPUT_OF_A_CARD if key in section.input.model_fields_set]
     if twice:
         raise ConfigError(
-            f"{where}: extract.{twice[0]}: expected in the card {section.card} only, found here, too; leave it out"
+            f"{place}.{twice[0]}: expected in the card {section.card} only, found here, too; leave it out"
         )
     if card.input.dims != 2 or card.input.size[0] != card.input.size[1]:
         raise ConfigError(
-            f"{where}: extract.card: {section.card}: expected an encoder of square slices, found size {card.input.size}; cards "
+            f"{place}.card: {section.card}: expected an encoder of square slices, found size {card.input.size}; cards "
             "of others can be verified, but not run yet"
         )
     changed = {
         "size_px": card.input.size[0],
         "reference": ABSOLUTE,
-        "scales_mm": _scales_of(section, card, where),
+        "scales_mm": _scales_of(section, card, place),
     }
     regions = section.regions if "regions" in section.model_fields_set else card.output.regions
     update = {
@@ -273,7 +307,7 @@ def _with_card(config: ExtractConfig, where: str) -> ExtractConfig:
     return config.model_copy(update={"extract": section.model_copy(update=update)})
 
 
-def _scales_of(section: ExtractSection, card: EncoderCard, where: str) -> Mapping[str, float | str]:
+def _scales_of(section: ExtractSection, card: EncoderCard, place: str) -> Mapping[str, float | str]:
     """Return the sides of the crops: the configuration's, else the card's.
 
     Raises:
@@ -287,13 +321,13 @@ def _scales_of(section: ExtractSection, card: EncoderCard, where: str) -> Mappin
     wrong = [value for value in given.values() if value == "whole" or abs(value - side) > side / 100]
     if is_given and wrong:
         raise ConfigError(
-            f"{where}: extract.input.scales_mm: expected {side:g} mm, the size by the spacing of the card {section.card}, "
+            f"{place}.input.scales_mm: expected {side:g} mm, the size by the spacing of the card {section.card}, "
             f"found {wrong[0]}; leave scales_mm out"
         )
     return {"card": side}
 
 
-def _with_names_resolved(config: ExtractConfig, where: str) -> ExtractConfig:
+def _with_names_resolved(config: ExtractConfig, place: str, where: str) -> ExtractConfig:
     """Return the configuration with every spelling of a phase replaced by the name that it stands for.
 
     Raises:
@@ -302,7 +336,7 @@ def _with_names_resolved(config: ExtractConfig, where: str) -> ExtractConfig:
     phases, section = phase_vocabulary(config.cohort), config.extract
 
     def resolved(names: Sequence[str], key: str) -> tuple[str, ...]:
-        return tuple(phases.resolve(name, where=f"{where}: extract.{key}") for name in names)
+        return tuple(phases.resolve(name, where=f"{place}.{key}") for name in names)
 
     propagate_from = resolved(section.masks.propagate_from, "masks.propagate_from")
     missing = section.missing_phases

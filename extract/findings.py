@@ -1,10 +1,11 @@
 """What can be found about a scan: each finding has a kind and a severity, the same in `check` and `run`."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from pipeline.exclusions import VARIANT, by_variant
 from pipeline.tables import read_table, write_table
 
 TABLE = "findings.csv"
@@ -113,20 +114,41 @@ class FindingLog:
 
     def write(self, path: Path) -> None:
         """Write the table, one row for each finding, whole or not at all."""
-        rows = (
-            dict(zip(COLUMNS, (*key, str(f.severity), str(f.kind), f.reason), strict=True)) for key, f in self
-        )
-        write_table(path, COLUMNS, rows)
+        write_table(path, COLUMNS, (_row(*one) for one in self))
 
 
-def read_findings(path: Path) -> Mapping[str, tuple[tuple[Key, Finding], ...]]:
-    """Read what an earlier run found by reading scans: patient -> findings; a missing table is empty."""
-    found: dict[str, list[tuple[Key, Finding]]] = {}
-    for row in read_table(path) if path.exists() else ():
-        if row.get("finding") in set(Kind) - _FOUND_BY_EVERY_RUN:
-            key = (row["patient_id"], row["phase"])
-            found.setdefault(key[0], []).append((key, Finding(Kind(row["finding"]), row["reason"])))
-    return {patient_id: tuple(rows) for patient_id, rows in found.items()}
+def write_findings_of_variants(
+    path: Path, found: Mapping[str, Iterable[tuple[Key, Finding]]], names: Sequence[str]
+) -> None:
+    """Write the table that variants share, with a column that names the variant of a finding not common to all."""
+    rows = ({**_row(*one), VARIANT: name} for name, one in by_variant(found, names))
+    write_table(path, (*COLUMNS[:2], VARIANT, *COLUMNS[2:]), rows)
+
+
+def read_findings(path: Path, variant: str = "") -> tuple[tuple[Key, Finding], ...]:
+    """Read what an earlier run found, of a variant where there are some; a missing table is empty."""
+    rows = read_table(path) if path.exists() else ()
+    return tuple(
+        ((row["patient_id"], row["phase"]), Finding(Kind(row["finding"]), row["reason"]))
+        for row in rows
+        if row.get("finding") in set(Kind) and row.get(VARIANT, "") in ("", variant)
+    )
+
+
+def found_by_reading(
+    found: Iterable[tuple[Key, Finding]],
+) -> Mapping[str, tuple[tuple[Key, Finding], ...]]:
+    """Return the findings that need a scan to be read: patient -> (patient and phase, finding)."""
+    by_patient: dict[str, tuple[tuple[Key, Finding], ...]] = {}
+    for key, finding in found:
+        if finding.kind not in _FOUND_BY_EVERY_RUN:
+            by_patient[key[0]] = (*by_patient.get(key[0], ()), (key, finding))
+    return by_patient
+
+
+def _row(key: Key, finding: Finding) -> Mapping[str, object]:
+    values = (*key, str(finding.severity), str(finding.kind), finding.reason)
+    return dict(zip(COLUMNS, values, strict=True))
 
 
 def warning_lines(found: Iterable[tuple[Key, Finding]], table: str) -> Iterator[str]:

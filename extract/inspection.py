@@ -71,6 +71,23 @@ def print_bag(path: Path, console: Console) -> None:
     _print(lines, console)
 
 
+def print_folders(folder: Path, console: Console, errors: Console) -> bool:
+    """Print the bags of a folder, or those of each folder in it, as variants have them; return whether all are bags.
+
+    Raises:
+        BagError: no file is named as a bag, or bags of one folder differ in their recipe.
+    """
+    variants = [] if list_bags(folder) else [path for path in sorted(folder.iterdir()) if path.is_dir()]
+    variants = [path for path in variants if list_bags(path)]
+    if not variants:
+        return print_folder(folder, console, errors)
+    are_good = []
+    for variant in variants:
+        console.print(f"{variant}:")
+        are_good.append(print_folder(variant, console, errors))
+    return all(are_good)
+
+
 def print_folder(folder: Path, console: Console, errors: Console) -> bool:
     """Print a line for each bag of a folder, then a summary; return whether every file named as a bag is one.
 

@@ -10,6 +10,7 @@ from extract.masks import Lesions
 from extract.volumes import Grid
 from pipeline.lesion_shape import greatest_3d_diameter_mm, mesh_sphericity
 from pipeline.measures import MEASURES
+from pipeline.quantities import slice_thickness_mm, volume_ml
 from pipeline.slice_measures import measure_slice
 
 _IN_3D = ("morph_vol_approx", "morph_diam", "sphericity_smoothed")
@@ -52,6 +53,8 @@ def _in_3d(numbers: NDArray[np.int16], number: int, grid: Grid) -> Mapping[str, 
     is_lesion = numbers == number
     (box,) = ndimage.find_objects(is_lesion.astype(np.uint8))
     lesion = is_lesion[box]
-    volume_mm3 = np.count_nonzero(lesion) * grid.pixel_area_mm2 * grid.spacing_mm[0]
+    z_mm, row_mm, column_mm = grid.spacing_mm
+    areas_mm2 = np.count_nonzero(lesion, axis=(1, 2)) * grid.pixel_area_mm2
+    volume_mm3 = 1000 * volume_ml(areas_mm2, slice_thickness_mm([(column_mm, row_mm, z_mm)]))
     diameter_mm = greatest_3d_diameter_mm(lesion, grid.spacing_mm)
     return dict(zip(_IN_3D, (volume_mm3, diameter_mm, mesh_sphericity(lesion, grid.spacing_mm)), strict=True))

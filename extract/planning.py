@@ -26,7 +26,7 @@ class Job:
         plans: phase -> where its region comes from, for the scans whose files could be read.
         fingerprints: phase -> hashes, of the same phases.
         faults: phase -> what is wrong, for the other phases.
-        prepared_key: hash of everything that decides the prepared slices.
+        prepared_key: hash of everything that decides the prepared slices in the store.
         content_key: hash of everything that decides the bag.
     """
 
@@ -54,10 +54,11 @@ def plan_jobs(
     pool: Executor,
     *,
     ranges: Ranges,
+    stored: Preparation,
 ) -> Iterable[Job]:
     """Hash the files of every patient in threads and plan its job; yields in order.
 
-    A scan whose pixels also occur in another scan is a fault, unless the configuration allows it.
+    `stored` is what the slice store holds: squares at least as large as those of `section`. A scan whose pixels also occur in another scan is a fault, unless the configuration allows it.
     """
     plans = {
         patient.patient_id: {
@@ -73,9 +74,9 @@ def plan_jobs(
     found = {p.patient_id: f for p, f in zip(patients, pool.map(hashed, patients), strict=True)}
     if section.shared_images == "refuse":
         found = _without_shared(found, memory.pixels)
-    settings = Preparation.of(section)
     for patient in patients:
-        yield _job(patient, plans[patient.patient_id], found[patient.patient_id], settings, recipe)
+        key = patient.patient_id
+        yield _job(patient, plans[key], found[key], recipe, own=Preparation.of(section), stored=stored)
 
 
 def lacking(names: Iterable[str], missing: Mapping[str, str], policy: str | Required) -> str | None:
@@ -119,8 +120,10 @@ def _job(
     patient: Patient,
     plans: Mapping[str, RegionPlan],
     found: Mapping[str, Fingerprint | ScanError],
-    settings: Preparation,
     recipe: Recipe,
+    *,
+    own: Preparation,
+    stored: Preparation,
 ) -> Job:
     good = {phase: f for phase, f in found.items() if isinstance(f, Fingerprint)}
     scans = {
@@ -134,12 +137,15 @@ def _job(
         }
         for phase, f in good.items()
     }
-    prepared_key = sha256_of_json({"scans": scans, "settings": settings.as_json()})
+    # A bag does not depend on the squares of other variants, so that another one does not make it anew.
+    own_key, stored_key = (
+        sha256_of_json({"scans": scans, "settings": one.as_json()}) for one in (own, stored)
+    )
     return Job(
         patient=patient,
         plans={phase: plans[phase] for phase in good},
         fingerprints=good,
         faults={phase: f for phase, f in found.items() if isinstance(f, ScanError)},
-        prepared_key=prepared_key,
-        content_key=sha256_of_json([prepared_key, recipe.key, patient.patient_id]),
+        prepared_key=stored_key,
+        content_key=sha256_of_json([own_key, recipe.key, patient.patient_id]),
     )

@@ -1,7 +1,7 @@
 """From one scan to its chosen slices: crops in HU around the region."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,13 @@ class Preparation:
         sides = [side for side in section.input.scales_mm.values() if side != "whole"]
         whole = len(sides) < len(section.input.scales_mm)
         return cls(section.slices, section.masks, None if whole else max(sides))
+
+    @classmethod
+    def for_all(cls, sections: Sequence[ExtractSection]) -> "Preparation":
+        """Return the settings whose squares hold those of every section; slices and masks are the same in all."""
+        found = [cls.of(section) for section in sections]
+        sides = [one.side_mm for one in found if one.side_mm is not None]
+        return replace(found[0], side_mm=None if len(sides) < len(found) else max(sides))
 
     def as_json(self) -> Mapping[str, Any]:
         """Return the settings as plain JSON values, without paths."""

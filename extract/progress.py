@@ -8,10 +8,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 
 class RunProgress:
-    """A progress bar over patients that also counts slices."""
+    """A progress bar over patients that also counts slices.
 
-    def __init__(self, console: Console) -> None:
+    Args:
+        console: where it is drawn.
+        said: lines that were printed before, and are not printed again; those of this bar are added.
+    """
+
+    def __init__(self, console: Console, said: set[str] | None = None) -> None:
         self.console = console
+        self._said = said
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -60,4 +66,8 @@ class RunProgress:
 
     def say(self, line: str) -> None:
         """Print one line above the bar."""
+        if self._said is not None:
+            if line in self._said:
+                return
+            self._said.add(line)
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)

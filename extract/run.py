@@ -1,8 +1,8 @@
 """The run of stage 1: plan, skip what is done, prepare ahead, embed, write bags."""
 
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -12,59 +12,33 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from extract.bagging import constant_phases, make_bag, without_phases
-from extract.card_encoder import doubt, encoder_of
 from extract.checks import doubtful_scans, finding_of
 from extract.config import ExtractConfig
 from extract.doctor import require_right_numbers
 from extract.duplicates import PixelMemory, describe_shared
 from extract.embed import PreparedPatient, embed_patients
-from extract.encoders import Encoder, Readout
-from extract.findings import TABLE, Finding, FindingLog, Key, Kind, read_findings, warning_lines
+from extract.findings import TABLE, Finding, FindingLog, Key, Kind, warning_lines
 from extract.fingerprints import FileHashes
-from extract.inputs import preprocessing, regions_left_out
+from extract.opened_encoder import OpenedEncoder, check_encoders, open_encoder
 from extract.ordered_writer import PATIENTS_AHEAD, OrderedWriter
 from extract.phases import implausible_order, order_not_checked
 from extract.planning import NO_SCAN, Job, Memory, lacking, plan_jobs, shared_scans
-from extract.prepare import Preparation, PreparedScan, prepare_scan
+from extract.prepare import Preparation
 from extract.progress import RunProgress
+from extract.record import RunRecord, RunResult
 from extract.reference import remark_on
 from extract.regions import Ranges, ranges_of
-from extract.selftest import check_precision
-from pipeline.bags import RANDOM_BANNER, Bag, Recipe, bag_path, read_bag, read_header, write_bag
+from extract.slice_supply import SliceSupply, fitted
+from extract.variants import Experiment, Variant
+from pipeline.bags import Bag, bag_path, read_bag, read_header, write_bag
 from pipeline.cohort import Cohort, Exclusion, Patient, read_cohort
-from pipeline.errors import BagError, ImageError, ScanError, StoreError
+from pipeline.errors import BagError, ImageError, ScanError
 from pipeline.files import sweep_partials
 from pipeline.phase_roles import PhaseRoles, phase_roles
 from pipeline.slices import PhaseSlices
 from pipeline.store import SliceStore, StoredPatient
-from pipeline.tables import write_table
 
-EXCLUDED_COLUMNS = ("patient_id", "phase", "stage", "reason")
 STAGE = "extract"
-
-
-@dataclass(eq=False)
-class RunResult:
-    """What a run did.
-
-    Attributes:
-        written: patients whose bag was written.
-        skipped: patients whose bag was there with the same content key.
-        n_slices: instances embedded.
-        exclusions: everybody left out, as written to excluded.csv.
-        n_faults: exclusions that the configuration did not ask for.
-    """
-
-    written: list[str] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
-    n_slices: int = 0
-    exclusions: list[Exclusion] = field(default_factory=list)
-    n_faults: int = 0
-
-    def forget(self, patient_ids: Container[str]) -> None:
-        """Count patients as not done, because they are planned again."""
-        self.written = [p for p in self.written if p not in patient_ids]
-        self.skipped = [p for p in self.skipped if p not in patient_ids]
 
 
 def run_extraction(config: ExtractConfig, console: Console) -> RunResult:
@@ -73,25 +47,77 @@ def run_extraction(config: ExtractConfig, console: Console) -> RunResult:
     Raises:
         PhasemilError: the cohort table, the configuration or the weights cannot be used at all.
     """
+    return run_variants(Experiment.of(config), console)[""]
+
+
+def run_variants(
+    experiment: Experiment, console: Console, names: Sequence[str] = ()
+) -> Mapping[str, RunResult]:
+    """Embed the cohort once for each variant, or each of some names, over slices that are prepared once.
+
+    Returns:
+        variant -> what was done; the name is "" for a configuration without variants.
+
+    Raises:
+        PhasemilError: the cohort table, the configuration or the weights of a variant cannot be used at all.
+    """
     require_right_numbers()
+    chosen, config = experiment.chosen(names), experiment.config
     cohort = read_cohort(config.cohort)
     ranges = ranges_of(config, cohort)
-    for folder in (config.output, config.bags_folder, config.store_path.parent, config.store_path):
+    for folder in (config.output, config.store_path.parent, config.store_path, *(v.folder for v in chosen)):
         sweep_partials(folder)
-    section = config.extract
-    encoder = encoder_of(section)
-    readout = encoder.readout(section.input.size_px)
-    check_precision(encoder, section.input.size_px)
-    recipe = encoder.recipe(preprocessing(section, readout.regions))
-    if recipe.has_random_weights:
-        console.print(f"[bold red]{RANDOM_BANNER}[/]: the features of {recipe.weights_name} are meaningless")
-    for line in filter(None, (doubt(encoder), regions_left_out(section, readout))):
-        console.print(line, markup=False, soft_wrap=True)
+    if len(chosen) > 1:
+        check_encoders(chosen)
+    shared = _Shared.of(experiment, cohort, ranges)
+    results = {}
+    for variant in chosen:
+        if variant.name:
+            console.print(f"variant {variant.name}", markup=False, highlight=False)
+        results[variant.name] = _run_variant(variant, shared, console)
+    return results
+
+
+@dataclass(frozen=True, eq=False)
+class _Shared:
+    """What all variants of a run have in common.
+
+    Attributes:
+        cohort: its table.
+        ranges: of z, where the configuration has some.
+        memory: hashes of files and of decoded slices, which lie beside the store.
+        supply: the prepared slices.
+        record: excluded.csv and the findings.
+        said: lines that were printed; what holds for all variants is said once.
+    """
+
+    cohort: Cohort
+    ranges: Ranges
+    memory: Memory
+    supply: SliceSupply
+    record: RunRecord
+    said: set[str] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, experiment: Experiment, cohort: Cohort, ranges: Ranges) -> "_Shared":
+        """Open the memory and the store of an experiment."""
+        config = experiment.config
+        store = config.store_path
+        hashes, pixels = store.with_name("fingerprints.json"), store.with_name("slice_hashes.txt")
+        memory = Memory(FileHashes(hashes), PixelMemory(pixels))
+        used = SliceStore(store) if config.extract.store else None
+        supply = SliceSupply(used, experiment.preparation, memory.pixels)
+        return cls(cohort, ranges, memory, supply, RunRecord(config.bags_folder, experiment.names))
+
+
+def _run_variant(variant: Variant, shared: _Shared, console: Console) -> RunResult:
+    cohort, section = shared.cohort, variant.config.extract
+    opened = open_encoder(section, console)
     result = RunResult(exclusions=list(cohort.exclusions), n_faults=len(cohort.exclusions))
     with (
-        RunProgress(console) as progress,
+        RunProgress(console, shared.said if variant.name else None) as progress,
         ThreadPoolExecutor(section.workers) as pool,
-        _record_written(_Run(config, encoder, readout, recipe, result, progress, pool, ranges)) as run,
+        _record_written(_Run(variant, shared, opened, result, progress, pool)) as run,
     ):
         run.note_table(cohort)
         try:
@@ -123,46 +149,35 @@ def _record_written(run: "_Run") -> Iterator["_Run"]:
 
 @dataclass(frozen=True, eq=False)
 class _Run:
-    """One run in progress."""
+    """The run of one variant in progress."""
 
-    config: ExtractConfig
-    encoder: Encoder
-    readout: Readout
-    recipe: Recipe
+    variant: Variant
+    shared: _Shared
+    opened: OpenedEncoder
     result: RunResult
     progress: RunProgress
     pool: ThreadPoolExecutor
-    ranges: Ranges
     planned: dict[str, Job] = field(default_factory=dict)
     log: FindingLog = field(default_factory=FindingLog)
 
-    @cached_property
-    def memory(self) -> Memory:
-        """Hashes of files and of decoded slices, which lie beside the store."""
-        store = self.config.store_path
-        return Memory(
-            FileHashes(store.with_name("fingerprints.json")), PixelMemory(store.with_name("slice_hashes.txt"))
-        )
+    @property
+    def config(self) -> ExtractConfig:
+        """The configuration of the variant."""
+        return self.variant.config
 
     @cached_property
     def roles(self) -> PhaseRoles:
         """Which phase is arterial, portal venous and so on."""
         return phase_roles(self.config.cohort)
 
-    @property
-    def store(self) -> SliceStore:
-        return SliceStore(self.config.store_path)
-
     @cached_property
     def earlier(self) -> Mapping[str, Sequence[tuple[Key, Finding]]]:
         """Findings of the last run, for patients whose bags are done already."""
-        return read_findings(self.config.bags_folder / TABLE)
+        return self.shared.record.earlier(self.variant.name)
 
     def write_record(self) -> None:
         """Write excluded.csv and the findings."""
-        folder = self.config.bags_folder
-        write_table(folder / "excluded.csv", EXCLUDED_COLUMNS, map(vars, self.result.exclusions))
-        self.log.write(folder / TABLE)
+        self.shared.record.write(self.variant.name, self.result.exclusions, self.log)
 
     def note_table(self, cohort: Cohort) -> None:
         """Add the findings of the cohort table, and print how it was read."""
@@ -180,8 +195,17 @@ class _Run:
         """Hash every file and return the jobs that are not done yet, of some patients or of all."""
         self.progress.start_reading(len(patients if only is None else only))
         waiting = []
-        section = self.config.extract
-        for job in plan_jobs(patients, section, self.recipe, self.memory, self.pool, ranges=self.ranges):
+        memory = self.shared.memory
+        jobs = plan_jobs(
+            patients,
+            self.config.extract,
+            self.opened.recipe,
+            memory,
+            self.pool,
+            ranges=self.shared.ranges,
+            stored=self.shared.supply.settings,
+        )
+        for job in jobs:
             if only is not None and job.patient.patient_id not in only:
                 continue
             self.planned[job.patient.patient_id] = job
@@ -194,12 +218,12 @@ class _Run:
                 self._skip(job.patient)
             else:
                 waiting.append(job)
-        self.memory.hashes.save()
+        memory.hashes.save()
         return waiting
 
     def patients_sharing_pixels(self) -> frozenset[str]:
         """Return the patients whose plan changes because decoded slices are shared; warn if sharing is allowed."""
-        shared = shared_scans(self.planned.values(), self.memory.pixels)
+        shared = shared_scans(self.planned.values(), self.shared.memory.pixels)
         if self.config.extract.shared_images == "refuse":
             late = frozenset(patient_id for patient_id, _ in shared)
             self.result.forget(late)
@@ -211,13 +235,13 @@ class _Run:
     def embed(self, jobs: list[Job]) -> None:
         """Prepare patients ahead in threads, embed them in batches, and write in a thread."""
         self.progress.start_embedding(len(jobs), len(self.result.skipped))
-        section = self.config.extract
+        encoder, readout, recipe = self.opened.encoder, self.opened.readout, self.opened.recipe
         with OrderedWriter() as writer:
             prepared = self._prepared(jobs, writer)
-            for patient, features in embed_patients(prepared, self.encoder, section, self.readout):
+            for patient, features in embed_patients(prepared, encoder, self.config.extract, readout):
                 kept, rows = self._without_constant(patient, features)
                 if kept.phases:
-                    bag = make_bag(self.config, self.recipe, self.readout.blocks, kept, rows)
+                    bag = make_bag(self.config, recipe, readout.blocks, kept, rows)
                     writer.submit(partial(self._write, bag))
 
     def _without_constant(
@@ -254,7 +278,7 @@ class _Run:
         exclusion = Exclusion(patient.patient_id, "", STAGE, reason)
         if exclusion not in self.result.exclusions:
             self.result.exclusions.append(exclusion)
-        stale = bag_path(self.config.bags_folder, patient.patient_id)
+        stale = bag_path(self.variant.folder, patient.patient_id)
         if stale.exists():
             stale.replace(stale.with_name(f"{stale.name}.stale"))
             self.progress.say(
@@ -262,7 +286,7 @@ class _Run:
             )
 
     def _is_done(self, job: Job) -> bool:
-        path = bag_path(self.config.bags_folder, job.patient.patient_id)
+        path = bag_path(self.variant.folder, job.patient.patient_id)
         try:
             header = read_bag(path).header if path.exists() else None
         except BagError:
@@ -277,7 +301,7 @@ class _Run:
 
     def _skip(self, patient: Patient) -> None:
         """Count a patient as done, and repeat what its bag says about phases that could not be used."""
-        missing = read_header(bag_path(self.config.bags_folder, patient.patient_id)).phases_missing
+        missing = read_header(bag_path(self.variant.folder, patient.patient_id)).phases_missing
         known = {(e.patient_id, e.phase) for e in self.result.exclusions}
         found = self.earlier.get(patient.patient_id, ())
         for key, finding in found:
@@ -300,30 +324,11 @@ class _Run:
         order: deque[Job] = deque()
         for job in jobs:
             order.append(job)
-            ahead.append(self._begin(job))
+            ahead.append(self.shared.supply.begin(job, self.pool, self.progress.say))
             if len(ahead) > PATIENTS_AHEAD:
                 yield from self._usable(order.popleft(), ahead.popleft()(), writer)
         while ahead:
             yield from self._usable(order.popleft(), ahead.popleft()(), writer)
-
-    def _begin(self, job: Job) -> Callable[[], StoredPatient]:
-        """Start preparing a patient from the store or from its scans; the returned call waits for it."""
-        if self.config.extract.store and self.store.key_of(job.patient.patient_id) == job.prepared_key:
-            future = self.pool.submit(self._from_store, job)
-            return future.result
-        scans = [self.pool.submit(self._from_scan, job, phase) for phase in job.plans]
-        return lambda: _gathered(job, scans)
-
-    def _from_store(self, job: Job) -> StoredPatient:
-        try:
-            return self.store.read(job.patient.patient_id)
-        except StoreError as error:
-            self.progress.say(f"{error}; preparing the scans again")
-            return _gathered(job, [_done(self._from_scan(job, phase)) for phase in job.plans])
-
-    def _from_scan(self, job: Job, phase: str) -> PreparedScan:
-        settings = Preparation.of(self.config.extract)
-        return prepare_scan(job.plans[phase], job.fingerprints[phase], settings, self.memory.pixels)
 
     def _usable(self, job: Job, found: StoredPatient, writer: OrderedWriter) -> Iterator[PreparedPatient]:
         """Record the faults of a prepared patient, and yield it unless nothing or too little is left."""
@@ -334,23 +339,23 @@ class _Run:
         for phase, reason in found.faults.items():
             fault = ScanError(reason, patient_id=patient_id, phase=phase)
             self._exclude(fault, *findings.get(phase, ()))
-        self._note_order(patient_id, found.phases)
-        for slices in found.phases:
+        phases = fitted(found.phases, self.shared.supply.settings, Preparation.of(self.config.extract))
+        self._note_order(patient_id, phases)
+        for slices in phases:
             remark = remark_on(slices, self.config.extract.input)
             if remark:
                 self.log.add((patient_id, slices.phase), Finding(Kind.REFERENCE, remark))
         reasons = {**{phase: fault.reason for phase, fault in job.faults.items()}, **found.faults}
-        present = {phase.phase for phase in found.phases}
+        present = {phase.phase for phase in phases}
         names = self.config.cohort.phases
         missing = {name: reasons.get(name, NO_SCAN) for name in names if name not in present}
-        if found.phases and self.config.extract.store and self.store.key_of(patient_id) != job.prepared_key:
-            writer.submit(partial(self.store.write, patient_id, found))
+        self.shared.supply.keep(job, found, writer)
         problem = lacking(names, missing, self.config.extract.missing_phases)
-        if problem or not found.phases:
+        if problem or not phases:
             self._exclude_patient(job.patient, problem or "no phase could be used")
             self.progress.has_embedded(0)
         else:
-            yield PreparedPatient(job.patient, found.phases, missing, job.content_key)
+            yield PreparedPatient(job.patient, phases, missing, job.content_key)
 
     def _note_order(self, patient_id: str, phases: Iterable[PhaseSlices]) -> None:
         """Note which phases of a prepared patient enhance in an order that no timing explains."""
@@ -359,26 +364,10 @@ class _Run:
             self.log.add(key, Finding(Kind.ORDER, reason))
 
     def _write(self, bag: Bag) -> None:
-        write_bag(self.config.bags_folder, bag)
+        write_bag(self.variant.folder, bag)
         self.result.written.append(bag.patient_id)
         self.result.n_slices += len(bag)
         self.progress.has_embedded(len(bag))
-
-
-def _done(value: PreparedScan) -> Future[PreparedScan]:
-    future: Future[PreparedScan] = Future()
-    future.set_result(value)
-    return future
-
-
-def _gathered(job: Job, scans: Iterable[Future[PreparedScan]]) -> StoredPatient:
-    found = {phase: scan.result() for phase, scan in zip(job.plans, scans, strict=True)}
-    return StoredPatient(
-        key=job.prepared_key,
-        phases=tuple(scan.slices for scan in found.values() if scan.slices is not None),
-        faults={phase: scan.fault.reason for phase, scan in found.items() if scan.fault is not None},
-        remarks={phase: [(str(f.kind), f.reason) for f in scan.findings] for phase, scan in found.items()},
-    )
 
 
 def _findings(pairs: Iterable[Sequence[str]]) -> tuple[Finding, ...]:

@@ -33,6 +33,10 @@ ConfigPath = Annotated[Path, AfterValidator(_relative_to_config)]
 """A path in a configuration, taken relative to the folder of the configuration file."""
 
 
+FileSafeName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+"""A name that also names a file or folder, on every system."""
+
+
 class Section(BaseModel):
     """One table of a configuration; frozen, with every unknown key an error."""
 
@@ -89,7 +93,7 @@ class ExperimentConfig(Section):
     The tables of the other stage stay unread, so one file serves both and neither imports the other.
     """
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: FileSafeName
     """Name of the experiment, printed in every report."""
     output: ConfigPath
     """Folder that receives the bags, the slice store and the result tables."""
@@ -107,6 +111,16 @@ class ExperimentConfig(Section):
     def bags_folder(self) -> Path:
         """Folder of the feature bags."""
         return self.output / "bags"
+
+    @property
+    def variant_names(self) -> tuple[str, ...]:
+        """Names of the tables [extract.variant.NAME], in their order; empty where there are none."""
+        variants = self.extract.get("variant") if isinstance(self.extract, Mapping) else None
+        return tuple(variants) if isinstance(variants, Mapping) else ()
+
+    def bags_folder_of(self, variant: str) -> Path:
+        """Folder of the bags of a variant of stage 1; "" stands for a configuration without variants."""
+        return self.bags_folder / variant
 
     @property
     def results_folder(self) -> Path:
@@ -155,10 +169,7 @@ def draft_config(
     Raises:
         ConfigError: the file is missing or no TOML.
     """
-    tables = _read_toml(path)
-    for override in overrides:
-        with mistakes.gathered():
-            _apply_override(tables, override)
+    tables = read_tables(path, mistakes, overrides=overrides)
     context = {"folder": path.resolve().parent}
     try:
         return Draft(kind.model_validate(tables, context=context))
@@ -171,6 +182,39 @@ def draft_config(
         return Draft(kind.model_validate(_without(tables, errors), context=context), places)
     except ValidationError:  # what is wrong without these values follows from their absence
         return Draft(None, places)
+
+
+def read_tables(path: Path, mistakes: Mistakes, *, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a configuration as plain tables, with `overrides` applied on top, and collect the mistakes in these.
+
+    Raises:
+        ConfigError: the file is missing or no TOML.
+    """
+    tables = _read_toml(path)
+    for override in overrides:
+        with mistakes.gathered():
+            _apply_override(tables, override)
+    return tables
+
+
+def read_section(
+    values: Mapping[str, Any], kind: type[Config], mistakes: Mistakes, *, path: Path, place: Sequence[str]
+) -> Config | None:
+    """Read one table as `kind`; None where it holds mistakes, which are collected.
+
+    Args:
+        values: the table.
+        kind: its class.
+        mistakes: takes what is wrong.
+        path: the configuration; paths are relative to its folder.
+        place: where the table stands in it, as the messages say it.
+    """
+    try:
+        return kind.model_validate(values, context={"folder": path.resolve().parent})
+    except ValidationError as error:
+        for one in error.errors():
+            mistakes.add(ConfigError(f"{path}: {_explain(kind, one, place)}"))
+    return None
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -220,8 +264,9 @@ def _apply_override(tables: dict[str, Any], override: str) -> None:
         tables[last] = text
 
 
-def _explain(kind: type[BaseModel], error: Mapping[str, Any]) -> str:
-    location = [str(part) for part in error["loc"]]
+def _explain(kind: type[BaseModel], error: Mapping[str, Any], place: Sequence[str] = ()) -> str:
+    """Describe an error in a table of a kind, which stands at a place of the configuration."""
+    location = [*place, *(str(part) for part in error["loc"])]
     if error["type"] == "value_error":  # raised here: it says itself what was found
         return ": ".join(filter(None, (".".join(location), str(error["msg"]).removeprefix("Value error, "))))
     if error["type"] != "extra_forbidden":
@@ -230,7 +275,7 @@ def _explain(kind: type[BaseModel], error: Mapping[str, Any]) -> str:
             f"{'.'.join(location)}: {error['msg']}; found {found if len(found) < 80 else found[:77] + '...'}"
         )
     *parents, key = location
-    valid = _valid_keys(kind, parents)
+    valid = _valid_keys(kind, parents[len(place) :])
     near = difflib.get_close_matches(key, valid, n=1, cutoff=0.4)
     hint = f"nearest valid key: {near[0]!r}" if near else f"valid keys: {', '.join(sorted(valid))}"
     return f"unknown key {'.'.join(location)!r}; {hint}"

@@ -103,7 +103,7 @@ class ResultsError(PhasemilError, ValueError):
 
 
 class Mistakes:
-    """A collection of mistakes of independent parts, so that all are reported at once."""
+    """A collection of mistakes of independent parts, so that all are reported at once, each one once."""
 
     def __init__(self) -> None:
         self._found: list[PhasemilError] = []
@@ -137,7 +137,8 @@ class Mistakes:
         Raises:
             SeveralMistakesError: there are several.
         """
-        if len(self._found) == 1:
-            raise self._found[0]
-        if self._found:
-            raise SeveralMistakesError(list(dict.fromkeys(map(str, self._found))))
+        told = {str(mistake): mistake for mistake in self._found}
+        if len(told) == 1:
+            raise next(iter(told.values()))
+        if told:
+            raise SeveralMistakesError(list(told))

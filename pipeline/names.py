@@ -147,8 +147,10 @@ def _vocabulary(
     asked: dict[str, str] = {}
     for alias, name in given.items():
         if name not in names:
+            near = nearest(name, names)
             raise CohortError(
                 f"[cohort.{what}_aliases] {alias!r} leads to {name!r}; expected one of {', '.join(names)}"
+                f"{f'; nearest: {near!r}' if near else ''}"
             )
         other = own.get(folded(alias), asked.get(folded(alias), name))
         if other != name:

@@ -1,7 +1,7 @@
 """Match the cohort table with the bag sets of stage 1: the usable patients, and the patients left out with the reason."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from aggregate.cohort.bag_sets import BagFolder, BagSet, Phases, header_in_phases
@@ -10,8 +10,8 @@ from pipeline.cohort import STAGES, Cohort, Exclusion, read_cohort
 from pipeline.cohort import Patient as Row
 from pipeline.config import CohortSection
 from pipeline.errors import BagError, CohortError
+from pipeline.exclusions import read_exclusions
 from pipeline.names import Translation
-from pipeline.tables import read_table
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,12 +195,7 @@ def _exclusions(cohort: Cohort, sets: Sequence[_BagsFound], section: CohortSecti
 
 
 def _of_stage_1(found: _BagsFound) -> list[Exclusion]:
-    table = found.folder / "excluded.csv"
-    rows = read_table(table) if table.exists() else []
-    return [
-        Exclusion(row["patient_id"], row["phase"], row["stage"], f"{row['reason']}{found.place}")
-        for row in rows
-    ]
+    return [replace(one, reason=f"{one.reason}{found.place}") for one in read_exclusions(found.folder)]
 
 
 def _strangers(found: _BagsFound, cohort: Cohort) -> list[str]:

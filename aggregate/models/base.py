@@ -239,9 +239,11 @@ class PatientEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         if config["kind"] != cls.kind:
             raise ResultsError(f"{folder}: expected a model of kind {cls.kind!r}, found {config['kind']!r}")
         if config["code_sha256"] != cls.code_sha256(config["parameters"]):
+            given = config["parameters"]
+            file = given.get("module") or given.get("weights") or "a model inside"
             raise ResultsError(
-                f"{folder}: the code of {config['parameters'].get('module')} is not the code this model was trained "
-                "with; restore the earlier file, or run again"
+                f"{folder}: the code or weights of {file} are not those this model was trained with; restore the "
+                "earlier file, or run again"
             )
         model = cls(**config["parameters"])
         model.classes_ = np.asarray(config["classes"])

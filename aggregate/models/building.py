@@ -46,11 +46,15 @@ def find(kinds: Kinds, kind: str) -> type[PatientEstimator]:
     """Return the class of a kind.
 
     Raises:
-        ConfigError: the kind is unknown; the message gives the nearest valid kind.
+        ConfigError: the kind is unknown (the message gives the nearest valid kind), or cannot be inside another model.
     """
-    if kind not in kinds:
-        raise ConfigError(f"unknown model {kind!r}; {_nearest(kind, kinds)}")
-    return kinds[kind]
+    if kind in kinds:
+        return kinds[kind]
+    if kind in _declared(PatientEstimator):
+        raise ConfigError(
+            f"a model of kind {kind!r} cannot be inside this one; kinds that can: {', '.join(sorted(kinds))}"
+        )
+    raise ConfigError(f"unknown model {kind!r}; {_nearest(kind, kinds)}")
 
 
 def load(kinds: Kinds, folder: Path) -> PatientEstimator:
@@ -60,6 +64,12 @@ def load(kinds: Kinds, folder: Path) -> PatientEstimator:
         ResultsError: the folder holds no model, or one of another format or version.
     """
     return find(kinds, read_model_config(folder)["kind"]).load(folder)
+
+
+def _declared(base: type[object]) -> set[str]:
+    """Return the kinds of all classes that derive from a class."""
+    found = {str(vars(base)["kind"])} if "kind" in vars(base) else set()
+    return found.union(*map(_declared, base.__subclasses__()))
 
 
 def _settable(model: type[PatientEstimator]) -> list[str]:

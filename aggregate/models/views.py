@@ -86,10 +86,12 @@ class View:
         if not self.bags and len(names) == 1:
             return names[0]
         if self.bags not in names:
-            found = (
-                f"no bag set {self.bags!r}" if self.bags else "there are several bag sets and none is named"
+            if self.bags:
+                raise ConfigError(f"no bag set {self.bags!r}; {hint_of_nearest(self.bags, names)}")
+            raise ConfigError(
+                "there are several bag sets and none is named: set `bags` of the model to one of "
+                f"{', '.join(names)}"
             )
-            raise ConfigError(f"{found}: set `bags` of the model to one of {', '.join(names)}")
         return self.bags
 
 

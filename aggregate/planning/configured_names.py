@@ -25,7 +25,8 @@ def with_names_resolved(
 ) -> AggregateConfig:
     """Return the configuration with every spelling of a phase or class replaced by the name that it stands for.
 
-    A phase, class or model that is unknown (the nearest one is named) or ambiguous is gathered, and stays as it is.
+    A phase, class or model that is unknown (the nearest one is named) or ambiguous is gathered. The first phase or class
+    then stands in its place, so that nothing else is told of the same mistake; such a configuration is not used.
 
     Args:
         config: as read.
@@ -35,11 +36,12 @@ def with_names_resolved(
     """
     cohort, section = config.cohort, config.aggregate
     models, decided = section.model, section.statistics.decision_classes
+    arterial: str | None = cohort.phases[0]
     with mistakes.gathered():
         cohort = with_roles_resolved(cohort, where=where)
+        arterial = phase_roles(cohort).arterial
     with mistakes.gathered():
-        phases, arterial = phase_vocabulary(cohort), phase_roles(cohort).arterial
-        phase = _or_arterial(phases, arterial, f"{where}: aggregate.", mistakes)
+        phase = _or_arterial(phase_vocabulary(cohort), arterial, f"{where}: aggregate.", mistakes)
         models = {name: _with_phases(name, model, phase) for name, model in models.items()}
     with mistakes.gathered():
         label = _resolver(label_vocabulary(config.cohort), f"{where}: aggregate.", mistakes)
@@ -212,20 +214,20 @@ def _or_arterial(phases: Vocabulary, arterial: str | None, where: str, mistakes:
                 f"{', '.join(phases.names)}"
             )
         )
-        return ""
+        return phases.names[0]
 
     return resolve_or_default
 
 
 def _resolver(vocabulary: Vocabulary, where: str, mistakes: Mistakes) -> Callable[[str, str], str]:
-    """Return what replaces a spelling by its name, and leaves a mistaken one as it is."""
+    """Return what replaces a spelling by its name, and a mistaken one by the first name."""
 
     def resolve(text: str, key: str) -> str:
         try:
             return vocabulary.resolve(text, where=f"{where}{key}")
         except ConfigError as error:
             mistakes.add(error)
-            return text
+            return vocabulary.names[0]
 
     return resolve
 

@@ -9,6 +9,7 @@ from typing import Any
 from aggregate.cohort.study_cohort import UNSEEN
 from aggregate.report.elements import Element, Note, Section, Table, absent, interval, p_text, text
 from aggregate.report.folder import ResultsFolder, distinct
+from aggregate.run_folder.run_record import CEILING
 from aggregate.tables.cohort import COHORT
 from aggregate.tables.comparisons import COMPARISONS
 from aggregate.tables.dictionary import COLUMNS
@@ -32,7 +33,7 @@ def summary_section(folder: ResultsFolder) -> Section:
         best = folder.models[0]
         sentence = (
             f"Of {len(folder.models)} models on {rows[best]['n']} patients, {best} has the highest macro AUC: "
-            f"{_auc(rows[best])} ({folder.level} CI)."
+            f"{_auc(rows[best])} ({folder.level} CI).{_ceiling(folder)}"
         )
         if folder.baselines:
             rival = rows[folder.baselines[0]]
@@ -52,6 +53,17 @@ def summary_section(folder: ResultsFolder) -> Section:
         "In short",
         "How well does the best model perform, and is it better than the baselines?",
         elements,
+    )
+
+
+def _ceiling(folder: ResultsFolder) -> str:
+    """Return a sentence on what could have been found; nothing for real patients, of whom nobody knows it."""
+    ceiling = folder.run.get(CEILING)
+    if not ceiling:
+        return ""
+    return (
+        f" The ceiling is {ceiling['auc']['macro']:.2f}: the {ceiling['n_patients']} patients are synthetic, and an observer "
+        f"who {ceiling['observer']} reaches this on them."
     )
 
 

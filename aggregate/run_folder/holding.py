@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from aggregate.run_folder.swap import complete_swap
+from aggregate.run_folder.run_record import RECORD
+from aggregate.run_folder.swap import complete_swap, is_cut_off
 from pipeline.errors import ResultsError
 from pipeline.files import sweep_partials
 from pipeline.provenance import utc_now
@@ -42,6 +43,19 @@ def holding(folder: Path, *, tell: Callable[[str], None]) -> Iterator[None]:
     finally:
         (folder / LOCK).unlink(missing_ok=True)
         lock.close()
+
+
+@contextmanager
+def telling_what_stands(folder: Path, *, tell: Callable[[str], None]) -> Iterator[None]:
+    """Tell which results the folder holds if the block fails or is stopped; nothing where there are none."""
+    try:
+        yield
+    except BaseException:
+        if is_cut_off(folder):
+            tell(f"{folder}: the new results are complete, and the next command puts them in place")
+        elif (folder / RECORD).is_file():
+            tell(f"{folder}: the results of the earlier run are there, as they were")
+        raise
 
 
 def _locked(path: Path) -> IO[str]:

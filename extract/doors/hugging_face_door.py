@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from extract.doors.reading import MapMaker, Opened, Tokens, layers_read, refuse_keys, unlike
@@ -45,7 +46,7 @@ def open_folder(card: EncoderCard) -> Opened:
             dtype=torch.float32,
             output_loading_info=True,
         )
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise unlike(card, f"weights of {card.network}", " ".join(str(error).split())[:300]) from error
     unexpected = [key for key in told["unexpected_keys"] if not key.startswith(_OF_THE_TEXTS)]
     refuse_keys(card, told["missing_keys"], unexpected)

@@ -17,6 +17,7 @@ from extract.phantom import facts
 from extract.phantom.config import PhantomSection
 from extract.phantom.hounsfield import draw_hounsfield
 from extract.phantom.signs import CLASSWISE, Flags, draw_signs, pattern_probabilities, patterns_of
+from pipeline.ceiling import Ceiling
 from pipeline.tables import read_table
 
 Floats = NDArray[np.float64]
@@ -106,6 +107,12 @@ class HounsfieldOracle:
                     hu, mean[phases], covariance[np.ix_(phases, phases)]
                 )
         return _normalised(log_likelihood)
+
+
+def ceiling_of_signs(reading: Reading, prior: Floats) -> Ceiling:
+    """Return what the observer who reads the signs reaches on the patients of a reading."""
+    found = areas(reading.label, read_signs(reading, prior))
+    return Ceiling("reads the signs that were drawn", len(reading.label), found)
 
 
 def areas(label: NDArray[np.intp], probabilities: Floats) -> Mapping[str, float]:

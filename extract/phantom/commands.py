@@ -7,9 +7,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from extract.phantom.cohort import write_cohort
+from extract.phantom.cohort import TRUTH, write_cohort
 from extract.phantom.config import PhantomSection
 from extract.phantom.montage import write_montage
+from pipeline.ceiling import write_ceiling
 from pipeline.cohort import read_cohort
 from pipeline.config import ExperimentConfig, load_config
 
@@ -46,7 +47,23 @@ def phantom(
     scans = sum(len(patient.scans) for patient in cohort.patients)
     verb = "wrote" if written else "exists already, unchanged:"
     console.print(f"{verb} {table}: {len(cohort.patients)} patients, {scans} scans", highlight=False)
+    _note_ceiling(experiment, console)
     if preview:
         picture = table.with_name("preview.png")
         write_montage(picture, cohort, experiment.cohort.phases)
         console.print(f"wrote {picture}", highlight=False)
+
+
+def _note_ceiling(experiment: PhantomConfig, console: Console) -> None:
+    """Write beside the cohort what can be found in it, and say so; nothing where a class has no patient."""
+    # scikit-learn waits until the command needs it, so that --help answers at once.
+    from extract.phantom.ceiling import ceiling_of_signs, prior_of, read_truth  # noqa: PLC0415
+
+    table, section = experiment.cohort.table, experiment.phantom
+    truth = table.with_name(TRUTH)
+    if not truth.exists() or not all(section.patients.values()):
+        return
+    ceiling = ceiling_of_signs(read_truth(truth), prior_of(section))
+    write_ceiling(table, ceiling)
+    told = f"an observer who {ceiling.observer} reaches a macro AUC of {ceiling.auc['macro']:.2f} on it"
+    console.print(told, highlight=False)

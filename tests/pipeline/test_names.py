@@ -83,7 +83,7 @@ def test_an_unknown_spelling_names_the_nearest():
 @pytest.mark.parametrize(
     ("aliases", "message"),
     [
-        ({"x": "HC"}, "'x' leads to 'HC'; expected one of HCC, iCCA, cHCC-CCA"),
+        ({"x": "HC"}, "'x' leads to 'HC'; expected one of HCC, iCCA, cHCC-CCA; nearest: 'HCC'"),
         ({"hcc": "iCCA"}, "'hcc' leads to 'iCCA', but stands for 'HCC' already"),
         ({"CHC": "HCC", "chc": "iCCA"}, "'chc' leads to 'iCCA', but stands for 'HCC' already"),
     ],

@@ -2,14 +2,19 @@
 
 import json
 import pickle
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from aggregate.cohort.patients import Patients
+from aggregate.config import AggregateConfig
 from pipeline.bags import list_bags, read_bag, write_bag
+from pipeline.cohort import Exclusion
+from pipeline.config import load_config
 from pipeline.errors import ConfigError, FoldError, SampleError
+from pipeline.exclusions import write_exclusions_of_variants
 from pipeline.tables import read_table
 from tests.aggregate.conftest import QUICK, command, contents
 
@@ -100,6 +105,48 @@ covariates = ["age"]
 """
 
 
+VARIANTS = (
+    TWO_SETS[: TWO_SETS.index("[aggregate.bags.strong]")]
+    + """
+[extract.variant.strong]
+[extract.variant.weak.input]
+size_px = 32
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "folders"),
+    [
+        (VARIANTS, {"strong": "out/bags/strong", "weak": "out/bags/weak"}),
+        (TWO_SETS + "[extract.variant.other]\n", {"strong": "out/bags", "weak": "weak"}),
+        (TWO_SETS[: TWO_SETS.index("[aggregate.bags.strong]")], {"bags": "out/bags"}),
+    ],
+    ids=["variants of stage 1", "a table of bag sets goes first", "one bag set"],
+)
+def test_the_bag_sets_are_those_of_the_configuration_else_the_variants(
+    experiment_folder, tmp_path, text, folders
+):
+    models = "[aggregate.model.m]\nkind = 'mean_pooling'\n"
+    config = load_config(experiment_folder(text + models), AggregateConfig)
+    assert config.bag_folders == {name: tmp_path / folder for name, folder in folders.items()}
+
+
+def test_whom_stage_1_left_out_of_one_variant_is_told_with_its_reason(experiment_folder, tmp_path):
+    experiment_folder("")
+    bags = tmp_path / "out" / "bags"
+    for name in ("strong", "weak"):
+        shutil.copytree(bags, tmp_path / "v" / name)
+    (tmp_path / "v" / "weak" / "p004.h5").unlink()
+    left_out = Exclusion("p004", "", "extract", "no phase could be used")
+    write_exclusions_of_variants(tmp_path / "v", {"strong": [], "weak": [left_out]}, ["strong", "weak"])
+    sets = {name: tmp_path / "v" / name for name in ("strong", "weak")}
+    patients = Patients.read(sets, cohort=tmp_path / "cohort.csv")
+    (told,) = (e for e in patients.exclusions if e.patient_id == "p004" and e.stage == "extract")
+    assert told.reason.startswith("no phase could be used")
+    assert "weak" in told.reason
+
+
 @pytest.fixture
 def two_sets(experiment_folder, tmp_path):
     """A second bag set of noise, in which two patients have no bag."""
@@ -165,7 +212,7 @@ def test_tables_and_explanations_of_a_run_know_its_bag_sets(two_sets, tmp_path):
 
 def test_a_bag_set_that_is_not_there_is_named_before_training(two_sets):
     with pytest.raises(
-        ConfigError, match=r"aggregate\.model\.of_weak: no bag set 'weka': set `bags` of the model to one of"
+        ConfigError, match=r"aggregate\.model\.of_weak: no bag set 'weka'; nearest valid name: 'weak'"
     ):
         command("plan", two_sets, 'model.of_weak.bags="weka"')
 

@@ -10,12 +10,14 @@ from sklearn.exceptions import NotFittedError
 from aggregate.models.base import VERSION, Attends, GivesEvidence, PatientEstimator
 from aggregate.models.registry import MODELS, build_model, load_model
 from pipeline.errors import FoldError, ResultsError
+from tests.aggregate.models.tabicl_weights import IS_INSTALLED, tabicl_parameters
 
 QUICK = {"epochs": 4, "rounds": 5, "trees": 20}
 
 
 INSIDE = {
     "single_phase": {"phase": "AP"},
+    "tabicl": tabicl_parameters(),
     "grid": {"model": "mean_pooling", "grid": {"strengths": [[0.01], [1.0]]}},
     "calibrated": {"model": "attention_mil", "parameters": {"epochs": 4}},
     "ensemble": {"model": "phase_concat", "parameters": {"epochs": 2}, "members": 3},
@@ -33,7 +35,7 @@ def quick(kind, **parameters):
     return build_model(kind, {k: v for k, v in QUICK.items() if k in valid} | parameters, random_state=1)
 
 
-KINDS = sorted(set(MODELS) - {"module", "covariates"})
+KINDS = sorted(set(MODELS) - {"module", "covariates"} - (set() if IS_INSTALLED else {"tabicl"}))
 """All but the user's own networks, which test_user_network.py tries, and what reads no bag (test_covariates.py)."""
 
 

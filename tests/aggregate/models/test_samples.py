@@ -18,18 +18,20 @@ from aggregate.models.registry import MODELS, build_model, load_model
 from aggregate.models.simple_pooling import EmbeddingPooling
 from aggregate.models.wrappers import Grid
 from pipeline.errors import ConfigError, ResultsError, SampleError
+from tests.aggregate.models.tabicl_weights import IS_INSTALLED, tabicl_parameters
 
 BLIND = {"majority"}
 """The kind that looks at no feature, beside `covariates`, which reads no bag at all."""
 INSIDE = {
     "single_phase": {"phase": "AP"},
+    "tabicl": tabicl_parameters(),
     "calibrated": {"model": "mean_pooling"},
     "grid": {"model": "mean_pooling", "grid": {"strengths": [[0.1]]}},
     "ensemble": {"model": "mean_pooling", "members": 2},
     "stack": {"models": {"a": {"kind": "mean_pooling"}}},
     "average": {"models": {"a": {"kind": "mean_pooling"}}},
 }
-KINDS = sorted(set(MODELS) - {"module", "covariates"})
+KINDS = sorted(set(MODELS) - {"module", "covariates"} - (set() if IS_INSTALLED else {"tabicl"}))
 QUICK = {"epochs": 1, "rounds": 2, "trees": 3}
 
 

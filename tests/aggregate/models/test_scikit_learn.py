@@ -5,10 +5,12 @@ import pytest
 from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_predict
 
 from aggregate.models.registry import MODELS, build_model
+from tests.aggregate.models.tabicl_weights import IS_INSTALLED, tabicl_parameters
 
 QUICK = {"epochs": 2, "rounds": 3, "trees": 10}
 INSIDE = {
     "single_phase": {"phase": "AP"},
+    "tabicl": tabicl_parameters(),
     "grid": {"model": "mean_pooling", "grid": {"strengths": [[0.01], [1.0]]}},
     "calibrated": {"model": "majority"},
     "ensemble": {"model": "majority"},
@@ -18,10 +20,11 @@ INSIDE = {
 SEARCHED = {"average": "random_state",
     "majority": "random_state", "grid": "inner_folds", "calibrated": "random_state", "ensemble": "members",
 }  # fmt: skip
+KINDS = sorted(set(MODELS) - {"module", "covariates"} - (set() if IS_INSTALLED else {"tabicl"}))
 FOLDS = StratifiedKFold(2, shuffle=True, random_state=0)
 
 
-@pytest.fixture(params=sorted(set(MODELS) - {"module", "covariates"}))
+@pytest.fixture(params=KINDS)
 def model(request):
     valid = MODELS[request.param]().get_params()
     settings = {k: v for k, v in QUICK.items() if k in valid} | INSIDE.get(request.param, {})

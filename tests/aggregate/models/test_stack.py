@@ -99,7 +99,10 @@ def test_a_stack_with_a_forest_inside_is_not_savable():
     [
         ({}, "model 'stack': expected at least one model inside, found none"),
         ({"a": {"model": "mlp"}}, "model 'stack': models.a: expected a `kind`, found model"),
-        ({"a": {"kind": "stack"}}, "unknown model 'stack'"),
+        (
+            {"a": {"kind": "stack"}},
+            "a model of kind 'stack' cannot be inside this one; kinds that can: .*ensemble",
+        ),
         (
             {"a": {"kind": "mlp", "hiden": 3}},
             "model 'mlp': unknown parameter 'hiden'; nearest valid name: 'hidden'",

@@ -253,7 +253,7 @@ def test_a_saved_model_is_read_with_the_file_it_was_trained_with_only(tmp_path, 
     build(tmp_path).fit(*cohort).save(tmp_path / "model")
     build(tmp_path, GOOD.replace("torch.relu", "-torch.relu"))
     with pytest.raises(
-        ResultsError, match=r"the code of .*mine\.py:Mean is not the code this model was trained with"
+        ResultsError, match=r"weights of .*mine\.py:Mean are not those this model was trained with"
     ):
         load_model(tmp_path / "model")
 

@@ -70,7 +70,7 @@ def test_phases_are_seen_in_the_order_that_is_asked(bags):
     [
         (View(features=("lesions",)), "no feature block 'lesions' in the bag; nearest valid name: 'lesion'"),
         (View(phases=("APP",)), "no phase 'APP' in the bag; nearest valid name: 'AP'"),
-        (View(bags="ct"), "no bag set 'ct': set `bags` of the model to one of a"),
+        (View(bags="ct"), "no bag set 'ct'; valid names: a"),
     ],
     ids=["block", "phase", "bag set"],
 )

@@ -41,6 +41,17 @@ def test_the_models_inside_a_stack_have_their_phases_and_files_resolved(experime
     assert inside["several"]["parameters"]["module"] == f"{toml.parent / 'mine.py'}:Net"
 
 
+def test_weights_are_taken_beside_the_configuration_in_a_model_and_inside_another(experiment_folder):
+    text = (
+        '[aggregate.model.alone]\nkind = "tabicl"\nweights = "w.ckpt"\n[aggregate.model.many]\nkind = "ensemble"\n'
+        'model = "tabicl"\nparameters = { weights = "w.ckpt" }\n'
+    )
+    toml = experiment_folder(text)
+    models = load_aggregate_config(toml, ()).aggregate.model
+    assert models["alone"].parameters["weights"] == str(toml.parent / "w.ckpt")
+    assert models["many"].parameters["parameters"]["weights"] == str(toml.parent / "w.ckpt")
+
+
 def test_single_phase_without_a_phase_needs_an_arterial_one(experiment_folder):
     text = 'phases = ["NC", "PVP"]\n[aggregate.model.s]\nkind = "single_phase"\n'
     with pytest.raises(

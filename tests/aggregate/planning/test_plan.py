@@ -9,7 +9,7 @@ import pytest
 from aggregate.commands import main
 from aggregate.planning.plan import load_aggregate_config, make_plan, read_plan
 from aggregate.planning.plan_printed import time_line
-from pipeline.errors import BagError, ConfigError, FoldError, SeveralMistakesError
+from pipeline.errors import BagError, ConfigError, FoldError, PhasemilError, SeveralMistakesError
 from tests.aggregate.conftest import command, contents
 
 SIX_TYPOS = (
@@ -63,6 +63,28 @@ def test_what_follows_from_a_mistake_is_no_mistake_of_its_own(toml):
         ConfigError, match=r"unknown key 'aggregate.covariats'; nearest valid key: 'covariates'$"
     ):
         read_plan(toml, ['covariats=["age"]', primary, "baselines=true"])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ('model.mean.phases=["APP"]', "model.mean.phases: unknown phase 'APP'.*; nearest: 'AP'$"),
+        (
+            'model.x={kind="stack", models={b={kind="single_phase", phase="PVPP"}}}',
+            "models.b.phase: unknown phase 'PVPP'.*; nearest: 'PVP'$",
+        ),
+        (
+            'cohort.phase_roles.arterial="APP"',
+            "cohort.phase_roles.arterial: unknown phase 'APP'.*; nearest: 'AP'$",
+        ),
+        ('cohort.phase_aliases={early="APP"}', "'early' leads to 'APP'; expected one of .*; nearest: 'AP'$"),
+    ],
+    ids=["phases of a model", "phase in a stack", "role", "alias"],
+)
+def test_a_mistyped_phase_is_one_mistake_and_no_model_without_data_as_well(toml, override, message):
+    with pytest.raises(PhasemilError, match=message) as refused:
+        read_plan(toml, [override])
+    assert not isinstance(refused.value, SeveralMistakesError)
 
 
 def test_a_mistake_in_the_cohort_tells_the_models_too_and_compares_no_name_with_it(toml):

@@ -96,6 +96,18 @@ def test_names_from_the_user_are_escaped(write_results):
     assert "no label &amp; no scan" in text
 
 
+def test_the_first_lines_tell_the_ceiling_of_a_synthetic_cohort_and_nothing_of_real_patients(
+    write_results, tmp_path
+):
+    ceiling = {"observer": "reads the signs", "n_patients": 40, "auc": {"macro": 0.904, "HCC": 0.95}}
+    told = "The ceiling is 0.90: the 40 patients are synthetic, and an observer who reads the signs reaches this on them."
+    summary = re.compile(r'<section id="summary".*?</section>', re.S)
+    text = summary.search(write_report(write_results(ceiling=ceiling)).read_text(encoding="utf-8"))[0]
+    assert text.index("has the highest macro AUC") < text.index(told) < text.index("The best baseline")
+    shutil.rmtree(tmp_path / "toy")
+    assert "ceiling" not in write_report(write_results(ceiling=None)).read_text(encoding="utf-8")
+
+
 def test_every_figure_also_lies_in_figures_as_a_drawing_of_its_own(write_results):
     folder = write_results()
     write_report(folder)

@@ -12,8 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from aggregate.run_folder.holding import LOCK, holding
+from aggregate import orchestration
+from aggregate.planning.plan import read_plan
+from aggregate.run_folder.holding import LOCK, holding, telling_what_stands
 from aggregate.run_folder.run_record import FILES, INCOMPLETE
 from aggregate.run_folder.swap import STAGED, is_cut_off
 from pipeline.errors import ResultsError
@@ -145,6 +148,24 @@ def test_results_cut_off_while_they_were_put_in_place_are_completed(toml, finish
     assert is_whole(finished)
     assert not (finished / STAGED).exists()
     assert json.loads((finished / "run.json").read_text())["config"]["aggregate"]["seed"] == int(steps > 0)
+
+
+@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_command_that_fails_or_is_stopped_tells_that_the_earlier_results_are_there(tmp_path, failure):
+    said: list[str] = []
+    for n_said in (0, 1):  # first in a folder without results
+        with pytest.raises(type(failure)), telling_what_stands(tmp_path, tell=said.append):
+            raise failure
+        assert said == [f"{tmp_path}: the results of the earlier run are there, as they were"] * n_said
+        (tmp_path / "run.json").write_text("{}")
+
+
+def test_a_run_that_fails_tells_that_the_earlier_results_are_there(finished, toml, monkeypatch, capsys):
+    monkeypatch.setattr(orchestration, "write_tables", None)
+    plan = read_plan(toml)
+    with pytest.raises(TypeError):
+        orchestration.run_and_report(plan, n_null=0, console=Console(soft_wrap=True))
+    assert f"{finished}: the results of the earlier run are there, as they were\n" in capsys.readouterr().out
 
 
 def test_a_file_put_there_after_the_swap_was_cut_off_is_kept(toml, finished):

@@ -7,8 +7,10 @@ import torch
 from torch import nn
 
 from extract.card_input import prepared
-from extract.encoder_cards import read_encoder_card
+from extract.encoder_cards import SHIPPED_CARDS, read_encoder_card
+from pipeline.provenance import sha256_of_file
 from pipeline.store import SliceStore
+from tests.extract.conftest import draw_scan
 from tests.extract.doors.networks import Patches, door_with_network, save_folder, save_program
 
 DOORS = ("huggingface", "timm", "program", "torchvision")
@@ -131,7 +133,7 @@ def use(playground, text=""):
 
 @pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize("orientation", ["PL", "RA"])
-def test_one_patient_stored_three_ways_has_the_same_features(desk, playground, command, door, orientation):
+def test_one_patient_stored_three_ways_has_the_same_bag(desk, playground, command, door, orientation):
     told = door_with_network(desk, torch.zeros(2, 3, 32, 32), door)
     regions = ["whole"] if door == "program" else ["whole", "lesion"]  # one of its layers has no places
     output = told.pop("output", "") + f"\nregions = {regions}"
@@ -146,7 +148,9 @@ def test_one_patient_stored_three_ways_has_the_same_features(desk, playground, c
     code, printed = command("run", use(playground, 'shared_images = "allow"\n'))
     assert code == 0, printed
     bags = [playground.bag(codes) for codes in ("RAS", "LPS", "PIL")]
-    assert all(bag.features.tobytes() == bags[0].features.tobytes() for bag in bags)
+    for name in ("features", "measures", "slice_index", "z_mm", "tumour_area_mm2", "lesion", "extent_mm"):
+        assert len({getattr(bag, name).tobytes() for bag in bags}) == 1, name
+    assert all(bag.header.recipe == bags[0].header.recipe for bag in bags)
     assert len(np.unique(bags[0].features, axis=0)) == 5
 
 
@@ -168,6 +172,31 @@ def test_the_bag_holds_what_the_network_gives_for_the_crops_of_the_store(desk, p
     assert (recipe.encoder, recipe.weights_sha256) == ("tried", card.sha256)
     assert recipe.preprocessing["card"]["input"]["scaling"] == {"mean": [0.0], "deviation": [100.0]}
     assert "windows" not in recipe.preprocessing["input"]
+
+
+def test_the_card_of_curia_from_scan_to_bag_by_its_published_processor(desk, playground, command):
+    """A small network of its class; int16, / 32767, 512 px, z-score per slice, and the tokens in the lesion, all by hand."""
+    built = save_folder(desk.folder / "saved", "Dinov2Model", num_channels=1, patch_size=16)
+    text = (SHIPPED_CARDS / "curia.toml").read_text().replace('"curia"', '"saved"').replace("768", "16")
+    told = f'sha256 = "{sha256_of_file(desk.folder / "saved" / "model.safetensors")}"\n'
+    (desk.folder / "tried.toml").write_text(told + text)
+    playground.add("p", seed=1)
+    for name in ("p_PVP.nii.gz", "p_PVP_mask.nii.gz"):
+        volume = nib.load(playground.folder / name)
+        nib.save(nib.as_closest_canonical(volume), playground.folder / name)  # RAS: to be turned both ways
+    code, printed = command("run", use(playground))
+    assert code == 0, printed
+    bag = playground.bag("p")
+    scan, mask = draw_scan(1)  # columns towards left, rows towards posterior
+    for z, found in zip(bag.slice_index, bag.features, strict=True):
+        fractions = torch.from_numpy(scan[:, :, z].T.copy()).float()[None, None] / 32767
+        image = torch.nn.functional.interpolate(fractions, (512, 512), mode="bicubic", antialias=True)
+        with torch.inference_mode():
+            tokens = built(pixel_values=(image - image.mean()) / image.std()).last_hidden_state[0, 1:]
+        # Each of 36 x 40 pixels becomes 32 x 32 smaller ones, 36 x 40 of which make one of 32 x 32 cells.
+        fine = np.kron(mask[:, :, z].T, np.ones((32, 32))).reshape(32, 36, 32, 40)
+        shares = torch.from_numpy(fine.mean((1, 3)).ravel()).float()
+        np.testing.assert_allclose(found, shares @ tokens / shares.sum(), rtol=1e-3, atol=1e-3)
 
 
 def test_a_run_compares_the_reference_and_stops_where_it_differs(verified, playground, command):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 
 import pytest
 import torch
@@ -166,6 +167,16 @@ def test_the_orientation_of_a_card_changes_nothing_but_what_the_network_sees(des
         torch.testing.assert_close(ours.class_token, straight.class_token)
 
 
+class Creates:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
 def change_weights(path, change):
     save_file(change(load_file(path)), path, metadata={"format": "pt"})
 
@@ -222,6 +233,18 @@ def test_a_class_that_no_card_may_name_is_refused_with_those_that_it_may(desk):
     save_folder(desk.folder / "saved", "Dinov2Model")
     with pytest.raises(WeightsError, match=r"expected one of Dinov2Model, .*found 'AutoModel'"):
         desk.open("huggingface", "saved", network="AutoModel")
+
+
+@pytest.mark.parametrize("door", ["huggingface", "timm", "torchvision"])
+def test_a_pickle_under_the_name_of_safetensors_is_one_line_and_runs_nothing(desk, images, door):
+    told = door_with_network(desk, images, door)
+    file = desk.folder / told["file"]
+    weights = file / "model.safetensors" if file.is_dir() else file
+    weights.write_bytes(pickle.dumps(Creates(desk.folder / "ran")))
+    with pytest.raises(WeightsError, match=f"tried.*{told['file']}") as refused:
+        desk.open(door, **told)
+    assert len(str(refused.value).splitlines()) == 1
+    assert not (desk.folder / "ran").exists()
 
 
 def test_code_in_a_folder_is_not_run(desk, images):

@@ -6,6 +6,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from extract.phantom.commands import phantom
+from pipeline.ceiling import CEILING, read_ceiling
 from pipeline.errors import ConfigError
 
 application = typer.Typer(pretty_exceptions_enable=False)
@@ -56,3 +57,20 @@ def test_an_unknown_key_names_the_nearest(config):
     result = CliRunner().invoke(application, [str(config)])
     assert isinstance(result.exception, ConfigError)
     assert "'seed'" in str(result.exception)
+
+
+def test_the_ceiling_lies_beside_the_cohort_and_is_told(config):
+    arguments = [str(config), "--set", "phantom.patients={HCC = 1, iCCA = 1, cHCC-CCA = 1}"]
+    outputs = [CliRunner().invoke(application, arguments).output for _ in range(2)]
+    ceiling = read_ceiling(config.parent / "cohort" / "cohort.csv")
+    assert ceiling.n_patients == 3
+    assert set(ceiling.auc) == {"HCC", "iCCA", "cHCC-CCA", "macro"}
+    told = (
+        f"an observer who reads the signs that were drawn reaches a macro AUC of {ceiling.auc['macro']:.2f}"
+    )
+    assert all(told in " ".join(output.split()) for output in outputs)
+
+
+def test_a_cohort_that_lacks_a_class_has_no_ceiling(config):
+    assert CliRunner().invoke(application, [str(config)]).exit_code == 0
+    assert not (config.parent / "cohort" / CEILING).exists()

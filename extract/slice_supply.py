@@ -1,0 +1,121 @@
+"""Where a run gets the prepared slices of a patient: from the slice store, else from the scans."""
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from extract.crops import corners_of, cut_squares, size_px
+from extract.duplicates import PixelMemory
+from extract.ordered_writer import OrderedWriter
+from extract.planning import Job
+from extract.prepare import Preparation, PreparedScan, prepare_scan
+from extract.volumes import AIR_HU
+from pipeline.errors import StoreError
+from pipeline.slices import PhaseSlices
+from pipeline.store import SliceStore, StoredPatient
+
+
+@dataclass(frozen=True, eq=False)
+class SliceSupply:
+    """Prepared slices, for all variants of a run; no scan is decoded for more than one of them.
+
+    Attributes:
+        store: the slice store; None where it is not used.
+        settings: what is prepared from the scans, large enough for every variant.
+        pixels: takes the hashes of slices that are decoded.
+        unusable: key -> what became of a patient with no usable scan, who is not in the store.
+        damaged: keys of patients whose slices in the store cannot be read.
+    """
+
+    store: SliceStore | None
+    settings: Preparation
+    pixels: PixelMemory
+    unusable: dict[str, StoredPatient] = field(default_factory=dict)
+    damaged: set[str] = field(default_factory=set)
+
+    def begin(self, job: Job, pool: Executor, say: Callable[[str], None]) -> Callable[[], StoredPatient]:
+        """Start preparing a patient in threads; the returned call waits for it."""
+        if job.prepared_key in self.unusable:
+            return lambda: self.unusable[job.prepared_key]
+        if self._holds(job):
+            future = pool.submit(self._from_store, job, say)
+            return future.result
+        scans = [pool.submit(self._from_scan, job, phase) for phase in job.plans]
+        return lambda: self._remembered(_gathered(job, scans))
+
+    def keep(self, job: Job, found: StoredPatient, writer: OrderedWriter) -> None:
+        """Put a patient into the store, unless it is there."""
+        if self.store is None or not found.phases:
+            return
+        if not self._holds(job) or job.prepared_key in self.damaged:
+            self.damaged.discard(job.prepared_key)
+            writer.submit(partial(self.store.write, job.patient.patient_id, found))
+
+    def _holds(self, job: Job) -> bool:
+        return self.store is not None and self.store.key_of(job.patient.patient_id) == job.prepared_key
+
+    def _from_store(self, job: Job, say: Callable[[str], None]) -> StoredPatient:
+        assert self.store is not None  # it holds the patient
+        try:
+            return self.store.read(job.patient.patient_id)
+        except StoreError as error:
+            say(f"{error}; preparing the scans again")
+            self.damaged.add(job.prepared_key)
+            return _gathered(job, [_done(self._from_scan(job, phase)) for phase in job.plans])
+
+    def _from_scan(self, job: Job, phase: str) -> PreparedScan:
+        return prepare_scan(job.plans[phase], job.fingerprints[phase], self.settings, self.pixels)
+
+    def _remembered(self, found: StoredPatient) -> StoredPatient:
+        if not found.phases:
+            self.unusable[found.key] = found
+        return found
+
+
+def fitted(slices: Sequence[PhaseSlices], stored: Preparation, own: Preparation) -> tuple[PhaseSlices, ...]:
+    """Return slices that were prepared with the squares of the store as if with the smaller ones of a variant."""
+    if own.side_mm is None or own.side_mm == stored.side_mm:
+        return tuple(slices)
+    return tuple(narrowed(one, own.side_mm) for one in slices)
+
+
+def narrowed(slices: PhaseSlices, side_mm: float) -> PhaseSlices:
+    """Cut squares of `side_mm` out of larger ones: the same arrays as when they are cut out of the scan."""
+    size = size_px(side_mm, slices.spacing_mm)
+    middles = slices.middle
+    if middles is None:
+        half = np.array(slices.crops_hu.shape[1:], dtype=np.int32) // 2
+        middles = np.tile(half, (len(slices), 1))
+
+    def hu_of(planes: NDArray[np.int16]) -> NDArray[np.int16]:
+        return cut_squares(planes, middles, size, AIR_HU).astype(np.int16, copy=False)
+
+    near = slices.neighbours
+    return replace(
+        slices,
+        crops_hu=hu_of(slices.crops_hu),
+        masks=cut_squares(slices.masks, middles, size, fill=0).astype(np.bool_, copy=False),
+        middle=None,
+        corner=None if slices.corner is None else slices.corner + corners_of(middles, size),
+        neighbours=None if near is None else np.stack([hu_of(near[:, 0]), hu_of(near[:, 1])], axis=1),
+    )
+
+
+def _done(value: PreparedScan) -> Future[PreparedScan]:
+    future: Future[PreparedScan] = Future()
+    future.set_result(value)
+    return future
+
+
+def _gathered(job: Job, scans: Iterable[Future[PreparedScan]]) -> StoredPatient:
+    found = {phase: scan.result() for phase, scan in zip(job.plans, scans, strict=True)}
+    return StoredPatient(
+        key=job.prepared_key,
+        phases=tuple(scan.slices for scan in found.values() if scan.slices is not None),
+        faults={phase: scan.fault.reason for phase, scan in found.items() if scan.fault is not None},
+        remarks={phase: [(str(f.kind), f.reason) for f in scan.findings] for phase, scan in found.items()},
+    )
