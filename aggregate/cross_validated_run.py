@@ -1,7 +1,7 @@
 """An experiment: a configuration and its bags, cross-validated, with a record of what was done."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -138,8 +138,14 @@ def cross_validate_all(
         )
 
 
-def write_record(run: Run, folder: Path) -> None:
-    """Write splits.csv, excluded.csv, and run.json without the list of files."""
+def write_record(run: Run, folder: Path, *, further_fits: Mapping[str, Sequence[str]] | None = None) -> None:
+    """Write splits.csv, excluded.csv, and run.json without the list of files.
+
+    Args:
+        run: what was done.
+        folder: where to write.
+        further_fits: keys of fits that it used beside those of its models, so that they stay in the cache.
+    """
     study = run.study
     tables = tables_of_run(run.config, study, folder)
     tables.write(SPLITS, split_rows(run.result.folds, study.patients.patient_ids))
@@ -156,7 +162,10 @@ def write_record(run: Run, folder: Path) -> None:
         BAGS: keys,
         BAGS_SHA256: sha256_of_json(keys),
         SPLITS_SHA256: sha256_of_file(tables.path(SPLITS)),
-        FITS: {name: [task.key for task in tasks] for name, tasks in run.result.tasks.items()},
+        FITS: {
+            **{name: [task.key for task in tasks] for name, tasks in run.result.tasks.items()},
+            **(further_fits or {}),
+        },
         "n_patients": len(run.predictions.patient_ids),
         "n_excluded": len(study.exclusions),
         CEILING: None if ceiling is None else asdict(ceiling),

@@ -1,6 +1,7 @@
 """The command `study`: a grid of models cross-validated, ranked, and asked which choice matters."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from aggregate.cohort.patient_facts import CohortFacts, describe_patient
 from aggregate.config import AggregateConfig
 from aggregate.cross_validated_run import Run, run_experiment, tables_of_run, write_record
 from aggregate.fitting.cross_validation import tuning_of
+from aggregate.fitting.smaller_training import CurvePoint
 from aggregate.planning.plan import Plan
 from aggregate.planning.study_grid import configurations
 from aggregate.report.page import write_report
@@ -22,6 +24,7 @@ from aggregate.study.basis import StudyBasis, StudyTable
 from aggregate.study.configurations import described, read_configurations, write_configurations
 from aggregate.study.halving import rebuild_halving_tables, write_halving
 from aggregate.study.printed import print_leaderboard
+from aggregate.study_questions import fit_learning_curves, keys_of, write_asked_tables
 from aggregate.study_section import StudySection
 from aggregate.tables.cohort import COHORT, cohort_names, cohort_rows
 from aggregate.tables.dictionary import write_columns
@@ -58,8 +61,10 @@ def run_study(plan: Plan, *, console: Console) -> None:
             say(line)
         minutes = study.budget_minutes
         run = run_experiment(plan) if minutes is None else run_within_budget(plan, study, minutes, say)
+        # Within a budget no configuration has fits of its own.
+        points = fit_learning_curves(run) if minutes is None else ()
         with written_beside(config.results_folder, keep=False) as beside:
-            _write(run, beside)
+            _write(run, points, beside)
             put_in_place(beside, config.results_folder)
         for line in limit_cache(config, fits_of_run(config.results_folder), since=started):
             say(line)
@@ -85,29 +90,39 @@ def rebuild_study_tables(config: AggregateConfig, tables: ResultTables) -> None:
     Raises:
         ResultsError: one of these tables is missing or does not fit.
     """
-    predictions, study = read_predictions(tables), study_of(config)
+    study = study_of(config)
+    if study.budget_minutes is None:
+        _write_tables(_read_basis(config, tables), tables)
+    else:
+        with threadpool_limits(limits=1):
+            rebuild_halving_tables(tables, config, study, read_predictions(tables))
+        write_columns(tables)
+
+
+def _read_basis(config: AggregateConfig, tables: ResultTables) -> StudyBasis:
+    predictions = read_predictions(tables)
+    return StudyBasis(
+        predictions,
+        read_tuning(tables, predictions.classes),
+        read_configurations(tables),
+        config.aggregate.statistics,
+        study_of(config),
+    )
+
+
+def _write_tables(basis: StudyBasis, tables: ResultTables) -> None:
     # The products are small: a second thread costs more than it computes.
     with threadpool_limits(limits=1):
-        if study.budget_minutes is None:
-            basis = StudyBasis(
-                predictions,
-                read_tuning(tables, predictions.classes),
-                read_configurations(tables),
-                config.aggregate.statistics,
-                study,
-            )
-            for table in all_tables():
-                if isinstance(table, StudyTable):
-                    tables.write(table, table.rows(basis), basis.patterns)
-        else:
-            rebuild_halving_tables(tables, config, study, predictions)
+        for table in all_tables():
+            if isinstance(table, StudyTable):
+                tables.write(table, table.rows(basis), basis.patterns)
     write_columns(tables)
 
 
-def _write(run: Run, folder: Path) -> None:
+def _write(run: Run, points: Sequence[CurvePoint], folder: Path) -> None:
     config, tables = run.config, tables_of_run(run.config, run.study, folder)
     study, classes = study_of(config), run.predictions.classes
-    write_record(run, folder)
+    write_record(run, folder, further_fits=keys_of(points))
     write_predictions(tables, run.predictions)
     write_tuning(tables, tuning_of(run.study, run.result), classes)
     facts = _facts(run)
@@ -115,12 +130,15 @@ def _write(run: Run, folder: Path) -> None:
     if study.budget_minutes is None:
         grid = configurations(study, list(config.bag_folders))
         write_configurations(tables, described(grid, run.result.fits))
+        basis = _read_basis(config, tables)
+        write_asked_tables(run, points, basis, tables)
+        _write_tables(basis, tables)
     else:
         write_halving(tables, run.result)
-    rebuild_study_tables(config, tables)
+        rebuild_study_tables(config, tables)
     write_report(folder)
 
 
 def _facts(run: Run) -> CohortFacts:
-    patients, rows = run.study.patients, run.study.rows
-    return CohortFacts(tuple(describe_patient(patients.first_bag(i), row) for i, row in enumerate(rows)))
+    everybody = run.study.everybody
+    return CohortFacts(tuple(describe_patient(patients.first_bag(i), row) for patients, i, row in everybody))

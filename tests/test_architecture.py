@@ -33,6 +33,7 @@ STEPS = (
         "explained_run",
         "printed_summary",
         "orchestration",
+        "study_questions",
         "study_run",
         "budgeted_run",
         "cluster",

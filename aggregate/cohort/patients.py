@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from aggregate.cohort.bag_sets import BagList, BagSet, BagsInPhases, Phases
 from aggregate.cohort.chosen import Chosen
+from aggregate.cohort.fewer_slices import BagsWithFewerSlices
 from aggregate.cohort.matching import MatchedCohort, match_cohort
 from aggregate.cohort.memory_bags import bags_of_arrays
 from aggregate.cohort.patient import ONLY_SET, BagsByName, Patient
@@ -232,6 +233,11 @@ class Patients(Sequence[Patient]):
         """Return the same patients with the instances of these phases only; the phase names stay unchanged."""
         shown = frozenset(phases)
         return replace(self, bag_sets={k: BagsInPhases(bags, shown) for k, bags in self.bag_sets.items()})
+
+    def with_fewer_slices(self, share: float, *, seed: Sequence[int]) -> "Patients":
+        """Return the same patients with a random share of the slices of each phase, at least one."""
+        fewer = {name: BagsWithFewerSlices(bags, share, seed) for name, bags in self.bag_sets.items()}
+        return replace(self, bag_sets=fewer)
 
 
 class _Taken(Chosen[Bag]):

@@ -1,6 +1,6 @@
 """The patients of an experiment, matched with their bags, and the patients left out."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -29,12 +29,15 @@ class StudyCohort:
         patients: the samples of the models.
         matched: rows of the cohort table, headers and recipes of the bags, exclusions.
         view: a further restriction of the bags beside the configuration's; a part of every fit's cache key.
+        projected: the patients of classes that no model is trained on, kept aside to be scored; None where there are
+            none.
     """
 
     name: str
     patients: Patients
     matched: MatchedCohort
     view: str = ""
+    projected: "StudyCohort | None" = None
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -80,11 +83,50 @@ class StudyCohort:
 
     @property
     def bag_keys(self) -> dict[str, dict[str, str]]:
-        """Bag set -> patient -> content key of the bag."""
+        """Bag set -> patient -> content key of the bag, also of the patients kept aside."""
         return {
             name: {header.patient_id: header.content_key for header in headers if header}
-            for name, headers in self.matched.headers.items()
+            for name, headers in self.all_headers.items()
         }
+
+    @property
+    def all_headers(self) -> dict[str, tuple[BagHeader | None, ...]]:
+        """Bag set -> header of each patient's bag, the patients kept aside last."""
+        aside = self.projected.matched.headers if self.projected else {}
+        return {name: (*of_set, *aside.get(name, ())) for name, of_set in self.matched.headers.items()}
+
+    @property
+    def everybody(self) -> "list[tuple[Patients, int, Row]]":
+        """Every patient by identifier, those kept aside among the others: the table, the number in it, and the row."""
+        cohorts = [self, *([self.projected] if self.projected else [])]
+        found = [(one.patients, i, row) for one in cohorts for i, row in enumerate(one.rows)]
+        return sorted(found, key=lambda patient: patient[2].patient_id)
+
+    def keeping_aside(self, classes: Collection[str]) -> "StudyCohort":
+        """Return the cohort without the patients of some classes, which are kept aside; the others keep their order.
+
+        What trains and measures models then knows of no such class.
+        """
+        known = [name for name in self.patients.classes if name not in classes]
+        is_aside = np.isin(self.patients.labels, list(classes))
+        aside = self._of_classes(is_aside, [name for name in self.patients.classes if name in classes])
+        return replace(self._of_classes(~is_aside, known), projected=aside)
+
+    def _of_classes(self, is_wanted: NDArray[np.bool_], classes: Sequence[str]) -> "StudyCohort":
+        numbers = np.flatnonzero(is_wanted)
+        patients = self.patients.take(numbers)
+        codes = np.array([classes.index(name) for name in patients.labels.tolist()], dtype=np.intp)
+        patients = replace(patients, codes=codes, classes=tuple(classes))
+        matched = replace(
+            self.matched,
+            rows=tuple(self.rows[i] for i in numbers),
+            classes=patients.classes,
+            bag_sets=patients.bag_sets,
+            headers={
+                name: tuple(of_set[i] for i in numbers) for name, of_set in self.matched.headers.items()
+            },
+        )
+        return replace(self, patients=patients, matched=matched)
 
     def with_codes(self, codes: NDArray[np.intp]) -> "StudyCohort":
         """Return the same patients with other labels."""
@@ -115,14 +157,16 @@ class StudyCohort:
 
 
 def load_study(config: AggregateConfig) -> StudyCohort:
-    """Match the cohort table with the bag sets of the configuration.
+    """Match the cohort table with the bag sets of the configuration; classes of a study's `project` are kept aside.
 
     Raises:
         BagError: as for `match_cohort`.
         CohortError: as for `match_cohort`.
     """
     matched = match_cohort(config.cohort, config.bag_folders)
-    return StudyCohort(config.name, Patients.of(matched), matched)
+    study = StudyCohort(config.name, Patients.of(matched), matched)
+    asked = config.aggregate.study.project if config.aggregate.study else ()
+    return study.keeping_aside(asked) if asked else study
 
 
 def without_phases_seen(study: StudyCohort, sees: Mapping[str, NDArray[np.bool_]]) -> Iterator[Exclusion]:

@@ -10,32 +10,22 @@ from numpy.typing import NDArray
 from aggregate.cohort.bag_sets import phases_with_instances
 from aggregate.cohort.folds import Fold
 from aggregate.cohort.patients import Patients
+from aggregate.fitting.fitted_models import Fitted, in_all_classes
 from aggregate.models.base import Samples
 from pipeline.bags import Bag
 from pipeline.errors import ResultsError
 
 
-class ExplainableModel(Protocol):
+class ExplainableModel(Fitted, Protocol):
     """A fitted model that has attention and per-slice evidence (logits)."""
-
-    classes_: NDArray[np.intp]
-    """The classes of the training patients, in the order of the probability columns."""
 
     @property
     def weighs_slices(self) -> bool:
         """Whether the model has attention and per-slice evidence."""
         ...
 
-    def sees(self, patients: Samples) -> NDArray[np.bool_]:
-        """Return whether there are data of each patient (patients,)."""
-        ...
-
     def seen_bags(self, patients: Samples) -> Sequence[Bag]:
         """Return the bags as the model uses them, for patients with data for it."""
-        ...
-
-    def predict_proba(self, patients: Samples) -> NDArray[np.float64]:
-        """Return the class probabilities, (patients, classes)."""
         ...
 
     def attention(self, patients: Samples) -> Sequence[NDArray[np.float64]]:
@@ -146,15 +136,6 @@ def evidence_of(inputs: OutOfFoldModels, name: str) -> PerInstance:
         ]
 
     return _gather(inputs, name, ask)
-
-
-def in_all_classes(
-    values: NDArray[np.float64], model: ExplainableModel, n_classes: int, *, absent: float
-) -> NDArray[np.float64]:
-    """Return one column per class; `absent` fills the columns of classes without training patients."""
-    result = np.full((len(values), n_classes), absent)
-    result[:, model.classes_] = values
-    return result
 
 
 Question = Callable[[ExplainableModel, Patients], Sequence[NDArray[np.float64]]]

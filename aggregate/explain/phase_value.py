@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregate.explain.inputs import OutOfFoldModels, in_all_classes
+from aggregate.explain.inputs import OutOfFoldModels
 from aggregate.explain.resampling import Resampling, cells_of
-from aggregate.predictions import as_printed
+from aggregate.fitting.fitted_models import changed_probabilities
 from aggregate.statistics.intervals import Scale, without_estimate
 from aggregate.statistics.measures import macro_auc
 from aggregate.tables.shared_columns import MODEL, PHASE, N, interval
@@ -174,24 +174,10 @@ def masked_evaluation(inputs: OutOfFoldModels, name: str, patients: Sequence[int
 
     A patient with none of the phases is predicted as the class frequencies of the training patients.
     """
-    position = {patient: row for row, patient in enumerate(patients)}
-    repeats = {repeat: row for row, repeat in enumerate(inputs.repeats(name))}
-    codes, n_classes = inputs.patients.codes, len(inputs.patients.classes)
 
     def evaluate(phases: Subset) -> NDArray[np.float64]:
-        result = np.full((len(repeats), len(patients), n_classes), np.nan)
-        for fold, model, patients_of_fold in inputs.tested(name):
-            shown = patients_of_fold.in_phases(phases)
-            known = np.bincount(codes[fold.train], minlength=n_classes) / len(fold.train)
-            probabilities = np.tile(known, (len(shown), 1))
-            seen = np.flatnonzero(model.sees(shown))
-            if len(seen):
-                answers = model.predict_proba(shown.take(seen))
-                probabilities[seen] = in_all_classes(answers, model, n_classes, absent=0.0)
-            for patient, row in zip(fold.test, probabilities, strict=True):
-                if int(patient) in position:
-                    result[repeats[fold.repeat], position[int(patient)]] = row
-        return as_printed(result)
+        models = inputs.models[name]
+        return changed_probabilities(models, inputs.patients, patients, lambda shown: shown.in_phases(phases))
 
     return evaluate
 

@@ -9,6 +9,7 @@ from aggregate.model_section import ModelSection
 from aggregate.models.baselines import SinglePhase
 from aggregate.models.registry import may_weigh_slices
 from aggregate.planning.baselines import names_of_baselines, with_baselines
+from aggregate.planning.study_names import check_asked_models, with_projected_resolved
 from pipeline.cohort import Patient as Row
 from pipeline.covariates import Covariate, read_covariate
 from pipeline.errors import CohortError, ConfigError, Mistakes
@@ -48,10 +49,12 @@ def with_names_resolved(
     if is_whole:
         known = [*section.model, *names_of_baselines(section, config.cohort.phases)]
         _check_primary(section, known, where, mistakes)
+        check_asked_models(section, where, mistakes)
         with mistakes.gathered():
             _check_explained_model_is_there(section, where)
     statistics = section.statistics.model_copy(update={"decision_classes": decided})
-    section = section.model_copy(update={"model": models, "statistics": statistics})
+    study = section.study and with_projected_resolved(section.study, config.cohort, where, mistakes)
+    section = section.model_copy(update={"model": models, "statistics": statistics, "study": study})
     return config.model_copy(update={"aggregate": section, "cohort": cohort})
 
 

@@ -28,6 +28,7 @@ from aggregate.planning.fit_tasks import FitTask, ModelSpec, fit_tasks
 from aggregate.planning.leaks import check_no_label_among_covariates, check_no_shared_images
 from aggregate.planning.splits import leave_one_centre_out, never_tested, read_splits, repeated_folds
 from aggregate.planning.study_grid import configurations, with_models_of_study
+from aggregate.planning.study_names import check_can_be_asked_again, remarks_on_study
 from aggregate.run_folder.fit_seconds import patients_of_record, recorded_seconds
 from aggregate.store.fit_cache import FitCache
 from pipeline.cohort import Exclusion
@@ -125,7 +126,8 @@ def choose_folds(config: AggregateConfig, study: StudyCohort) -> list[Fold]:
     """Return the folds that the configuration asks for."""
     splits, seed = config.aggregate.splits, config.aggregate.seed
     if splits.file is not None:
-        return read_splits(splits.file, study.patients)
+        aside = study.projected.patients.patient_ids if study.projected else ()
+        return read_splits(splits.file, study.patients, kept_aside=aside)
     if splits.scheme == "leave-one-centre-out":
         return leave_one_centre_out(study.patients, tune_share=splits.tune_share, seed=seed)
     return repeated_folds(
@@ -161,7 +163,9 @@ def _check_models(config: AggregateConfig, patients: Patients | None, mistakes: 
     for name, model in config.aggregate.model.items():
         with of_models.gathered(where[name]):
             built = build_model(model.kind, model.parameters, random_state=0)
-            built.try_building(patients if patients is not None else (), len(config.cohort.classes))
+            check_can_be_asked_again(name, built, config.aggregate)
+            classes = config.cohort.classes if patients is None else patients.classes
+            built.try_building(patients if patients is not None else (), len(classes))
     with mistakes.gathered():
         of_models.raise_all()
         check_explained_model(config.aggregate)
@@ -181,7 +185,7 @@ def _where(config: AggregateConfig) -> Mapping[str, str]:
 def _check_leaks(config: AggregateConfig, study: StudyCohort, mistakes: Mistakes) -> None:
     """Check the columns, and that nothing of the test patients or of the labels reaches the training."""
     with mistakes.gathered():
-        every_set = study.matched.headers.values()
+        every_set = study.all_headers.values()
         check_no_shared_images([header for headers in every_set for header in headers if header])
     with mistakes.gathered():
         check_study(config, study)
@@ -232,5 +236,8 @@ def _assembled(config: AggregateConfig, study: StudyCohort, folds: Sequence[Fold
         cached=frozenset(t.key for name in tasks for t in tasks[name] if cache.holds(t.key)),
         seconds=recorded_seconds(config),
         seconds_of_patients=patients_of_record(config),
-        remarks=tuple(how_the_table_was_read(config.aggregate, study)),
+        remarks=(
+            *how_the_table_was_read(config.aggregate, study),
+            *remarks_on_study(config.aggregate, study, len(folds)),
+        ),
     )

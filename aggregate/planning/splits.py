@@ -1,7 +1,7 @@
 """Cross-validation splits: repeated stratified folds over patients, leave-one-centre-out, or the user's own file."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -63,10 +63,15 @@ def leave_one_centre_out(patients: Patients, *, tune_share: float, seed: int) ->
     return folds
 
 
-def read_splits(path: Path, patients: Patients) -> list[Fold]:
+def read_splits(path: Path, patients: Patients, *, kept_aside: Collection[str] = ()) -> list[Fold]:
     """Read folds from a file with the columns patient_id, repeat, fold, role (train, tune or test).
 
     The file may have been saved by a spreadsheet: see `pipeline.tables.read_lines`.
+
+    Args:
+        path: the file.
+        patients: those to split.
+        kept_aside: identifiers whose lines are passed over, so that one file serves studies with and without them.
 
     Raises:
         FoldError: a column, number, role or patient is unknown, a fold tests nobody or has no training patient of a
@@ -77,6 +82,8 @@ def read_splits(path: Path, patients: Patients) -> list[Fold]:
     index = {patient_id: i for i, patient_id in enumerate(patients.patient_ids)}
     members: dict[tuple[int, int], dict[str, list[int]]] = {}
     for line in read_lines(path):
+        if line.cells.get("patient_id", "").strip() in kept_aside:
+            continue
         patient, key, role = _place(path, line, index)
         members.setdefault(key, {name: [] for name in ROLES})[role].append(patient)
     for key, roles in members.items():

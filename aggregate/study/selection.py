@@ -12,12 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregate.statistics.comparisons import paired_bootstrap
-from aggregate.statistics.measures import brier_losses, macro_auc
-from aggregate.statistics.resamples import Sample
-from aggregate.statistics.training import design_effect
+from aggregate.statistics.measures import macro_auc
 from aggregate.study.basis import StudyBasis, StudyTable
 from aggregate.study.leaderboard import ranking
+from aggregate.study.paired import losses_of, paired_difference
 from aggregate.tables.rows import interval_cells, or_not_estimable
 from aggregate.tables.shared_columns import FOLD, REPEAT, N, interval
 from aggregate.tables.table import Column, Kind, Step
@@ -77,16 +75,12 @@ def pick_rows(basis: StudyBasis) -> Iterator[Mapping[str, Any]]:
 
 
 def _optimism(basis: StudyBasis, best: str, honest: NDArray[np.float64]) -> Mapping[str, Any]:
-    labels, settings = basis.predictions.labels, basis.statistics
-    losses = (brier_losses(labels, p) for p in (basis.predictions.probabilities[best], honest))
-    of_best, of_honest = losses
-    sample = Sample(labels, basis.weights, design_effect(of_best - of_honest, labels, basis.predictions.fold))
-    found = paired_bootstrap(
-        basis.measured[best].resampled,
-        macro_auc(labels, honest, basis.weights).resampled,
-        smallest_n=int(np.bincount(labels).min()),
-        confidence=settings.confidence,
-        sample=sample,
+    of_best = basis.predictions.probabilities[best]
+    of_honest = macro_auc(basis.predictions.labels, honest, basis.weights)
+    found = paired_difference(
+        basis,
+        (basis.measured[best].resampled, of_honest.resampled),
+        (losses_of(basis, of_best), losses_of(basis, honest)),
     )
     return {
         "estimate": or_not_estimable(found.value),
