@@ -64,6 +64,11 @@ class StudySection(Section):
     """Combinations that are left out: factor -> level or levels; a combination that has all of them is not in the study."""
     select_by: SelectBy = "log_loss"
     """What decides on the tuning patients of a fold which configuration is the best there."""
+    compare_best: int = Field(12, ge=2, le=40)
+    """All pairs among this many best configurations are compared."""
+    plainest: str = ""
+    """Configuration that every other one is compared with, the simplest one, chosen before the results; by default the first
+    of the grid, so write the plainest level of each factor first."""
     project: tuple[str, ...] = ()
     """Classes that no model is trained on, and that every outer model scores, such as ["cHCC-CCA"]."""
     learning_curve: LearningCurveSection | None = None
