@@ -67,6 +67,11 @@ class StudySection(Section):
     budget_minutes: float | None = Field(None, gt=0)
     """Minutes that the study may take, as with `--budget`: successive halving within the training patients of each fold
     instead of every configuration on every fold."""
+    compare_best: int = Field(12, ge=2, le=40)
+    """All pairs among this many best configurations are compared."""
+    plainest: str = ""
+    """Configuration that every other one is compared with, the simplest one, chosen before the results; by default the first
+    of the grid, so write the plainest level of each factor first."""
     project: tuple[str, ...] = ()
     """Classes that no model is trained on, and that every outer model scores, such as ["cHCC-CCA"]."""
     learning_curve: LearningCurveSection | None = None

@@ -66,7 +66,7 @@ def configurations(study: StudySection, bag_sets: Sequence[str]) -> tuple[Config
     """Spell out the grid, in the order of its levels; combinations that would be the same model are made once.
 
     Raises:
-        ConfigError: `bags` names no bag set, `without` no factor or level, or nothing is left.
+        ConfigError: `bags` names no bag set, `without` no factor or level, `plainest` no configuration, or nothing is left.
     """
     by_factor = _levels_by_factor(study, bag_sets)
     rules = [_checked_rule(rule, by_factor, number) for number, rule in enumerate(study.without, 1)]
@@ -77,10 +77,16 @@ def configurations(study: StudySection, bag_sets: Sequence[str]) -> tuple[Config
     if not found:
         raise ConfigError("aggregate.study: expected at least one combination, found none; see `without`")
     varying = [f for f in by_factor if len({levels[f] for levels, _ in found.values()}) > 1]
-    return tuple(
+    grid = tuple(
         Configuration("/".join(levels[f] for f in varying) or levels["aggregator"], levels, model)
         for levels, model in found.values()
     )
+    names = [one.name for one in grid]
+    if study.plainest and study.plainest not in names:
+        raise ConfigError(
+            f"aggregate.study.plainest: no configuration {study.plainest!r}; {hint_of_nearest(study.plainest, names)}"
+        )
+    return grid
 
 
 def factors_of(study: StudySection) -> list[str]:

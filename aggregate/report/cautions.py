@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from aggregate.explain.attention import EXPLANATION_CHECKS
 from aggregate.report.elements import interval
 from aggregate.report.folder import ResultsFolder
+from aggregate.study.leaderboard import LEADERBOARD
 from aggregate.tables.cohort import COHORT
 from aggregate.tables.confounders import CONFOUNDERS
 from aggregate.tables.performance import PERFORMANCE
@@ -41,7 +42,8 @@ def _random_weights(folder: ResultsFolder) -> Iterator[str]:
 
 
 def _too_good(folder: ResultsFolder) -> Iterator[str]:
-    for row in folder.rows(PERFORMANCE, **{"class": "macro", "metric": "auc"}):
+    best_of_study = folder.rows(LEADERBOARD)[:1]
+    for row in best_of_study or folder.rows(PERFORMANCE, **{"class": "macro", "metric": "auc"}):
         value = numeric(row["estimate"])
         if value is not None and value > TOO_GOOD:
             yield (
@@ -54,6 +56,7 @@ def _too_good(folder: ResultsFolder) -> Iterator[str]:
 def _bag_size(folder: ResultsFolder) -> Iterator[str]:
     found = folder.rows(CONFOUNDERS, confounder=BAG_SIZE[0], metric="auc", **{"class": "macro"})
     found = found or folder.rows(PERFORMANCE, model=BAG_SIZE[1], metric="auc", **{"class": "macro"})
+    found = found or folder.rows(LEADERBOARD, model=BAG_SIZE[1])
     for row in found:
         value, low, high = (numeric(row[name]) for name in ("estimate", "ci_low", "ci_high"))
         if low is not None and low > 0.5:

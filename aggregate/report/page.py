@@ -10,6 +10,7 @@ from aggregate.drawing import STYLE
 from aggregate.report import explanation_sections as explanations
 from aggregate.report import overview_sections as overview
 from aggregate.report import performance_sections as performance
+from aggregate.report import study_sections as study
 from aggregate.report.cautions import cautions
 from aggregate.report.checklist import CHECKLIST, checklist_rows, checklist_section
 from aggregate.report.elements import Figure, Note, Section
@@ -19,7 +20,7 @@ from pipeline.files import written_whole
 REPORT = "report.html"
 FIGURES = "figures"
 _SECTIONS = (*overview.SECTIONS, *performance.SECTIONS, *explanations.SECTIONS)
-"""Every report has all sections; an empty section states the reason."""
+"""Every report of a run has all of these, and that of a study all of its own; an empty section states the reason."""
 
 
 def write_report(results: Path) -> Path:
@@ -56,7 +57,7 @@ def write_report(results: Path) -> Path:
 
 
 def _sections(folder: ResultsFolder) -> list[Section]:
-    sections = [section(folder) for section in _SECTIONS]
+    sections = [section(folder) for section in study.sections_of(folder) or _SECTIONS]
     filled = {s.id: s.title for s in sections if any(not isinstance(e, Note) for e in s.elements)}
     rows = checklist_rows(filled)
     folder.tables.write(CHECKLIST, rows)

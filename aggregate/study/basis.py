@@ -22,6 +22,8 @@ from aggregate.tables.table import Names, Table
 
 Place = tuple[int, int]
 """(repeat, fold)."""
+Measure = Callable[[NDArray[np.intp], NDArray[np.float64], NDArray[np.float64]], Measurement]
+"""Of labels, probabilities (repeats, n, classes) and weights (n, draws)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,14 +94,16 @@ class StudyBasis:
         """Macro AUC of every model on the test patients of each fold (folds,), NaN where a class is missing."""
         return {m: self.of_folds(p) for m, p in self.predictions.probabilities.items()}
 
-    def of_folds(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the macro AUC on the test patients of each fold (folds,)."""
+    def of_folds(
+        self, probabilities: NDArray[np.float64], measure: Measure = macro_auc
+    ) -> NDArray[np.float64]:
+        """Return the macro AUC, or another measure, on the test patients of each fold (folds,)."""
         labels, found = self.predictions.labels, []
         for repeat, fold in self.places:
             tested = self.predictions.fold[repeat] == fold
             ones = np.ones((int(tested.sum()), 1))
             p = probabilities[repeat : repeat + 1, tested]
-            found.append(macro_auc(labels[tested], p, ones).per_repeat[0])
+            found.append(measure(labels[tested], p, ones).per_repeat[0])
         return np.array(found)
 
     @cached_property

@@ -12,10 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregate.statistics.measures import macro_auc
+from aggregate.statistics.intervals import Estimate
+from aggregate.statistics.measures import MACRO, Measurement, brier_losses, macro_auc
+from aggregate.statistics.resamples import Sample
+from aggregate.statistics.training import design_effect
 from aggregate.study.basis import StudyBasis, StudyTable
 from aggregate.study.leaderboard import ranking
 from aggregate.study.paired import losses_of, paired_difference
+from aggregate.tables.performance import estimate_of, group_sizes
 from aggregate.tables.rows import interval_cells, or_not_estimable
 from aggregate.tables.shared_columns import FOLD, REPEAT, N, interval
 from aggregate.tables.table import Column, Kind, Step
@@ -53,9 +57,7 @@ def selection_rows(basis: StudyBasis) -> Iterator[Mapping[str, Any]]:
     yield {"what": BEST_ROW, "model": best, **interval_cells(basis.estimates[best]), "n": n}
     yield {"what": PICKED, "model": names, **interval_cells(basis.estimate(honest)), "n": n}
     yield {"what": OPTIMISM, "model": "", **_optimism(basis, best, honest), "n": n}
-    mean = np.mean([basis.measured[name].per_repeat.mean() for name in basis.names])
-    cells = {"estimate": float(mean), "ci_low": or_not_estimable(None), "ci_high": or_not_estimable(None)}
-    yield {"what": TYPICAL, "model": f"{len(basis.names)}", **cells, "ci_method": "no interval", "n": n}
+    yield {"what": TYPICAL, "model": f"{len(basis.names)}", **interval_cells(_typical(basis)), "n": n}
 
 
 def pick_rows(basis: StudyBasis) -> Iterator[Mapping[str, Any]]:
@@ -72,6 +74,20 @@ def pick_rows(basis: StudyBasis) -> Iterator[Mapping[str, Any]]:
             "test_auc": or_not_estimable(float(value) if np.isfinite(value) else None),
             "best_test_auc": or_not_estimable(float(known.max()) if len(known) else None),
         }
+
+
+def _typical(basis: StudyBasis) -> Estimate:
+    """Return the mean macro AUC of the configurations; its error is that of a mean over the same patients."""
+    labels, fold = basis.predictions.labels, basis.predictions.fold
+    measured = [basis.measured[name] for name in basis.names]
+    mean = Measurement(
+        np.mean([of.per_repeat for of in measured], axis=0),
+        np.mean([of.resampled for of in measured], axis=0),
+    )
+    losses = [brier_losses(labels, basis.predictions.probabilities[name]) for name in basis.names]
+    sample = Sample(labels, basis.weights, design_effect(np.mean(losses, axis=0), labels, fold))
+    sizes = group_sizes(labels, basis.predictions.classes, MACRO)
+    return estimate_of(mean, "auc", sizes, basis.statistics.confidence, sample)
 
 
 def _optimism(basis: StudyBasis, best: str, honest: NDArray[np.float64]) -> Mapping[str, Any]:

@@ -193,7 +193,7 @@ def _compare(
     confidence: float,
 ) -> Iterator[_Comparison]:
     model_a, model_b = pair
-    ratio = _test_over_train(predictions.fold)
+    ratio = tested_over_trained(predictions.fold)
     sample = _sample(predictions, pair, weights)
     for (name, metric), a in compared[model_a].items():
         b = compared[model_b][name, metric]
@@ -224,8 +224,8 @@ def _sample(predictions: Predictions, pair: tuple[str, str], weights: NDArray[np
     return Sample(labels, weights, design_effect(a - b, labels, predictions.fold))
 
 
-def _test_over_train(fold: NDArray[np.intp]) -> float:
-    """Patients tested over patients not tested in a fold, averaged over the folds."""
+def tested_over_trained(fold: NDArray[np.intp]) -> float:
+    """Return the patients tested over the patients not tested in a fold, averaged over the folds; fold (repeats, n)."""
     n = fold.shape[1]
     sizes = np.concatenate([np.unique(row, return_counts=True)[1] for row in fold])
     return float(np.mean(sizes / np.maximum(1, n - sizes)))
