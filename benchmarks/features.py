@@ -47,13 +47,15 @@ REPEATS = 2
 BLOCKS = ["lesion", "rim"]
 IMAGE = "ensemble of phase_concat"
 MEASURES_LINEAR, MEASURES_TREES = "measures: ensemble of phase_pooling", "measures: ensemble of xgboost"
+MEASURES_AND_FACTS = "measures, age, sex: ensemble of phase_pooling"
 
 
 AVERAGES = {
-    "measures: average of both": (MEASURES_LINEAR, MEASURES_TREES),
-    "fused: average with the image": (IMAGE, MEASURES_LINEAR, MEASURES_TREES),
+    "measures: average of both": {MEASURES_LINEAR: 1, MEASURES_TREES: 1},
+    "image and measures, equal weights": {IMAGE: 1, MEASURES_LINEAR: 1, MEASURES_TREES: 1},
+    "fused: image (a third), measures, age, sex": {IMAGE: 1 / 3, MEASURES_AND_FACTS: 1, MEASURES_TREES: 1},
 }
-"""Name -> models whose probabilities are averaged, as the kind `average` does with models that it trains itself."""
+"""Name -> models and the weights of their probabilities, as the kind `average` has them of models that it trains itself."""
 
 
 def models_of(blocks):
@@ -64,6 +66,7 @@ def models_of(blocks):
     wide = {**measures, "strengths": [1e-3, 1e-2, 1e-1, 1.0, 10.0]}
     trees = {"model": "xgboost", "parameters": measures}
     linear = {"model": "phase_pooling", "parameters": wide}
+    facts = {"model": "phase_pooling", "parameters": {**wide, "covariates": ["age", "sex"]}}
     inside = {"image": ("ensemble", concat), "linear": ("ensemble", linear), "trees": ("ensemble", trees)}
     stack = {name: {"kind": kind, **parameters} for name, (kind, parameters) in inside.items()}
     return {
@@ -75,6 +78,7 @@ def models_of(blocks):
         IMAGE: ("ensemble", concat),
         MEASURES_LINEAR: ("ensemble", linear),
         MEASURES_TREES: ("ensemble", trees),
+        MEASURES_AND_FACTS: ("ensemble", facts),
         "fused: stack": ("stack", {"models": stack}),
     }
 
@@ -152,7 +156,7 @@ def rows_of(seed, recipe, work, chosen, *, jobs, measured):
     measured |= {name: table for name, table in tables.items() if name.startswith("measures")}
     for name, parts in AVERAGES.items():
         if all(part in tables for part in parts):
-            tables[name] = np.mean([tables[part] for part in parts], axis=0)
+            tables[name] = np.average([tables[part] for part in parts], axis=0, weights=list(parts.values()))
     np.savez(bags.parent / "out_of_fold.npz", labels=patients.codes, **tables)  # to look at, with --work
     for name, table in tables.items():
         yield {"recipe": recipe, "model": name, "seed": seed, **aucs(patients, table)}
