@@ -5,7 +5,7 @@
     weights = "tabicl-classifier-v2-20260212.ckpt"    # relative to the configuration
 
 Code (the extra `tabicl`) and published weights have the licence BSD-3-Clause. The weights are a file that is obtained
-once from https://huggingface.co/jingang/TabICL; nothing is fetched here. The package reads it with
+once from its authors (the hub repository jingang/TabICL); nothing is fetched here. The package reads it with
 `torch.load(weights_only=True)`, which runs no code that a file holds.
 """
 
@@ -33,7 +33,7 @@ from pipeline.errors import ConfigError
 from pipeline.provenance import sha256_of_file
 
 Floats = NDArray[np.float64]
-_SOURCE = "https://huggingface.co/jingang/TabICL"
+_SOURCE = "the hub repository jingang/TabICL"
 _LEARNED = ("filling", "mean", "std", "axes", "covariate_filling", "context", "codes")
 
 

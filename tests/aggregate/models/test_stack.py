@@ -129,3 +129,29 @@ def test_an_average_is_the_mean_of_what_its_models_give_alone(cohort, tmp_path):
     np.testing.assert_allclose(average.predict_proba(bags), np.mean(alone, axis=0))
     average.save(tmp_path)
     np.testing.assert_array_equal(load_model(tmp_path).predict_proba(bags), average.predict_proba(bags))
+
+
+def test_an_average_weighs_its_models(cohort):
+    bags, labels = cohort
+    models = {"pooled": {"kind": "mean_pooling"}, "shares": {"kind": "majority"}}
+    plain = build_model("average", {"models": models}, random_state=0).fit(bags, labels)
+    weighed = build_model("average", {"models": models, "weights": {"shares": 0.25}}, random_state=0).fit(
+        bags, labels
+    )
+    pooled, shares = (model.predict_proba(bags) for model in plain.inside_)
+    np.testing.assert_allclose(weighed.predict_proba(bags), (pooled + 0.25 * shares) / 1.25)
+
+
+@pytest.mark.parametrize(
+    ("weights", "told"),
+    [
+        ({"poled": 1.0}, "no model 'poled'; nearest valid name: 'pooled'"),
+        ({"pooled": 0.0}, "expected one above 0"),
+    ],
+)
+def test_weights_of_an_average_that_mean_nothing_are_refused(cohort, weights, told):
+    average = build_model(
+        "average", {"models": {"pooled": {"kind": "mean_pooling"}}, "weights": weights}, random_state=0
+    )
+    with pytest.raises(ConfigError, match=told):
+        average.fit(*cohort)
