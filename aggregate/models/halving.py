@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401 - the next import needs it
+from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import HalvingGridSearchCV, StratifiedKFold
 
 from aggregate.cohort.chosen import Chosen
@@ -25,7 +26,6 @@ from aggregate.models.parameters import AtLeastTwo
 from aggregate.models.several import KINDS_INSIDE, SeveralModels
 from aggregate.models.stack import Stack
 from aggregate.models.wrappers import log_loss
-from aggregate.statistics.measures import macro_auc
 from pipeline.errors import FoldError
 
 _LEAST_OF_CLASS = 4
@@ -198,8 +198,9 @@ def _score_by_log_loss(model: Configured, patients: Samples, labels: Labels) -> 
 
 def _score_by_auc(model: Configured, patients: Samples, labels: Labels) -> float:
     codes = codes_among(model.classes_, labels)
-    found = macro_auc(codes, model.predict_proba(patients)[None], np.ones((len(codes), 1)))
-    return float(found.per_repeat[0])
+    probabilities = model.predict_proba(patients)
+    aucs = [roc_auc_score(codes == k, probabilities[:, k]) for k in range(probabilities.shape[1])]
+    return float(np.mean(aucs))
 
 
 def _told(search: HalvingGridSearchCV) -> list[dict[str, Any]]:

@@ -137,7 +137,7 @@ def test_only_the_chosen_model_decides_whether_it_can_be_saved(drawn):
 
 
 def test_a_halving_inside_a_halving_is_refused(drawn):
-    with pytest.raises(ConfigError, match="unknown model 'halving'"):
+    with pytest.raises(ConfigError, match="kind 'halving' cannot be inside this one"):
         halving({"a": {"kind": "halving"}}).try_building(drawn[0], 3)
 
 

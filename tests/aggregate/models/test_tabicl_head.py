@@ -95,7 +95,8 @@ def test_nothing_is_fetched(cohort, tmp_path, monkeypatch):
 def test_the_file_of_the_weights_is_tried_before_any_training(cohort, tmp_path):
     new().try_building(cohort[0], 3)
     with pytest.raises(
-        ConfigError, match=r"obtain tabicl-classifier-v2-20260212\.ckpt from the hub repository jingang/TabICL"
+        ConfigError,
+        match=r"obtain tabicl-classifier-v2-20260212\.ckpt from the hub repository jingang/TabICL",
     ):
         new(weights="").try_building(cohort[0], 3)
     (tmp_path / "damaged.ckpt").write_bytes(b"no checkpoint")

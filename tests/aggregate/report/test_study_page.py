@@ -27,6 +27,9 @@ SECTIONS = [
     "factors",
     "comparisons",
     "selection",
+    "learning_curve",
+    "robustness",
+    "projection",
     "checklist",
     "tables",
 ]
