@@ -17,7 +17,7 @@ from aggregate.models.halving import Halving
 from aggregate.planning.fit_tasks import FitTask, ModelSpec
 from aggregate.planning.plan import Plan
 from aggregate.planning.study_budget import Room, Schedule, Trial, drawn_order, lines_of, scheduled
-from aggregate.planning.study_grid import HALVING, configurations
+from aggregate.planning.study_grid import HALVING, grid_of
 from aggregate.store.fit_cache import Fit, FitCache
 from aggregate.study_section import StudySection
 from pipeline.files import sweep_partials
@@ -37,7 +37,7 @@ def run_within_budget(plan: Plan, study: StudySection, minutes: float, tell: Cal
     sweep_partials(plan.config.cache_folder)
     config, halving = plan.config, _halving(plan.specs)
     n_jobs = 1 if is_on_gpu(plan.specs[0]) else effective_n_jobs(config.aggregate.jobs)
-    order = drawn_order(configurations(study, list(config.bag_folders)), config.aggregate.seed)
+    order = drawn_order(grid_of(config), config.aggregate.seed)
     trial = _trial(plan, halving, order, minutes * 60, n_jobs)
     repeats = sorted({fold.repeat for fold in plan.folds})
     room = Room(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from aggregate.cohort.patient_facts import CohortFacts, describe_patient
+from aggregate.carried_out import carry_out, check_files, facts_of, say, say_kept, say_limited
 from aggregate.config import AggregateConfig
 from aggregate.cross_validated_run import (
     Run,
@@ -24,13 +24,11 @@ from aggregate.planning.plan import Plan, read_plan
 from aggregate.planning.plan_printed import print_plan
 from aggregate.printed_summary import print_summary
 from aggregate.report.page import REPORT, write_report
-from aggregate.run_folder.cache_contents import limit_cache
-from aggregate.run_folder.holding import holding, telling_what_stands
-from aggregate.run_folder.placing import EARLIER, check_may_write, put_in_place, was_changed, written_beside
+from aggregate.run_folder.holding import holding
+from aggregate.run_folder.placing import check_may_write, put_in_place, was_changed, written_beside
 from aggregate.run_folder.run_record import (
     check_unchanged,
     config_of_run,
-    fits_of_run,
     require_record,
     results_in,
     weights_of_run,
@@ -43,7 +41,6 @@ from aggregate.tables.null import write_null
 from aggregate.tables.predictions import PREDICTIONS
 from aggregate.tables.registry import written_by
 from aggregate.tables.results import ResultTables
-from aggregate.tables.splits import SPLITS
 from aggregate.tables.table import Step, Table
 from aggregate.tables.write import rebuild_tables, write_tables
 from pipeline.errors import ConfigError, ResultsError
@@ -56,7 +53,7 @@ def print_plan_of(path: Path, overrides: Sequence[str], *, console: Console) -> 
         PhasemilError: something stands in the way; all that can be told is told at once.
     """
     plan = read_plan(path, overrides)
-    _check_files(plan.config, n_null=0)
+    check_files(plan.config, _tables_of_run(plan.config, n_null=0))
     print_plan(plan, console)
 
 
@@ -68,23 +65,18 @@ def run_and_report(plan: Plan, *, n_null: int, console: Console) -> None:
     Raises:
         ResultsError: the results would replace a file that no run wrote, or another command writes there.
     """
-    config, started = plan.config, time.time()
+    config = plan.config
     if config.aggregate.study is not None:
         raise ConfigError(
             f"{config.name}: [aggregate.study] is a grid of models; `aggregate.py study` runs it"
         )
-    _check_files(config, n_null=n_null)
-    tell = partial(_say, console)
-    with holding(config.results_folder, tell=tell):
-        for line in plan.remarks:
-            tell(line)
-        with telling_what_stands(config.results_folder, tell=tell):
-            run = run_experiment(plan)
-            with written_beside(config.results_folder, keep=False) as beside:
-                _write_everything(run, beside, n_null=n_null, console=console)
-                kept = put_in_place(beside, config.results_folder)
-        _limit_cache(config, started, console)
-    _say_kept(config.results_folder, kept, console)
+    check_files(config, _tables_of_run(config, n_null=n_null))
+    run = carry_out(
+        plan,
+        fit=lambda _: run_experiment(plan),
+        write=lambda run, folder: _write_everything(run, folder, n_null=n_null, console=console),
+        console=console,
+    )
     print_summary(
         tables_of_run(config, run.study, config.results_folder),
         config.name,
@@ -93,16 +85,9 @@ def run_and_report(plan: Plan, *, n_null: int, console: Console) -> None:
     )
 
 
-def _check_files(config: AggregateConfig, *, n_null: int) -> None:
-    splits = config.aggregate.splits.file
-    own = config.results_folder / SPLITS.file
-    inputs = [config.cohort.table, *([splits] if splits is not None and splits != own else [])]
-    check_may_write(config.results_folder, _tables_of_run(config, n_null=n_null), inputs)
-
-
 def _write_everything(run: Run, folder: Path, *, n_null: int, console: Console) -> None:
     config, tables = run.config, tables_of_run(run.config, run.study, folder)
-    facts, tuning = _facts(run), tuning_of(run.study, run.result)
+    facts, tuning = facts_of(run.study), tuning_of(run.study, run.result)
     write_record(run, folder)
     write_tables(tables, run.predictions, facts, config.aggregate.statistics, tuning=tuning)
     if n_null:
@@ -128,7 +113,7 @@ def tables_of(folder: Path, *, console: Console) -> None:
     """
     with _finished(folder, console) as config:
         if was_changed(config.results_folder, PREDICTIONS.file):
-            _say(
+            say(
                 console,
                 f"{PREDICTIONS.file} was changed after the run; the tables are computed from the changed file",
             )
@@ -141,7 +126,7 @@ def tables_of(folder: Path, *, console: Console) -> None:
                 rebuild_study_tables(config, tables.within(beside))
             write_report(beside)
             kept = put_in_place(beside, config.results_folder)
-    _say_kept(config.results_folder, kept, console)
+    say_kept(config.results_folder, kept, console)
     if config.aggregate.study is None:
         print_summary(tables, config.name, config.cohort.classes, console)
     else:
@@ -167,9 +152,9 @@ def explain_folder(folder: Path, *, retrain: bool, console: Console) -> None:
             _explain(run, beside, console, retrain=retrain)
             write_report(beside)
             kept = put_in_place(beside, config.results_folder)
-        _limit_cache(config, started, console)
-    _say_kept(config.results_folder, kept, console)
-    _say(console, f"Report: {config.results_folder / REPORT}")
+        say_limited(config, started, console)
+    say_kept(config.results_folder, kept, console)
+    say(console, f"Report: {config.results_folder / REPORT}")
 
 
 def report_of(folder: Path, *, console: Console) -> None:
@@ -181,8 +166,8 @@ def report_of(folder: Path, *, console: Console) -> None:
     with _finished(folder, console) as config, written_beside(config.results_folder, keep=True) as beside:
         write_report(beside)
         kept = put_in_place(beside, config.results_folder)
-    _say_kept(config.results_folder, kept, console)
-    _say(console, f"Report: {config.results_folder / REPORT}")
+    say_kept(config.results_folder, kept, console)
+    say(console, f"Report: {config.results_folder / REPORT}")
 
 
 @contextmanager
@@ -191,7 +176,7 @@ def _finished(folder: Path, console: Console) -> Iterator[AggregateConfig]:
     folder = results_in(folder)
     if not is_cut_off(folder):
         require_record(folder)
-    with holding(folder, tell=partial(_say, console)):
+    with holding(folder, tell=partial(say, console)):
         config = config_of_run(folder)
         check_unchanged(config.results_folder, config.bag_folders)
         yield config
@@ -200,30 +185,5 @@ def _finished(folder: Path, console: Console) -> Iterator[AggregateConfig]:
 def _explain(run: Run, folder: Path, console: Console, *, retrain: bool) -> None:
     tables = tables_of_run(run.config, run.study, folder)
     for remark in explain_run(run, tables, retrain=retrain):
-        _say(console, remark)
+        say(console, remark)
     write_columns(tables)
-
-
-def _limit_cache(config: AggregateConfig, since: float, console: Console) -> None:
-    for line in limit_cache(config, fits_of_run(config.results_folder), since=since):
-        _say(console, line)
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(line, soft_wrap=True, highlight=False, markup=False, emoji=False)
-
-
-def _say_kept(folder: Path, kept: Sequence[str], console: Console) -> None:
-    if kept:
-        _say(
-            console,
-            f"{len(kept)} files, such as {kept[0]}, were not as a run is known to have written them, and are kept in "
-            f"{folder / EARLIER}",
-        )
-
-
-def _facts(run: Run) -> CohortFacts:
-    """Describe every patient by the first bag there is; each bag is read once."""
-    study = run.study
-    described = (describe_patient(study.patients.first_bag(i), row) for i, row in enumerate(study.rows))
-    return CohortFacts(tuple(described))

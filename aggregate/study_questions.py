@@ -14,7 +14,7 @@ from aggregate.fitting.cross_validation import OutOfFold
 from aggregate.fitting.fitted_models import changed_probabilities, fitted_models, probabilities_of_new
 from aggregate.fitting.smaller_training import CurvePoint, curve_points
 from aggregate.planning.fit_tasks import ModelSpec
-from aggregate.planning.study_grid import configurations
+from aggregate.planning.study_grid import grid_of
 from aggregate.store.fit_cache import FitCache
 from aggregate.study.basis import StudyBasis
 from aggregate.study.learning_curve import LEARNING_CURVE, learning_curve_rows
@@ -94,7 +94,7 @@ def _phases_of(run: Run) -> Mapping[str, Sequence[str]]:
         name for name in dict.fromkeys(n for header in headers for n in header.phase_names) if name in present
     ]
     found = {}
-    for one in configurations(study, list(config.bag_folders)) if study else ():
+    for one in grid_of(config):
         chosen = {resolve(text) or text for text in study.phases[one.levels["phases"]]} if study else set()
         found[one.name] = [name for name in every if not chosen or name in chosen]
     return found

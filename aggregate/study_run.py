@@ -1,6 +1,5 @@
 """The command `study`: a grid of models cross-validated, ranked, and asked which choice matters."""
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,18 +7,14 @@ from rich.console import Console
 from threadpoolctl import threadpool_limits
 
 from aggregate.budgeted_run import run_within_budget
-from aggregate.cohort.patient_facts import CohortFacts, describe_patient
+from aggregate.carried_out import Tell, carry_out, check_files, facts_of
 from aggregate.config import AggregateConfig
 from aggregate.cross_validated_run import Run, run_experiment, tables_of_run, write_record
 from aggregate.fitting.cross_validation import tuning_of
 from aggregate.fitting.smaller_training import CurvePoint
 from aggregate.planning.plan import Plan
-from aggregate.planning.study_grid import configurations
+from aggregate.planning.study_grid import grid_of
 from aggregate.report.page import write_report
-from aggregate.run_folder.cache_contents import limit_cache
-from aggregate.run_folder.holding import holding
-from aggregate.run_folder.placing import check_may_write, put_in_place, written_beside
-from aggregate.run_folder.run_record import fits_of_run
 from aggregate.study.basis import StudyBasis, StudyTable
 from aggregate.study.configurations import described, read_configurations, write_configurations
 from aggregate.study.halving import rebuild_halving_tables, write_halving
@@ -31,7 +26,6 @@ from aggregate.tables.dictionary import write_columns
 from aggregate.tables.predictions import read_predictions, write_predictions
 from aggregate.tables.registry import all_tables, written_by
 from aggregate.tables.results import ResultTables
-from aggregate.tables.splits import SPLITS
 from aggregate.tables.table import Step
 from aggregate.tables.tuning import read_tuning, write_tuning
 from pipeline.errors import ConfigError
@@ -47,28 +41,23 @@ def run_study(plan: Plan, *, console: Console) -> None:
         ConfigError: the configuration is not that of a study.
         ResultsError: the results would replace a file that no run wrote, or another command writes there.
     """
-    config, started = plan.config, time.time()
+    config = plan.config
     study = study_of(config)
-    splits = config.aggregate.splits.file
-    inputs = [config.cohort.table, *([splits] if splits and splits.name != SPLITS.file else [])]
-    check_may_write(config.results_folder, written_by(Step.RUN, Step.STUDY, Step.REPORT), inputs)
-
-    def say(line: str) -> None:
-        console.print(line, soft_wrap=True, highlight=False, markup=False, emoji=False)
-
-    with holding(config.results_folder, tell=say):
-        for line in plan.remarks:
-            say(line)
-        minutes = study.budget_minutes
-        run = run_experiment(plan) if minutes is None else run_within_budget(plan, study, minutes, say)
-        # Within a budget no configuration has fits of its own.
-        points = fit_learning_curves(run) if minutes is None else ()
-        with written_beside(config.results_folder, keep=False) as beside:
-            _write(run, points, beside)
-            put_in_place(beside, config.results_folder)
-        for line in limit_cache(config, fits_of_run(config.results_folder), since=started):
-            say(line)
+    check_files(config, written_by(Step.RUN, Step.STUDY, Step.REPORT))
+    run, _ = carry_out(
+        plan,
+        fit=lambda tell: _fitted(plan, study, tell),
+        write=lambda fitted, folder: _write(*fitted, folder),
+        console=console,
+    )
     print_leaderboard(tables_of_run(config, run.study, config.results_folder), config.name, console)
+
+
+def _fitted(plan: Plan, study: StudySection, tell: Tell) -> tuple[Run, Sequence[CurvePoint]]:
+    if study.budget_minutes is not None:  # no configuration has fits of its own then
+        return run_within_budget(plan, study, study.budget_minutes, tell), ()
+    run = run_experiment(plan)
+    return run, fit_learning_curves(run)
 
 
 def study_of(config: AggregateConfig) -> StudySection:
@@ -125,10 +114,10 @@ def _write(run: Run, points: Sequence[CurvePoint], folder: Path) -> None:
     write_record(run, folder, further_fits=keys_of(points))
     write_predictions(tables, run.predictions)
     write_tuning(tables, tuning_of(run.study, run.result), classes)
-    facts = _facts(run)
+    facts = facts_of(run.study)
     tables.write(COHORT, cohort_rows(facts), cohort_names(facts))
     if study.budget_minutes is None:
-        grid = configurations(study, list(config.bag_folders))
+        grid = grid_of(config)
         write_configurations(tables, described(grid, run.result.fits))
         basis = _read_basis(config, tables)
         write_asked_tables(run, points, basis, tables)
@@ -137,8 +126,3 @@ def _write(run: Run, points: Sequence[CurvePoint], folder: Path) -> None:
         write_halving(tables, run.result)
         rebuild_study_tables(config, tables)
     write_report(folder)
-
-
-def _facts(run: Run) -> CohortFacts:
-    everybody = run.study.everybody
-    return CohortFacts(tuple(describe_patient(patients.first_bag(i), row) for patients, i, row in everybody))

@@ -29,6 +29,7 @@ STEPS = (
     {
         "run_folder",
         "doctor",
+        "carried_out",
         "cross_validated_run",
         "explained_run",
         "printed_summary",

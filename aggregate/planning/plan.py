@@ -27,7 +27,7 @@ from aggregate.planning.configured_names import (
 from aggregate.planning.fit_tasks import FitTask, ModelSpec, fit_tasks
 from aggregate.planning.leaks import check_no_label_among_covariates, check_no_shared_images
 from aggregate.planning.splits import leave_one_centre_out, never_tested, read_splits, repeated_folds
-from aggregate.planning.study_grid import configurations, with_models_of_study
+from aggregate.planning.study_grid import grid_of, with_models_of_study
 from aggregate.planning.study_names import check_can_be_asked_again, remarks_on_study
 from aggregate.run_folder.fit_seconds import patients_of_record, recorded_seconds
 from aggregate.store.fit_cache import FitCache
@@ -178,7 +178,7 @@ def _where(config: AggregateConfig) -> Mapping[str, str]:
         return {name: f"aggregate.model.{name}: " for name in section.model}
     if section.study.budget_minutes is not None:
         return dict.fromkeys(section.model, "aggregate.study.aggregators: ")
-    grid = configurations(section.study, list(config.bag_folders))
+    grid = grid_of(config)
     return {one.name: f"aggregate.study.aggregators.{one.levels['aggregator']}: " for one in grid}
 
 

@@ -48,7 +48,7 @@ def with_models_of_study(config: AggregateConfig) -> AggregateConfig:
             "aggregate: a configuration of a study has no tables [aggregate.model.NAME]; name models in "
             "[aggregate.study.aggregators]"
         )
-    grid = configurations(study, list(config.bag_folders))
+    grid = grid_of(config)
     models = {one.name: one.model for one in grid}
     if study.budget_minutes is not None:
         models = {HALVING: _halving(models, study)}
@@ -60,6 +60,16 @@ def _halving(models: Mapping[str, ModelSection], study: StudySection) -> ModelSe
     """Return the one model of a study within a budget: the best of the grid, searched within each fold."""
     inside = {name: {"kind": model.kind, **model.parameters} for name, model in models.items()}
     return ModelSection.model_validate({"kind": HALVING, "models": inside, "select_by": study.select_by})
+
+
+def grid_of(config: AggregateConfig) -> tuple[Configuration, ...]:
+    """Spell out the grid of a configuration; nothing where it has no study.
+
+    Raises:
+        ConfigError: as `configurations` raises.
+    """
+    study = config.aggregate.study
+    return configurations(study, list(config.bag_folders)) if study else ()
 
 
 def configurations(study: StudySection, bag_sets: Sequence[str]) -> tuple[Configuration, ...]:

@@ -13,7 +13,7 @@ import numpy as np
 from aggregate.config import AggregateConfig
 from aggregate.fitting.cross_validation import OutOfFold
 from aggregate.planning.study_budget import NOT_TRIED
-from aggregate.planning.study_grid import HALVING, YES, Configuration, configurations, factors_of
+from aggregate.planning.study_grid import HALVING, YES, Configuration, factors_of, grid_of
 from aggregate.predictions import Predictions
 from aggregate.study.basis import StudyBasis
 from aggregate.study.configurations import FACTOR_LEVEL, level_cells
@@ -110,7 +110,7 @@ def rebuild_halving_tables(
         ResultsError: halving.csv is missing or does not fit.
     """
     rows = tables.read(HALVING_TABLE)
-    grid = configurations(study, list(config.bag_folders))
+    grid = grid_of(config)
     tables.write(HALVING_SUMMARY, summary_rows(rows, grid), {"factor": factors_of(study)})
     basis = StudyBasis(predictions, {}, (), config.aggregate.statistics, study)
     tables.write(SELECTION, _selection_rows(basis, [row["model"] for row in rows if row["picked"]]))
