@@ -4,9 +4,9 @@ A mean difference over many pairs is one such sum. Every form that the tests ask
 each fold, the loss of each patient) is linear in the configurations, so a sum of hundreds of them costs one product.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from aggregate.statistics.resamples import Sample
 from aggregate.statistics.training import design_effect
 from aggregate.study.basis import StudyBasis
 from aggregate.tables.comparisons import BOOTSTRAP, CORRECTED_T, tested_over_trained
+from aggregate.tables.rows import or_not_estimable
 
 Metric = Literal["auc", "balanced_accuracy"]
 MEASURES = {"auc": macro_auc, "balanced_accuracy": balanced_accuracy}
@@ -110,3 +111,26 @@ def adjusted(p_values: Sequence[float | None]) -> list[tuple[float | None, int]]
     known = [p for p in p_values if p is not None]
     of_known = iter(holm(known))
     return [(None if p is None else next(of_known), len(known)) for p in p_values]
+
+
+def adjusted_cells(family: Sequence[tuple[Tested, Tested]]) -> list[tuple[Mapping[str, Any], ...]]:
+    """Return the cells of each difference of a family, by test; p-values are adjusted over the family, per test."""
+    by_test = [adjusted([tested[i].found.p_value for tested in family]) for i in range(2)]
+    return [
+        tuple(_cells(one, *by_test[i][number]) for i, one in enumerate(tested))
+        for number, tested in enumerate(family)
+    ]
+
+
+def _cells(tested: Tested, p_adjusted: float | None, n_comparisons: int) -> Mapping[str, Any]:
+    found = tested.found
+    return {
+        "test": tested.test,
+        "difference": or_not_estimable(found.value),
+        "ci_low": or_not_estimable(found.low),
+        "ci_high": or_not_estimable(found.high),
+        "p_value": or_not_estimable(found.p_value),
+        "p_adjusted": or_not_estimable(p_adjusted),
+        "n_comparisons": n_comparisons,
+        "note": tested.note,
+    }

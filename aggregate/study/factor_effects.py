@@ -19,7 +19,7 @@ from aggregate.statistics.intervals import NOT_ESTIMABLE
 from aggregate.statistics.training import design_effect
 from aggregate.study.basis import StudyBasis, StudyTable
 from aggregate.study.configurations import Described
-from aggregate.study.contrasts import Scores, Tested, adjusted, both_tests, scores_of
+from aggregate.study.contrasts import Scores, Tested, adjusted_cells, both_tests, scores_of
 from aggregate.tables.comparisons import BOOTSTRAP, CORRECTED_T
 from aggregate.tables.rows import or_not_estimable
 from aggregate.tables.shared_columns import N, bounds
@@ -72,26 +72,17 @@ def effects(basis: StudyBasis, scores: Scores) -> Iterator[Effect]:
 def effect_rows(basis: StudyBasis) -> Iterator[Mapping[str, Any]]:
     """Yield a row for each pair of levels and test; p-values are adjusted over all pairs of all factors, per test."""
     found = list(effects(basis, scores_of(basis, basis.names)))
-    by_test = [adjusted([effect.tested[i].found.p_value for effect in found]) for i in range(2)]
-    for number, effect in enumerate(found):
-        for i, tested in enumerate(effect.tested):
-            difference, (p_adjusted, n_comparisons) = tested.found, by_test[i][number]
+    for effect, by_test in zip(found, adjusted_cells([one.tested for one in found]), strict=True):
+        for cells in by_test:
             yield {
                 "factor": effect.factor,
                 "level_a": effect.level_a,
                 "level_b": effect.level_b,
                 "n_pairs": len(effect.pairs),
-                "test": tested.test,
-                "difference": or_not_estimable(difference.value),
-                "ci_low": or_not_estimable(difference.low),
-                "ci_high": or_not_estimable(difference.high),
-                "p_value": or_not_estimable(difference.p_value),
-                "p_adjusted": or_not_estimable(p_adjusted),
-                "n_comparisons": n_comparisons,
                 "smallest": or_not_estimable(float(effect.pairs.min()) if len(effect.pairs) else None),
                 "largest": or_not_estimable(float(effect.pairs.max()) if len(effect.pairs) else None),
                 "n": len(basis.predictions.patient_ids),
-                "note": tested.note,
+                **cells,
             }
 
 

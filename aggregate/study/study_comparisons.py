@@ -16,9 +16,8 @@ from itertools import combinations
 from typing import Any
 
 from aggregate.study.basis import StudyBasis, StudyTable
-from aggregate.study.contrasts import Metric, Scores, Tested, adjusted, both_tests, scores_of
+from aggregate.study.contrasts import Metric, Scores, Tested, adjusted_cells, both_tests, scores_of
 from aggregate.study.leaderboard import ranking
-from aggregate.tables.rows import or_not_estimable
 from aggregate.tables.shared_columns import METRIC_COMPARED, N, bounds
 from aggregate.tables.table import Column, Kind, Step
 
@@ -74,24 +73,15 @@ def _family_rows(
     metric: Metric = "auc",
 ) -> Iterator[Mapping[str, Any]]:
     found = [Compared(a, b, both_tests(basis, scores, scores.difference(a, b))) for a, b in pairs]
-    by_test = [adjusted([one.tested[i].found.p_value for one in found]) for i in range(2)]
-    for number, one in enumerate(found):
-        for i, tested in enumerate(one.tested):
-            difference, (p_adjusted, n_comparisons) = tested.found, by_test[i][number]
+    for one, by_test in zip(found, adjusted_cells([pair.tested for pair in found]), strict=True):
+        for cells in by_test:
             yield {
                 "family": family,
                 "model_a": one.model_a,
                 "model_b": one.model_b,
                 "metric": metric,
-                "test": tested.test,
-                "difference": or_not_estimable(difference.value),
-                "ci_low": or_not_estimable(difference.low),
-                "ci_high": or_not_estimable(difference.high),
-                "p_value": or_not_estimable(difference.p_value),
-                "p_adjusted": or_not_estimable(p_adjusted),
-                "n_comparisons": n_comparisons,
                 "n": len(basis.predictions.patient_ids),
-                "note": tested.note,
+                **cells,
             }
 
 
