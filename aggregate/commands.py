@@ -26,6 +26,9 @@ OverridesArgument = Annotated[
     list[str] | None,
     typer.Argument(help="Values that replace the file's, such as model.attention.hidden=64."),
 ]
+TimeOption = Annotated[
+    bool, typer.Option("--time", help="Train one fold of each model whose time is not known, to estimate it.")
+]
 UnusedOption = Annotated[
     bool, typer.Option("--remove-unused", help="Remove all entries that the run in that folder does not use.")
 ]
@@ -51,12 +54,12 @@ NullOption = Annotated[int, typer.Option(min=0, help="Number of repetitions of t
 
 
 @application.command()
-def plan(config: ConfigArgument, overrides: OverridesArgument = None) -> None:
+def plan(config: ConfigArgument, overrides: OverridesArgument = None, *, time: TimeOption = False) -> None:
     """Show what `run` would do, how many fits are in the cache and the expected time; write nothing."""
     # Heavy imports wait until a command needs them, so that --help answers at once.
     from aggregate.orchestration import print_plan_of  # noqa: PLC0415
 
-    print_plan_of(config, overrides or (), console=_wide_console())
+    print_plan_of(config, overrides or (), time_fits=time, console=_wide_console())
 
 
 @application.command()

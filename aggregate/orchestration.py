@@ -19,7 +19,7 @@ from aggregate.cross_validated_run import (
     write_record,
 )
 from aggregate.explained_run import explain_run
-from aggregate.fitting.cross_validation import tuning_of
+from aggregate.fitting.cross_validation import seconds_of_first_fits, tuning_of
 from aggregate.planning.plan import Plan, read_plan
 from aggregate.planning.plan_printed import print_plan
 from aggregate.printed_summary import print_summary
@@ -46,14 +46,16 @@ from aggregate.tables.write import rebuild_tables, write_tables
 from pipeline.errors import ConfigError, ResultsError
 
 
-def print_plan_of(path: Path, overrides: Sequence[str], *, console: Console) -> None:
-    """Print what `run` would do; nothing is written.
+def print_plan_of(path: Path, overrides: Sequence[str], *, time_fits: bool = False, console: Console) -> None:
+    """Print what `run` would do; nothing is written. `time_fits` trains a fold of each model whose time is unknown.
 
     Raises:
         PhasemilError: something stands in the way; all that can be told is told at once.
     """
     plan = read_plan(path, overrides)
     check_files(plan.config, _tables_of_run(plan.config, n_null=0))
+    if time_fits:
+        plan = plan.with_seconds(seconds_of_first_fits(plan.study, plan.untimed()))
     print_plan(plan, console)
 
 

@@ -38,6 +38,8 @@ AMBIGUOUS_LABELS: Mapping[str, str] = {
     "chcc": "the combined carcinoma to some, classical hepatocellular carcinoma (beside fibrolamellar) to others",
 }
 _OTHER_CHOLANGIOCARCINOMAS = {"ecca", "pcca", "dcca"}
+_SHORT = 2
+"""Letters of a name of which one wrong letter is half."""
 _CCA = "cholangiocarcinoma of any place, beside a class of those outside the liver"
 
 
@@ -81,7 +83,7 @@ class Vocabulary:
 
     def problem(self, text: str) -> str:
         """Return why a spelling is not accepted, and what is expected."""
-        near = nearest(text, self.spellings, cutoff=0.6)
+        near = nearest(text, self.spellings, cutoff=0.5 if len(text) <= _SHORT else 0.6)
         hint = f"; nearest: {self.spellings[near]!r}" if near else ""
         return self.doubt(text) or (
             f"unknown {self.what} {text!r}; expected one of {', '.join(self.names)}, or an alias in "

@@ -1,7 +1,7 @@
 """The cross-validation loop of all models."""
 
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -77,6 +77,14 @@ def cross_validate(
     )
 
 
+def seconds_of_first_fits(study: StudyCohort, tasks: Iterable[FitTask]) -> Mapping[str, float]:
+    """Return, by model, the seconds of one fit, trained on its first task here and thrown away."""
+    first: dict[str, FitTask] = {}
+    for task in tasks:
+        first.setdefault(task.spec.name, task)
+    return {name: _fitted(study.patients, task)[1] for name, task in first.items()}
+
+
 def predictions_of(study: StudyCohort, result: OutOfFold) -> Predictions:
     """Gather the test probabilities of all folds into one table per model, for the patients that were tested."""
     patients = study.patients
@@ -149,18 +157,22 @@ def _devices(parameters: Mapping[str, object]) -> Iterator[str]:
 
 
 def _fit_one(patients: Patients, task: FitTask, cache: FitCache) -> tuple[FitTask, Fit, float]:
-    fold, codes, started = task.fold, patients.codes, time.monotonic()
-    model = _build(task)
+    started = time.monotonic()
     # The products are small: a second BLAS thread costs more than it computes.
     with threadpool_limits(limits=1, user_api="blas"):
-        tune = (Chosen(patients, fold.tune), codes[fold.tune]) if len(fold.tune) else None
-        model.fit(Chosen(patients, fold.train), codes[fold.train], tune=tune)
-        fit = _keep(model, patients, task, cache, fit_s=time.monotonic() - started)
+        model, fit_s = _fitted(patients, task)
+        fit = _keep(model, patients, task, cache, fit_s=fit_s)
         return task, fit, time.monotonic() - started
 
 
-def _build(task: FitTask) -> PatientEstimator:
-    return build_model(task.spec.kind, task.spec.parameters, random_state=task.seed)
+def _fitted(patients: Patients, task: FitTask) -> tuple[PatientEstimator, float]:
+    """Train the model of a task, and tell the seconds that it took."""
+    fold, codes, started = task.fold, patients.codes, time.monotonic()
+    model = build_model(task.spec.kind, task.spec.parameters, random_state=task.seed)
+    with threadpool_limits(limits=1, user_api="blas"):
+        tune = (Chosen(patients, fold.tune), codes[fold.tune]) if len(fold.tune) else None
+        model.fit(Chosen(patients, fold.train), codes[fold.train], tune=tune)
+    return model, time.monotonic() - started
 
 
 def _keep(

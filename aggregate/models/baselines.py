@@ -14,7 +14,7 @@ from aggregate.models.pooling import mean_of_instances
 from aggregate.models.views import CovariateColumns
 from pipeline.bags import Bag
 from pipeline.errors import ConfigError
-from pipeline.quantities import tumour_volumes_ml
+from pipeline.quantities import median_of_phases, tumour_volumes_ml
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -67,10 +67,13 @@ class TumourSize(BagLogistic):
     kind: ClassVar[str] = "tumour_size"
 
     def vectors(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
-        """Return log(1 + largest area in mm2) and log(1 + largest volume over the phases in mm3) (bags, 2)."""
-        volumes_mm3 = [1000 * max(tumour_volumes_ml(bag).values(), default=0.0) for bag in bags]
-        sizes = [[bag.tumour_area_mm2.max(), volume] for bag, volume in zip(bags, volumes_mm3, strict=True)]
-        return np.log1p(np.array(sizes, dtype=np.float64))
+        """Return log(1 + largest area in mm2) and log(1 + volume in mm3, the median over the phases) (bags, 2).
+
+        Without a drawn tumour both are 0.
+        """
+        volumes_ml = [median_of_phases(tumour_volumes_ml(bag).values()) for bag in bags]
+        sizes = [[bag.tumour_area_mm2.max(), 1000 * ml] for bag, ml in zip(bags, volumes_ml, strict=True)]
+        return np.log1p(np.nan_to_num(np.array(sizes, dtype=np.float64), nan=0.0))
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -6,7 +6,7 @@ Errors of independent parts are collected and reported together. Nothing is writ
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,10 +61,21 @@ class Plan:
     seconds: Mapping[str, float]
     seconds_of_patients: int | None
     remarks: tuple[str, ...]
+    timed_now: frozenset[str] = frozenset()
+    """Models whose seconds were measured for this plan."""
 
     def n_open(self, name: str) -> int:
         """Return how many fits of a model are not in the cache."""
         return sum(task.key not in self.cached for task in self.tasks[name])
+
+    def untimed(self) -> list[FitTask]:
+        """Return what is to be trained by models of which no earlier run recorded the seconds."""
+        names = (name for name in self.tasks if name not in self.seconds)
+        return [task for name in names for task in self.tasks[name] if task.key not in self.cached]
+
+    def with_seconds(self, measured: Mapping[str, float]) -> Self:
+        """Return the plan with the seconds of a fit of more models."""
+        return replace(self, seconds={**self.seconds, **measured}, timed_now=frozenset(measured))
 
 
 def load_aggregate_config(path: Path, overrides: Sequence[str]) -> AggregateConfig:

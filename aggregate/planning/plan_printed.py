@@ -1,7 +1,7 @@
 """A plan as `aggregate.py plan` prints it."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from joblib import effective_n_jobs
@@ -36,13 +36,26 @@ def time_line(plan: Plan) -> str:
     unknown = [name for name in to_fit if name not in plan.seconds]
     known_s = sum(plan.n_open(name) * plan.seconds[name] for name in to_fit if name in plan.seconds)
     if len(unknown) == len(to_fit):
-        return "Time for the fits: unknown, because no earlier run in this folder recorded it"
+        return (
+            "Time for the fits: unknown, because no earlier run in this folder recorded it; `aggregate.py plan --time` trains "
+            "one fold of each model to tell"
+        )
     n_jobs = effective_n_jobs(plan.config.aggregate.jobs)
     beside = f"; unknown for {', '.join(unknown)}" if unknown else ""
     return (
-        f"Time for the fits: about {_duration(known_s / n_jobs)} on {_counted(n_jobs, 'process', 'processes')}{beside} (from the seconds that the "
-        f"run in {plan.config.results_folder} recorded, with {plan.seconds_of_patients} patients)"
+        f"Time for the fits: about {_duration(known_s / n_jobs)} on {_counted(n_jobs, 'process', 'processes')}{beside} "
+        f"({_source_of_seconds(plan, to_fit)})"
     )
+
+
+def _source_of_seconds(plan: Plan, to_fit: Sequence[str]) -> str:
+    measured = [name for name in to_fit if name in plan.timed_now]
+    recorded = [name for name in to_fit if name in plan.seconds and name not in plan.timed_now]
+    told = [f"from one fold trained now of {_counted(len(measured), 'model', 'models')}"] if measured else []
+    if recorded:
+        run = f"run in {plan.config.results_folder} recorded, with {plan.seconds_of_patients} patients"
+        told.append(f"from the seconds that the {run}")
+    return "; ".join(told)
 
 
 def _cohort_lines(plan: Plan) -> Iterator[str]:

@@ -49,14 +49,14 @@ def test_bag_size_counts_slices_in_all_and_of_each_phase():
     np.testing.assert_allclose(BagSize().vectors([bag]), np.log([[1 + 4, 1 + 0, 1 + 3, 1 + 1, 1 + 0]]))
 
 
-def test_tumour_size_is_the_largest_area_and_the_largest_volume_of_a_phase():
+def test_tumour_size_is_the_largest_area_and_the_volume_that_cohort_csv_tells_the_median_over_the_phases():
     bag = bag_of(
         (1, 7, 100.0, [0.0]),
         (1, 8, 200.0, [0.0]),  # arterial: 300 mm2 in slices of 5 mm are 1500 mm3
         (2, 3, 250.0, [0.0]),  # portal venous: 250 mm2 in a slice of 2.5 mm are 625 mm3
         spacings={"AP": 5.0, "PVP": 2.5},
     )
-    np.testing.assert_allclose(TumourSize().vectors([bag]), np.log([[1 + 250, 1 + 1500]]))
+    np.testing.assert_allclose(TumourSize().vectors([bag]), np.log([[1 + 250, 1 + (1500 + 625) / 2]]))
 
 
 def test_a_slice_that_stands_twice_in_a_bag_has_its_volume_once():

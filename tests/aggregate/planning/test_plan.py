@@ -1,5 +1,6 @@
 """`aggregate.py plan`: everything that can be known before any work, all mistakes at once, nothing written."""
 
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -154,6 +155,16 @@ def test_the_time_is_that_of_the_fits_an_earlier_run_recorded(toml):
         "Time for the fits: about 3 min on 1 process; unknown for new (from the seconds that the run in"
     )
     assert told.endswith("out recorded, with 60 patients)")
+
+
+def test_a_plan_trains_a_fold_of_each_model_when_it_is_asked_for_a_time_and_writes_nothing(toml):
+    before = contents(toml.parent)
+    said = command("plan", toml, "--time", "model.new.kind=majority")
+    assert re.search(
+        r"Time for the fits: about \d+ s on 1 process \(from one fold trained now of \d models\)", said
+    )
+    assert "unknown" not in said
+    assert contents(toml.parent) == before
 
 
 def test_the_time_of_a_model_with_other_parameters_is_not_known(toml):

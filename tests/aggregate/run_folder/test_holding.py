@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import random
 import signal
 import subprocess
 import sys
@@ -203,10 +204,10 @@ def whole_seconds(toml: Path) -> float:
 
 
 def kill_at_many_instants(toml: Path, finished: Path, n: int) -> None:
-    seconds = whole_seconds(toml)
+    seconds, drawn = whole_seconds(toml), random.Random(n)
     for i in range(n):
         before = contents(finished)
-        run_killed_after(seconds * (i + 1) / n, toml, seed=i + 1)
+        run_killed_after(drawn.uniform(0, 1.1 * seconds), toml, seed=i + 1)
         check_after_a_kill(finished, before)
     command("run", toml)
     assert is_whole(finished)
