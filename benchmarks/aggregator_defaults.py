@@ -2,8 +2,8 @@
 
     python benchmarks/aggregator_defaults.py --seeds 1 2 3 --work /some/folder --output results/reference/aggregator_defaults.csv
 
-Every candidate reads lesion and rim about the liver's HU (the recipe `embedded` of benchmarks/features.py, whose --work folder is
-used again), XGBoost the measures, too, in 5 folds. Beside the macro AUC stands the log loss, which a change of the rate moves
+Every candidate reads the lesion about the liver's HU (the first recipe of benchmarks/features.py, whose --work folder is used
+again), XGBoost the measures, too, in 5 folds. Beside the macro AUC stands the log loss, which a change of the rate moves
 first. Never run it on seeds above 200: they are kept for checks.
 """
 
@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from features import aucs, embedded, tables_of
+from features import EMBEDDED, aucs, embedded, tables_of
 from reference import write_reference
 from sklearn.metrics import log_loss
 
@@ -21,7 +21,7 @@ from aggregate.cohort.patients import Patients
 from aggregate.models.registry import build_model
 from aggregate.planning.splits import repeated_folds
 
-IMAGE = {"features": ["lesion", "rim"]}
+IMAGE = {"features": ["lesion"]}
 MEASURES = {"features": ["measures"]}
 CANDIDATES = {
     "attention_mil": [
@@ -47,7 +47,7 @@ def told(parameters):
 def rows_of(seed, work, kinds, jobs):
     """Yield one row per candidate on the cohort of a seed."""
     assert seed <= 200, "seeds above 200 are kept for checks"
-    bags, cohort = embedded(seed, "embedded", work)
+    bags, cohort = embedded(seed, EMBEDDED, work)
     patients = Patients.read(bags, cohort=cohort)
     folds = repeated_folds(patients, folds=5, repeats=2, tune_share=0.2, seed=seed)
     folds = [fold for fold in folds if fold.repeat == 0]

@@ -3,7 +3,7 @@
     python benchmarks/features.py --seeds 1 2 3 4 5 --work /some/folder
 
 For each seed a phantom cohort like configs/study.toml (120 patients) is drawn, embedded by each recipe from one slice store,
-and classified in 5 folds x 2 repeats. Beside the models stand the oracle that reads the drawn signs, and the means over the
+and classified in 5 folds x 2 repeats. Models of measures stand with the first recipe only: no encoder changes them. Beside the models stand the oracle that reads the drawn signs, and the means over the
 seeds. Seeds above 200 are for checking a choice, never for making one.
 """
 
@@ -29,37 +29,59 @@ from extract.phantom.commands import PhantomConfig
 from pipeline.config import load_config
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "study.toml"
-LIVER = ['input.reference="liver"', 'regions=["whole", "lesion", "rim"]', "input.scales_mm={tight=70.0}"]
-TODAY = [
-    'input.reference="absolute"',
-    'regions=["whole"]',
+LIVER = [
+    'input.reference="liver"',
+    'regions=["whole", "lesion", "rim"]',
     "input.scales_mm={tight=70.0}",
     "input.size_px=112",
 ]
 LITE0 = ['encoder="efficientnet_lite0"', 'weights="installed"', 'precision="float32"']
+BEFORE = "whole crop, absolute HU (before)"
 RECIPES = {
-    "whole crop, absolute HU (before)": TODAY,
-    "embedded": [*LIVER, "input.size_px=112"],
-    "lite0 features.4": [*LIVER, *LITE0, 'layers=["features.4"]', "input.size_px=112"],
-    "lite0 penultimate": [*LIVER, *LITE0, "input.size_px=112"],
+    "embedded, features.3": [*LIVER, 'layers=["features.3"]'],
+    "lite0, features.2": [*LIVER, *LITE0, 'layers=["features.2"]'],
+    "untrained, features.3": [*LIVER, 'weights="random:0"', 'layers=["features.3"]'],
+    "embedded, penultimate": LIVER,
+    "lite0, features.4": [*LIVER, *LITE0, 'layers=["features.4"]'],
+    "lite0, penultimate": [*LIVER, *LITE0],
+    BEFORE: [
+        'input.reference="absolute"',
+        'regions=["whole"]',
+        "input.scales_mm={tight=70.0}",
+        "input.size_px=112",
+    ],
 }
+"""Name -> overrides of [extract]. The first is that of demo and study."""
 REPEATS = 2
-BLOCKS = ["lesion", "rim"]
 IMAGE = "ensemble of phase_concat"
 MEASURES_LINEAR, MEASURES_TREES = "measures: ensemble of phase_pooling", "measures: ensemble of xgboost"
 MEASURES_AND_FACTS = "measures, age, sex: ensemble of phase_pooling"
-
+LINEAR = "phase_pooling"
 
 AVERAGES = {
     "measures: average of both": {MEASURES_LINEAR: 1, MEASURES_TREES: 1},
     "image and measures, equal weights": {IMAGE: 1, MEASURES_LINEAR: 1, MEASURES_TREES: 1},
     "fused: image (a third), measures, age, sex": {IMAGE: 1 / 3, MEASURES_AND_FACTS: 1, MEASURES_TREES: 1},
+    "fused: image, measures, age, sex": {IMAGE: 1, MEASURES_AND_FACTS: 1, MEASURES_TREES: 1},
 }
 """Name -> models and the weights of their probabilities, as the kind `average` has them of models that it trains itself."""
 
+EMBEDDED, IMAGENET = list(RECIPES)[:2]
+ACROSS = {
+    "image, both encoders": {(EMBEDDED, IMAGE): 1, (IMAGENET, IMAGE): 1},
+    "fused, both encoders": {
+        (EMBEDDED, IMAGE): 1 / 2,
+        (IMAGENET, IMAGE): 1 / 2,
+        (EMBEDDED, MEASURES_AND_FACTS): 1,
+        (EMBEDDED, MEASURES_TREES): 1,
+    },
+}
+"""The same over two sets of bags: name -> recipe and model, and their weights."""
 
-def models_of(blocks):
-    """Return the models by name: kind and parameters."""
+
+def models_of(recipe):
+    """Return the models by name: kind and parameters; of recipes but the first the two that compare encoders."""
+    blocks = ["whole"] if recipe == BEFORE else ["lesion"]
     image = {"features": blocks}
     concat = {"model": "phase_concat", "parameters": image}
     measures = {"features": ["measures"]}
@@ -69,13 +91,17 @@ def models_of(blocks):
     facts = {"model": "phase_pooling", "parameters": {**wide, "covariates": ["age", "sex"]}}
     inside = {"image": ("ensemble", concat), "linear": ("ensemble", linear), "trees": ("ensemble", trees)}
     stack = {name: {"kind": kind, **parameters} for name, (kind, parameters) in inside.items()}
+    of_image = {IMAGE: ("ensemble", concat), LINEAR: ("phase_pooling", image)}
+    if recipe != EMBEDDED:
+        return of_image
+    both = {"model": "phase_concat", "parameters": {"features": ["lesion", "rim"]}}
     return {
-        "attention_mil": ("attention_mil", image),
-        "phase_attention": ("phase_attention", image),
-        "mean_pooling": ("mean_pooling", image),
-        "phase_pooling": ("phase_pooling", image),
+        **of_image,
         "phase_concat": ("phase_concat", image),
-        IMAGE: ("ensemble", concat),
+        "attention_mil": ("attention_mil", image),
+        "mean_pooling": ("mean_pooling", image),
+        "phase_attention": ("phase_attention", image),
+        "lesion and rim: " + IMAGE: ("ensemble", both),
         MEASURES_LINEAR: ("ensemble", linear),
         MEASURES_TREES: ("ensemble", trees),
         MEASURES_AND_FACTS: ("ensemble", facts),
@@ -144,22 +170,39 @@ def aucs(patients, table):
     }
 
 
-def rows_of(seed, recipe, work, chosen, *, jobs, measured):
-    """Yield a row per model; `measured` keeps the tables of the models of measures, which no encoder changes."""
+def tables_of_recipe(seed, recipe, work, chosen, *, jobs):
+    """Return the patients and the tables of a recipe, with the averages of which every part was asked for."""
     bags, cohort = embedded(seed, recipe, work)
     patients = Patients.read(bags, cohort=cohort)
     folds = repeated_folds(patients, folds=5, repeats=REPEATS, tune_share=0.2, seed=seed)
-    blocks = ["whole"] if recipe.endswith("(before)") else BLOCKS
-    asked = {name: of for name, of in models_of(blocks).items() if not chosen or name in chosen}
-    tables = tables_of(patients, folds, {n: of for n, of in asked.items() if n not in measured}, seed, jobs)
-    tables |= {name: measured[name] for name in asked if name in measured}
-    measured |= {name: table for name, table in tables.items() if name.startswith("measures")}
-    for name, parts in AVERAGES.items():
-        if all(part in tables for part in parts):
-            tables[name] = np.average([tables[part] for part in parts], axis=0, weights=list(parts.values()))
-    np.savez(bags.parent / "out_of_fold.npz", labels=patients.codes, **tables)  # to look at, with --work
-    for name, table in tables.items():
-        yield {"recipe": recipe, "model": name, "seed": seed, **aucs(patients, table)}
+    asked = {name: of for name, of in models_of(recipe).items() if not chosen or name in chosen}
+    tables = tables_of(patients, folds, asked, seed, jobs)
+    return patients, tables | averages_of(tables, AVERAGES)
+
+
+def averages_of(tables, wanted):
+    """Return the weighted averages of which every part is there."""
+    return {
+        name: np.average([tables[part] for part in parts], axis=0, weights=list(parts.values()))
+        for name, parts in wanted.items()
+        if all(part in tables for part in parts)
+    }
+
+
+def rows_of(seed, work, recipes, chosen, *, jobs):
+    """Yield the rows of a seed: the oracle, each recipe's models, and the averages over both encoders."""
+    yield oracle_row(seed, work)
+    every = {}
+    for recipe in recipes:
+        patients, tables = tables_of_recipe(seed, recipe, work, chosen, jobs=jobs)
+        every |= {(recipe, name): table for name, table in tables.items()}
+        yield from (named_row(seed, recipe, name, patients, table) for name, table in tables.items())
+    across = averages_of(every, ACROSS)
+    yield from (named_row(seed, "both", name, patients, table) for name, table in across.items())
+
+
+def named_row(seed, recipe, name, patients, table):
+    return {"recipe": recipe, "model": name, "seed": seed, **aucs(patients, table)}
 
 
 def oracle_row(seed, work):
@@ -196,14 +239,9 @@ def main():
     with tempfile.TemporaryDirectory() as name:
         work = arguments.work or Path(name)
         for seed in arguments.seeds:
-            rows.append(oracle_row(seed, work))
-            measured = {}
-            for recipe in arguments.recipes:
-                for row in rows_of(
-                    seed, recipe, work, arguments.models, jobs=arguments.jobs, measured=measured
-                ):
-                    rows.append(row)
-                    print(row, flush=True)
+            for row in rows_of(seed, work, arguments.recipes, arguments.models, jobs=arguments.jobs):
+                rows.append(row)
+                print(row, flush=True)
     found = list(means(rows))
     for row in found:
         print(f"{row['recipe']:34}{row['model']:38}{row['macro_auc']:.3f} +- {row['sd_over_seeds']:.3f}"

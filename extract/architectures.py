@@ -88,7 +88,13 @@ _ROWS = (
         "inception_v3", 2048, "fc", {}, {"aux_logits": False, "init_weights": False}, last_map="Mixed_7c"
     ),
     Architecture("squeezenet1_0", 512, "classifier", pooled_by_head=True),
-    Architecture("squeezenet1_1", 512, "classifier", pooled_by_head=True),
+    Architecture(
+        "squeezenet1_1",
+        512,
+        "classifier",
+        {"features.3": 128, "features.6": 256, "features.9": 384},
+        pooled_by_head=True,
+    ),
     Architecture("mobilenet_v3_small", 576, "classifier"),
     Architecture("mobilenet_v3_large", 960, "classifier"),
     Architecture(
