@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from pipeline.commands import run_application
+from pipeline.commands import VersionOption, run_application
 
 RetrainOption = Annotated[
     bool, typer.Option("--retrain", help="Also retrain on every subset of the phases (slow).")
@@ -14,10 +14,8 @@ RetrainOption = Annotated[
 _TABLE_WIDTH = 108
 
 application = typer.Typer(
-    help="Stage 2: classify patients from their bags and write the result tables.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
 
 ConfigArgument = Annotated[Path, typer.Argument(help="TOML configuration of the experiment.")]
@@ -53,6 +51,11 @@ DaskOption = Annotated[
 NullOption = Annotated[int, typer.Option(min=0, help="Number of repetitions of the run on permuted labels.")]
 
 
+@application.callback()
+def stage(*, version: VersionOption = False) -> None:
+    """Stage 2: classify patients from their bags and write the result tables."""
+
+
 @application.command()
 def plan(config: ConfigArgument, overrides: OverridesArgument = None, *, time: TimeOption = False) -> None:
     """Show what `run` would do, how many fits are in the cache and the expected time; write nothing."""
@@ -82,7 +85,7 @@ def study(
     budget: BudgetOption = None,
     dask: DaskOption = None,
 ) -> None:
-    """Cross-validate the grid of [aggregate.study], rank it, and say which choice matters."""
+    """Cross-validate the grid of the table aggregate.study, rank it, and say which choice matters."""
     from aggregate.cluster import fits_on  # noqa: PLC0415
     from aggregate.planning.plan import read_plan  # noqa: PLC0415
     from aggregate.study_run import run_study  # noqa: PLC0415

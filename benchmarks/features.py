@@ -41,10 +41,11 @@ RECIPES = {
     "embedded, features.3": [*LIVER, 'layers=["features.3"]'],
     "lite0, features.2": [*LIVER, *LITE0, 'layers=["features.2"]'],
     "untrained, features.3": [*LIVER, 'weights="random:0"', 'layers=["features.3"]'],
-    "embedded, penultimate": LIVER,
+    "embedded, penultimate": [*LIVER, 'layers=["penultimate"]'],
     "lite0, features.4": [*LIVER, *LITE0, 'layers=["features.4"]'],
-    "lite0, penultimate": [*LIVER, *LITE0],
+    "lite0, penultimate": [*LIVER, *LITE0, 'layers=["penultimate"]'],
     BEFORE: [
+        'layers=["penultimate"]',
         'input.reference="absolute"',
         'regions=["whole"]',
         "input.scales_mm={tight=70.0}",

@@ -7,19 +7,22 @@ import typer
 from rich.console import Console
 
 from extract.phantom.commands import phantom
-from pipeline.commands import run_application
+from pipeline.commands import VersionOption, run_application
 
 application = typer.Typer(
-    help="Stage 1: embed the tumour-bearing slices of a cohort with a frozen encoder.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
 
 ConfigArgument = Annotated[Path, typer.Argument(help="TOML configuration of the experiment.")]
 OverridesArgument = Annotated[
     list[str] | None, typer.Argument(help="Values that replace those of the file, such as encoder=resnet50.")
 ]
+
+
+@application.callback()
+def stage(*, version: VersionOption = False) -> None:
+    """Stage 1: embed the tumour-bearing slices of a cohort with a frozen encoder."""
 
 
 application.command()(phantom)
@@ -30,7 +33,8 @@ def run(
     config: ConfigArgument,
     overrides: OverridesArgument = None,
     variant: Annotated[
-        list[str] | None, typer.Option(help="Only this [extract.variant.NAME]; may be repeated.")
+        list[str] | None,
+        typer.Option(help="Only this variant, by its name in the table extract.variant; may be repeated."),
     ] = None,
 ) -> None:
     """Embed the cohort into bags; finished patients are skipped, unusable ones are listed in excluded.csv."""
@@ -144,7 +148,7 @@ def saliency(
     patient: Annotated[list[str] | None, typer.Option(help="Only this patient; may be repeated.")] = None,
     variant: Annotated[
         str | None,
-        typer.Option(help="The [extract.variant.NAME] that the model reads, where there are several."),
+        typer.Option(help="The variant that the model reads, where there are several."),
     ] = None,
 ) -> None:
     """Draw occlusion maps of the encoder on the slices with most attention, for the report of stage 2."""

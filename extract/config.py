@@ -10,7 +10,7 @@ from extract.architectures import PENULTIMATE
 from extract.checkpoints import EMBEDDED, FILE_SUFFIXES
 from extract.encoder_cards import EncoderCard, read_encoder_card
 from extract.region_pooling import REGIONS, drawn_regions
-from pipeline.config import ConfigPath, ExperimentConfig, FileSafeName, Section, load_config
+from pipeline.config import ConfigPath, ExperimentConfig, FileSafeName, Section, load_config, with_table
 from pipeline.errors import ConfigError
 from pipeline.files import with_home
 from pipeline.names import phase_vocabulary
@@ -254,8 +254,7 @@ def load_extract_config(path: Path, overrides: Sequence[str]) -> ExtractConfig:
 
 def full_overrides(overrides: Sequence[str]) -> list[str]:
     """Return overrides with their top-level table, [extract] where there is none, as in encoder=resnet50."""
-    tables = set(ExtractConfig.model_fields)
-    return [o if o.partition(".")[0].partition("=")[0] in tables else f"extract.{o}" for o in overrides]
+    return with_table(overrides, ExtractConfig, "extract")
 
 
 def resolved_config(config: ExtractConfig, place: str, where: str) -> ExtractConfig:

@@ -4,12 +4,31 @@ import errno
 import gc
 import sys
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from pipeline.errors import PhasemilError, SeveralMistakesError
+from pipeline.provenance import software_versions
 
+
+def _tell_version(asked: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if asked:
+        told = ", ".join(f"{name} {number}" for name, number in software_versions().items())
+        typer.echo(told)
+        raise typer.Exit
+
+
+VersionOption = Annotated[
+    bool,
+    typer.Option(
+        "--version",
+        callback=_tell_version,
+        is_eager=True,
+        help="Print the versions of phasemil, Python and the libraries, and stop.",
+    ),
+]
 _NO_ROOM = "free some space there or name another folder as `output`, then run the same command again"
 _NO_RIGHTS = "ask for permission to read or write it, or name another place in the configuration"
 _ADVICE: Mapping[int, str] = {

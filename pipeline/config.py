@@ -161,6 +161,18 @@ class Draft(Generic[Config]):
     """The faulty keys, each as a path of table names and key."""
 
 
+def with_table(overrides: Sequence[str], config: type[Section], table: str) -> list[str]:
+    """Return overrides with their top-level table, the given one where there is none, as in encoder=resnet50.
+
+    Args:
+        overrides: as on the command line, `key=value`.
+        config: whose top-level keys may begin an override.
+        table: what is meant where none of them does.
+    """
+    known = set(config.model_fields)
+    return [o if o.partition(".")[0].partition("=")[0] in known else f"{table}.{o}" for o in overrides]
+
+
 def draft_config(
     path: Path, kind: type[Config], mistakes: Mistakes, *, overrides: Sequence[str] = ()
 ) -> Draft[Config]:

@@ -32,7 +32,7 @@ from aggregate.planning.study_names import check_can_be_asked_again, remarks_on_
 from aggregate.run_folder.fit_seconds import patients_of_record, recorded_seconds
 from aggregate.store.fit_cache import FitCache
 from pipeline.cohort import Exclusion
-from pipeline.config import Draft, draft_config
+from pipeline.config import Draft, draft_config, with_table
 from pipeline.errors import FoldError, Mistakes
 
 
@@ -147,8 +147,7 @@ def choose_folds(config: AggregateConfig, study: StudyCohort) -> list[Fold]:
 
 
 def _draft(path: Path, overrides: Sequence[str], mistakes: Mistakes) -> Draft[AggregateConfig]:
-    tables = set(AggregateConfig.model_fields)
-    full = [o if o.partition(".")[0].partition("=")[0] in tables else f"aggregate.{o}" for o in overrides]
+    full = with_table(overrides, AggregateConfig, "aggregate")
     draft = draft_config(path, AggregateConfig, mistakes, overrides=full)
     if draft.config is None:
         return draft

@@ -12,7 +12,7 @@ from extract.phantom.config import PhantomSection
 from extract.phantom.montage import write_montage
 from pipeline.ceiling import write_ceiling
 from pipeline.cohort import read_cohort
-from pipeline.config import ExperimentConfig, load_config
+from pipeline.config import ExperimentConfig, load_config, with_table
 
 
 class PhantomConfig(ExperimentConfig):
@@ -22,18 +22,20 @@ class PhantomConfig(ExperimentConfig):
 
 
 def phantom(
-    config: Annotated[Path, typer.Argument(help="Configuration (TOML) with a table [phantom].")],
+    config: Annotated[Path, typer.Argument(help="TOML configuration with a table phantom.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Values that replace those of the file, such as seed=1.")
+    ] = None,
     *,
     preview: Annotated[
         bool, typer.Option("--preview", help="Also write a PNG montage: patients x phases.")
     ] = False,
-    override: Annotated[
-        list[str] | None, typer.Option("--set", help="Change one key, such as phantom.seed=1.")
-    ] = None,
 ) -> None:
     """Write the synthetic cohort that a configuration describes, unless it exists already."""
     console = Console(soft_wrap=True)
-    experiment = load_config(config, PhantomConfig, overrides=override or ())
+    experiment = load_config(
+        config, PhantomConfig, overrides=with_table(overrides or (), PhantomConfig, "phantom")
+    )
     table = experiment.cohort.table
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:

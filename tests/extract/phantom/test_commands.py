@@ -47,7 +47,7 @@ def test_the_preview_shows_patients_times_phases(config):
 
 
 def test_a_key_can_be_set_on_the_command_line(config):
-    result = CliRunner().invoke(application, [str(config), "--set", "phantom.patients={HCC = 1}"])
+    result = CliRunner().invoke(application, [str(config), "phantom.patients={HCC = 1}"])
     assert result.exit_code == 0
     assert not list((config.parent / "cohort" / "images").glob("PH002*"))
 
@@ -60,7 +60,7 @@ def test_an_unknown_key_names_the_nearest(config):
 
 
 def test_the_ceiling_lies_beside_the_cohort_and_is_told(config):
-    arguments = [str(config), "--set", "phantom.patients={HCC = 1, iCCA = 1, cHCC-CCA = 1}"]
+    arguments = [str(config), "patients={HCC = 1, iCCA = 1, cHCC-CCA = 1}"]
     outputs = [CliRunner().invoke(application, arguments).output for _ in range(2)]
     ceiling = read_ceiling(config.parent / "cohort" / "cohort.csv")
     assert ceiling.n_patients == 3
