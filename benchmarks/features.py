@@ -57,13 +57,15 @@ REPEATS = 2
 IMAGE = "ensemble of phase_concat"
 MEASURES_LINEAR, MEASURES_TREES = "measures: ensemble of phase_pooling", "measures: ensemble of xgboost"
 MEASURES_AND_FACTS = "measures, age, sex: ensemble of phase_pooling"
+TREES_AND_FACTS = "measures, age, sex: ensemble of xgboost of depth 2"
 LINEAR = "phase_pooling"
 
 AVERAGES = {
     "measures: average of both": {MEASURES_LINEAR: 1, MEASURES_TREES: 1},
     "image and measures, equal weights": {IMAGE: 1, MEASURES_LINEAR: 1, MEASURES_TREES: 1},
-    "fused: image (a third), measures, age, sex": {IMAGE: 1 / 3, MEASURES_AND_FACTS: 1, MEASURES_TREES: 1},
-    "fused: image, measures, age, sex": {IMAGE: 1, MEASURES_AND_FACTS: 1, MEASURES_TREES: 1},
+    "measures, age, sex: average of both": {MEASURES_AND_FACTS: 1, TREES_AND_FACTS: 1},
+    "fused: image (a third), measures, age, sex": {IMAGE: 1 / 3, MEASURES_AND_FACTS: 1, TREES_AND_FACTS: 1},
+    "fused: image, measures, age, sex": {IMAGE: 1, MEASURES_AND_FACTS: 1, TREES_AND_FACTS: 1},
 }
 """Name -> models and the weights of their probabilities, as the kind `average` has them of models that it trains itself."""
 
@@ -74,7 +76,7 @@ ACROSS = {
         (EMBEDDED, IMAGE): 1 / 2,
         (IMAGENET, IMAGE): 1 / 2,
         (EMBEDDED, MEASURES_AND_FACTS): 1,
-        (EMBEDDED, MEASURES_TREES): 1,
+        (EMBEDDED, TREES_AND_FACTS): 1,
     },
 }
 """The same over two sets of bags: name -> recipe and model, and their weights."""
@@ -88,6 +90,10 @@ def models_of(recipe):
     measures = {"features": ["measures"]}
     wide = {**measures, "strengths": [1e-3, 1e-2, 1e-1, 1.0, 10.0]}
     trees = {"model": "xgboost", "parameters": measures}
+    trees_and_facts = {
+        "model": "xgboost",
+        "parameters": {**measures, "max_depth": 2, "covariates": ["age", "sex"]},
+    }
     linear = {"model": "phase_pooling", "parameters": wide}
     facts = {"model": "phase_pooling", "parameters": {**wide, "covariates": ["age", "sex"]}}
     inside = {"image": ("ensemble", concat), "linear": ("ensemble", linear), "trees": ("ensemble", trees)}
@@ -106,6 +112,7 @@ def models_of(recipe):
         MEASURES_LINEAR: ("ensemble", linear),
         MEASURES_TREES: ("ensemble", trees),
         MEASURES_AND_FACTS: ("ensemble", facts),
+        TREES_AND_FACTS: ("ensemble", trees_and_facts),
         "fused: stack": ("stack", {"models": stack}),
     }
 

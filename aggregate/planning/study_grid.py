@@ -76,14 +76,17 @@ def configurations(study: StudySection, bag_sets: Sequence[str]) -> tuple[Config
     """Spell out the grid, in the order of its levels; combinations that would be the same model are made once.
 
     Raises:
-        ConfigError: `bags` names no bag set, `without` no factor or level, `plainest` no configuration, or nothing is left.
+        ConfigError: `bags` names no bag set, `without` no factor or level, `plainest` no configuration; two bag sets are the
+            same levels, an aggregator reads something else than a factor says, two configurations have one name, or
+            nothing is left.
     """
     by_factor = _levels_by_factor(study, bag_sets)
     rules = [_checked_rule(rule, by_factor, number) for number, rule in enumerate(study.without, 1)]
     found: dict[tuple[str, ...], tuple[Levels, ModelSection]] = {}
     for levels, model in _combinations(study, bag_sets):
         if not any(all(levels[factor] in left_out for factor, left_out in rule.items()) for rule in rules):
-            found.setdefault(tuple(levels.values()), (levels, model))
+            known = found.setdefault(tuple(levels.values()), (levels, model))
+            _check_same(levels, known[1], model)
     if not found:
         raise ConfigError("aggregate.study: expected at least one combination, found none; see `without`")
     varying = [f for f in by_factor if len({levels[f] for levels, _ in found.values()}) > 1]
@@ -92,11 +95,30 @@ def configurations(study: StudySection, bag_sets: Sequence[str]) -> tuple[Config
         for levels, model in found.values()
     )
     names = [one.name for one in grid]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise ConfigError(
+            f"aggregate.study: two configurations are named {twice!r}; rename a level that holds a '/'"
+        )
     if study.plainest and study.plainest not in names:
         raise ConfigError(
             f"aggregate.study.plainest: no configuration {study.plainest!r}; {hint_of_nearest(study.plainest, names)}"
         )
     return grid
+
+
+def _check_same(levels: Levels, known: ModelSection, model: ModelSection) -> None:
+    """Refuse two models of the same levels, of which one would vanish.
+
+    Raises:
+        ConfigError: both bag sets are named.
+    """
+    if known != model:
+        sets = " and ".join(str(one.parameters.get("bags")) for one in (known, model))
+        raise ConfigError(
+            f"aggregate.study.bags: {sets} have the same levels ({', '.join(levels.values())}); give a factor another level in "
+            "one of them, or a factor to all"
+        )
 
 
 def factors_of(study: StudySection) -> list[str]:
@@ -124,10 +146,34 @@ def _combinations(study: StudySection, bag_sets: Sequence[str]) -> Iterator[tupl
             "measures": measures and MEASURES not in blocks,
             "phases": list(phases),
         }
+        _check_reads_no_other(
+            a,
+            model,
+            {"features": f, "phases": p, "covariates": c, "bags": bags},
+            read | {"covariates": list(covariates)},
+        )
         yield (
             {**levels, "phases": p, "covariates": c},
             _reading(model, {key: value for key, value in read.items() if value}, list(covariates)),
         )
+
+
+def _check_reads_no_other(
+    aggregator: str, model: ModelSection, levels: Levels, read: Mapping[str, Any]
+) -> None:
+    """Refuse an aggregator whose own parameters read something else than a level says.
+
+    Raises:
+        ConfigError: aggregator, parameter and level are named.
+    """
+    for key in (key for key in model.parameters if read.get(key)):
+        own = model.parameters[key]
+        if own != read[key]:
+            told = levels.get(key, "yes")
+            raise ConfigError(
+                f"aggregate.study.aggregators.{aggregator}: {key} = {own!r} is not what level {told!r} of {key} reads "
+                f"({read[key]!r}); leave {key} to the factors of the study"
+            )
 
 
 def _described_sets(study: StudySection, bag_sets: Sequence[str]) -> Mapping[str, Levels]:

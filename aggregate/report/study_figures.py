@@ -211,7 +211,8 @@ def winners_curse(folder: ResultsFolder) -> Figure:
         "winners_curse",
         to_svg(canvas, "winners_curse"),
         "What picking the best of this grid is worth. The first estimate is the largest of many, on the patients it was chosen "
-        "on; the second is what the same choice reaches on patients who took no part in it.",
+        "on; the second is what a choice on the tune patients of each fold reaches on others, who took no part in it. Their difference "
+        "is optimism of the first and the cost of choosing on few patients in the second.",
     )
 
 

@@ -31,6 +31,7 @@ from aggregate.tables.rows import Row, numeric
 _MOST_ROWS = 20
 _MOST_COMPARISONS = 24
 CHANCE = 0.5
+_CHOSEN_PAIR = "is shown by both tests after correction, which is exploration all the same, the pair being chosen on these patients,"
 _DIFFERENCE = ("difference", "ci_low", "ci_high")
 
 
@@ -92,13 +93,13 @@ def _told(folder: ResultsFolder, family: str, model_a: str, model_b: str) -> str
     level = 1 - folder.tables.confidence
     shown = [(p := numeric(row["p_adjusted"])) is not None and p < level for row in (by_patients, by_folds)]
     verdict = {
-        (True, True): "is real after correction",
+        (True, True): "is real after correction" if family == PLAINEST else _CHOSEN_PAIR,
         (False, False): "was not shown to be real after correction",
         (True, False): "is shown over the patients but not over the folds after correction",
         (False, True): "is shown over the folds but not over the patients after correction",
     }[shown[0], shown[1]]
     p_values = [p_text(row["p_adjusted"]) or "not estimable" for row in (by_patients, by_folds)]
-    numbers = f"{cell(by_patients, _DIFFERENCE, digits=3)}; adjusted p {p_values[0]} over patients, {p_values[1]} over folds"
+    numbers = f"{cell(by_patients, _DIFFERENCE, digits=3)}, its interval not adjusted; adjusted p {p_values[0]} over patients, {p_values[1]} over folds"
     return f"{verdict} ({numbers})"
 
 
@@ -114,7 +115,10 @@ def _honest(folder: ResultsFolder) -> str:
     told = f"Picked in each fold without its test patients, the best of this grid reaches {cell(picked)}"
     if optimism is not None:
         than = "below" if optimism >= 0 else "above"
-        told += f", {signed(abs(optimism), 3)} {than} the best row, which is optimistic"
+        told += (
+            f", {signed(abs(optimism), 3)} {than} the best row: what is optimistic in that, and what choosing on few tune "
+            "patients costs"
+        )
     low, high = numeric(picked["ci_low"]), numeric(picked["ci_high"])
     if low is not None and high is not None and low <= CHANCE <= high:
         told += ": not better than chance"
@@ -130,7 +134,8 @@ def _main_factor(folder: ResultsFolder) -> Iterator[Element]:
         by_chance = "" if chance is None else f" (by chance {chance:.3f})"
         yield Note(
             f"The choice with the largest spread is {row['factor']}: {spread:.3f} between {row['best_level']} and "
-            f"{row['worst_level']}, all else equal{by_chance}; adjusted p {_equals(p_text(row['p_adjusted']))}."
+            f"{row['worst_level']}, all else equal in {row['n_sets']} combinations of the other factors{by_chance}; adjusted p "
+            f"{_equals(p_text(row['p_adjusted']))}."
         )
 
 

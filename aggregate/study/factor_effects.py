@@ -2,10 +2,11 @@
 
 Two levels of a factor are compared within matched pairs: configurations equal in all other factors. So a level that was only
 tried together with weak models is not held against them. Where combinations are left out of the grid (`without`), fewer pairs
-are matched, and their number is told.
+are matched, and their number is told. A spread over all levels of a factor leaves out levels that few configurations have, since
+only combinations that were tried with every level can be compared.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -27,6 +28,8 @@ from aggregate.tables.table import Column, Kind, Step
 
 NO_PAIR = "no two configurations differ in this factor alone"
 NO_SET = "no combination of the other factors was tried with every level"
+_RARE = 0.5
+"""A level is rare that has fewer configurations than this share of what the commonest level has."""
 Sets = Sequence[Mapping[str, int]]
 """For each combination of the other factors: level -> number of the configuration."""
 
@@ -115,13 +118,21 @@ def _tested(basis: StudyBasis, scores: Scores, matched: Sequence[tuple[int, int]
     return both_tests(basis, scores, weights)
 
 
-def _factor(basis: StudyBasis, scores: Scores, factor: str, levels: Sequence[str]) -> dict[str, Any]:
-    sets = [of for of in matched_sets(basis.configurations, factor) if len(of) == len(levels)]
+def _common(basis: StudyBasis, factor: str, levels: Sequence[str]) -> list[str]:
+    """Return the levels that are not rare, in their order."""
+    n_of = Counter(one.levels[factor] for one in basis.configurations)
+    return [level for level in levels if n_of[level] >= _RARE * max(n_of.values())]
+
+
+def _factor(basis: StudyBasis, scores: Scores, factor: str, every: Sequence[str]) -> dict[str, Any]:
+    levels = _common(basis, factor, every)
+    rare = ", ".join(level for level in every if level not in levels)
+    sets = [of for of in matched_sets(basis.configurations, factor) if set(levels) <= of.keys()]
     row: dict[str, Any] = {"factor": factor, "n_levels": len(levels), "n_sets": len(sets)}
-    empty = dict.fromkeys(("spread", "by_chance", "p_value", "best_mean", "worst_mean"))
-    if not sets:
-        missing = {"best_level": "", "worst_level": "", "note": f"{NOT_ESTIMABLE}: {NO_SET}"}
-        return {**row, **empty, **missing}
+    row["note"] = f"without {rare}, which few configurations have" if rare else ""
+    if not sets or len(levels) < 2:
+        empty = dict.fromkeys(("spread", "by_chance", "p_value", "best_mean", "worst_mean"))
+        return {**row, **empty, "best_level": "", "worst_level": "", "note": f"{NOT_ESTIMABLE}: {NO_SET}"}
     members = np.array([[of[level] for of in sets] for level in levels])  # (levels, sets)
     means = scores.resampled[members].mean(axis=1)  # (levels, 1 + draws)
     best, worst = int(means[:, 0].argmax()), int(means[:, 0].argmin())
@@ -136,7 +147,6 @@ def _factor(basis: StudyBasis, scores: Scores, factor: str, levels: Sequence[str
         "best_mean": float(means[best, 0]),
         "worst_level": levels[worst],
         "worst_mean": float(means[worst, 0]),
-        "note": "",
     }
 
 

@@ -3,7 +3,8 @@
 In each fold the configuration is picked that is best on the tune patients of that fold, who are not tested there; its
 predictions of the test patients are kept. Over all folds these make one set of out-of-fold predictions, of the procedure "pick
 the best of this grid" (nested selection; Cawley and Talbot 2010, JMLR 11:2079). The largest estimate of the leaderboard is
-chosen on the patients that it is measured on, and is too high by what the difference of both shows, on average.
+chosen on the patients that it is measured on, and is too high. The difference of both is an upper bound of that on average, since
+a choice on the few tune patients of a fold also picks worse configurations.
 """
 
 from collections.abc import Iterator, Mapping
@@ -123,7 +124,7 @@ SELECTION = StudyTable(
         {
             BEST_ROW: "Chosen by its result on the same patients: optimistic",
             PICKED: "Chosen in each fold without its test patients: the honest estimate of picking the best of this grid",
-            OPTIMISM: "The winner's curse, as it shows here",
+            OPTIMISM: "The winner's curse, and the cost of choosing on few tune patients by `select_by`",
             TYPICAL: "What a configuration drawn at random reaches on average",
             HALVED: "Of a study within a budget: found within the training patients of each fold, so honest, too",
             BASELINE: "Of a study within a budget: a baseline, for comparison",

@@ -213,10 +213,6 @@ def kill_at_many_instants(toml: Path, finished: Path, n: int) -> None:
     assert is_whole(finished)
 
 
-def test_a_run_killed_at_a_few_instants_leaves_the_earlier_results(toml, finished):
-    kill_at_many_instants(toml, finished, 3)
-
-
 @pytest.mark.slow
 def test_a_run_killed_at_forty_instants_leaves_the_earlier_results(toml, finished):
     kill_at_many_instants(toml, finished, 40)

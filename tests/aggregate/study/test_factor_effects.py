@@ -133,6 +133,15 @@ def test_a_grid_with_gaps_compares_only_what_is_matched():
     assert {row["factor"]: row["n_sets"] for row in factor_rows(study)} == {"encoder": 1, "aggregator": 2}
 
 
+def test_a_rare_level_does_not_leave_the_others_to_a_few_combinations():
+    """`stack` was tried with one encoder: the spread of the aggregators is that of the others, over all encoders."""
+    grid = [*levels_of(GRID), {"encoder": "lite0", "aggregator": "stack"}]
+    rows = {row["factor"]: row for row in factor_rows(drawn_study(grid, n=30))}
+    assert (rows["aggregator"]["n_levels"], rows["aggregator"]["n_sets"]) == (2, len(GRID["encoder"]))
+    assert rows["aggregator"]["note"] == "without stack, which few configurations have"
+    assert rows["encoder"]["n_sets"] == 2
+
+
 def test_levels_without_a_matched_pair_are_not_estimable():
     apart = [{"encoder": "lite0", "aggregator": "mean"}, {"encoder": "random", "aggregator": "attention"}]
     study = drawn_study(apart, n=30)

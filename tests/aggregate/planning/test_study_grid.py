@@ -1,0 +1,50 @@
+"""The grid of a study: every combination once, and a message where two would be one."""
+
+import pytest
+
+from aggregate.planning.study_grid import configurations
+from aggregate.study_section import StudySection
+from pipeline.errors import ConfigError
+
+POOLING = {"kind": "phase_pooling"}
+
+
+def study(**tables) -> StudySection:
+    return StudySection.model_validate({"aggregators": {"pooling": POOLING}, **tables})
+
+
+def names_of(section: StudySection, *bag_sets: str) -> list[str]:
+    return [one.name for one in configurations(section, bag_sets or ("tight",))]
+
+
+def test_a_configuration_is_named_by_the_levels_of_the_factors_that_vary():
+    section = study(features={"crop": ["whole"], "tumour": ["lesion"]}, measures=[False, True])
+    assert names_of(section) == ["crop/no", "crop/yes", "tumour/no", "tumour/yes"]
+
+
+def test_measures_alone_with_and_without_added_measures_are_one_configuration():
+    assert names_of(study(features={"none": ["measures"]}, measures=[False, True])) == ["pooling"]
+
+
+def test_two_bag_sets_of_the_same_levels_are_refused_and_none_vanishes():
+    section = study(bags={"old": {"encoder": "a"}, "new": {"encoder": "a"}})
+    with pytest.raises(ConfigError, match="aggregate.study.bags: old and new have the same levels"):
+        names_of(section, "old", "new")
+
+
+def test_an_aggregator_that_reads_something_else_than_a_level_says_is_refused():
+    section = study(aggregators={"pooling": {**POOLING, "phases": ["NC"]}}, phases={"all": [], "art": ["AP"]})
+    with pytest.raises(ConfigError, match=r"aggregators.pooling: phases = .*'NC'.* level 'art'"):
+        names_of(section)
+
+
+def test_an_aggregator_may_read_what_no_factor_decides():
+    assert names_of(study(aggregators={"pooling": {**POOLING, "phases": ["NC"]}})) == ["pooling"]
+
+
+def test_two_configurations_of_one_name_are_refused():
+    section = study(
+        bags={"one": {"encoder": "a/b", "crop": "c"}, "two": {"encoder": "a", "crop": "b/c"}},
+    )
+    with pytest.raises(ConfigError, match="two configurations are named 'a/b/c'"):
+        names_of(section, "one", "two")
