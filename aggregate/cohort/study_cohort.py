@@ -75,11 +75,14 @@ class StudyCohort:
     @property
     def weights(self) -> str:
         """The encoder weights of the bag sets, as every table states them."""
-        named = {name: recipe.weights_name for name, recipe in self.matched.recipes.items()}
+        recipes = self.matched.recipes
+        are_random = {name for name, recipe in recipes.items() if recipe.has_random_weights}
+        named = {name: recipe.weights_name for name, recipe in recipes.items()}
+        if 0 < len(are_random) < len(recipes):
+            named |= {name: f"{RANDOM_BANNER} ({named[name]})" for name in are_random}
         told = "; ".join(f"{name}: {weights}" for name, weights in named.items())
         told = told if len(named) > 1 else next(iter(named.values()))
-        is_random = any(recipe.has_random_weights for recipe in self.matched.recipes.values())
-        return f"{RANDOM_BANNER} ({told})" if is_random else told
+        return f"{RANDOM_BANNER} ({told})" if len(are_random) == len(recipes) else told
 
     @property
     def bag_keys(self) -> dict[str, dict[str, str]]:

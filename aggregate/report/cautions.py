@@ -34,10 +34,17 @@ def cautions(folder: ResultsFolder) -> list[str]:
 
 
 def _random_weights(folder: ResultsFolder) -> Iterator[str]:
-    for recipe in (recipe for recipe in folder.recipes.values() if recipe.get("random_weights")):
+    untrained = {name: recipe for name, recipe in folder.recipes.items() if recipe.get("random_weights")}
+    encoders = dict.fromkeys(f"{of.get('encoder')}, {of.get('weights_name')}" for of in untrained.values())
+    if untrained and len(untrained) == len(folder.recipes):
         yield (
-            f"{RANDOM_BANNER}: the encoder ({recipe.get('encoder')}, {recipe.get('weights_name')}) was never "
+            f"{RANDOM_BANNER}: the encoder ({'; '.join(encoders)}) was never "
             "trained. These figures test the software; they say nothing about patients."
+        )
+    elif untrained:
+        yield (
+            f"{RANDOM_BANNER} in {', '.join(untrained)}: the encoder of these bag sets ({'; '.join(encoders)}) was never trained. "
+            "Models that read them are controls; what they reach says nothing about patients."
         )
 
 

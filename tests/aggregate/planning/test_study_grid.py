@@ -28,7 +28,7 @@ def test_measures_alone_with_and_without_added_measures_are_one_configuration():
 
 def test_two_bag_sets_of_the_same_levels_are_refused_and_none_vanishes():
     section = study(bags={"old": {"encoder": "a"}, "new": {"encoder": "a"}})
-    with pytest.raises(ConfigError, match="aggregate.study.bags: old and new have the same levels"):
+    with pytest.raises(ConfigError, match=r"aggregate\.study\.bags: old and new have the same levels"):
         names_of(section, "old", "new")
 
 

@@ -22,6 +22,8 @@ def test_a_sound_run_has_no_warning(warn):
 def test_untrained_weights_come_first(warn):
     recipe = {"encoder": "resnet18", "weights_name": "random:0", "random_weights": True}
     assert warn(recipes={"bags": recipe})[0].startswith("RANDOM WEIGHTS: the encoder (resnet18, random:0)")
+    (one_set,) = warn(recipes={"bags": {**recipe, "random_weights": False}, "control": recipe})
+    assert one_set.startswith("RANDOM WEIGHTS in control: the encoder of these bag sets (resnet18, random:0)")
 
 
 def test_a_performance_too_good_to_be_true_asks_for_leaks(warn):

@@ -135,7 +135,7 @@ def test_a_grid_with_gaps_compares_only_what_is_matched():
 
 def test_a_rare_level_does_not_leave_the_others_to_a_few_combinations():
     """`stack` was tried with one encoder: the spread of the aggregators is that of the others, over all encoders."""
-    grid = [*levels_of(GRID), {"encoder": "lite0", "aggregator": "stack"}]
+    grid = [*levels_of(GRID), {**levels_of(GRID)[0], "aggregator": "stack"}]
     rows = {row["factor"]: row for row in factor_rows(drawn_study(grid, n=30))}
     assert (rows["aggregator"]["n_levels"], rows["aggregator"]["n_sets"]) == (2, len(GRID["encoder"]))
     assert rows["aggregator"]["note"] == "without stack, which few configurations have"
