@@ -19,11 +19,16 @@ def test_a_sound_run_has_no_warning(warn):
     assert warn(explained=False) == []
 
 
+RANDOM = {"encoder": "resnet18", "weights_name": "random:0", "random_weights": True}
+
+
 def test_untrained_weights_come_first(warn):
-    recipe = {"encoder": "resnet18", "weights_name": "random:0", "random_weights": True}
-    assert warn(recipes={"bags": recipe})[0].startswith("RANDOM WEIGHTS: the encoder (resnet18, random:0)")
-    (one_set,) = warn(recipes={"bags": {**recipe, "random_weights": False}, "control": recipe})
-    assert one_set.startswith("RANDOM WEIGHTS in control: the encoder of these bag sets (resnet18, random:0)")
+    assert warn(recipes={"bags": RANDOM})[0].startswith("RANDOM WEIGHTS: the encoder (resnet18, random:0)")
+
+
+def test_untrained_weights_of_one_bag_set_are_told_of_that_set(warn):
+    first = warn(recipes={"bags": {**RANDOM, "random_weights": False}, "control": RANDOM})[0]
+    assert first.startswith("RANDOM WEIGHTS in control: the encoder of these bag sets (resnet18, random:0)")
 
 
 def test_a_performance_too_good_to_be_true_asks_for_leaks(warn):
