@@ -158,6 +158,9 @@ def _draft(path: Path, overrides: Sequence[str], mistakes: Mistakes) -> Draft[Ag
     # A key at fault outside these may be one that names a model or a baseline.
     harmless = {"splits", "statistics", "tables"}
     is_whole = all(place[1] in harmless for place in draft.faulty if len(place) > 1)
+    section = draft.config.aggregate
+    if section.study is not None and not section.model:  # the grid has a mistake, which is told
+        is_whole = False
     return replace(draft, config=with_names_resolved(draft.config, str(path), mistakes, is_whole=is_whole))
 
 
@@ -184,7 +187,7 @@ def _check_models(config: AggregateConfig, patients: Patients | None, mistakes: 
 def _where(config: AggregateConfig) -> Mapping[str, str]:
     """Return, by model, the place in the configuration; of a study that of the aggregator, to tell each mistake once."""
     section = config.aggregate
-    if section.study is None:
+    if section.study is None or not section.model:  # no models: the grid has a mistake, told before
         return {name: f"aggregate.model.{name}: " for name in section.model}
     if section.study.budget_minutes is not None:
         return dict.fromkeys(section.model, "aggregate.study.aggregators: ")
