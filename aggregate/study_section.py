@@ -63,10 +63,11 @@ class StudySection(Section):
     without: tuple[Mapping[str, str | tuple[str, ...]], ...] = ()
     """Combinations that are left out: factor -> level or levels; a combination that has all of them is not in the study."""
     select_by: SelectBy = "log_loss"
-    """What decides on the tuning patients of a fold which configuration is the best there."""
+    """What decides on the tuning patients of a fold which configuration is the best there; `auc` needs some of every class."""
     budget_minutes: float | None = Field(None, gt=0)
     """Minutes that the study may take, as with `--budget`: successive halving within the training patients of each fold
-    instead of every configuration on every fold."""
+    instead of every configuration on every fold, and so without the primary comparison, `learning_curve`, `robustness` and
+    `project`, as the plan tells."""
     compare_best: int = Field(12, ge=2, le=40)
     """All pairs among this many best configurations are compared."""
     plainest: str = ""

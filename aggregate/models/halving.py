@@ -5,6 +5,7 @@ training patients of a fold, so that the test patients of the fold have no part 
 """
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log
@@ -77,9 +78,12 @@ class Halving(SeveralModels):
     def _fit_patients(self, patients: Samples, labels: Labels, tune: TunePatients | None) -> None:
         """Climb the rungs, and train the model that is left on all patients."""
         self.classes_, codes = encode_labels(labels)
-        search = self._search(codes).fit(patients, np.asarray(labels), tune=tune)
+        with warnings.catch_warnings():
+            # That is how a model without a score comes last.
+            warnings.filterwarnings("ignore", message="One or more of the test scores are non-finite")
+            search = self._search(codes).fit(patients, np.asarray(labels), tune=tune)
         self.search_: list[dict[str, Any]] = _told(search)
-        chosen = str(search.best_params_["configuration"])
+        chosen = self._checked_choice()
         self.inside_ = [self.new_model(chosen).fit(patients, labels, tune=tune)]
 
     def _predict_patients(self, patients: Samples) -> NDArray[np.float64]:
@@ -97,6 +101,16 @@ class Halving(SeveralModels):
     def names_of_fitted(self) -> Sequence[str]:
         """Return the name of the chosen model."""
         return [one["model"] for one in self.search_ if one["is_picked"]]
+
+    def _checked_choice(self) -> str:
+        """Return the name of the picked model; refuse a pick among several of which no score is known."""
+        (picked,) = (one for one in self.search_ if one["is_picked"])
+        if picked["scores"][-1] is None and len(self.search_) > 1:
+            raise FoldError(
+                f"model 'halving': none of {len(self.search_)} models could be trained on the inner folds, where each sees no "
+                "training patient of some class; extract the missing bags, or add models that see other bags or phases"
+            )
+        return str(picked["model"])
 
     def _search(self, codes: NDArray[np.intp]) -> HalvingGridSearchCV:
         steps = rungs(codes, len(self.models), factor=self.factor, inner_folds=self.inner_folds)
@@ -130,13 +144,16 @@ class Configured(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
     def fit(self, patients: Samples, labels: Labels, tune: TunePatients | None = None) -> Self:
         """Train on the first `n_patients` of an order that has the shares of the classes throughout.
 
-        A model that sees no patient of some class among these, because of missing bags or phases, knows the class shares.
+        A model that sees no patient of some class among these, because of missing bags or phases, knows the class shares,
+        and has no score.
         """
         chosen = evenly_ordered(labels, self.seed)[: self.n_patients]
         given = Chosen(patients, chosen), labels[chosen]
         try:
             self.model_ = self.halving.new_model(self.configuration).fit(*given, tune=tune)
+            self.is_trained_ = True
         except FoldError:
+            self.is_trained_ = False
             self.model_ = Majority(random_state=self.seed).fit(*given)
         self.classes_ = self.model_.classes_
         return self
@@ -192,11 +209,18 @@ def _n_trained_inside(codes: NDArray[np.intp], inner_folds: int) -> int:
     return len(codes) - ceil(len(codes) / _n_inner_folds(codes, inner_folds))
 
 
+# A score that is NaN on one inner fold is NaN in the mean, and the search takes it for the worst.
+
+
 def _score_by_log_loss(model: Configured, patients: Samples, labels: Labels) -> float:
+    if not model.is_trained_:
+        return np.nan
     return -log_loss(model.model_, patients, labels)
 
 
 def _score_by_auc(model: Configured, patients: Samples, labels: Labels) -> float:
+    if not model.is_trained_:
+        return np.nan
     codes = codes_among(model.classes_, labels)
     probabilities = model.predict_proba(patients)
     aucs = [roc_auc_score(codes == k, probabilities[:, k]) for k in range(probabilities.shape[1])]
@@ -204,7 +228,10 @@ def _score_by_auc(model: Configured, patients: Samples, labels: Labels) -> float
 
 
 def _told(search: HalvingGridSearchCV) -> list[dict[str, Any]]:
-    """Return, for every model, the patients and the score of each rung that it reached, and its seconds."""
+    """Return, for every model, the patients and the score of each rung that it reached, and its seconds.
+
+    The score is None where an inner fold could not train the model.
+    """
     results = search.cv_results_
     told: dict[str, dict[str, Any]] = {}
     seconds = (results["mean_fit_time"] + results["mean_score_time"]) * search.n_splits_
@@ -212,7 +239,8 @@ def _told(search: HalvingGridSearchCV) -> list[dict[str, Any]]:
         name = given["configuration"]
         one = told.setdefault(name, {"model": name, "patients": [], "scores": [], "seconds": 0.0})
         one["patients"].append(int(given["n_patients"]))
-        one["scores"].append(float(results["mean_test_score"][i]))
+        score = float(results["mean_test_score"][i])
+        one["scores"].append(score if np.isfinite(score) else None)
         one["seconds"] += float(seconds[i])
     best = search.best_params_["configuration"]
     return [{**one, "is_picked": name == best} for name, one in told.items()]

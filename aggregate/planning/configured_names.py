@@ -9,7 +9,8 @@ from aggregate.model_section import ModelSection
 from aggregate.models.baselines import SinglePhase
 from aggregate.models.registry import may_weigh_slices
 from aggregate.planning.baselines import names_of_baselines, with_baselines
-from aggregate.planning.study_names import check_asked_models, with_projected_resolved
+from aggregate.planning.study_grid import grid_of
+from aggregate.planning.study_names import check_asked_configurations, with_projected_resolved
 from pipeline.cohort import Patient as Row
 from pipeline.covariates import Covariate, read_covariate
 from pipeline.errors import CohortError, ConfigError, Mistakes
@@ -47,11 +48,7 @@ def with_names_resolved(
         label = _resolver(label_vocabulary(config.cohort), f"{where}: aggregate.", mistakes)
         decided = tuple(label(text, "statistics.decision_classes") for text in decided)
     if is_whole:
-        known = [*section.model, *names_of_baselines(section, config.cohort.phases)]
-        _check_primary(section, known, where, mistakes)
-        check_asked_models(section, where, mistakes)
-        with mistakes.gathered():
-            _check_explained_model_is_there(section, where)
+        _check_named_models(config, where, mistakes)
     statistics = section.statistics.model_copy(update={"decision_classes": decided})
     study = section.study and with_projected_resolved(section.study, config.cohort, where, mistakes)
     section = section.model_copy(update={"model": models, "statistics": statistics, "study": study})
@@ -232,6 +229,24 @@ def _resolver(vocabulary: Vocabulary, where: str, mistakes: Mistakes) -> Callabl
     return resolve
 
 
+def _check_named_models(config: AggregateConfig, where: str, mistakes: Mistakes) -> None:
+    section = config.aggregate
+    primary = section.statistics.primary
+    if section.study is None:
+        known = [*section.model, *names_of_baselines(section, config.cohort.phases)]
+        _check_primary(section, known, where, mistakes)
+    else:  # within a budget the configurations are not the models, but stand inside the only one
+        check_asked_configurations(section, [one.name for one in grid_of(config)], where, mistakes)
+    if primary and primary.model_a == primary.model_b:
+        mistakes.add(
+            ConfigError(
+                f"{where}: aggregate.statistics.primary compares model {primary.model_a!r} with itself"
+            )
+        )
+    with mistakes.gathered():
+        _check_explained_model_is_there(section, where)
+
+
 def _check_primary(section: AggregateSection, names: Sequence[str], where: str, mistakes: Mistakes) -> None:
     primary = section.statistics.primary
     for name in (primary.model_a, primary.model_b) if primary else ():
@@ -241,12 +256,6 @@ def _check_primary(section: AggregateSection, names: Sequence[str], where: str, 
                     f"{where}: aggregate.statistics.primary names model {name!r}; {hint_of_nearest(name, names)}"
                 )
             )
-    if primary and primary.model_a == primary.model_b:
-        mistakes.add(
-            ConfigError(
-                f"{where}: aggregate.statistics.primary compares model {primary.model_a!r} with itself"
-            )
-        )
 
 
 def _check_explained_model_is_there(section: AggregateSection, where: str) -> None:

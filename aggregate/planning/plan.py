@@ -29,6 +29,7 @@ from aggregate.planning.leaks import check_no_label_among_covariates, check_no_s
 from aggregate.planning.splits import leave_one_centre_out, never_tested, read_splits, repeated_folds
 from aggregate.planning.study_grid import grid_of, with_models_of_study
 from aggregate.planning.study_names import check_can_be_asked_again, remarks_on_study
+from aggregate.planning.study_tuning import check_tune_patients
 from aggregate.run_folder.fit_seconds import patients_of_record, recorded_seconds
 from aggregate.store.fit_cache import FitCache
 from pipeline.cohort import Exclusion
@@ -116,7 +117,7 @@ def make_plan(config: AggregateConfig) -> Plan:
         BagError: there are no bags, or they do not fit each other or the configuration.
         ConfigError: a model cannot be built as the configuration says, or the primary comparison names none.
         LeakError: an image belongs to two patients, or a covariate is the label.
-        FoldError: the patients cannot be split as asked.
+        FoldError: the patients cannot be split as asked, or a study cannot pick on the tune patients of a fold.
         SeveralMistakesError: more than one of these.
     """
     mistakes = Mistakes()
@@ -129,6 +130,8 @@ def make_plan(config: AggregateConfig) -> Plan:
         _check_leaks(config, study, mistakes)
         with mistakes.gathered():
             folds = choose_folds(config, study)
+            if config.aggregate.study is not None:
+                check_tune_patients(config.aggregate.study, folds, study.patients)
     mistakes.raise_all()
     return _assembled(config, study, folds)
 
@@ -158,6 +161,9 @@ def _draft(path: Path, overrides: Sequence[str], mistakes: Mistakes) -> Draft[Ag
     # A key at fault outside these may be one that names a model or a baseline.
     harmless = {"splits", "statistics", "tables"}
     is_whole = all(place[1] in harmless for place in draft.faulty if len(place) > 1)
+    section = draft.config.aggregate
+    if section.study is not None and not section.model:  # the grid has a mistake, which is told
+        is_whole = False
     return replace(draft, config=with_names_resolved(draft.config, str(path), mistakes, is_whole=is_whole))
 
 
@@ -184,7 +190,7 @@ def _check_models(config: AggregateConfig, patients: Patients | None, mistakes: 
 def _where(config: AggregateConfig) -> Mapping[str, str]:
     """Return, by model, the place in the configuration; of a study that of the aggregator, to tell each mistake once."""
     section = config.aggregate
-    if section.study is None:
+    if section.study is None or not section.model:  # no models: the grid has a mistake, told before
         return {name: f"aggregate.model.{name}: " for name in section.model}
     if section.study.budget_minutes is not None:
         return dict.fromkeys(section.model, "aggregate.study.aggregators: ")

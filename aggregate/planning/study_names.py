@@ -8,7 +8,7 @@ from aggregate.models.base import PatientEstimator
 from aggregate.study_section import StudySection
 from pipeline.config import CohortSection
 from pipeline.errors import ConfigError, Mistakes
-from pipeline.names import hint_of_nearest, label_vocabulary
+from pipeline.names import label_vocabulary, nearest
 
 _FEWEST_CLASSES = 2
 
@@ -44,27 +44,36 @@ def _check_remaining(classes: Sequence[str], project: Sequence[str], where: str)
         )
 
 
-def check_asked_models(section: AggregateSection, where: str, mistakes: Mistakes) -> None:
-    """Gather the names of `learning_curve` and `robustness` that are no configuration; the nearest one is named."""
-    for table, names in _asked(section.study).items():
+def check_asked_configurations(
+    section: AggregateSection, grid: Sequence[str], where: str, mistakes: Mistakes
+) -> None:
+    """Gather the names in `learning_curve`, `robustness` and `primary` that are no configuration, such as a baseline.
+
+    Args:
+        section: of a study.
+        grid: names of its configurations, the nearest of which is named.
+        where: what the messages begin with, such as the file.
+        mistakes: gathers what is wrong.
+    """
+    for key, names in _asked(section).items():
         for name in names:
-            if name not in section.model:
+            if name not in grid:
                 mistakes.add(
                     ConfigError(
-                        f"{where}: aggregate.study.{table}.models names {name!r}, which is no configuration of this "
-                        f"study; {hint_of_nearest(name, section.model)}"
+                        f"{where}: aggregate.{key} names {name!r}, which is no configuration of this study (a baseline is "
+                        f"none); nearest valid name: {nearest(name, grid, cutoff=0)!r}"
                     )
                 )
 
 
 def check_can_be_asked_again(name: str, model: PatientEstimator, section: AggregateSection) -> None:
-    """Refuse a model that is gone after its fit, where the study asks the fitted model again.
+    """Refuse a model that is gone after its fit, where the study asks the fitted model again; within a budget it does not.
 
     Raises:
         ConfigError: the model cannot be saved.
     """
     study = section.study
-    if study is None or model.is_savable:
+    if study is None or study.budget_minutes is not None or model.is_savable:
         return
     robust = study.robustness.models if study.robustness else ()
     needed_by = "project" if study.project else "robustness" if name in robust else ""
@@ -76,13 +85,18 @@ def check_can_be_asked_again(name: str, model: PatientEstimator, section: Aggreg
 
 
 def remarks_on_study(section: AggregateSection, study: StudyCohort, n_folds: int) -> Iterator[str]:
-    """Tell who is kept aside, and how many fits the learning curves add."""
+    """Tell who is kept aside, how many fits the learning curves add, and what is not made within a budget."""
+    is_budget = section.study is not None and section.study.budget_minutes is not None
     if study.projected:
         aside = study.projected.patients
+        scored = "no model scores them within a budget" if is_budget else "every outer model scores them"
         yield (
-            f"{len(aside)} patients of {', '.join(aside.classes)} train and test no model; every outer model scores them "
+            f"{len(aside)} patients of {', '.join(aside.classes)} train and test no model; {scored} "
             "(aggregate.study.project)"
         )
+    if is_budget:
+        yield from _left_out_within_budget(section, has_projected=study.projected is not None)
+        return
     curve = section.study.learning_curve if section.study else None
     if curve:
         smaller = sum(share < 1 for share in set(curve.shares))
@@ -90,9 +104,33 @@ def remarks_on_study(section: AggregateSection, study: StudyCohort, n_folds: int
         yield f"{n_fits} fits more for the learning curves, on {smaller} shares of the training patients"
 
 
-def _asked(study: StudySection | None) -> Mapping[str, Sequence[str]]:
+def _left_out_within_budget(section: AggregateSection, *, has_projected: bool) -> Iterator[str]:
+    """Tell which tables are asked for and not made, because no single configuration is trained on every fold."""
     tables = {
-        "learning_curve": study.learning_curve if study else None,
-        "robustness": study.robustness if study else None,
+        "statistics.primary": "study_comparisons.csv",
+        "study.learning_curve.models": "learning_curve.csv",
+        "study.robustness.models": "robustness.csv",
     }
-    return {name: table.models for name, table in tables.items() if table}
+    asked = _asked(section)
+    lacking = [
+        f"{file} (aggregate.{key.removesuffix('.models')})" for key, file in tables.items() if key in asked
+    ]
+    if has_projected:
+        lacking.append("projection.csv (aggregate.study.project)")
+    if lacking:
+        yield (
+            f"Not made within a budget, where no configuration is trained on every fold: {', '.join(lacking)}; leave "
+            "budget_minutes or --budget out for these"
+        )
+
+
+def _asked(section: AggregateSection) -> Mapping[str, Sequence[str]]:
+    """Return, by key of the configuration, the names of those configurations that are asked further questions."""
+    study, primary = section.study, section.statistics.primary
+    curve, robust = (study.learning_curve, study.robustness) if study else (None, None)
+    asked = {
+        "study.learning_curve.models": curve and curve.models,
+        "study.robustness.models": robust and robust.models,
+        "statistics.primary": primary and (primary.model_a, primary.model_b),
+    }
+    return {key: names for key, names in asked.items() if names}

@@ -12,7 +12,7 @@ class ComparisonSection(Section):
     """[aggregate.statistics.primary]: the one comparison that was declared before the results were seen."""
 
     model_a: str
-    """Name of a model of the configuration."""
+    """Name of a model or baseline; in a study that of a configuration, since it compares no baselines."""
     model_b: str
     """Name of the model that it is compared with; differences are model_a minus model_b."""
     metric: Literal["auc", "balanced_accuracy"] = "auc"

@@ -108,11 +108,15 @@ class StudyBasis:
 
     @cached_property
     def tune_scores(self) -> NDArray[np.float64]:
-        """Score of each configuration on the tune patients of each fold (configurations, folds); higher is better."""
-        by_place = [{(t.repeat, t.fold): t for t in self.tuning[name]} for name in self.names]
-        return np.array(
-            [[tune_score(of[place], self.study.select_by) for place in self.places] for of in by_place]
-        )
+        """Score of each configuration on the tune patients of each fold (configurations, folds); higher is better.
+
+        NaN where none is known.
+        """
+        by = self.study.select_by
+        of_folds = [
+            {(t.repeat, t.fold): tune_score(t, by) for t in self.tuning.get(name, ())} for name in self.names
+        ]
+        return np.array([[scores.get(place, np.nan) for place in self.places] for scores in of_folds])
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,7 +36,9 @@ HALVING_TABLE = Table(
         Column("n", "Patients that it was trained on there", "patients", Kind.COUNT),
         Column(
             "score of rung <rung>",
-            "Mean score on the inner folds: the negative of the log loss, or macro AUC (`select_by`); higher is better",
+            "Mean score on the inner folds: the negative of the log loss, or macro AUC (`select_by`); higher is better; empty "
+            "above its highest rung, and where an inner fold had no training patient of some class that it sees, which "
+            "counts as the worst score",
             "",
             Kind.NUMBER,
         ),
@@ -63,7 +65,12 @@ HALVING_SUMMARY = Table(
         Column("n_picked", "Folds that picked it", "", Kind.COUNT),
         Column("n_folds", "Folds that tried it, over all repeats", "", Kind.COUNT),
         Column("rung", "Highest rung reached, mean over the folds", "", Kind.NUMBER),
-        Column("score", "Score on the inner folds of its highest rung, mean over the folds", "", Kind.NUMBER),
+        Column(
+            "score",
+            "Score on the inner folds of its highest rung, mean over the folds where it has one",
+            "",
+            Kind.NUMBER,
+        ),
         Column("seconds", "On the rungs of a fold, mean over the folds", "s", Kind.NUMBER),
     ),
     place=510,
@@ -125,7 +132,7 @@ def summary_rows(
         by_model.setdefault(row["model"], []).append(row)
     levels = {one.name: one.levels for one in grid}
     found = [(name, _means(by_model[name])) for name in levels if name in by_model]
-    found.sort(key=lambda one: (-one[1]["n_picked"], -one[1]["rung"], -one[1]["score"]))
+    found.sort(key=lambda one: (-one[1]["n_picked"], -one[1]["rung"], -_or_worst(one[1]["score"])))
     for rank, (name, means) in enumerate(found, 1):
         yield {"rank": rank, "model": name, **level_cells(levels[name]), "tried": YES, **means}
     nothing = {"n_picked": 0, "n_folds": 0, "rung": None, "score": None, "seconds": None}
@@ -134,12 +141,18 @@ def summary_rows(
             yield {"rank": None, "model": one.name, **level_cells(one.levels), "tried": NOT_TRIED, **nothing}
 
 
+def _or_worst(score: float | None) -> float:
+    return -np.inf if score is None else score
+
+
 def _means(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    scores = [row[_SCORE.format(row["rung"])] for row in rows]
+    known = [score for score in scores if score is not None]
     return {
         "n_picked": sum(row["picked"] for row in rows),
         "n_folds": len(rows),
         "rung": float(np.mean([row["rung"] for row in rows])),
-        "score": float(np.mean([row[_SCORE.format(row["rung"])] for row in rows])),
+        "score": float(np.mean(known)) if known else None,
         "seconds": float(np.mean([row["seconds"] for row in rows])),
     }
 

@@ -24,6 +24,7 @@ from aggregate.tables.performance import estimate_of, group_sizes
 from aggregate.tables.rows import interval_cells, or_not_estimable
 from aggregate.tables.shared_columns import FOLD, REPEAT, N, interval
 from aggregate.tables.table import Column, Kind, Step
+from pipeline.errors import FoldError
 
 BEST_ROW = "best row of the leaderboard"
 PICKED = "picked on the tune patients of each fold"
@@ -34,9 +35,19 @@ BASELINE = "baseline"
 
 
 def picked(basis: StudyBasis) -> NDArray[np.intp]:
-    """Return the number of the configuration that is picked in each fold (folds,); of equals the first."""
-    scores = np.where(np.isnan(basis.tune_scores), -np.inf, basis.tune_scores)
-    return np.asarray(scores.argmax(axis=0), dtype=np.intp)
+    """Return the number of the configuration that is picked in each fold (folds,); of equals the first.
+
+    Raises:
+        FoldError: no configuration has a score on the tune patients of a fold.
+    """
+    unknown = np.flatnonzero(np.isnan(basis.tune_scores).all(axis=0)).tolist()
+    if unknown:
+        repeat, fold = basis.places[unknown[0]]
+        raise FoldError(
+            f"repeat {repeat}, fold {fold}: no configuration has a score on the tune patients, so none can be picked; give "
+            "patients of every class the role tune in this fold and run the study again"
+        )
+    return np.asarray(np.nanargmax(basis.tune_scores, axis=0), dtype=np.intp)
 
 
 def picked_probabilities(basis: StudyBasis) -> NDArray[np.float64]:

@@ -119,6 +119,39 @@ def test_a_model_without_patients_of_a_class_on_a_rung_knows_the_class_shares(dr
     )
 
 
+CLASS_WITHOUT_VENOUS = 2
+VENOUS = {"kind": "mean_pooling", "phases": ["PVP"], "strengths": [1.0]}
+CONFIDENTLY_WRONG = {"kind": "single_phase", "phase": "DP", "strengths": [1e6]}
+
+
+@pytest.fixture
+def few_venous(drawn):
+    """Return patients of whom one of the last class has a venous phase: inner folds without this one cannot train on it."""
+    bags, labels = drawn
+    has = np.array(["PVP" in bag.header.sources for bag in bags])
+    last = labels == CLASS_WITHOUT_VENOUS
+    chosen = [*np.flatnonzero(~last), *np.flatnonzero(last & ~has), *np.flatnonzero(last & has)[:1]]
+    return [bags[i] for i in chosen], labels[chosen]
+
+
+@pytest.mark.parametrize("select_by", ["log_loss", "auc"])
+def test_a_model_that_an_inner_fold_cannot_train_is_never_preferred_to_one_that_was_trained(
+    few_venous, select_by
+):
+    """Class shares have a better log loss than a confident model that is wrong, and would climb."""
+    models = {"venous": VENOUS, "wrong": CONFIDENTLY_WRONG}
+    fitted = halving(models, select_by=select_by).fit(*few_venous)
+    assert fitted.names_of_fitted() == ["wrong"]
+    assert told(fitted, "venous")["scores"] == [None]
+    assert isinstance(told(fitted, "wrong")["scores"][0], float)
+
+
+def test_where_no_model_can_be_trained_on_an_inner_fold_none_is_picked(few_venous):
+    with pytest.raises(FoldError, match="none of 2 models could be trained on the inner folds"):
+        halving({"a": VENOUS, "b": VENOUS}).fit(*few_venous)
+    assert halving({"a": VENOUS}).fit(*few_venous).names_of_fitted() == ["a"]  # there is no choice
+
+
 def test_a_saved_halving_predicts_the_same_and_knows_its_search(drawn, tmp_path):
     bags, labels = drawn
     fitted = halving(many(2, seeing=SEEING, mean={"kind": "average", "models": {"a": SEEING}})).fit(

@@ -5,7 +5,9 @@ import re
 import numpy as np
 import pytest
 
-from aggregate.study.halving import HALVING_SUMMARY, HALVING_TABLE
+from aggregate.model_section import ModelSection
+from aggregate.planning.study_grid import Configuration
+from aggregate.study.halving import HALVING_SUMMARY, HALVING_TABLE, summary_rows
 from aggregate.study.leaderboard import LEADERBOARD
 from aggregate.study.selection import BASELINE, HALVED, SELECTION
 from aggregate.tables.results import ResultTables
@@ -57,6 +59,19 @@ def test_the_plan_of_the_budget_is_told_and_every_configuration_has_its_row(toml
     assert halved["estimate"] > 0.7
     assert "majority" in {row["model"] for row in baselines}
     assert {row["what"] for row in baselines} == {BASELINE}
+
+
+def test_the_summary_ranks_a_configuration_without_a_score_after_those_with_one():
+    """As where an inner fold could not train it: `None` in the table, and not a score of its own."""
+    grid = [Configuration(name, {"aggregator": name}, ModelSection(kind="majority")) for name in "abc"]
+    scores = {"a": (None, None), "b": (-1.5, None), "c": (-1.0, -0.5)}
+    rows = [
+        {"model": name, "rung": 1, "score of rung 1": score, "seconds": 1.0, "picked": False}
+        for name, of_folds in scores.items()
+        for score in of_folds
+    ]
+    found = {row["model"]: (row["rank"], row["score"]) for row in summary_rows(rows, grid)}
+    assert found == {"c": (1, -0.75), "b": (2, -1.5), "a": (3, None)}
 
 
 def test_the_tables_follow_from_halving_csv_and_the_predictions(toml, out):

@@ -6,14 +6,16 @@ from aggregate.cohort.study_cohort import load_study
 from aggregate.planning.plan import load_aggregate_config, read_plan
 from aggregate.run_folder.run_record import fits_of_run
 from aggregate.store.content_store import ContentStore
+from aggregate.study.halving import HALVING_SUMMARY
 from aggregate.study.leaderboard import LEADERBOARD
 from aggregate.study.learning_curve import LEARNING_CURVE
 from aggregate.study.projection import PROJECTION
 from aggregate.study.robustness import NOTHING, ONLY, ROBUSTNESS, SLICES, WITHOUT
+from aggregate.study.study_comparisons import STUDY_COMPARISONS
 from aggregate.tables.cohort import COHORT
 from aggregate.tables.predictions import read_predictions
 from aggregate.tables.results import ResultTables
-from pipeline.errors import PhasemilError
+from pipeline.errors import ConfigError, PhasemilError, SeveralMistakesError
 from tests.aggregate.conftest import QUICK, command, contents
 
 ASKED = """
@@ -161,14 +163,59 @@ def test_every_fit_is_that_of_a_cohort_without_the_projected_patients(experiment
         ('study.project=["mixed", "icc"]', "expected at least 2 classes to train on, found HCC"),
         ('study.learning_curve.models=["maen"]', "learning_curve.models names 'maen', .*nearest valid name: 'mean'"),
         ('study.robustness.models=["medn"]', "robustness.models names 'medn', .*nearest valid name: 'mean'"),
+        (
+            'statistics.primary={model_a="mean", model_b="bag_size"}',
+            "primary names 'bag_size', which is no configuration .*baseline is none.*; nearest valid name: 'ma",
+        ),
+        ('statistics.primary={model_a="mean", model_b="mean"}', "primary compares model 'mean' with itself"),
+        ('study.without=[{ phasse = "all" }]', "without, rule 1: no factor 'phasse'; nearest valid name: 'phases'$"),
         ('study.aggregators.majority.kind="random_forest"', "a model of kind 'random_forest' cannot be saved; .*'xgboost'"),
     ],
-    ids=["class", "too few classes", "curve", "robustness", "unsaved"],
+    ids=["class", "too few classes", "curve", "robustness", "baseline", "itself", "grid", "unsaved"],
 )  # fmt: skip
 def test_a_mistake_is_told_in_the_plan(experiment_folder, override, message):
     toml = experiment_folder(f"{QUICK}[aggregate.study]{ASKED}")
-    with pytest.raises(PhasemilError, match=message):
+    with pytest.raises(PhasemilError, match=message) as refused:
         read_plan(toml, [override])
+    assert not isinstance(refused.value, SeveralMistakesError)
+
+
+@pytest.mark.parametrize("budget", [(), ("study.budget_minutes=10",)], ids=["grid", "budget"])
+def test_a_mistyped_configuration_is_told_with_and_without_a_budget(experiment_folder, budget):
+    toml = experiment_folder(f"{QUICK}[aggregate.study]{ASKED}")
+    primary = 'statistics.primary={model_a="maen", model_b="majority"}'
+    with pytest.raises(ConfigError, match=r"statistics.primary names 'maen', .*nearest valid name: 'mean'$"):
+        read_plan(toml, [*budget, primary])
+
+
+def test_a_budget_takes_the_names_of_the_grid_and_tells_what_is_not_made(experiment_folder):
+    toml = experiment_folder(f"{QUICK}[aggregate.study]{ASKED}")
+    asked = ["study.budget_minutes=10", 'statistics.primary={model_a="mean", model_b="majority"}']
+    remarks = read_plan(toml, asked).remarks
+    aside, lacking = remarks[-2:]
+    assert aside.endswith(
+        "train and test no model; no model scores them within a budget (aggregate.study.project)"
+    )
+    assert lacking == (
+        "Not made within a budget, where no configuration is trained on every fold: study_comparisons.csv "
+        "(aggregate.statistics.primary), learning_curve.csv (aggregate.study.learning_curve), robustness.csv "
+        "(aggregate.study.robustness), projection.csv (aggregate.study.project); leave budget_minutes or --budget out for "
+        "these"
+    )
+    assert not any("fits more for the learning curves" in line for line in remarks)
+
+
+def test_a_study_within_a_budget_makes_none_of_these_tables(experiment_folder):
+    toml = experiment_folder(f"{QUICK}[aggregate.study]{ASKED}")
+    command("study", toml, "--budget", 10)
+    tables = ResultTables(toml.parent / "out")
+    assert tables.holds(HALVING_SUMMARY)
+    assert not any(tables.holds(one) for one in (STUDY_COMPARISONS, LEARNING_CURVE, ROBUSTNESS, PROJECTION))
+
+
+def test_a_budget_saves_no_model_and_so_takes_one_that_cannot_be_saved(experiment_folder):
+    toml = experiment_folder(f"{QUICK}[aggregate.study]{ASKED}")
+    read_plan(toml, ["study.budget_minutes=10", 'study.aggregators.majority.kind="random_forest"'])
 
 
 def test_one_splits_file_serves_with_and_without_the_projected_class(experiment_folder):

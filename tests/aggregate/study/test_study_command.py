@@ -2,9 +2,11 @@
 
 import pytest
 
+from aggregate.planning.plan import read_plan
 from aggregate.study.leaderboard import LEADERBOARD
 from aggregate.study.selection import SELECTION
 from aggregate.tables.results import ResultTables
+from pipeline.errors import FoldError
 from tests.aggregate.conftest import QUICK, command
 
 GRID = f"""{QUICK}[aggregate.study.phases]
@@ -42,3 +44,36 @@ def test_every_combination_is_ranked(toml, out):
     assert {row["factor aggregator"] for row in rows} == {"mean", "attention"}
     assert all(row["fit_s"] > 0 and row["slices_per_s"] > 0 and row["n_parameters"] > 0 for row in rows)
     assert len(ResultTables(out).read(SELECTION)) == 4
+
+
+def with_own_splits(toml, role_of):
+    """Write the splits of the study as the user's own file, with other roles; return the overrides that read it."""
+    plan = read_plan(toml)
+    patients, lines = plan.study.patients, ["patient_id,repeat,fold,role"]
+    for fold in plan.folds:
+        for role in ("train", "tune", "test"):
+            lines += [
+                f"{patients.patient_ids[i]},{fold.repeat},{fold.fold},{role_of(fold, role, patients.labels[i])}"
+                for i in getattr(fold, role)
+            ]
+    (toml.parent / "splits.csv").write_text("\n".join(lines) + "\n")
+    return ['splits={scheme="file", file="splits.csv"}']
+
+
+def test_a_fold_without_tune_patients_is_refused_in_the_plan_of_a_study(toml):
+    splits = with_own_splits(toml, lambda _, role, __: "train" if role == "tune" else role)
+    for select_by in ("log_loss", "auc"):
+        with pytest.raises(FoldError, match="repeat 0, fold 0 has no tune patients, on whom a study picks"):
+            read_plan(toml, [*splits, f"study.select_by={select_by}"])
+    read_plan(toml, [*splits, "study.budget_minutes=10"])  # picks on inner folds
+
+
+def test_a_class_without_tune_patients_is_refused_where_the_auc_picks(toml):
+    splits = with_own_splits(
+        toml, lambda fold, role, label: "train" if (fold.fold, role, label) == (1, "tune", "iCCA") else role
+    )
+    with pytest.raises(
+        FoldError, match=r'repeat 0, fold 1 has no tune patient of class iCCA, .*select_by = "log_loss"'
+    ):
+        read_plan(toml, [*splits, "study.select_by=auc"])
+    read_plan(toml, [*splits, "study.select_by=log_loss"])
