@@ -10,7 +10,7 @@ from aggregate.cohort.study_cohort import StudyCohort
 from aggregate.cross_validated_run import Run, cross_validate_all
 from aggregate.explain.inputs import ExplainableModel, OutOfFoldModels
 from aggregate.explain.measures_cache import MeasuredPatients
-from aggregate.explain.patient_measures import has_measures
+from aggregate.explain.patient_measures import sets_with_measures
 from aggregate.explain.phase_value import Evaluate
 from aggregate.explain.pictures import ReadSlices
 from aggregate.explain.resampling import resampling_of
@@ -44,21 +44,20 @@ def explain_run(run: Run, tables: ResultTables, *, retrain: bool) -> list[str]:
         )
     store = SliceStore(run.config.store_path)
     lacking = [name for name in run.study.patients.patient_ids if store.key_of(name) is None]
-    headers = next(iter(run.study.matched.headers.values()))
-    in_bags = all(header is not None and has_measures(header) for header in headers)
+    measured_in = sets_with_measures(run.study.matched.headers)
     if lacking:
-        what = "pictures are" if in_bags else "concepts and pictures are"
+        what = "pictures are" if measured_in else "concepts and pictures are"
         remarks.append(
             f"{store.folder} lacks {len(lacking)} patients, such as {lacking[0]}: {what} not written"
         )
-    if in_bags or not lacking:
+    if measured_in or not lacking:
         remarks += remarks_on_roles(roles)
     resampling = resampling_of(
         run.study.patients.codes, draws=settings.draws, seed=settings.seed, confidence=settings.confidence
     )
     aids = Aids(
         read_slices=None if lacking else _reader(store, run.study),
-        bags_have_measures=in_bags,
+        measured_in=measured_in,
         kept=MeasuredPatients(
             run.config.cache_folder,
             lambda name: f"{store.content_of(name)}{run.study.view_of_first_set}",

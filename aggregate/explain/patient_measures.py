@@ -45,6 +45,19 @@ def has_measures(header: BagHeader) -> bool:
     return {measure.name for measure in MEASURES} <= set(header.measure_names)
 
 
+def sets_with_measures(headers: Mapping[str, Sequence[BagHeader | None]]) -> tuple[str, ...]:
+    """Return, by patient, the first bag set in which the bag holds measures; empty where somebody has no such bag.
+
+    Args:
+        headers: bag set -> header of each patient's bag (n,), None where there is none.
+    """
+    found = []
+    for of_patient in zip(*headers.values(), strict=True):
+        by_set = zip(headers, of_patient, strict=True)
+        found.append(next((name for name, header in by_set if header and has_measures(header)), None))
+    return tuple(name for name in found if name is not None) if None not in found else ()
+
+
 def measured_in_bag(bag: Bag, roles: PhaseRoles) -> MeasuredPatient:
     """Return what stage 1 measured of a patient, from a bag that has measures."""
     volumes_ml = tumour_volumes_ml(bag)

@@ -77,8 +77,8 @@ class Aids:
 
     read_slices: ReadSlices | None = None
     """Gives the HU crops of a patient, for the pictures, and for the concepts where bags hold no measures."""
-    bags_have_measures: bool = False
-    """Whether every bag of the first set holds the measures of stage 1."""
+    measured_in: Sequence[str] = ()
+    """Bag set, by patient, whose bag holds the measures of stage 1; empty where not every patient has one."""
     kept: MeasuredPatients | None = None
     """Cache of the measurements of these crops; without it every patient is measured."""
     retrain: Retrain | None = None
@@ -125,9 +125,10 @@ def explain(
 
 def _measured_patients(patients: Patients, aids: Aids) -> Iterable[MeasuredPatient] | None:
     """Return what is measured of each patient: from the bags, else from the slices; None where neither is at hand."""
-    if aids.bags_have_measures:
-        bags = patients.bags()
-        return (measured_in_bag(bags[i], aids.roles) for i in range(len(patients)))
+    if aids.measured_in:
+        return (
+            measured_in_bag(patients.bags(name)[i], aids.roles) for i, name in enumerate(aids.measured_in)
+        )
     if aids.read_slices is None:
         return None
     # With several jobs, other processes measure while this one does the rest.

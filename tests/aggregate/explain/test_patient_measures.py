@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aggregate.explain.patient_measures import has_measures, measured, measured_in_bag
+from aggregate.explain.patient_measures import has_measures, measured, measured_in_bag, sets_with_measures
 from aggregate.explain.signs import SIGNS
 from pipeline.store import SliceStore
 from tests.aggregate.explain.conftest import ROLES
@@ -39,6 +39,13 @@ def test_signs_follow_from_the_bag_alone(both):
     np.testing.assert_allclose(ours, theirs, rtol=1e-4)
     # The surface is that of the whole lesion in the scan here, and of the kept crops there.
     assert of_bag.signs.sphericity == pytest.approx(of_slices.signs.sphericity, abs=0.1)
+
+
+def test_a_patient_who_lacks_the_first_bag_set_is_measured_in_another(both):
+    with_measures, without = both[0].header, draw_bag("p", 0, np.random.default_rng(0)).header
+    first, second = (with_measures, None, without), (with_measures, with_measures, with_measures)
+    assert sets_with_measures({"ct": first, "wide": second}) == ("ct", "wide", "wide")
+    assert sets_with_measures({"ct": first}) == ()
 
 
 def test_a_bag_of_an_earlier_release_has_no_measures():
