@@ -41,6 +41,16 @@ def levels_of(folder: ResultsFolder, factor: str) -> list[str]:
     return [str(level) for level in distinct(ranked(folder), f"{FACTOR_PREFIX}{factor}")]
 
 
+_COSTS = {
+    "fit_s": "seconds to train on one fold",
+    "n_parameters": "parameters",
+    "slices_per_s": "slices per second",
+}
+"""Column of the leaderboard -> what it is."""
+_WIDE = 100.0
+"""Quotient of the largest and the smallest cost from which on the powers of ten are marks enough."""
+
+
 def leaderboard(folder: ResultsFolder) -> Figure:
     """Draw the macro AUC of the best configurations and of the baselines with intervals."""
     rows = ranked(folder)
@@ -70,43 +80,50 @@ def leaderboard(folder: ResultsFolder) -> Figure:
 
 
 def pareto(folder: ResultsFolder) -> Figure:
-    """Draw macro AUC over the seconds of a fit, with the configurations that nothing beats at their cost."""
-    points = [
-        (seconds, value, row)
-        for row in ranked(folder)
-        if (seconds := numeric(row["fit_s"])) and (value := numeric(row["estimate"])) is not None
-    ]
+    """Draw macro AUC over each cost, with the configurations that nothing beats at their seconds of a fit."""
     factor = main_factor(folder)
-    canvas, (axes,) = panels(1, height=4.0)
-    for seconds, value, row in points:
-        colour, marker = _colour(folder, factor, row), _marker(folder, factor, row)
-        axes.plot(seconds, value, marker, color=colour, markersize=6 if row["pareto"] else 5, alpha=0.9)
-    front = sorted((point for point in points if point[2]["pareto"]), key=lambda point: point[:2])
-    if front:
-        x, y = [point[0] for point in front], [point[1] for point in front]
-        axes.step([*x, max(p[0] for p in points)], [*y, y[-1]], "k-", where="post", linewidth=1, zorder=1)
-        for seconds, value, row in front:
-            axes.annotate(
-                str(row["rank"]),
-                (seconds, value),
-                (0, 7),
-                textcoords="offset points",
-                ha="center",
-                fontsize=8,
-            )
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))  # the usual one writes formulas
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.grid(color="#dddddd", linewidth=0.6)
-    axes.set(xlabel="seconds to train on one fold (log scale)", ylabel="macro AUC")
-    _explain_levels(axes, folder, factor)
+    canvas, every = panels(len(_COSTS), height=4.0, sharey=True)
+    for axes, (column, told) in zip(every, _COSTS.items(), strict=True):
+        _over_cost(axes, folder, column)
+        axes.set_xlabel(f"{told} (log scale)")
+    _draw_front(every[0], folder)
+    every[0].set_ylabel("macro AUC")
+    _explain_levels(every[0], folder, factor)
     return Figure(
         "pareto",
         to_svg(canvas, "pareto"),
         f"Quality against cost, one point per configuration{_coloured(factor)}. On the black line no other one is better and "
-        "takes less time; numbers are ranks of the leaderboard. The seconds are of one machine, with its other work beside it.",
+        "takes less time to train; numbers are ranks of the leaderboard. The times are of one machine, with its other work beside "
+        "it. A model that counts no parameters, as trees, has no point over these.",
     )
+
+
+def _over_cost(axes: Axes, folder: ResultsFolder, column: str) -> None:
+    """Draw a point per configuration whose cost is known."""
+    factor = main_factor(folder)
+    for row in ranked(folder):
+        cost, value = numeric(row[column]), numeric(row["estimate"])
+        if cost and value is not None:
+            colour, marker = _colour(folder, factor, row), _marker(folder, factor, row)
+            axes.plot(cost, value, marker, color=colour, markersize=6 if row["pareto"] else 5, alpha=0.9)
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < _WIDE * low else (1.0,)))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))  # the usual one writes formulas
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.grid(color="#dddddd", linewidth=0.6)
+
+
+def _draw_front(axes: Axes, folder: ResultsFolder) -> None:
+    """Draw the line of the configurations that nothing beats at their seconds of a fit, with their ranks."""
+    rows = [row for row in ranked(folder) if numeric(row["fit_s"]) and numeric(row["estimate"]) is not None]
+    points = sorted((row["fit_s"], row["estimate"], row["rank"]) for row in rows if row["pareto"])
+    if not points:
+        return
+    x, y, ranks = zip(*points, strict=True)
+    axes.step([*x, max(row["fit_s"] for row in rows)], [*y, y[-1]], "k-", where="post", linewidth=1, zorder=1)
+    for place in zip(x, y, ranks, strict=True):
+        axes.annotate(str(place[2]), place[:2], (0, 7), textcoords="offset points", ha="center", fontsize=8)
 
 
 def factor_effects(folder: ResultsFolder) -> Figure:
