@@ -82,7 +82,8 @@ def seconds_of_first_fits(study: StudyCohort, tasks: Iterable[FitTask]) -> Mappi
     first: dict[str, FitTask] = {}
     for task in tasks:
         first.setdefault(task.spec.name, task)
-    return {name: _fitted(study.patients, task)[1] for name, task in first.items()}
+    with threadpool_limits(limits=1, user_api="blas"):
+        return {name: _fitted(study.patients, task)[1] for name, task in first.items()}
 
 
 def predictions_of(study: StudyCohort, result: OutOfFold) -> Predictions:
@@ -169,9 +170,8 @@ def _fitted(patients: Patients, task: FitTask) -> tuple[PatientEstimator, float]
     """Train the model of a task, and tell the seconds that it took."""
     fold, codes, started = task.fold, patients.codes, time.monotonic()
     model = build_model(task.spec.kind, task.spec.parameters, random_state=task.seed)
-    with threadpool_limits(limits=1, user_api="blas"):
-        tune = (Chosen(patients, fold.tune), codes[fold.tune]) if len(fold.tune) else None
-        model.fit(Chosen(patients, fold.train), codes[fold.train], tune=tune)
+    tune = (Chosen(patients, fold.tune), codes[fold.tune]) if len(fold.tune) else None
+    model.fit(Chosen(patients, fold.train), codes[fold.train], tune=tune)
     return model, time.monotonic() - started
 
 

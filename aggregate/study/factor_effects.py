@@ -175,7 +175,7 @@ FACTORS = StudyTable(
     "factor of the study that has several levels, the largest spread first",
     (
         Column("factor", "Factor of [aggregate.study]"),
-        Column("n_levels", "Number of its levels", "", Kind.COUNT),
+        Column("n_levels", "Number of its levels that are compared", "", Kind.COUNT),
         Column(
             "n_sets",
             "Combinations of the other factors that were tried with every level; the means are over these",
@@ -196,7 +196,7 @@ FACTORS = StudyTable(
         Column("worst_level", "Level with the smallest mean"),
         Column("worst_mean", "Its mean macro AUC", "0 to 1", Kind.ESTIMATE),
         N,
-        Column("note", "Why a number is not estimable"),
+        Column("note", "Why a number is not estimable; otherwise which rare levels are left out"),
     ),
     place=415,
     step=Step.STUDY,
