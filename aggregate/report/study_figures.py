@@ -21,6 +21,8 @@ from aggregate.tables.rows import Row, numeric
 
 MOST_ROWS = 40
 """More lines than this in one figure cannot be read."""
+_LEAST_ROWS = 3
+"""Rows of a block of the leaderboard's figure, however many blocks there are."""
 _LONGEST_NAME = 60
 _INTERVAL = ("estimate", "ci_low", "ci_high")
 
@@ -52,31 +54,55 @@ _WIDE = 100.0
 
 
 def leaderboard(folder: ResultsFolder) -> Figure:
-    """Draw the macro AUC of the best configurations and of the baselines with intervals."""
-    rows = ranked(folder)
-    shown = rows[:MOST_ROWS]
-    baselines = [row for row in folder.rows(LEADERBOARD) if row["rank"] is None]
+    """Draw the best configurations in a block per level of the main factor, and the baselines, with intervals."""
     factor = main_factor(folder)
-    labels = [f"{row['rank']}  {short(row['model'])}" for row in shown]
-    labels += [f"{short(row['model'])} (baseline)" for row in baselines]
-    colours = [_colour(folder, factor, row) for row in shown] + [GREY] * len(baselines)
-    estimates = [_numbers(row) for row in (*shown, *baselines)]
-    canvas, (axes,) = panels(1, height=1.3 + 0.2 * len(labels))
-    forest(axes, labels, estimates, colours=colours, reference=0.5)
-    for y, (row, (value, _, _)) in enumerate(zip(shown, estimates, strict=False)):
-        if value is not None:
-            axes.plot(value, y, _marker(folder, factor, row), color=colours[y], markersize=6)
+    blocks = _blocks(folder, factor)
+    lines = [line for name, rows in blocks for line in ((name, None), *((_label(row), row) for row in rows))]
+    estimates = [(None, None, None) if row is None else _numbers(row) for _, row in lines]
+    colours = [
+        GREY if row is None or row["rank"] is None else _colour(folder, factor, row) for _, row in lines
+    ]
+    canvas, (axes,) = panels(1, height=1.3 + 0.2 * len(lines))
+    forest(axes, [name for name, _ in lines], estimates, colours=colours, reference=0.5)
+    for y, (tick, (_, row)) in enumerate(zip(axes.get_yticklabels(), lines, strict=True)):
+        tick.set_fontweight("bold" if row is None else "normal")
+        if row is None and y:
+            axes.axhline(y - 0.5, color="#bbbbbb", linewidth=0.8)
     axes.tick_params(axis="y", labelsize=8)
     axes.set_xlim(_lowest(estimates), 1.01)
     axes.set_xlabel(f"macro AUC, {folder.level} CI (dashed: chance)")
-    _explain_levels(axes, folder, factor)
-    more = f" The first {len(shown)} of {len(rows)}." if len(rows) > len(shown) else ""
+    n_shown, n_all = sum(row is not None and row["rank"] is not None for _, row in lines), len(ranked(folder))
+    more = f" The best of each block, {n_shown} of {n_all}." if n_shown < n_all else ""
+    grouped = f", in a block per level of {factor}, the choice with the largest spread" if factor else ""
     return Figure(
         "leaderboard",
         to_svg(canvas, "leaderboard"),
-        f"Configurations by their macro AUC{_coloured(factor)}; baselines are grey.{more} The intervals are those of each "
+        f"Configurations by their macro AUC{grouped}; numbers are ranks among all.{more} The intervals are those of each "
         "configuration alone; two that overlap may still differ, since all are measured on the same patients.",
     )
+
+
+def _blocks(folder: ResultsFolder, factor: str | None) -> list[tuple[str, list[Row]]]:
+    """Return the best rows of each level of the factor, the block of the best one first, then the baselines."""
+    rows = ranked(folder)
+    if factor is None:
+        blocks = [("configurations", rows[:MOST_ROWS])]
+    else:
+        levels = levels_of(folder, factor)
+        most = max(_LEAST_ROWS, MOST_ROWS // len(levels))
+        blocks = [
+            (
+                f"{factor}: {level}",
+                [row for row in rows if str(row[f"{FACTOR_PREFIX}{factor}"]) == level][:most],
+            )
+            for level in levels
+        ]
+    baselines = [row for row in folder.rows(LEADERBOARD) if row["rank"] is None]
+    return [*blocks, ("baselines", baselines)] if baselines else blocks
+
+
+def _label(row: Row) -> str:
+    return short(row["model"]) if row["rank"] is None else f"{row['rank']}  {short(row['model'])}"
 
 
 def pareto(folder: ResultsFolder) -> Figure:

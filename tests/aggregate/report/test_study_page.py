@@ -95,3 +95,13 @@ def test_the_grid_is_shown_in_place_of_its_models(page):
     run = words(page(drawn_study(GRID, n=30, settings=SETTINGS)), "run")
     assert "encoder lite0, random" in run
     assert "Models of the configuration" not in run
+
+
+def test_the_leaderboard_is_drawn_in_a_block_per_level_of_the_main_factor(page, tmp_path):
+    study = drawn_study(GRID, n=90, strength=lambda of: 4.0 * (of["encoder"] == "lite0"), settings=SETTINGS)
+    page(study)
+    drawn = (tmp_path / "figures" / "leaderboard.svg").read_text(encoding="utf-8")
+    lines = re.findall(r"<text[^>]*>([^<]*)</text>", drawn)
+    first, second = lines.index("encoder: lite0"), lines.index("encoder: random")
+    assert [line.split()[0] for line in lines[first + 1 : second]] == ["1", "2"]
+    assert [line.split()[0] for line in lines[second + 1 : second + 3]] == ["3", "4"]
