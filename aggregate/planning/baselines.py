@@ -7,6 +7,9 @@ from aggregate.cohort.study_cohort import StudyCohort
 from aggregate.config import AggregateSection
 from aggregate.planning.fit_tasks import ModelSpec
 
+WITHOUT_IMAGE = frozenset({"majority", "bag_size", "tumour_size", "covariates"})
+"""Kinds that see no features: what a model has to beat. The others that are run beside it see less of the same images."""
+
 
 def with_baselines(section: AggregateSection, study: StudyCohort) -> list[ModelSpec]:
     """Return the models of the configuration, then the baselines it does not name itself."""

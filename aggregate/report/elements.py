@@ -35,6 +35,8 @@ class Table:
     """The CSV file that holds the rows."""
     emphasised: frozenset[int] = frozenset()
     """Rows to print in bold, from 0."""
+    n_first: int = 12
+    """Rows in sight; the others are behind a line that shows them all."""
 
     kind: Literal["table"] = "table"
 
@@ -45,6 +47,8 @@ class Note:
 
     text: str
     is_warning: bool = False
+    lead: str = ""
+    """Bold words before the text."""
 
     kind: Literal["note"] = "note"
 
@@ -62,6 +66,8 @@ class Section:
     reading: str
     """One or two sentences: which question the part answers and how to read it."""
     elements: Sequence[Element]
+    folded: str = ""
+    """Why the elements are behind a line that opens them; empty where they are in sight."""
 
 
 SMALLEST_SHOWN = 0.001

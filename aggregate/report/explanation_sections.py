@@ -1,6 +1,7 @@
 """The sections on explanations."""
 
 import re
+from collections.abc import Sequence
 from html import unescape
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from aggregate.report.elements import (
 )
 from aggregate.report.folder import ResultsFolder
 from aggregate.report.performance_sections import models_of
-from aggregate.tables.rows import numeric
+from aggregate.tables.rows import Row, numeric
 
 NOT_EXPLAINED = "no explanations were written; run `aggregate.py explain` on this folder"
 CHECK_TITLES = {
@@ -77,7 +78,7 @@ def attention_section(folder: ResultsFolder) -> Section:
             ),
         ]
         if folder.rows(PHASES):
-            elements.append(figures.enrichment(folder, models_of(folder, folder.rows(PHASES))))
+            elements.append(figures.enrichment(folder, _in_figures(folder, folder.rows(PHASES))))
     return Section(
         "attention",
         "Where did the model look?",
@@ -87,19 +88,24 @@ def attention_section(folder: ResultsFolder) -> Section:
     )
 
 
+def _in_figures(folder: ResultsFolder, rows: Sequence[Row]) -> list[str]:
+    """Return the models of the figures: the shown one and those of the primary comparison, else the first."""
+    models = models_of(folder, rows)
+    return [model for model in folder.compared if model in models] or models[:1]
+
+
 def phases_section(folder: ResultsFolder) -> Section:
     """Return the section on the contribution of each phase."""
     elements: list[Element] = [absent("The value of the phases", NOT_EXPLAINED)]
     rows = folder.rows(PHASE_VALUE)
     if rows:
-        models = models_of(folder, folder.rows(PHASE_VALUE))
         measures = ("shapley", "auc_alone", "auc_without", "loss_without")
         cells = []
         for key in dict.fromkeys((row["model"], row["method"], row["phase"]) for row in rows):
             found = {r["measure"]: r for r in rows if (r["model"], r["method"], r["phase"]) == key}
             cells.append([*key, *(cell(found.get(measure)) for measure in measures)])
         elements = [
-            figures.phase_value(folder, models),
+            figures.phase_value(folder, _in_figures(folder, rows)),
             Table(
                 ("model", "method", "phase", "Shapley value", "AUC of this phase alone", "AUC without it",
                  "loss without it"),
@@ -136,9 +142,9 @@ def votes_section(folder: ResultsFolder) -> Section:
 
 def _shown(folder: ResultsFolder, model: str) -> Note:
     """Return a sentence that names the model a section shows, and the rule of its choice."""
-    declared = folder.settings("aggregate").get("explained_model")
+    shown = folder.shown
     rule = (
-        "as the configuration declares" if declared else "the first model of the configuration with attention"
+        shown.rule if shown and shown.name == model else "the first model of the configuration with attention"
     )
     return Note(f"Model shown: {model}, {rule}; the tables hold every model with attention.")
 
@@ -180,8 +186,8 @@ def concepts_section(folder: ResultsFolder) -> Section:
     if folder.rows(CONCEPTS):
         elements.append(figures.sign_distributions(folder))
         elements += _signs_of_nobody(folder)
-    models = [m for m in models_of(folder, folder.rows(CONCEPT_SCORES)) if m in folder.models]
-    if models:
+    if folder.rows(CONCEPT_SCORES):
+        models = _in_figures(folder, folder.rows(CONCEPT_SCORES))
         elements.append(figures.concept_scores(folder, models))
     if folder.rows(CONCEPT_PROBES):
         elements.append(figures.concept_probes(folder))

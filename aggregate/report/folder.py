@@ -2,19 +2,33 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from aggregate.explain.votes import SLICE_VOTES
+from aggregate.planning.baselines import WITHOUT_IMAGE
 from aggregate.predictions import Predictions
 from aggregate.tables.cohort import COHORT
+from aggregate.tables.comparisons import COMPARISONS
 from aggregate.tables.performance import PERFORMANCE
 from aggregate.tables.predictions import PREDICTIONS, read_predictions
 from aggregate.tables.results import ResultTables
 from aggregate.tables.rows import Row, numeric
 from aggregate.tables.table import Table
 from pipeline.errors import ResultsError
+
+
+@dataclass(frozen=True)
+class ShownModel:
+    """The model that the report shows throughout."""
+
+    name: str
+    rule: str
+    """How it was chosen, in words."""
+    is_declared: bool
+    """Whether it was chosen before the results were known."""
 
 
 class ResultsFolder:
@@ -84,20 +98,62 @@ class ResultsFolder:
 
     @cached_property
     def models(self) -> tuple[str, ...]:
-        """Models of the configuration, the best macro AUC first."""
+        """Models of the configuration that see images, the best macro AUC first."""
         named = self.settings("aggregate", "model")
-        return tuple(model for model in self.ranking if model in named) or self.ranking
+        seeing = tuple(model for model in self.ranking if model not in self.baselines)
+        return tuple(model for model in seeing if model in named) or seeing
+
+    @cached_property
+    def reduced(self) -> tuple[str, ...]:
+        """What the run added that sees a part of the images, such as one phase, the best macro AUC first."""
+        return tuple(m for m in self.ranking if m not in self.models and m not in self.baselines)
 
     @cached_property
     def baselines(self) -> tuple[str, ...]:
-        """Baselines, the best macro AUC first."""
-        return tuple(model for model in self.ranking if model not in self.models)
+        """Models that see no features of images, the best macro AUC first."""
+        named = self.settings("aggregate", "model")
+        kinds = {model: named.get(model, {}).get("kind", model) for model in self.ranking}
+        return tuple(model for model, kind in kinds.items() if kind in WITHOUT_IMAGE)
 
     @cached_property
     def ranking(self) -> tuple[str, ...]:
         """All models, the best macro AUC first."""
         rows = self.rows(PERFORMANCE, **{"class": "macro", "metric": "auc"})
         return tuple(row["model"] for row in sorted(rows, key=lambda row: -(numeric(row["estimate"]) or 0.0)))
+
+    @cached_property
+    def primary(self) -> Row | None:
+        """The comparison that was declared before the results."""
+        return next((row for row in self.rows(COMPARISONS) if row["primary"]), None)
+
+    @cached_property
+    def shown(self) -> ShownModel | None:
+        """The model that every section shows."""
+        declared = self.settings("aggregate").get("explained_model")
+        chosen = (
+            ShownModel(str(declared or ""), "declared before the results", is_declared=True),
+            ShownModel(
+                str(self.primary["model_a"]) if self.primary else "",
+                "of the primary comparison",
+                is_declared=True,
+            ),
+            ShownModel(
+                self.explained_model or "",
+                "the first model of the configuration with attention",
+                is_declared=True,
+            ),
+            ShownModel(
+                next(iter(self.models), ""), "the highest macro AUC on these patients", is_declared=False
+            ),
+        )
+        return next((of for of in chosen if of.name in self.ranking), None)
+
+    @cached_property
+    def compared(self) -> tuple[str, ...]:
+        """The shown model, then those of the primary comparison: what the figures that compare show."""
+        pair = (str(self.primary["model_a"]), str(self.primary["model_b"])) if self.primary else ()
+        names = ((self.shown.name,) if self.shown else ()) + pair
+        return tuple(name for name in dict.fromkeys(names) if name in self.ranking)
 
     @cached_property
     def explained_model(self) -> str | None:

@@ -7,14 +7,13 @@ from statistics import median
 from typing import Any
 
 from aggregate.cohort.study_cohort import UNSEEN
-from aggregate.report.elements import Element, Note, Section, Table, absent, interval, p_text, text
+from aggregate.report.answers import answers, auc_rows
+from aggregate.report.elements import Element, Note, Section, Table, absent, text
 from aggregate.report.folder import ResultsFolder, distinct
 from aggregate.run_folder.run_record import CEILING
 from aggregate.tables.cohort import COHORT
-from aggregate.tables.comparisons import COMPARISONS
 from aggregate.tables.dictionary import COLUMNS
 from aggregate.tables.excluded import EXCLUDED
-from aggregate.tables.performance import PERFORMANCE
 from aggregate.tables.rows import Row, numeric
 from aggregate.tables.splits import SPLITS
 from pipeline.covariates import Kind, Value, read_covariate
@@ -26,61 +25,32 @@ _SETTINGS = {"windows": "windows (level, width in HU)"}
 
 
 def summary_section(folder: ResultsFolder) -> Section:
-    """Return the summary of the results in a few sentences."""
-    rows = {r["model"]: r for r in folder.rows(PERFORMANCE, **{"class": "macro", "metric": "auc"})}
-    elements: list[Element] = []
-    if rows and folder.models:
-        best = folder.models[0]
-        sentence = (
-            f"Of {len(folder.models)} models on {rows[best]['n']} patients, {best} has the highest macro AUC: "
-            f"{_auc(rows[best])} ({folder.level} CI).{_ceiling(folder)}"
-        )
-        if folder.baselines:
-            rival = rows[folder.baselines[0]]
-            sentence += f" The best baseline, {rival['model']}, has {_auc(rival)}."
-            if (numeric(rival["estimate"]) or 0) >= (numeric(rows[best]["estimate"]) or 0):
-                sentence += " No model is better than this baseline."
-        if len(folder.models) > 1:
-            sentence += (
-                " The best of several models is chosen on these same patients, so its AUC is optimistic."
-            )
-        elements.append(Note(sentence))
-    else:
-        elements.append(absent("The performance", "performance.csv is missing"))
-    elements += _primary(folder)
+    """Return the answers to the three questions."""
     return Section(
         "summary",
         "In short",
-        "How well does the best model perform, and is it better than the baselines?",
-        elements,
+        f"Brackets are {folder.level} confidence intervals over patients.{_method(folder)}",
+        answers(folder),
     )
 
 
-def _ceiling(folder: ResultsFolder) -> str:
-    """Return a sentence on what could have been found; nothing for real patients, of whom nobody knows it."""
+def _method(folder: ResultsFolder) -> str:
+    """Return a sentence on how the intervals were made, as the row of the shown model tells it."""
+    row = auc_rows(folder).get(folder.shown.name) if folder.shown else None
+    if row is None or numeric(row["ci_low"]) is None:
+        return ""
+    return (
+        f" That of {row['model']}: {row['ci_method']}; patients are resampled with the models fixed, and a design effect above "
+        "1 lengthens it, because the models of the folds are trained on each other's test patients."
+    )
+
+
+def synthetic(folder: ResultsFolder) -> str:
+    """Return what a reader must know where the patients were drawn; empty for real ones."""
     ceiling = folder.run.get(CEILING)
     if not ceiling:
         return ""
-    return (
-        f" The ceiling is {ceiling['auc']['macro']:.2f}: the {ceiling['n_patients']} patients are synthetic, and an observer "
-        f"who {ceiling['observer']} reaches this on them."
-    )
-
-
-def _auc(row: Row) -> str:
-    value, low, high = (numeric(row[name]) for name in ("estimate", "ci_low", "ci_high"))
-    return interval(value, low, high)
-
-
-def _primary(folder: ResultsFolder) -> list[Element]:
-    for row in folder.rows(COMPARISONS):
-        if row["primary"]:
-            value, low, high = (numeric(row[name]) for name in ("difference", "ci_low", "ci_high"))
-            p = p_text(row["p_value"])
-            told = f"Primary comparison, declared beforehand: {row['model_a']} minus {row['model_b']}, "
-            told += f"{row['metric']} {interval(value, low, high)}"
-            return [Note(told + (f", p {p if p.startswith('<') else f'= {p}'}." if p else "."))]
-    return [Note("No comparison was declared as primary beforehand: every comparison is exploratory.")]
+    return f"the {ceiling['n_patients']} patients of this cohort were drawn by a computer. Nothing here is a finding about people."
 
 
 def run_section(folder: ResultsFolder) -> Section:
@@ -148,7 +118,7 @@ def described(value: object) -> str:
 def _settings(values: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     """Yield (name, text) of what is set, the unit at the end of a key moved behind the number."""
     for key, value in values.items():
-        if value in (None, [], {}):
+        if value in (None, [], {}) or not described(value):
             continue
         name, _, unit = key.rpartition("_")
         if unit not in _UNITS:
@@ -309,5 +279,5 @@ def tables_section(folder: ResultsFolder) -> Section:
     )
 
 
-SECTIONS = (summary_section, run_section, cohort_section)
-"""In the order of the page; `tables_section` ends it."""
+SECTIONS = (summary_section, cohort_section)
+"""In the order of the page; `run_section` and `tables_section` end it."""

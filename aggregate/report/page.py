@@ -1,6 +1,7 @@
 """The page: every section in order, in one file that needs no network."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib as mpl
@@ -11,15 +12,36 @@ from aggregate.report import explanation_sections as explanations
 from aggregate.report import overview_sections as overview
 from aggregate.report import performance_sections as performance
 from aggregate.report import study_sections as study
+from aggregate.report.answers import beats_chance
 from aggregate.report.cautions import cautions
 from aggregate.report.checklist import CHECKLIST, checklist_rows, checklist_section
 from aggregate.report.elements import Figure, Note, Section
 from aggregate.report.folder import ResultsFolder
+from aggregate.report.glossary import Glossary, anchor
 from pipeline.files import written_whole
+
+
+def folded_at_chance(section: Callable[[ResultsFolder], Section]) -> Callable[[ResultsFolder], Section]:
+    """Return the section with its elements folded away where the shown model is not better than chance."""
+
+    def folded(folder: ResultsFolder) -> Section:
+        made = section(folder)
+        if folder.shown is None or beats_chance(folder, folder.shown.name) is not False:
+            return made
+        why = f"{folder.shown.name} is not better than chance: what follows describes noise. Show it all the same"
+        return replace(made, folded=why)
+
+    return folded
+
 
 REPORT = "report.html"
 FIGURES = "figures"
-_SECTIONS = (*overview.SECTIONS, *performance.SECTIONS, *explanations.SECTIONS)
+_SECTIONS = (
+    *overview.SECTIONS,
+    *performance.SECTIONS,
+    *(folded_at_chance(section) for section in explanations.SECTIONS),
+    overview.run_section,
+)
 """Every report of a run has all of these, and that of a study all of its own; an empty section states the reason."""
 
 
@@ -44,11 +66,16 @@ def write_report(results: Path) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    glossary = Glossary()
+    environment.filters["linked"] = glossary.linked
     html = environment.get_template("report.html.j2").render(
         name=str(folder.run.get("name", results.name)),
         written=overview.moment(folder.run),
         warnings=cautions(folder),
+        synthetic=overview.synthetic(folder),
         sections=sections,
+        glossary=glossary,
+        anchor=anchor,
     )
     path = results / REPORT
     with written_whole(path) as sibling:

@@ -3,21 +3,26 @@
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from aggregate.drawing import COLOURS, GREY, LINES, MARKERS, forest, legend_below, panels, to_svg
 from aggregate.predictions import Predictions
-from aggregate.report.elements import Figure
+from aggregate.report.elements import Figure, cell
 from aggregate.report.folder import ResultsFolder
+from aggregate.statistics.resamples import draw_resamples
 from aggregate.tables.calibration import CALIBRATION
 from aggregate.tables.decisions import DECISION_CURVE
 from aggregate.tables.performance import CONFUSION, PERFORMANCE
-from aggregate.tables.rows import numeric
+from aggregate.tables.rows import Row, numeric
 
 MOST_MODELS = 4
 """More curves than this in one panel cannot be distinguished."""
 _GRID = np.linspace(0, 1, 101)
+_BAND_DRAWS = 200
+PART, BASELINE = " (part of the images)", " (baseline)"
+"""Behind the names of models that the run added."""
 _RECALLS = _GRID[5:]
 """Precision at a sensitivity near 0 rests on one or two patients and jumps between 0 and 1."""
 
@@ -25,44 +30,82 @@ _RECALLS = _GRID[5:]
 def forest_of_auc(folder: ResultsFolder) -> Figure:
     """Draw the macro AUC of every model and baseline with its interval."""
     rows = {r["model"]: r for r in folder.rows(PERFORMANCE, **{"class": "macro", "metric": "auc"})}
-    models = [*folder.models, *folder.baselines]
-    estimates = [tuple(numeric(rows[m][c]) for c in ("estimate", "ci_low", "ci_high")) for m in models]
-    colours = [COLOURS[0]] * len(folder.models) + [GREY] * len(folder.baselines)
-    labels = [*folder.models, *(f"{name} (baseline)" for name in folder.baselines)]
-    canvas, (axes,) = panels(1, height=0.9 + 0.27 * len(models))
-    forest(axes, labels, estimates, colours=colours, reference=0.5)  # type: ignore[arg-type]
-    axes.set_xlim(min([0.4, *(e[1] for e in estimates if e[1] is not None)]) - 0.02, 1.01)
+    groups = (
+        (folder.models, "", COLOURS[0]),
+        (folder.reduced, PART, COLOURS[1]),
+        (folder.baselines, BASELINE, GREY),
+    )
+    lines = [(model, f"{model}{told}", colour) for models, told, colour in groups for model in models]
+    estimates = [_numbers(rows[model]) for model, _, _ in lines]
+    canvas, (axes,) = panels(1, height=0.9 + 0.27 * len(lines))
+    forest(axes, [label for _, label, _ in lines], estimates, colours=[c for *_, c in lines], reference=0.5)
+    axes.set_xlim(min([0.4, *(low for _, low, _ in estimates if low is not None)]) - 0.02, 1.01)
     axes.set_xlabel(f"macro one-vs-rest AUC, {folder.level} CI (dashed: chance)")
     return Figure(
         "performance",
         to_svg(canvas, "performance"),
-        "Macro AUC of every model (blue) and baseline (grey), computed over patients. A model whose interval "
-        "overlaps that of a baseline has not been shown to be better; the comparisons below test this.",
+        "Macro AUC of the models of the configuration (blue), of models that were given a part of the images (orange: one "
+        "phase, one slice, or the mean over all slices), and of baselines that see no images (grey). Whether two differ is told "
+        "by the paired comparisons, not by these intervals: all are measured on the same patients.",
     )
 
 
-def roc_curves(predictions: Predictions, models: Sequence[str]) -> Figure:
-    """Draw ROC curves per class, averaged over the repeats at equal false-positive rates."""
-    canvas, axes = panels(len(predictions.classes), height=3.7, sharey=True)
+def _numbers(row: Row) -> tuple[float | None, float | None, float | None]:
+    value, low, high = (numeric(row[name]) for name in ("estimate", "ci_low", "ci_high"))
+    return value, low, high
+
+
+def roc_curves(folder: ResultsFolder, predictions: Predictions, models: Sequence[str]) -> Figure:
+    """Draw ROC curves per class, averaged over the repeats at equal false-positive rates, the first with a band."""
+    canvas, axes = panels(len(predictions.classes), height=3.9, sharey=True)
     for k, (panel, name) in enumerate(zip(axes, predictions.classes, strict=True)):
+        is_positive = predictions.labels == k
         for i, model in enumerate(models[:MOST_MODELS]):
-            curves = [_roc(p[:, k], predictions.labels == k) for p in predictions.probabilities[model]]
-            panel.plot(_GRID, np.mean(curves, axis=0), color=COLOURS[i], linestyle=LINES[i], label=model)
+            scores = predictions.probabilities[model][:, :, k]
+            if i == 0:
+                low, high = _roc_band(scores, is_positive, folder.tables.confidence)
+                panel.fill_between(_GRID, low, high, color=COLOURS[0], alpha=0.15, linewidth=0)
+            (row,) = folder.rows(PERFORMANCE, **{"model": model, "class": name, "metric": "auc"}) or (None,)
+            told = f"{model}\n{cell(row)}"
+            panel.plot(
+                _GRID, _mean_roc(scores, is_positive), color=COLOURS[i], linestyle=LINES[i], label=told
+            )
         panel.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=(0, (3, 3)))
-        panel.set(title=f"{name} (n = {int(np.sum(predictions.labels == k))})", xlabel="1 - specificity")
+        panel.set(title=f"{name} (n = {int(is_positive.sum())})", xlabel="1 - specificity")
         panel.set_aspect("equal")
+        panel.legend(loc="lower right", fontsize=7, frameon=False)
     axes[0].set_ylabel("sensitivity")
-    legend_below(canvas, axes[0])
     return Figure(
         "roc",
         to_svg(canvas, "roc"),
-        "ROC curve of each class against the others, mean of the repeats. Upper left is better; the dashed "
-        "diagonal is chance.",
+        "ROC curve of each class against the others, mean of the repeats; below each name the AUC with its "
+        f"{folder.level} CI. The band is that of {models[0]}: {folder.level} of {_BAND_DRAWS} resamples of the patients at each "
+        "specificity, without the design effect of the intervals. Upper left is better; the dashed diagonal is chance.",
     )
 
 
-def _roc(scores: NDArray[np.float64], is_positive: NDArray[np.bool_]) -> NDArray[np.float64]:
-    false, true, _ = roc_curve(is_positive, scores)
+def _mean_roc(
+    scores: NDArray[np.float64], is_positive: NDArray[np.bool_], weights: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """Return the sensitivity at each specificity of the grid, mean of the repeats (rows of the scores)."""
+    mean: NDArray[np.float64] = np.mean([_roc(of, is_positive, weights) for of in scores], axis=0)
+    return mean
+
+
+def _roc_band(
+    scores: NDArray[np.float64], is_positive: NDArray[np.bool_], confidence: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the quantiles over resamples of the patients at each specificity of the grid."""
+    weights = draw_resamples(is_positive.astype(np.intp), draws=_BAND_DRAWS, seed=0)[:, 1:]
+    curves = [_mean_roc(scores, is_positive, column) for column in weights.T]
+    low, high = np.quantile(curves, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+    return low, high
+
+
+def _roc(
+    scores: NDArray[np.float64], is_positive: NDArray[np.bool_], weights: NDArray[np.float64] | None
+) -> NDArray[np.float64]:
+    false, true, _ = roc_curve(is_positive, scores, sample_weight=weights)
     interpolated: NDArray[np.float64] = np.interp(_GRID, false, true)
     interpolated[0] = 0.0
     return interpolated
@@ -110,6 +153,8 @@ def calibration(folder: ResultsFolder, models: Sequence[str]) -> Figure:
             for x, _, low, high in known:
                 if low is not None and high is not None:
                     panel.plot([x or 0] * 2, [low, high], color=COLOURS[i], linewidth=1, alpha=0.6)
+            for row in rows if i == 0 else ():
+                _write_n(panel, row)
         panel.set(title=name, xlabel="predicted probability", xlim=(0, 1), ylim=(0, 1.02))
         panel.set_aspect("equal")
     axes[0].set_ylabel("observed share")
@@ -118,9 +163,18 @@ def calibration(folder: ResultsFolder, models: Sequence[str]) -> Figure:
         "calibration",
         to_svg(canvas, "calibration"),
         "Observed share of the class in groups of patients with similar predicted probability (vertical lines: "
-        f"{folder.level} CI). On the dashed diagonal predicted and observed shares agree; few patients are behind each "
-        "point.",
+        f"{folder.level} CI). On the dashed diagonal predicted and observed shares agree. The small numbers are the patients "
+        f"behind each point of {models[0]}, mean of the repeats.",
     )
+
+
+def _write_n(panel: Axes, row: Row) -> None:
+    """Write the number of patients at the lower end of a point's interval."""
+    x, low, n = (numeric(row[name]) for name in ("mean_predicted", "ci_low", "n"))
+    if x is not None and low is not None and n is not None:
+        panel.annotate(
+            f"{n:.0f}", (x, low), (0, -2), textcoords="offset points", ha="center", va="top", fontsize=7
+        )
 
 
 def confusion(folder: ResultsFolder, models: Sequence[str]) -> Figure:
@@ -132,13 +186,14 @@ def confusion(folder: ResultsFolder, models: Sequence[str]) -> Figure:
         table = np.zeros((n, n, 2))
         for row in folder.rows(CONFUSION, model=model):
             at = folder.classes.index(row["reference"]), folder.classes.index(row["predicted"])
-            table[at] = numeric(row["count"]) or 0, numeric(row["row_percent"]) or 0
+            table[at] = row["patients"], numeric(row["patients_percent"]) or 0
         panel.imshow(table[..., 1], cmap="Blues", vmin=0, vmax=100)
         for i, j in np.ndindex(n, n):
             count, percent = table[i, j]
-            text = f"{count:.0f}" if abs(count - round(count)) < 0.05 else f"{count:.1f}"
             colour = "white" if percent > 55 else "black"
-            panel.text(j, i, f"{text}\n{percent:.0f} %", ha="center", va="center", color=colour, fontsize=9)
+            panel.text(
+                j, i, f"{count:.0f}\n{percent:.0f} %", ha="center", va="center", color=colour, fontsize=9
+            )
         panel.set_xticks(range(n), folder.classes)
         panel.set_yticks(range(n), folder.classes)
         panel.set(title=model, xlabel="predicted")
@@ -148,8 +203,9 @@ def confusion(folder: ResultsFolder, models: Sequence[str]) -> Figure:
     return Figure(
         "confusion",
         to_svg(canvas, "confusion"),
-        "Patients by reference class (rows) and predicted class (columns), mean of the repeats, with the share "
-        "of the row. The diagonal holds the correct predictions; each percentage on it is the sensitivity of that class.",
+        "Patients by reference class (rows) and the class with the highest mean probability over the repeats (columns), with "
+        "the share of the row. The diagonal holds the correct predictions. The sensitivities of the tables are means of the "
+        "repeats and can differ by a patient.",
     )
 
 

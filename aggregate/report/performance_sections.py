@@ -36,7 +36,7 @@ def performance_section(folder: ResultsFolder) -> Section:
     elements: list[Element] = []
     if rows:
         elements += [figures.forest_of_auc(folder), _overall(folder)]
-        elements += [_per_class(folder, model) for model in folder.models[:1]]
+        elements += [_per_class(folder, model) for model in folder.compared[:1]]
     else:
         elements.append(absent("The performance", "performance.csv is missing"))
     return Section(
@@ -52,8 +52,9 @@ def _overall(folder: ResultsFolder) -> Table:
     shown = ("auc", "balanced_accuracy", "macro_f1", "kappa", "brier")
     rows = {(r["model"], r["metric"]): r for r in folder.rows(PERFORMANCE, **{"class": "macro"})}
     cells = []
-    for model in (*folder.models, *folder.baselines):
-        name = model if model in folder.models else f"{model} (baseline)"
+    told = dict.fromkeys(folder.reduced, figures.PART) | dict.fromkeys(folder.baselines, figures.BASELINE)
+    for model in (*folder.models, *told):
+        name = f"{model}{told.get(model, '')}"
         auc = rows[model, "auc"]
         spread = numeric(auc["sd_over_repeats"])
         cells.append(
@@ -76,7 +77,7 @@ def _overall(folder: ResultsFolder) -> Table:
         "All models. The last column is the variation of the AUC when the patients are only assigned to other folds."
         + reasons(row for (_, metric), row in rows.items() if metric in shown),
         PERFORMANCE.file,
-        frozenset(range(len(folder.models))),
+        frozenset(i for i, model in enumerate(folder.models) if model in folder.compared[:1]),
     )
 
 
@@ -104,10 +105,9 @@ def curves_section(folder: ResultsFolder) -> Section:
     elements: list[Element] = [absent("Curves", "predictions.csv is missing")]
     predictions = folder.predictions
     if predictions is not None:
-        models = [model for model in folder.models if model in predictions.probabilities]
         elements = [
-            figures.roc_curves(predictions, models),
-            figures.precision_recall(predictions, models),
+            figures.roc_curves(folder, predictions, folder.compared),
+            figures.precision_recall(predictions, folder.compared),
         ]
     return Section(
         "curves",
@@ -121,12 +121,12 @@ def confusion_section(folder: ResultsFolder) -> Section:
     """Return confusion matrices and the patients misclassified in every repeat."""
     elements: list[Element] = []
     if folder.rows(CONFUSION):
-        elements.append(figures.confusion(folder, folder.models))
+        elements.append(figures.confusion(folder, folder.compared))
     else:
         elements.append(absent("The confusion matrix", "confusion.csv is missing"))
     predictions = folder.predictions
-    if predictions is not None and folder.models:
-        elements.append(_mistakes(predictions, folder.models[0]))
+    if predictions is not None and folder.shown:
+        elements.append(_mistakes(predictions, folder.shown.name))
     return Section(
         "confusion",
         "Confusion and misclassified patients",
@@ -171,8 +171,8 @@ def _mistakes(predictions: Predictions, model: str) -> Table:
 def calibration_section(folder: ResultsFolder) -> Section:
     """Return reliability, slope and intercept."""
     elements: list[Element] = [absent("Calibration", "calibration.csv is missing")]
-    if folder.rows(CALIBRATION) and folder.models:
-        elements = [figures.calibration(folder, folder.models), _calibration_table(folder)]
+    if folder.rows(CALIBRATION) and folder.compared:
+        elements = [figures.calibration(folder, folder.compared), _calibration_table(folder)]
     return Section(
         "calibration",
         "Calibration",
@@ -185,7 +185,7 @@ def calibration_section(folder: ResultsFolder) -> Section:
 def _calibration_table(folder: ResultsFolder) -> Table:
     measures = ("slope", "intercept", "ece", "brier")
     cells = []
-    for model in folder.models[:2]:
+    for model in folder.compared[:2]:
         rows = {(r["class"], r["measure"]): r for r in folder.rows(CALIBRATION, model=model)}
         cells += [
             [model, name, *(cell(rows.get((name, measure))) for measure in measures)]
@@ -202,10 +202,10 @@ def _calibration_table(folder: ResultsFolder) -> Table:
 def decision_section(folder: ResultsFolder) -> Section:
     """Return thresholds and the decision curve."""
     elements: list[Element] = []
-    if folder.rows(DECISION_CURVE) and folder.models:
-        elements.append(figures.decision_curve(folder, folder.models))
-    if folder.rows(THRESHOLDS) and folder.models:
-        elements.append(_thresholds(folder))
+    if folder.rows(DECISION_CURVE) and folder.compared:
+        elements.append(figures.decision_curve(folder, folder.compared))
+    if folder.rows(THRESHOLDS) and folder.shown:
+        elements.append(_thresholds(folder, folder.shown.name))
     return Section(
         "decision",
         "Thresholds and decision curve",
@@ -215,25 +215,40 @@ def decision_section(folder: ResultsFolder) -> Section:
     )
 
 
-def _thresholds(folder: ResultsFolder) -> Table:
+def _thresholds(folder: ResultsFolder, model: str) -> Table:
     cells = []
-    for row in folder.rows(THRESHOLDS, fold=ALL):
-        if row["model"] not in folder.models:
-            continue
+    for row in folder.rows(THRESHOLDS, model=model, fold=ALL):
         rates = [
             cell(row, (name, f"{name}_ci_low", f"{name}_ci_high")) for name in ("sensitivity", "specificity")
         ]
         limit = numeric(row["threshold"])
         shown = "not estimable" if limit is None else f"{limit:.2f}"
+        rests_on = _rests_on(folder, model, str(row["class"]))
         cells.append(
-            [row["model"], row["class"], row["rule"], shown, *rates, f"{row['n_positive']} / {row['n']}"]
+            [row["class"], row["rule"], shown, rests_on, *rates, f"{row['n_positive']} / {row['n']}"]
         )
     return Table(
-        ("model", "class", "rule", "median threshold", "sensitivity", "specificity", "n of class / all"),
+        ("class", "rule", "median threshold", "chosen on, per fold", "sensitivity", "specificity", "tested: n of class / all"),
         cells,
-        "Sensitivity and specificity on test patients at thresholds chosen on the tune patients of the same fold.",
+        f"Sensitivity and specificity of {model} on test patients at thresholds chosen on the tune patients of the same fold. A "
+        "threshold that rests on few patients of the class is hardly known.",
         THRESHOLDS.file,
+    )  # fmt: skip
+
+
+def _rests_on(folder: ResultsFolder, model: str, name: str) -> str:
+    """Return how many patients of the class, of how many, the threshold of a fold was chosen on, such as "3 to 4 of 11"."""
+    rows = [r for r in folder.rows(THRESHOLDS, **{"model": model, "class": name}) if r["fold"] != ALL]
+    return " of ".join(
+        _from_to([r[column] for r in rows if r[column] is not None])
+        for column in ("n_positive_chosen_on", "n_chosen_on")
     )
+
+
+def _from_to(counts: Sequence[int]) -> str:
+    if not counts:
+        return "\N{EN DASH}"
+    return str(counts[0]) if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
 
 
 def comparisons_section(folder: ResultsFolder) -> Section:
@@ -313,11 +328,11 @@ def subgroups_section(folder: ResultsFolder) -> Section:
     rows = [
         row
         for row in folder.rows(SUBGROUPS, metric="auc", **{"class": "macro"})
-        if folder.models and row["model"] == folder.models[0]
+        if row["model"] in folder.compared[:1]
     ]
     if rows:
         cells = [[r["subgroup"], r["level"], text(r["n"]), cell(r)] for r in rows]
-        caption = f"Macro AUC of {folder.models[0]} in subgroups.{reasons(rows)}"
+        caption = f"Macro AUC of {folder.compared[0]} in subgroups.{reasons(rows)}"
         elements.append(Table(("subgroup", "level", "n", "macro AUC"), cells, caption, SUBGROUPS.file))
     confounders = folder.rows(CONFOUNDERS, metric="auc", **{"class": "macro"})
     if confounders:

@@ -66,6 +66,13 @@ CONFUSION = DerivedTable(
         Column("predicted", "Most probable class"),
         Column("count", "Number of patients, averaged over the repeats", "patients", Kind.NUMBER),
         Column("row_percent", "Share of the reference class", "%", Kind.ESTIMATE),
+        Column(
+            "patients",
+            "Whole patients: those whose mean probability over the repeats is highest for the predicted class",
+            "patients",
+            Kind.COUNT,
+        ),
+        Column("patients_percent", "Of these, share of the reference class", "%", Kind.ESTIMATE),
         Column("n_reference", "Patients of the reference class", "patients", Kind.COUNT),
     ),
     place=80,
@@ -141,17 +148,21 @@ def group_sizes(labels: NDArray[np.intp], classes: Sequence[str], name: str) -> 
 
 
 def confusion_rows(predictions: Predictions) -> Iterator[Mapping[str, Any]]:
-    """Yield the rows of confusion.csv: counts averaged over the repeats, and their share of the reference class."""
+    """Yield the rows of confusion.csv: counts averaged over the repeats, and of whole patients, with their shares."""
     everyone = np.ones((len(predictions.labels), 1))
     for model, probabilities in predictions.probabilities.items():
         counts = confusion(predictions.labels, probabilities, everyone)[..., 0].mean(axis=0)
-        for reference, row in zip(predictions.classes, counts, strict=True):
-            for predicted, count in zip(predictions.classes, row, strict=True):
-                yield {
-                    "model": model,
-                    "reference": reference,
-                    "predicted": predicted,
-                    "count": float(count),
-                    "row_percent": or_not_estimable(100 * float(count / row.sum()) if row.sum() else None),
-                    "n_reference": int(row.sum()),
-                }
+        mean = probabilities.mean(axis=0, keepdims=True)
+        whole = confusion(predictions.labels, mean, everyone)[0, ..., 0]
+        for i, j in np.ndindex(counts.shape):
+            n = counts[i].sum()
+            yield {
+                "model": model,
+                "reference": predictions.classes[i],
+                "predicted": predictions.classes[j],
+                "count": float(counts[i, j]),
+                "row_percent": or_not_estimable(100 * float(counts[i, j] / n) if n else None),
+                "patients": int(whole[i, j]),
+                "patients_percent": or_not_estimable(100 * float(whole[i, j] / n) if n else None),
+                "n_reference": int(n),
+            }

@@ -12,8 +12,8 @@ from pipeline.errors import ResultsError
 from pipeline.tables import read_table, write_table
 
 SECTIONS = (
-    "summary", "run", "cohort", "performance", "curves", "confusion", "calibration", "decision", "comparisons",
-    "subgroups", "attention", "phases", "votes", "concepts", "prototypes", "montages", "checklist", "tables",
+    "summary", "cohort", "performance", "curves", "confusion", "calibration", "decision", "comparisons", "subgroups",
+    "attention", "phases", "votes", "concepts", "prototypes", "montages", "run", "checklist", "tables", "glossary",
 )  # fmt: skip
 """Anchors of the sections, in order; every report has them all, an empty one with the reason."""
 
@@ -61,7 +61,9 @@ def outline(path) -> Outline:
 def test_every_section_is_there_in_order_and_linked(write_results):
     page = outline(write_report(write_results()))
     assert tuple(page.sections) == SECTIONS
-    assert [link.removeprefix("#") for link in page.links] == list(SECTIONS)
+    to_terms = [link for link in page.links if link.startswith("#term-")]
+    assert [link.removeprefix("#") for link in page.links if link not in to_terms] == list(SECTIONS)
+    assert len(to_terms) == len(set(to_terms)) >= 10
     assert page.drawings >= 8
 
 
@@ -101,11 +103,13 @@ def test_the_first_lines_tell_the_ceiling_of_a_synthetic_cohort_and_nothing_of_r
 ):
     ceiling = {"observer": "reads the signs", "n_patients": 40, "auc": {"macro": 0.904, "HCC": 0.95}}
     told = "The ceiling is 0.90: the 40 patients are synthetic, and an observer who reads the signs reaches this on them."
-    summary = re.compile(r'<section id="summary".*?</section>', re.S)
-    text = summary.search(write_report(write_results(ceiling=ceiling)).read_text(encoding="utf-8"))[0]
-    assert text.index("has the highest macro AUC") < text.index(told) < text.index("The best baseline")
+    text = write_report(write_results(ceiling=ceiling)).read_text(encoding="utf-8")
+    assert text.index("SYNTHETIC PATIENTS: the 40 patients") < text.index("Does it work?") < text.index(told)
+    assert text.index(told) < text.index("Which model is best?")
     shutil.rmtree(tmp_path / "toy")
-    assert "ceiling" not in write_report(write_results(ceiling=None)).read_text(encoding="utf-8")
+    text = write_report(write_results(ceiling=None)).read_text(encoding="utf-8")
+    assert "ceiling" not in text
+    assert "SYNTHETIC" not in text
 
 
 def test_every_figure_also_lies_in_figures_as_a_drawing_of_its_own(write_results):
@@ -179,6 +183,25 @@ def test_every_section_that_shows_one_model_names_it_and_the_rule(write_results)
         assert note in part[: part.index("</section>")]
 
 
+def test_what_a_model_at_chance_looked_at_is_folded_away_and_what_a_better_one_looked_at_is_not(
+    write_results, tmp_path
+):
+    why = "attention is not better than chance: what follows describes noise"
+    assert why not in write_report(write_results(sure=3.0)).read_text(encoding="utf-8")
+    shutil.rmtree(tmp_path / "toy")
+    text = write_report(write_results(sure=0.0)).read_text(encoding="utf-8")
+    assert "No: <" in text or "No: not better than chance." in text
+    assert text.count(why) == 6
+    assert "Not read from attention, which is not better than chance" in text
+
+
+def test_long_tables_show_their_first_rows_and_open_to_the_others(write_results):
+    text = write_report(write_results()).read_text(encoding="utf-8")
+    checklist = text[text.index('<section id="checklist"') : text.index('<section id="tables"')]
+    assert "show the other 32 of 44 rows" in checklist
+    assert len(re.findall("<tr", checklist.replace("<thead><tr", ""))) == 44 + 52
+
+
 def test_the_nearest_training_patients_of_the_chosen_ones_are_shown(write_results):
     folder = write_results()
     text = write_report(folder).read_text(encoding="utf-8")
@@ -194,7 +217,7 @@ def test_the_nearest_training_patients_of_the_chosen_ones_are_shown(write_result
 
 def test_no_setting_is_shown_as_code(write_results):
     text = write_report(write_results()).read_text(encoding="utf-8")
-    run = text[text.index('<section id="run"') : text.index('<section id="cohort"')]
+    run = text[text.index('<section id="run"') : text.index('<section id="checklist"')]
     assert re.search(r"preprocessing: crop</td><td[^>]*>96 mm</td>", run)
     assert "{" not in run
     assert "null" not in run

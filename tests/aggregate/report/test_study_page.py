@@ -32,6 +32,7 @@ SECTIONS = [
     "projection",
     "checklist",
     "tables",
+    "glossary",
 ]
 GRID = levels_of({"encoder": ("lite0", "random"), "aggregator": ("mean", "attention"), "phases": ("all",)})
 SETTINGS = StatisticsSection(draws=100)
@@ -54,7 +55,7 @@ def page(tmp_path):
 
 def words(text, section):
     part = re.search(rf'<section id="{section}".*?</section>', text, re.DOTALL)[0]
-    return unescape(re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", part)))
+    return unescape(re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", re.sub("</?a[^>]*>", "", part))))
 
 
 def test_a_study_has_its_own_sections_and_figures(page, tmp_path):
