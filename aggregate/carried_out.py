@@ -60,7 +60,7 @@ def check_files(config: AggregateConfig, tables: Iterable[Table]) -> None:
         ResultsError: the file is named, and what to do.
     """
     splits = config.aggregate.splits.file
-    own = config.results_folder / SPLITS.file
+    own = config.results_folder / SPLITS.location
     inputs = [config.cohort.table, *([splits] if splits is not None and splits != own else [])]
     check_may_write(config.results_folder, tables, inputs)
 

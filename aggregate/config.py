@@ -41,6 +41,8 @@ class TablesSection(Section):
     """Separator of the columns."""
     decimal: Literal[".", ","] = "."
     """Decimal sign; must differ from the separator."""
+    byte_order_mark: bool = False
+    """Whether each file begins with a byte order mark: Excel then shows letters such as ü as they are on a double click."""
 
     @model_validator(mode="after")
     def _separator_differs(self) -> Self:

@@ -81,7 +81,7 @@ def reopen(config: AggregateConfig) -> Run:
     started = time.monotonic()
     study = load_study(config)
     check_same_bags(config.results_folder, study.bag_keys)
-    folds = read_splits(config.results_folder / SPLITS.file, study.patients)
+    folds = read_splits(config.results_folder / SPLITS.location, study.patients)
     specs = with_baselines(config.aggregate, study)
     _check_same_fits(config, study, folds, specs)
     result = cross_validate_all(config, study, folds, specs)

@@ -25,7 +25,13 @@ from aggregate.planning.plan_printed import print_plan
 from aggregate.printed_summary import print_summary
 from aggregate.report.page import REPORT, write_report
 from aggregate.run_folder.holding import holding
-from aggregate.run_folder.placing import check_may_write, put_in_place, was_changed, written_beside
+from aggregate.run_folder.placing import (
+    check_may_write,
+    gather_tables,
+    put_in_place,
+    was_changed,
+    written_beside,
+)
 from aggregate.run_folder.run_record import (
     check_unchanged,
     config_of_run,
@@ -114,10 +120,10 @@ def tables_of(folder: Path, *, console: Console) -> None:
         ResultsError: the folder is not that of a finished run, or its bags or splits have changed since.
     """
     with _finished(folder, console) as config:
-        if was_changed(config.results_folder, PREDICTIONS.file):
+        if was_changed(config.results_folder, PREDICTIONS.location):
             say(
                 console,
-                f"{PREDICTIONS.file} was changed after the run; the tables are computed from the changed file",
+                f"{PREDICTIONS.location} was changed after the run; the tables are computed from the changed file",
             )
         folder = config.results_folder
         tables = ResultTables.of_settings(folder, config.aggregate, weights=weights_of_run(folder))
@@ -180,6 +186,7 @@ def _finished(folder: Path, console: Console) -> Iterator[AggregateConfig]:
         require_record(folder)
     with holding(folder, tell=partial(say, console)):
         config = config_of_run(folder)
+        gather_tables(folder)
         check_unchanged(config.results_folder, config.bag_folders)
         yield config
 

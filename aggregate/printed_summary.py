@@ -26,7 +26,7 @@ def print_summary(tables: ResultTables, name: str, classes: Sequence[str], conso
     console.print(_performance_table(rows, classes, title), markup=False)
     excluded = tables.read(EXCLUDED)
     if excluded:
-        console.print(f"{len(excluded)} rows in excluded.csv list what was left out, with the reason")
+        console.print(f"{len(excluded)} rows in {EXCLUDED.location} list what was left out, with the reason")
     console.print(f"Results: {tables.folder}", soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 

@@ -20,7 +20,7 @@ from reference import write_reference
 from aggregate.commands import application
 from aggregate.config import AggregateConfig
 from pipeline.config import load_config
-from pipeline.tables import read_table, write_table
+from pipeline.tables import TABLES, read_table, write_table
 
 LEVEL = 0.05
 GRID = """
@@ -81,9 +81,10 @@ def study_on_shuffled_labels(config, seed, sets):
 
 def found_by(results):
     """Return the estimates of the ways to choose, and by table how many p-values lie below the level, before and after adjustment."""
-    found = {row["what"]: float(row["estimate"]) for row in read_table(results / "selection.csv")}
-    compared = read_table(results / "study_comparisons.csv")
-    tables = {name: read_table(results / f"{name}.csv") for name in ("factors", "factor_effects")}
+    folder = results / TABLES
+    found = {row["what"]: float(row["estimate"]) for row in read_table(folder / "selection.csv")}
+    compared = read_table(folder / "study_comparisons.csv")
+    tables = {name: read_table(folder / f"{name}.csv") for name in ("factors", "factor_effects")}
     tables |= {
         f: [row for row in compared if row["family"] == f]
         for f in sorted({row["family"] for row in compared})

@@ -18,9 +18,9 @@ from extract.volumes import DISPLAY, VolumeError, VolumeFile, open_volume
 from pipeline.cohort import read_cohort
 from pipeline.errors import ResultsError
 from pipeline.files import written_whole
-from pipeline.tables import TableStyle, read_table
+from pipeline.tables import TABLES, TableStyle, read_table
 
-ATTENTION = "attention.csv"
+ATTENTION = f"{TABLES}/attention.csv"
 FOLDER = "overlays"
 Weights = Mapping[tuple[str, str], Mapping[int, float]]
 """(patient_id, phase) -> slice index from 0 -> attention relative to equal weights (1: average)."""
@@ -105,7 +105,8 @@ def _style_of(path: Path) -> TableStyle:
         head = path.read_text(encoding="utf-8").partition("\n")[0]
     except FileNotFoundError:
         raise ResultsError(
-            f"{path}: no such table; run `aggregate.py run` with this configuration first"
+            f"{path}: no such table; run `aggregate.py run` with this configuration first, or, where the results of an "
+            f"earlier release lie there, `aggregate.py tables {path.parent.parent}`"
         ) from None
     except UnicodeDecodeError as error:
         raise ResultsError(f"{path}: expected a CSV table in UTF-8, found: {error}") from error

@@ -19,6 +19,8 @@ import numpy as np
 from pipeline.errors import ResultsError
 from pipeline.files import written_whole
 
+TABLES = "tables"
+"""Folder of a results folder that holds the tables of stage 2; both stages know it by this name."""
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -29,6 +31,8 @@ class TableStyle:
     separator: str = ","
     decimal: str = "."
     digits: int = 6
+    byte_order_mark: bool = False
+    """Whether the file begins with one, by which Excel knows that it is UTF-8; it is read either way."""
 
 
 def write_table(
@@ -43,7 +47,8 @@ def write_table(
         ResultsError: a row has a column that is not in `columns`, or lacks one that is.
     """
     style = style or TableStyle()
-    with written_whole(path) as sibling, sibling.open("w", encoding="utf-8", newline="") as stream:
+    encoding = "utf-8-sig" if style.byte_order_mark else "utf-8"
+    with written_whole(path) as sibling, sibling.open("w", encoding=encoding, newline="") as stream:
         writer = csv.writer(_Lines(stream), delimiter=style.separator)
         writer.writerow([format_cell(name, style) for name in columns])
         for row in rows:

@@ -58,7 +58,6 @@ ATTENTION = Table(
         "Attention shows which slices a model weighted, not why it decided. A bag with several scales has one"
         " row per slice and scale."
     ),
-    has_twin=False,
 )
 EXPLANATION_CHECKS = Table(
     "explanation_checks.csv",

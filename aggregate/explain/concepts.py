@@ -102,5 +102,4 @@ CONCEPT_SLICES = Table(
     ),
     place=230,
     step=Step.EXPLANATIONS,
-    has_twin=False,
 )

@@ -82,7 +82,6 @@ PHASE_SUBSETS = Table(
     place=200,
     step=Step.EXPLANATIONS,
     notes="A patient with none of the phases is predicted as the class frequencies of the training patients.",
-    has_twin=False,
 )
 
 

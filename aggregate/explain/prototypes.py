@@ -99,7 +99,6 @@ CLUSTER_SHARES = Table(
     ),
     place=300,
     step=Step.EXPLANATIONS,
-    has_twin=False,
 )
 NEIGHBOURS = 5
 TYPICAL_PER_CLASS = 10

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from aggregate.statistics.intervals import NOT_ESTIMABLE
 from aggregate.tables.rows import SMALLEST_P_VALUE, numeric
+from pipeline.tables import TABLES
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,15 @@ class Table:
     """Rows to print in bold, from 0."""
     n_first: int = 12
     """Rows in sight; the others are behind a line that shows them all."""
+    links: Sequence[str] = ()
+    """Where the first cell of each row leads, relative to the page."""
 
     kind: Literal["table"] = "table"
+
+    @property
+    def place(self) -> str:
+        """Where the source lies, relative to the page."""
+        return f"{TABLES}/{self.source}" if self.source.endswith(".csv") else self.source
 
 
 @dataclass(frozen=True)

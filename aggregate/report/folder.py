@@ -10,6 +10,7 @@ from typing import Any
 from aggregate.explain.votes import SLICE_VOTES
 from aggregate.planning.baselines import WITHOUT_IMAGE
 from aggregate.predictions import Predictions
+from aggregate.run_folder.run_record import CEILING
 from aggregate.tables.cohort import COHORT
 from aggregate.tables.comparisons import COMPARISONS
 from aggregate.tables.performance import PERFORMANCE
@@ -154,6 +155,11 @@ class ResultsFolder:
         pair = (str(self.primary["model_a"]), str(self.primary["model_b"])) if self.primary else ()
         names = ((self.shown.name,) if self.shown else ()) + pair
         return tuple(name for name in dict.fromkeys(names) if name in self.ranking)
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether the patients were drawn by `extract.py phantom`."""
+        return bool(self.run.get(CEILING)) or (self.run.get("config") or {}).get("phantom") is not None
 
     @cached_property
     def explained_model(self) -> str | None:

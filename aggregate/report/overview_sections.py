@@ -10,10 +10,12 @@ from aggregate.cohort.study_cohort import UNSEEN
 from aggregate.report.answers import answers, auc_rows
 from aggregate.report.elements import Element, Note, Section, Table, absent, text
 from aggregate.report.folder import ResultsFolder, distinct
+from aggregate.report.workbook import WORKBOOK
 from aggregate.run_folder.run_record import CEILING
 from aggregate.tables.cohort import COHORT
 from aggregate.tables.dictionary import COLUMNS
 from aggregate.tables.excluded import EXCLUDED
+from aggregate.tables.registry import all_tables
 from aggregate.tables.rows import Row, numeric
 from aggregate.tables.splits import SPLITS
 from pipeline.covariates import Kind, Value, read_covariate
@@ -270,12 +272,18 @@ def tables_section(folder: ResultsFolder) -> Section:
     listed: dict[str, list[str]] = {}
     for row in columns:
         listed.setdefault(row["file"], []).append(row["column"])
-    cells = [[path.name, ", ".join(listed.get(path.name, []))] for path in sorted(folder.path.glob("*.csv"))]
+    held = [table for table in all_tables() if folder.tables.holds(table)]
+    cells = [[table.file, ", ".join(listed.get(table.file, []))] for table in held]
+    links = [table.location for table in held]
     return Section(
         "tables",
-        "Tables beside this page",
-        "All figures and numbers above come from these files; columns.csv explains each column with its unit.",
-        [Table(("file", "columns"), cells, "Files of this results folder.", COLUMNS.file)],
+        "Tables of this folder",
+        f"All figures and numbers above come from these files; columns.csv explains each column with its unit. {WORKBOOK} "
+        "has, for a spreadsheet, one row for each patient and what each column means.",
+        [
+            Table(("file",), [[WORKBOOK]], "The workbook.", WORKBOOK, links=[WORKBOOK]),
+            Table(("file", "columns"), cells, "Files of the folder tables.", COLUMNS.file, links=links),
+        ],
     )
 
 

@@ -18,6 +18,7 @@ from aggregate.report.checklist import CHECKLIST, checklist_rows, checklist_sect
 from aggregate.report.elements import Figure, Note, Section
 from aggregate.report.folder import ResultsFolder
 from aggregate.report.glossary import Glossary, anchor
+from aggregate.report.workbook import write_workbook
 from pipeline.files import written_whole
 
 
@@ -46,7 +47,7 @@ _SECTIONS = (
 
 
 def write_report(results: Path) -> Path:
-    """Write report.html, checklist.csv and figures/*.svg from the tables of a results folder.
+    """Write report.html, results.xlsx, checklist.csv and figures/*.svg from the tables of a results folder.
 
     Needs only the folder: no bags, models or images.
 
@@ -77,6 +78,7 @@ def write_report(results: Path) -> Path:
         glossary=glossary,
         anchor=anchor,
     )
+    write_workbook(folder)
     path = results / REPORT
     with written_whole(path) as sibling:
         sibling.write_text(html, encoding="utf-8")

@@ -12,17 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aggregate.report.page import FIGURES, REPORT
+from aggregate.report.workbook import WORKBOOK
 from aggregate.run_folder.run_record import FILES, RECORD, record_of, write_json
 from aggregate.run_folder.swap import Swap, start_swap
 from aggregate.tables.registry import all_tables
-from aggregate.tables.results import TWIN
 from aggregate.tables.table import Table
 from pipeline.errors import ResultsError
 from pipeline.files import partial_of
 from pipeline.provenance import sha256_of_file
+from pipeline.tables import TABLES
 
 EARLIER = "earlier_results"
 """Folder of a results folder that takes what a run neither deletes nor may leave among its tables."""
+_TWIN = ".xlsx"
+"""Ending of the workbooks that earlier releases wrote beside their tables."""
 
 
 def check_may_write(folder: Path, tables: Iterable[Table], inputs: Iterable[Path] = ()) -> None:
@@ -36,11 +39,12 @@ def check_may_write(folder: Path, tables: Iterable[Table], inputs: Iterable[Path
     Raises:
         ResultsError: the file is named, and what to do.
     """
-    if (folder / FIGURES).is_file():
-        raise _not_ours(folder / FIGURES)
+    for name in (FIGURES, TABLES):
+        if (folder / name).is_file():
+            raise _not_ours(folder / name)
     owned = _files_of_run(folder)
     read = [path.resolve() for path in inputs]
-    for name in _with_their_company(tables):
+    for name in dict.fromkeys([*_with_their_company(tables), *owned]):
         path = folder / name
         if path.exists() and (name not in owned or path.resolve() in read):
             raise _not_ours(path)
@@ -68,7 +72,7 @@ def written_beside(folder: Path, *, keep: bool) -> Iterator[Path]:
     try:
         for name in (*_files_of_run(folder), RECORD) if keep else ():
             if (folder / name).is_file():
-                (beside / name).parent.mkdir(exist_ok=True)
+                (beside / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(folder / name, beside / name)
         yield beside
     except ResultsError as error:
@@ -96,6 +100,35 @@ def put_in_place(beside: Path, folder: Path) -> tuple[str, ...]:
     kept = change.changed_by_others()
     start_swap(Swap(change.found, change.new, kept, _place_of_kept(folder)), beside, folder)
     return tuple(kept)
+
+
+def gather_tables(folder: Path) -> None:
+    """Move the tables of a run of an earlier release, which lie beside its report, into their folder.
+
+    Of the .xlsx twins that it wrote, those go that nobody has changed. A kill at any instant leaves this to the next command.
+
+    Raises:
+        ResultsError: a file that no run wrote is in the way; nothing has changed then.
+    """
+    old = _files_of_run(folder)
+    beside_report = [name for name in old if "/" not in name and name.endswith(".csv")]
+    if not beside_report:
+        return
+    in_the_way = [path for name in beside_report if (path := folder / _gathered(name)).exists()]
+    if in_the_way:
+        raise _not_ours(in_the_way[0])
+    twins = {name for name in old if Path(name).suffix == _TWIN and name != WORKBOOK}
+    listed = {_gathered(name): digest for name, digest in old.items() if name not in twins}
+    found = {name: sha256_of_file(folder / name) for name in old if (folder / name).is_file()}
+    gone = {name: digest for name, digest in found.items() if name in twins and digest == old[name]}
+    new = {_gathered(name): digest for name, digest in found.items() if name not in twins}
+    with written_beside(folder, keep=False) as beside:
+        write_json(beside / RECORD, {**(record_of(folder) or {}), FILES: listed})
+        start_swap(Swap(gone, new, beside_report, TABLES), beside, folder)
+
+
+def _gathered(name: str) -> str:
+    return f"{TABLES}/{name}" if "/" not in name and name.endswith(".csv") else name
 
 
 @dataclass(frozen=True)
@@ -136,15 +169,14 @@ def _files_of_run(folder: Path) -> Mapping[str, str]:
     if FILES in record:
         return {str(name): str(digest) for name, digest in record[FILES].items()}
     drawings = [path.relative_to(folder).as_posix() for path in folder.glob("figures/*.svg")]
-    names = [*_with_their_company(all_tables()), *drawings]
+    tables = [name for table in all_tables() for name in (table.file, f"{Path(table.file).stem}{_TWIN}")]
+    names = [*tables, REPORT, *drawings]
     return {name: "" for name in names if (folder / name).is_file()}
 
 
 def _with_their_company(tables: Iterable[Table]) -> Sequence[str]:
-    """Return the files of tables with their twins, and the report."""
-    held = list(tables)
-    twins = [f"{Path(table.file).stem}{TWIN}" for table in held if table.has_twin]
-    return [*(table.file for table in held), *twins, REPORT]
+    """Return the files of tables, the workbook and the report."""
+    return [*(table.location for table in tables), WORKBOOK, REPORT]
 
 
 def _not_ours(path: Path) -> ResultsError:

@@ -13,6 +13,7 @@ from pipeline.bags import bag_path, read_header
 from pipeline.errors import ResultsError
 from pipeline.files import written_whole
 from pipeline.provenance import sha256_of_file
+from pipeline.tables import TABLES
 
 RECORD = "run.json"
 BAGS, BAGS_SHA256, SPLITS_SHA256, FITS = "bags", "bags_sha256", "splits_sha256", "fits"
@@ -24,7 +25,7 @@ FILES = "files"
 """Of run.json: the files of the run, path relative to the folder -> SHA-256."""
 INCOMPLETE = "incomplete"
 """Of run.json: stands there while the files of a run are put in place, and after that was cut off."""
-_SPLITS = "splits.csv"
+_SPLITS = f"{TABLES}/splits.csv"
 
 
 def record_of(folder: Path) -> Mapping[str, Any] | None:

@@ -81,7 +81,7 @@ def _move_files(swap: Swap, staged: Path, folder: Path) -> None:
             (folder / name).unlink(missing_ok=True)
     for name in swap.new:
         if (staged / name).exists():
-            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (staged / name).replace(folder / name)
 
 

@@ -47,7 +47,6 @@ HALVING_TABLE = Table(
     ),
     place=500,
     step=Step.STUDY,
-    has_twin=False,
 )
 HALVING_SUMMARY = Table(
     "halving_summary.csv",

@@ -36,7 +36,7 @@ def print_leaderboard(tables: ResultTables, name: str, console: Console) -> None
         seconds = numeric(row["fit_s"])
         table.add_row(str(row["rank"]), row["model"], _told(row), "" if seconds is None else f"{seconds:.2f}")
     console.print(table, markup=False)
-    lines = [f"{len(ranked) - _MOST_ROWS} more in {LEADERBOARD.file}"] if len(ranked) > _MOST_ROWS else []
+    lines = [f"{len(ranked) - _MOST_ROWS} more in {LEADERBOARD.location}"] if len(ranked) > _MOST_ROWS else []
     (picked,) = [row for row in tables.read(SELECTION) if row["what"] == PICKED]
     lines += [
         f"Picked on the tune patients of each fold, as a reader should expect: {_told(picked)}",

@@ -157,5 +157,4 @@ PICKS = StudyTable(
     place=450,
     step=Step.STUDY,
     rows=pick_rows,
-    has_twin=False,
 )

@@ -90,7 +90,6 @@ DECISION_CURVE = DerivedTable(
     place=110,
     rows=lambda basis: decision_rows(basis.predictions, basis.weights, basis.settings),
     notes="A model is worth using at a threshold where its net benefit exceeds both treat_all and treat_none.",
-    has_twin=False,
 )
 _NOT_SHOWN = Estimate(None, None, None, "")
 

@@ -7,6 +7,7 @@ from typing import Any
 from aggregate.tables.registry import all_tables
 from aggregate.tables.results import USUAL_CONFIDENCE, ResultTables, percent
 from aggregate.tables.table import Column, Step, Table
+from pipeline.tables import TABLES
 
 COLUMNS = Table(
     "columns.csv",
@@ -20,7 +21,6 @@ COLUMNS = Table(
     place=320,
     step=Step.REPORT,
     names_weights=False,
-    has_twin=False,
 )
 ADDED = ("Not a column of phasemil: it was added to the file later", "")
 
@@ -44,16 +44,22 @@ def _rows(tables: ResultTables) -> Iterator[Mapping[str, Any]]:
 
 def results_readme() -> str:
     """Return the text of results/README.md."""
-    for_programs = sorted(table.file.removesuffix(".csv") for table in all_tables() if not table.has_twin)
     lines = [
         "# The tables of a results folder",
         "",
         "This page is generated from the tables in the code (`python -m aggregate.tables.dictionary` prints it);",
         "each results folder holds the same as `columns.csv`, with its own classes, phases and covariates.",
         "",
-        "Every table is UTF-8 text with a header line; `separator` and `decimal` in `[aggregate.tables]` suit other",
-        "spreadsheets. Every table also exists as `.xlsx` with a second sheet that explains its columns, but for those that",
-        f"are long and for programs: {', '.join(for_programs)}.",
+        "| in `results/<name>/` | what it is |",
+        "|---|---|",
+        "| `report.html` | figures, numbers and what they mean, on one page |",
+        "| `results.xlsx` | for a spreadsheet: what this is, a row for each patient, a row for each model, what every column means |",
+        f"| `{TABLES}/` | the tables below, as CSV |",
+        "| `figures/` | every figure as a drawing of its own |",
+        "| `run.json` | configuration, seeds, versions, and the SHA-256 of every file of the run |",
+        "",
+        "Every table is UTF-8 text with a header line; `separator`, `decimal` and `byte_order_mark` in `[aggregate.tables]`",
+        "suit other spreadsheets.",
         "The last column, `weights`, names the encoder weights that the row rests on. A number that cannot be had is",
         "`not estimable`, with the reason in the same row. Text that a spreadsheet would run as a formula has a leading",
         "apostrophe.",

@@ -30,7 +30,6 @@ NULL = Table(
         "Written by `aggregate.py run --null N`: a pipeline without leakage gives an AUC of 0.5 on "
         "permuted labels."
     ),
-    has_twin=False,
 )
 NULL_SUMMARY = Table(
     "null_summary.csv",

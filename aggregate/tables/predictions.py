@@ -41,7 +41,6 @@ PREDICTIONS = Table(
     place=40,
     digits=PROBABILITY_DIGITS,
     notes="The main result: `aggregate.py tables RESULTS` computes all other tables from it without training.",
-    has_twin=False,
 )
 PROBABILITY_PREFIX = "p_"
 _SUM_TOLERANCE = 1e-6

@@ -9,10 +9,8 @@ from aggregate.config import AggregateSection
 from aggregate.statistics.config import StatisticsSection
 from aggregate.tables.rows import Row, printable, read_row
 from aggregate.tables.table import WEIGHTS, Names, Table
-from aggregate.tables.workbook import write_workbook
 from pipeline.tables import TableStyle, read_columns, read_lines, write_table
 
-TWIN = ".xlsx"
 USUAL_CONFIDENCE: float = StatisticsSection.model_fields["confidence"].default
 
 
@@ -29,6 +27,8 @@ class ResultTables:
     separator: str = ","
     """Between cells: `,`, or `;` for spreadsheets of such a locale."""
     decimal: str = "."
+    byte_order_mark: bool = False
+    """Whether each file begins with one, by which Excel knows that it is UTF-8."""
     confidence: float = USUAL_CONFIDENCE
     """Level of the intervals, as the explanations of the columns tell it."""
     weights: str | None = None
@@ -48,6 +48,7 @@ class ResultTables:
             folder,
             separator=style.get("separator", ","),
             decimal=style.get("decimal", "."),
+            byte_order_mark=style.get("byte_order_mark", False),
             confidence=statistics.get("confidence", USUAL_CONFIDENCE),
             weights=record.get("weights"),
         )
@@ -63,14 +64,14 @@ class ResultTables:
 
     def path(self, table: Table) -> Path:
         """Return where the CSV of a table lies."""
-        return self.folder / table.file
+        return self.folder / table.location
 
     def holds(self, table: Table) -> bool:
         """Say whether the folder has the table."""
         return self.path(table).exists()
 
     def write(self, table: Table, rows: Iterable[Mapping[str, Any]], names: Names | None = None) -> None:
-        """Write the CSV of a table, whole or not at all, and its .xlsx twin if clinicians open it.
+        """Write the CSV of a table, whole or not at all, with the weights in its last column.
 
         Args:
             table: what to write.
@@ -80,13 +81,11 @@ class ResultTables:
         Raises:
             ResultsError: a row has a column that the table has not, or lacks one.
         """
-        columns, written = self._laid_out(table, rows, names)
+        columns, written = table.header(names), printable(table, rows)
+        if table.names_weights and self.weights is not None:
+            columns = [*columns, WEIGHTS.name]
+            written = [{**row, WEIGHTS.name: self.weights} for row in written]
         write_table(self.path(table), columns, written, style=self._style(table))
-        self._write_twin(table, columns, written)
-
-    def write_twin(self, table: Table, rows: Iterable[Mapping[str, Any]], names: Names | None = None) -> None:
-        """Write the .xlsx twin alone, beside a CSV that stays as it is; arguments as of `write`."""
-        self._write_twin(table, *self._laid_out(table, rows, names))
 
     def read(self, table: Table) -> list[Row]:
         """Read the rows of a table, also after a spreadsheet has saved it again.
@@ -114,22 +113,4 @@ class ResultTables:
         return (column.meaning.replace("<confidence>", self.level), column.unit) if column else None
 
     def _style(self, table: Table) -> TableStyle:
-        return TableStyle(self.separator, self.decimal, table.digits)
-
-    def _laid_out(
-        self, table: Table, rows: Iterable[Mapping[str, Any]], names: Names | None
-    ) -> tuple[list[str], list[dict[str, Any]]]:
-        """Return the columns and the rows as they are written, with the weights at the end."""
-        columns, written = table.header(names), printable(table, rows)
-        if table.names_weights and self.weights is not None:
-            columns = [*columns, WEIGHTS.name]
-            written = [{**row, WEIGHTS.name: self.weights} for row in written]
-        return columns, written
-
-    def _write_twin(self, table: Table, columns: list[str], rows: list[dict[str, Any]]) -> None:
-        if not table.has_twin:
-            return
-        explained = [(name, *(self.explained(table, name) or ("", ""))) for name in columns]
-        column, words = table.words or ("", {})
-        explained += [(f"{column} = {word}", meaning, "") for word, meaning in words.items()]
-        write_workbook(self.path(table).with_suffix(TWIN), columns, rows, explained)
+        return TableStyle(self.separator, self.decimal, table.digits, self.byte_order_mark)

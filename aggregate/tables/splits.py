@@ -21,7 +21,6 @@ SPLITS = Table(
     ),
     place=30,
     notes="All models use the same splits. No patient has two roles in a fold.",
-    has_twin=False,
 )
 
 

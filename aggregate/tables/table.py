@@ -1,13 +1,15 @@
 """The definition of a result table in one place: its file, and its columns with meaning, unit and kind.
 
 A `Table` stands in the module that makes its rows. `aggregate.tables.registry` finds it there, so that files, readers,
-workbooks, columns.csv and results/README.md follow from it.
+columns.csv and results/README.md follow from it.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
+
+from pipeline.tables import TABLES
 
 Names = Mapping[str, Sequence[str]]
 """What `class`, `phase` and `covariate` stand for in the names of columns."""
@@ -86,12 +88,15 @@ class Table:
     """What a reader must know beside the columns."""
     words: tuple[str, Mapping[str, str]] | None = None
     """A column whose words need explaining, and word -> meaning."""
-    has_twin: bool = True
-    """Whether clinicians open it, so that it also exists as .xlsx; long tables for programs do not."""
     names_weights: bool = True
     """Whether every row names the weights that it rests on."""
     digits: int = 6
     """Decimals of a number."""
+
+    @property
+    def location(self) -> str:
+        """Where the file lies, relative to the results folder."""
+        return f"{TABLES}/{self.file}"
 
     def header(self, names: Names | None = None) -> list[str]:
         """Return the names of the columns, patterns spelled out."""

@@ -31,7 +31,6 @@ TUNE_PREDICTIONS = Table(
         "Predictions of the tune patients of each fold, on which the thresholds are chosen. No evaluation"
         " uses them."
     ),
-    has_twin=False,
 )
 
 

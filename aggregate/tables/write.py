@@ -56,5 +56,4 @@ def rebuild_tables(tables: ResultTables, settings: StatisticsSection) -> None:
         for table in all_tables():
             if isinstance(table, DerivedTable):
                 tables.write(table, table.rows(basis))
-    tables.write_twin(COHORT, cohort_rows(everybody), cohort_names(everybody))
     write_columns(tables)
