@@ -47,7 +47,7 @@ def test_the_aggregator_of_the_page_is_a_model_beside_torchmils(tmp_path, write_
     (tmp_path / "my_models.py").write_text(file)
     ended = CliRunner().invoke(application, ["run", str(config)], catch_exceptions=False)
     assert ended.exit_code == 0, ended.output
-    rows = read_table(tmp_path / "out" / "predictions.csv")
+    rows = read_table(tmp_path / "out" / "tables" / "predictions.csv")
     assert {row["model"] for row in rows} == {"side_by_side", "torchmil_abmil"}
     sums = [sum(float(row[name]) for name in row if name.startswith("p_")) for row in rows]
     np.testing.assert_allclose(sums, 1, atol=1e-5)

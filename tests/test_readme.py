@@ -60,7 +60,7 @@ def test_every_make_target_of_the_readme_exists(command):
 def test_both_stages_run_as_the_readme_says(playground):
     said = "".join(run(command, playground) for command in PYTHON)
     results = playground / "results" / "demo"
-    rows = read_table(results / "performance.csv")
+    rows = read_table(results / "tables" / "performance.csv")
     assert {"phase_concat", "attention", "mean_pooling", "measures", "fused", "majority"} <= {
         row["model"] for row in rows
     }

@@ -9,7 +9,6 @@ from openpyxl import load_workbook
 from typer.testing import CliRunner
 
 from aggregate.commands import application, main
-from aggregate.tables.registry import all_tables
 from pipeline.bags import RANDOM_BANNER
 from pipeline.tables import read_columns, read_table
 
@@ -45,7 +44,7 @@ def finished(tmp_path_factory, write_experiment):
 
 
 def test_the_baselines_stand_beside_every_model(finished):
-    models = {row["model"] for row in read_table(finished[0] / "performance.csv")}
+    models = {row["model"] for row in read_table(finished[0] / "tables" / "performance.csv")}
     assert models == {"attention", "xgboost"} | BASELINES | SINGLE_PHASES
 
 
@@ -55,7 +54,7 @@ def test_the_end_says_where_the_results_lie(finished):
 
 def test_every_row_of_every_table_says_random_weights(finished):
     # Those two describe; they hold no number that rests on weights.
-    tables = [p for p in finished[0].glob("*.csv") if p.name not in ("columns.csv", "checklist.csv")]
+    tables = [p for p in (finished[0] / "tables").glob("*.csv") if p.name not in ("columns.csv", "checklist.csv")]
     assert {"performance.csv", "predictions.csv", "confusion.csv", "splits.csv"} <= {t.name for t in tables}
     for path in tables:
         assert all(row["weights"].startswith(RANDOM_BANNER) for row in read_table(path)), path
@@ -63,21 +62,17 @@ def test_every_row_of_every_table_says_random_weights(finished):
 
 
 def test_every_column_of_every_table_is_explained(finished):
-    explained = {(row["file"], row["column"]) for row in read_table(finished[0] / "columns.csv")}
-    found = {(path.name, name) for path in finished[0].glob("*.csv") for name in read_columns(path)}
+    explained = {(row["file"], row["column"]) for row in read_table(finished[0] / "tables" / "columns.csv")}
+    found = {(path.name, name) for path in (finished[0] / "tables").glob("*.csv") for name in read_columns(path)}
     assert found == explained
 
 
-def test_every_table_for_clinicians_has_a_twin_that_explains_its_columns(finished):
-    tables = {path.name for path in finished[0].glob("*.csv")}
-    twins = {path.stem + ".csv" for path in finished[0].glob("*.xlsx")}
-    assert twins == tables & {table.file for table in all_tables() if table.has_twin}
-    assert {"phase_value.csv", "prototypes.csv", "chosen_patients.csv", "checklist.csv"} <= twins
-    for name in twins:
-        columns = load_workbook((finished[0] / name).with_suffix(".xlsx"))["columns"]
-        explained = [row[0] for row in columns.iter_rows(min_row=2, values_only=True)]
-        written = read_columns(finished[0] / name)
-        assert explained[: len(written)] == written
+def test_a_clinician_finds_a_page_a_workbook_and_one_folder_of_tables(finished):
+    others = {"run.json", "figures", "bags", "cache"}
+    assert {path.name for path in finished[0].iterdir()} - others == {"report.html", "results.xlsx", "tables"}
+    assert {path.suffix for path in (finished[0] / "tables").iterdir()} == {".csv"}
+    sheets = load_workbook(finished[0] / "results.xlsx").sheetnames
+    assert sheets == ["start here", "patients", "performance", "dictionary"]
 
 
 @pytest.mark.parametrize(
@@ -98,11 +93,11 @@ def test_a_model_that_cannot_be_explained_is_refused_before_training(
 ):
     path = experiment_folder(TOML)
     assert problem in complain(monkeypatch, capsys, "run", str(path), f'explained_model="{name}"')
-    assert not (path.parent / "out" / "splits.csv").exists()
+    assert not (path.parent / "out" / "tables").exists()
 
 
 def test_every_figure_has_its_n(finished):
-    rows = read_table(finished[0] / "performance.csv")
+    rows = read_table(finished[0] / "tables" / "performance.csv")
     assert {row["n"] for row in rows if " vs " not in row["class"]} == {"60"}
     assert {row["n"] for row in rows if " vs " in row["class"]} == {"40"}
 
@@ -115,18 +110,18 @@ def test_the_run_is_recorded(finished):
 
 
 def test_the_permutation_control_has_a_row_per_model_and_permutation(finished):
-    rows = read_table(finished[0] / "null.csv")
+    rows = read_table(finished[0] / "tables" / "null.csv")
     assert len(rows) == (2 + len(BASELINES | SINGLE_PHASES))
 
 
 def test_tables_are_rebuilt_to_the_byte_without_training(finished, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(finished[0], folder)
-    before = {path.name: path.read_bytes() for path in folder.glob("*.csv")}
+    before = {path.name: path.read_bytes() for path in (folder / "tables").glob("*.csv")}
     shutil.rmtree(folder / "cache")
-    (folder / "performance.csv").unlink()
+    (folder / "tables" / "performance.csv").unlink()
     command("tables", str(folder))
-    assert {path.name: path.read_bytes() for path in folder.glob("*.csv")} == before
+    assert {path.name: path.read_bytes() for path in (folder / "tables").glob("*.csv")} == before
     assert not (folder / "cache").exists()
 
 

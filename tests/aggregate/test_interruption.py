@@ -116,12 +116,12 @@ def test_after_ctrl_c_the_same_command_goes_on_where_it_was(tmp_path, write_expe
     assert {path.name for path in (output / "cache").iterdir()} == kept  # nothing is half-written
     for key in kept:
         load_model(FitCache(output / "cache").model_folder(key))
-    assert not (output / PREDICTIONS.file).exists()
+    assert not (output / PREDICTIONS.location).exists()
 
     killed = left_by_a_killed_process(output / "cache")
     going_on = run_here(cut, monkeypatch)
     assert not killed.exists()
     assert going_on.kept == kept
     assert going_on.trained == uninterrupted.trained - kept
-    ours, theirs = (tmp_path / name / "out" / PREDICTIONS.file for name in ("cut", "whole"))
+    ours, theirs = (tmp_path / name / "out" / PREDICTIONS.location for name in ("cut", "whole"))
     assert ours.read_bytes() == theirs.read_bytes()

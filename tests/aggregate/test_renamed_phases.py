@@ -113,12 +113,12 @@ def test_every_explanation_of_renamed_phases_is_that_of_the_default_names(run, b
     for table in TABLES:
         rows = [
             {column: NAMES.get(cell, cell) for column, cell in row.items()}
-            for row in read_table(default / f"{table}.csv")
+            for row in read_table(default / "tables" / f"{table}.csv")
         ]
-        found = read_table(renamed / f"{table}.csv")
+        found = read_table(renamed / "tables" / f"{table}.csv")
         assert rows, table
         assert found == rows, table
-    assert any(row["washout_hu"] for row in read_table(renamed / "concepts.csv"))
+    assert any(row["washout_hu"] for row in read_table(renamed / "tables" / "concepts.csv"))
 
 
 def test_phases_without_roles_leave_signs_empty_and_the_run_says_so(run):
@@ -127,7 +127,7 @@ def test_phases_without_roles_leave_signs_empty_and_the_run_says_so(run):
         "no phase has the role arterial, portal venous, delayed ([cohort.phase_roles]); signs empty: "
         "arterial_hyperenhancement_hu"
     ) in said
-    rows = read_table(folder / "concepts.csv")
+    rows = read_table(folder / "tables" / "concepts.csv")
     assert {row["washout_hu"] for row in rows} == {""}
     assert all(row["volume_ml"] for row in rows)
     report = (folder / "report.html").read_text(encoding="utf-8")

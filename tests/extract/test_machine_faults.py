@@ -88,11 +88,10 @@ def test_a_phantom_whose_image_was_damaged_is_told_how_to_be_written_again(playg
 def test_an_attention_table_that_is_no_text_is_one_line(playground, command):
     playground.add("good")
     config = playground.configure()
-    (playground.folder / "out").mkdir()
-    (playground.folder / "out" / "attention.csv").write_bytes(bytes(range(256)))
+    table = playground.folder / "out" / "tables" / "attention.csv"
+    table.parent.mkdir(parents=True)
+    table.write_bytes(bytes(range(256)))
     for verb in ("overlay", "saliency"):
         code, printed = command(verb, config)
         assert code == 2
-        assert printed.startswith(
-            f"error: {playground.folder / 'out' / 'attention.csv'}: expected a CSV table in UTF-8"
-        )
+        assert printed.startswith(f"error: {table}: expected a CSV table in UTF-8")

@@ -82,7 +82,7 @@ def oblique(tmp_path, request):
 
 
 def attend(config, *, style=None, **changes):
-    (config.output).mkdir(exist_ok=True)
+    (config.output / "tables").mkdir(parents=True, exist_ok=True)
     rows = [
         {
             "model": "attention",
@@ -94,7 +94,7 @@ def attend(config, *, style=None, **changes):
         }
         for i, w in WEIGHTS.items()
     ]
-    write_table(config.output / "attention.csv", COLUMNS, rows, style=style)
+    write_table(config.output / "tables" / "attention.csv", COLUMNS, rows, style=style)
 
 
 def test_every_tumour_voxel_has_the_weight_of_its_slice_and_the_grid_is_that_of_the_file(experiment):

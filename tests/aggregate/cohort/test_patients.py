@@ -163,10 +163,10 @@ def two_sets(experiment_folder, tmp_path):
 
 def test_two_bag_sets_are_two_rows_of_one_table_on_the_same_folds(two_sets, tmp_path):
     command("run", two_sets)
-    rows = read_table(tmp_path / "out" / "performance.csv")
+    rows = read_table(tmp_path / "out" / "tables" / "performance.csv")
     auc = {r["model"]: float(r["estimate"]) for r in rows if (r["class"], r["metric"]) == ("macro", "auc")}
     assert auc["of_strong"] > 0.75 > auc["of_weak"]
-    predictions = read_table(tmp_path / "out" / "predictions.csv")
+    predictions = read_table(tmp_path / "out" / "tables" / "predictions.csv")
     fold = {(r["patient_id"], r["model"]): r["fold"] for r in predictions}
     assert all(fold[p, "of_strong"] == fold[p, "of_weak"] for p, _ in fold)
     weights = {r["weights"] for r in rows}
@@ -177,9 +177,9 @@ def test_a_patient_without_a_bag_in_a_set_is_predicted_and_told(two_sets, tmp_pa
     output = command("plan", two_sets)
     assert "model of_weak: sees nothing of 2 patients, such as p004" in output
     command("run", two_sets)
-    told = [r for r in read_table(tmp_path / "out" / "excluded.csv") if r["stage"] == "model of_weak"]
+    told = [r for r in read_table(tmp_path / "out" / "tables" / "excluded.csv") if r["stage"] == "model of_weak"]
     assert [r["patient_id"] for r in told] == ["p004", "p009"]
-    rows = read_table(tmp_path / "out" / "predictions.csv")
+    rows = read_table(tmp_path / "out" / "tables" / "predictions.csv")
     (row,) = [r for r in rows if (r["patient_id"], r["model"]) == ("p004", "of_weak")]
     assert float(row["p_HCC"]) == pytest.approx(1 / 3, abs=0.03)
 
@@ -200,14 +200,14 @@ def test_another_bag_or_covariate_trains_only_the_models_that_read_it(two_sets, 
 def test_tables_and_explanations_of_a_run_know_its_bag_sets(two_sets, tmp_path):
     command("run", two_sets, 'model.of_weak={kind="attention_mil", bags="weak", epochs=2}')
     command("explain", tmp_path / "out")
-    rows = read_table(tmp_path / "out" / "attention.csv")
+    rows = read_table(tmp_path / "out" / "tables" / "attention.csv")
     assert {r["model"] for r in rows} == {"of_weak"}
     assert not {r["patient_id"] for r in rows} & {"p004", "p009"}
     record = json.loads((tmp_path / "out" / "run.json").read_text())
     assert set(record["bags"]) == set(record["recipes"]) == {"strong", "weak"}
     before = contents(tmp_path / "out")
     command("tables", tmp_path / "out")
-    assert contents(tmp_path / "out")["performance.csv"] == before["performance.csv"]
+    assert contents(tmp_path / "out")["tables/performance.csv"] == before["tables/performance.csv"]
 
 
 def test_a_bag_set_that_is_not_there_is_named_before_training(two_sets):
@@ -233,10 +233,10 @@ def test_a_run_is_explained_though_a_model_sees_nothing_of_the_first_patient(exp
     )
     without_phase(tmp_path / "out" / "bags", "p000", "DP")
     command("run", toml, "explain=true", "retrain_phases=true")
-    rows = read_table(tmp_path / "out" / "attention.csv")
+    rows = read_table(tmp_path / "out" / "tables" / "attention.csv")
     assert {row["phase"] for row in rows} == {"DP"}
     assert "p000" not in {row["patient_id"] for row in rows}
-    methods = {row["method"] for row in read_table(tmp_path / "out" / "phase_value.csv")}
+    methods = {row["method"] for row in read_table(tmp_path / "out" / "tables" / "phase_value.csv")}
     assert methods == {"masking", "retraining"}
     page = (tmp_path / "out" / "report.html").read_text()
     assert "60 patients analysed; 0 patients and" in page
@@ -271,8 +271,8 @@ def test_histology_stands_beside_ct(experiment_folder, tmp_path):
         )
     paths["p004"].unlink()
     command("run", toml)
-    rows = read_table(tmp_path / "out" / "performance.csv")
+    rows = read_table(tmp_path / "out" / "tables" / "performance.csv")
     auc = {r["model"]: float(r["estimate"]) for r in rows if (r["class"], r["metric"]) == ("macro", "auc")}
     assert auc["of_weak"] > 0.95
-    (row,) = [r for r in read_table(tmp_path / "out" / "cohort.csv") if r["patient_id"] == "p004"]
+    (row,) = [r for r in read_table(tmp_path / "out" / "tables" / "cohort.csv") if r["patient_id"] == "p004"]
     assert row["tumour_volume_ml"] == ""

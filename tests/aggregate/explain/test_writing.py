@@ -28,7 +28,7 @@ def folder(inputs, resampling, tmp_path):
 
 
 def test_attention_has_a_row_per_model_patient_and_slice(folder, inputs):
-    rows = read_table(folder / "attention.csv")
+    rows = read_table(folder / "tables" / "attention.csv")
     assert len(rows) == sum(len(bag) for bag in inputs.bags("attention"))
     totals = {}
     for row in rows:
@@ -38,7 +38,7 @@ def test_attention_has_a_row_per_model_patient_and_slice(folder, inputs):
 
 def test_every_figure_of_a_model_has_the_same_figure_for_both_controls(folder):
     for file, key in (("explanation_checks.csv", "measure"), ("phases.csv", "phase")):
-        rows = read_table(folder / file)
+        rows = read_table(folder / "tables" / file)
         of_controls = {row[key] for row in rows if row["model"] == UNIFORM}
         assert {row[key] for row in rows if row["model"] == CENTRE} == of_controls
         of_model = {row[key] for row in rows if row["model"] == "attention"}
@@ -47,7 +47,7 @@ def test_every_figure_of_a_model_has_the_same_figure_for_both_controls(folder):
 
 
 def test_the_model_that_looks_at_one_phase_is_found_out(folder):
-    rows = {row["phase"]: row for row in read_table(folder / "phases.csv") if row["model"] == "attention"}
+    rows = {row["phase"]: row for row in read_table(folder / "tables" / "phases.csv") if row["model"] == "attention"}
     assert float(rows["AP"]["enrichment"]) > 2
     assert float(rows["AP"]["shapley"]) > 0.3
     assert max(float(rows[p]["enrichment"]) for p in ("NC", "PVP", "DP")) < 0.1
@@ -55,15 +55,15 @@ def test_the_model_that_looks_at_one_phase_is_found_out(folder):
 
 
 def test_shapley_values_sum_to_what_the_model_gains_over_chance(folder):
-    values = [row for row in read_table(folder / "phase_value.csv") if row["measure"] == "shapley"]
-    everything = next(r for r in read_table(folder / "phase_subsets.csv") if r["n_phases"] == "4")
+    values = [row for row in read_table(folder / "tables" / "phase_value.csv") if row["measure"] == "shapley"]
+    everything = next(r for r in read_table(folder / "tables" / "phase_subsets.csv") if r["n_phases"] == "4")
     total = sum(float(row["estimate"]) for row in values)
     assert total == pytest.approx(float(everything["estimate"]) - 0.5, abs=1e-5)
 
 
 def test_clusters_cover_every_patient(inputs, tmp_path):
     write_clusters(ResultTables(tmp_path), inputs.patients, seed=0)
-    rows = read_table(tmp_path / "cluster_shares.csv")
+    rows = read_table(tmp_path / "tables" / "cluster_shares.csv")
     assert len(rows) == len(inputs.bags("attention")) * (2 + 3)
 
 
@@ -85,21 +85,17 @@ def test_concepts_are_measured_scored_and_probed(inputs, resampling, tmp_path, r
 
     measured = list(measure_patients(inputs.patients.patient_ids, read_slices, roles=ROLES))
     write_concepts(ResultTables(tmp_path), inputs.patients, predictions, resampling, measured)
-    concepts = read_table(tmp_path / "concepts.csv")
+    concepts = read_table(tmp_path / "tables" / "concepts.csv")
     assert [float(row["washout_hu"]) for row in concepts[:3]] == [10, 11, 12]
-    assert len(read_table(tmp_path / "concept_slices.csv")) == 60 * 12
-    assert len(read_table(tmp_path / "concept_scores.csv")) == 3 * 13
-    assert len(read_table(tmp_path / "concept_probes.csv")) == 13
+    assert len(read_table(tmp_path / "tables" / "concept_slices.csv")) == 60 * 12
+    assert len(read_table(tmp_path / "tables" / "concept_scores.csv")) == 3 * 13
+    assert len(read_table(tmp_path / "tables" / "concept_probes.csv")) == 13
 
 
 def test_every_column_of_every_table_is_explained(folder, inputs):
     write_clusters(ResultTables(folder), inputs.patients, seed=0)
     explained = {table.file: table.header() for table in written_by(Step.EXPLANATIONS)}
-    for path in folder.glob("*.csv"):
+    for path in (folder / "tables").glob("*.csv"):
         assert read_columns(path) == explained[path.name]
     assert tuple(explained["concepts.csv"][2:]) == SIGNS
     assert tuple(explained["concept_slices.csv"][3:]) == MEASURES
-
-
-def test_clinicians_get_workbooks(folder):
-    assert {"phase_value", "prototypes", "slice_votes"} <= {path.stem for path in folder.glob("*.xlsx")}

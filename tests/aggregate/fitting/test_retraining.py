@@ -110,7 +110,7 @@ def explained(tmp_path_factory, bags_and_labels):
 def test_a_subset_that_takes_a_class_from_a_training_fold_is_not_estimable_and_all_others_are(explained):
     rows = {
         row["phases"]: row
-        for row in read_table(explained / "phase_subsets.csv")
+        for row in read_table(explained / "tables" / "phase_subsets.csv")
         if row["method"] == "retraining"
     }
     told = {phases: row["ci_method"] for phases, row in rows.items() if not row["estimate"]}
@@ -119,7 +119,7 @@ def test_a_subset_that_takes_a_class_from_a_training_fold_is_not_estimable_and_a
 
 
 def test_what_rests_on_such_a_subset_says_why_it_has_no_number(explained):
-    rows = read_table(explained / "phase_value.csv")
+    rows = read_table(explained / "tables" / "phase_value.csv")
     empty = {(r["method"], r["phase"], r["measure"]) for r in rows if not r["estimate"]}
     assert empty == {
         ("retraining", "NC", "shapley"),
@@ -129,7 +129,7 @@ def test_what_rests_on_such_a_subset_says_why_it_has_no_number(explained):
         ("retraining", "AP", "loss_without"),
     }
     assert all("not estimable: no training on NC" in r["ci_method"] for r in rows if not r["estimate"])
-    of_model = [row for row in read_table(explained / "phases.csv") if row["model"] == "attention"]
+    of_model = [row for row in read_table(explained / "tables" / "phases.csv") if row["model"] == "attention"]
     assert {row["worth_by"] for row in of_model} == {"masking"}
 
 

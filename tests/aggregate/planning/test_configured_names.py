@@ -109,7 +109,7 @@ def test_a_covariate_nobody_has_is_refused_before_anything_is_written(
     config = load_aggregate_config(experiment_folder(MODEL), [override])
     with pytest.raises(CohortError, match=message):
         make_plan(config)
-    assert not (tmp_path / "out" / "splits.csv").exists()
+    assert not (tmp_path / "out" / "tables" / "splits.csv").exists()
 
 
 def test_a_phase_that_no_bag_knows_is_refused_before_training(experiment_folder):

@@ -99,7 +99,7 @@ def test_leave_one_centre_out_needs_two_centres():
 def test_splits_read_back_are_the_splits_written(tmp_path, folds):
     people = roster()
     write(folds, people.patient_ids, ResultTables(tmp_path, weights="w"))
-    for written, read in zip(folds, read_splits(tmp_path / "splits.csv", people), strict=True):
+    for written, read in zip(folds, read_splits(tmp_path / "tables" / "splits.csv", people), strict=True):
         assert (written.repeat, written.fold) == (read.repeat, read.fold)
         assert all(
             np.array_equal(getattr(written, role), getattr(read, role)) for role in ("train", "tune", "test")
@@ -160,7 +160,7 @@ SAVED_AGAIN = {
 
 @pytest.mark.parametrize("change", SAVED_AGAIN.values(), ids=SAVED_AGAIN)
 def test_splits_saved_again_by_a_spreadsheet_are_the_same(tmp_path, folds, change):
-    path = tmp_path / "splits.csv"
+    path = tmp_path / "tables" / "splits.csv"
     write(folds, roster().patient_ids, ResultTables(path.parent, weights="w"))
     for written, read in zip(folds, as_saved_by(path, change), strict=True):
         for role in ("train", "tune", "test"):
@@ -169,7 +169,7 @@ def test_splits_saved_again_by_a_spreadsheet_are_the_same(tmp_path, folds, chang
 
 def test_splits_written_for_a_spreadsheet_are_read_back(tmp_path, folds):
     write(folds, roster().patient_ids, ResultTables(tmp_path, ";", ","))
-    assert len(read_splits(tmp_path / "splits.csv", roster())) == len(folds)
+    assert len(read_splits(tmp_path / "tables" / "splits.csv", roster())) == len(folds)
 
 
 def test_an_identifier_without_its_zeros_is_recognised(tmp_path):

@@ -38,7 +38,7 @@ def test_a_performance_too_good_to_be_true_asks_for_leaks(warn):
 
 def folder_with(write_results, name, rows):
     folder = write_results(explained=False)
-    write_table(folder / name, tuple(rows[0]), rows)
+    write_table(folder / "tables" / name, tuple(rows[0]), rows)
     return ResultsFolder(folder)
 
 

@@ -17,7 +17,8 @@ def folder(tmp_path):
     days = [f"2015-03-0{i + 1}" for i in range(9)] + ["2015-03-10"]
     rows = ["patient_id,label,centre,age,scanned,sex"]
     rows += [f'p{i},{"ab"[i // 5]},,"{ages[i]}",{days[i]},{"FM"[i % 2]}' for i in range(10)]
-    (tmp_path / "cohort.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "cohort.csv").write_text("\n".join(rows) + "\n")
     record = {
         "config": {"cohort": {"classes": ["a", "b"]}},
         "covariates": {"age": {"kind": "number", "n_missing": 2, "misfits": {"p7": ">62"}}},

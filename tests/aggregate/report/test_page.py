@@ -62,7 +62,7 @@ def test_every_section_is_there_in_order_and_linked(write_results):
     page = outline(write_report(write_results()))
     assert tuple(page.sections) == SECTIONS
     to_terms = [link for link in page.links if link.startswith("#term-")]
-    assert [link.removeprefix("#") for link in page.links if link not in to_terms] == list(SECTIONS)
+    assert [link.removeprefix("#") for link in page.links if link[0] == "#" and link not in to_terms] == list(SECTIONS)
     assert len(to_terms) == len(set(to_terms)) >= 10
     assert page.drawings >= 8
 
@@ -76,7 +76,8 @@ def test_the_sections_are_there_without_explanations_and_say_what_is_missing(wri
 def test_the_page_needs_no_network_and_runs_no_script(write_results):
     path = write_report(write_results())
     page = outline(path)
-    assert all(source.startswith(("#", "data:")) for source in page.sources)
+    beside = ("#", "data:", "tables/", "run.json", "results.xlsx")
+    assert all(source.startswith(beside) for source in page.sources)
     assert page.scripts == 0
     text = re.sub(r'xmlns(:\w+)?="[^"]*"', "", path.read_text(encoding="utf-8"))
     assert "http" not in re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
@@ -90,6 +91,13 @@ def test_no_two_elements_share_an_identifier_and_every_reference_has_its_target(
     text = path.read_text(encoding="utf-8")
     assert set(re.findall(r"url\(#([^)]+)\)", text)) <= set(ids)
     assert set(re.findall(r'href="#([^"]+)"', text)) <= set(ids)
+
+
+def test_every_table_and_the_workbook_are_linked_where_they_lie(write_results):
+    folder = write_results()
+    links = {link for link in outline(write_report(folder)).links if link[0] != "#"}
+    assert links >= {f"tables/{path.name}" for path in (folder / "tables").glob("*.csv")} | {"results.xlsx"}
+    assert [link for link in links if not (folder / link).is_file()] == []
 
 
 def test_names_from_the_user_are_escaped(write_results):
@@ -154,7 +162,7 @@ def test_every_sentence_tells_the_configured_level_of_the_intervals(write_result
 def test_the_checklists_are_written_too(write_results):
     folder = write_results()
     write_report(folder)
-    rows = read_table(folder / "checklist.csv")
+    rows = read_table(folder / "tables" / "checklist.csv")
     assert [row["item"] for row in rows if row["standard"] == "CLAIM 2024"] == [str(i) for i in range(1, 45)]
     assert len([row for row in rows if row["standard"] == "TRIPOD+AI"]) == 52
 
@@ -169,7 +177,7 @@ def test_the_permutation_control_is_shown_where_it_was_run_and_only_there(write_
     assert "Permutation control" not in write_report(folder).read_text(encoding="utf-8")
     row = {"model": "attention", "n_permutations": 19, "mean_auc": 0.498, "standard_error": 0.012,
            "observed_auc": 0.71, "p_value": 0.05, "n": 30}  # fmt: skip
-    write_table(folder / "null_summary.csv", tuple(row), [row])
+    write_table(folder / "tables" / "null_summary.csv", tuple(row), [row])
     text = write_report(folder).read_text(encoding="utf-8")
     assert "Permutation control" in text
     assert re.search(r"0\.71</td>\s*<td[^>]*>0\.498</td>\s*<td[^>]*>0\.012</td>\s*<td[^>]*>19</td>", text)
@@ -205,8 +213,8 @@ def test_long_tables_show_their_first_rows_and_open_to_the_others(write_results)
 def test_the_nearest_training_patients_of_the_chosen_ones_are_shown(write_results):
     folder = write_results()
     text = write_report(folder).read_text(encoding="utf-8")
-    chosen = read_table(folder / "chosen_patients.csv")
-    nearest = {row["patient_id"]: row for row in read_table(folder / "prototypes.csv") if row["rank"] == "1"}
+    chosen = read_table(folder / "tables" / "chosen_patients.csv")
+    nearest = {row["patient_id"]: row for row in read_table(folder / "tables" / "prototypes.csv") if row["rank"] == "1"}
     assert len(chosen) == 6
     for row in chosen:
         first = nearest[row["patient_id"]]

@@ -171,9 +171,9 @@ def test_a_run_that_fails_tells_that_the_earlier_results_are_there(finished, tom
 
 def test_a_file_put_there_after_the_swap_was_cut_off_is_kept(toml, finished):
     assert killed_in_the_swap(4, toml)
-    (finished / "performance.csv").write_text("mine\n")
+    (finished / "tables" / "performance.csv").write_text("mine\n")
     command("report", finished)
-    assert (finished / "earlier_results" / "001" / "performance.csv").read_text() == "mine\n"
+    assert (finished / "earlier_results" / "001" / "tables" / "performance.csv").read_text() == "mine\n"
     assert is_whole(finished)
 
 

@@ -17,15 +17,16 @@ from tests.aggregate.conftest import SMALL, command, contents
 
 def test_run_json_lists_every_file_of_the_run(finished):
     listed = json.loads((finished / "run.json").read_text())[FILES]
-    assert {"predictions.csv", "performance.xlsx", "report.html", "splits.csv"} <= set(listed)
+    assert {"tables/predictions.csv", "results.xlsx", "report.html", "tables/splits.csv"} <= set(listed)
     assert set(listed) | {"run.json"} == set(contents(finished))
     assert all(sha256_of_file(finished / name) == digest for name, digest in listed.items())
 
 
 @pytest.mark.parametrize(
-    "name", ["cohort.csv", "cohort.xlsx", "report.html", "splits.csv", "performance.csv"]
+    "name", ["tables/cohort.csv", "results.xlsx", "report.html", "tables/splits.csv", "tables"]
 )
 def test_a_file_that_no_run_wrote_stops_the_run_before_any_training(toml, out, name):
+    (out / name).parent.mkdir(exist_ok=True)
     (out / name).write_text("mine")
     with pytest.raises(ResultsError, match=rf"{name}: no run of phasemil wrote this file.* another `output`"):
         command("run", toml)
@@ -34,7 +35,7 @@ def test_a_file_that_no_run_wrote_stops_the_run_before_any_training(toml, out, n
 
 
 def test_files_that_the_run_does_not_write_stay(toml, out):
-    mine = {"clusters.csv": b"mine", "notes.txt": b"mine", "figures/fig1_of_my_paper.png": b"mine"}
+    mine = {"tables/mine.csv": b"mine", "performance.csv": b"mine", "notes.txt": b"mine", "figures/fig1_of_my_paper.png": b"mine"}
     for name, text in mine.items():
         (out / name).parent.mkdir(exist_ok=True)
         (out / name).write_bytes(text)
@@ -62,7 +63,7 @@ def test_a_cohort_table_among_the_results_is_never_replaced(finished, toml):
     before = mine.read_bytes()
     command("run", toml, f"cohort.table={mine}")
     assert mine.read_bytes() == before
-    assert (finished / "results" / "cohort.csv").exists()
+    assert (finished / "results" / "tables" / "cohort.csv").exists()
 
 
 @pytest.mark.parametrize(
@@ -110,22 +111,98 @@ def test_a_failed_run_leaves_no_list_of_exclusions(toml, out):
 
 def test_tables_that_a_new_run_does_not_write_are_taken_away(finished, toml):
     command("run", toml, "--null", "1")
-    assert (finished / "null.csv").exists()
+    assert (finished / "tables" / "null.csv").exists()
     command("run", toml)
-    assert not (finished / "null.csv").exists()
+    assert not (finished / "tables" / "null.csv").exists()
     assert set(json.loads((finished / "run.json").read_text())[FILES]) | {"run.json"} == set(
         contents(finished)
     )
 
 
 def test_a_file_changed_since_is_kept_and_told(finished, toml):
-    edited = (finished / "performance.csv").read_bytes() + b"my note\n"
-    (finished / "performance.csv").write_bytes(edited)
-    assert "1 files, such as performance.csv, were not as a run" in command("run", toml, "seed=1")
-    assert contents(finished)[f"{EARLIER}/001/performance.csv"] == edited
+    edited = (finished / "tables" / "performance.csv").read_bytes() + b"my note\n"
+    (finished / "tables" / "performance.csv").write_bytes(edited)
+    assert "1 files, such as tables/performance.csv, were not as a run" in command("run", toml, "seed=1")
+    assert contents(finished)[f"{EARLIER}/001/tables/performance.csv"] == edited
+
+
+def left_by_an_earlier_release(folder):
+    """Lay the tables beside the report, with a twin of one of them, as releases before `tables/` did."""
+    record = json.loads((folder / "run.json").read_text())
+    for path in (folder / "tables").iterdir():
+        path.rename(folder / path.name)
+    (folder / "tables").rmdir()
+    (folder / "results.xlsx").rename(folder / "performance.xlsx")
+    listed = {name.removeprefix("tables/"): digest for name, digest in record[FILES].items()}
+    listed["performance.xlsx"] = listed.pop("results.xlsx")
+    (folder / "run.json").write_text(json.dumps({**record, FILES: listed}))
+    return folder
+
+
+@pytest.mark.parametrize("words", [("tables",), ("report",), ("explain",), ("run",)])
+def test_every_command_brings_the_tables_of_an_earlier_release_to_their_folder(finished, toml, words):
+    before = contents(finished)
+    folder = left_by_an_earlier_release(finished)
+    (folder / "notes.csv").write_text("mine\n")
+    command(*words, toml if words == ("run",) else folder)
+    after = contents(folder)
+    assert after.pop("notes.csv") == b"mine\n"
+    assert before.keys() <= after.keys()
+    assert not {name for name in after if name.endswith((".csv", ".xlsx"))} & {"performance.csv", "performance.xlsx"}
+    assert after["tables/predictions.csv"] == before["tables/predictions.csv"]
+    listed = json.loads((folder / "run.json").read_text())[FILES]
+    assert set(listed) | {"run.json"} == set(after)
+    assert all(sha256_of_file(folder / name) == digest for name, digest in listed.items())
+
+
+def test_of_an_earlier_release_what_somebody_changed_is_used_and_kept(finished):
+    folder = left_by_an_earlier_release(finished)
+    edited = (folder / "predictions.csv").read_bytes().replace(b"\n", b"\r\n")
+    (folder / "predictions.csv").write_bytes(edited)
+    (folder / "performance.xlsx").write_bytes(b"with my colours")
+    assert "tables/predictions.csv was changed after the run" in command("tables", folder)
+    assert (folder / "tables" / "predictions.csv").read_bytes() == edited
+    assert (folder / "performance.xlsx").read_bytes() == b"with my colours"
+    command("tables", folder)
+
+
+def test_tables_of_an_earlier_release_are_not_moved_onto_a_file_of_others(finished):
+    folder = left_by_an_earlier_release(finished)
+    (folder / "tables").mkdir()
+    (folder / "tables" / "splits.csv").write_text("mine")
+    before = contents(folder)
+    with pytest.raises(ResultsError, match=r"tables/splits\.csv: no run of phasemil wrote this file"):
+        command("tables", folder)
+    assert contents(folder) == before
+
+
+def test_a_kill_while_the_tables_of_an_earlier_release_are_moved_is_mended(finished, monkeypatch):
+    folder = left_by_an_earlier_release(finished)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("aggregate.run_folder.swap._move_files", interrupted)
+        command("report", folder)
+    (folder / "tables").mkdir()
+    (folder / "cohort.csv").rename(folder / "tables" / "cohort.csv")  # as far as it came
+    assert "are in place now" in command("report", folder)
+    listed = json.loads((folder / "run.json").read_text())[FILES]
+    assert set(listed) | {"run.json"} == set(contents(folder))
+    assert not list(folder.glob("*.csv"))
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_splits_file_that_the_run_would_remove_is_refused(finished, toml):
+    splits = left_by_an_earlier_release(finished) / "splits.csv"
+    with pytest.raises(ResultsError, match=r"splits\.csv: no run of phasemil wrote this file, or this run reads it"):
+        command("run", toml, "splits.scheme=file", f"splits.file={splits}")
+    command("tables", finished)
+    command("run", toml, "splits.scheme=file", f"splits.file={finished / 'tables' / 'splits.csv'}")
 
 
 def test_results_of_a_release_without_a_list_are_kept_and_told(finished, toml):
+    left_by_an_earlier_release(finished)
     record = json.loads((finished / "run.json").read_text())
     del record[FILES]
     (finished / "run.json").write_text(json.dumps(record))
@@ -156,20 +233,20 @@ def test_a_run_cut_off_while_its_tables_were_put_in_place_is_told_and_mended(fin
 
 
 def test_tables_of_predictions_changed_since_say_so_and_keep_them(finished):
-    path = finished / "predictions.csv"
+    path = finished / "tables" / "predictions.csv"
     changed = b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b",x\r\n").replace(
         b"weights,x", b"weights,note"
     )
     path.write_bytes(changed)
     for _ in range(2):  # also the second time
-        assert "predictions.csv was changed after the run" in command("tables", finished)
+        assert "tables/predictions.csv was changed after the run" in command("tables", finished)
     assert path.read_bytes() == changed
-    columns = {(row["file"], row["column"]): row for row in read_table(finished / "columns.csv")}
+    columns = {(row["file"], row["column"]): row for row in read_table(finished / "tables" / "columns.csv")}
     assert columns["predictions.csv", "note"]["meaning"].startswith("Not a column of phasemil")
 
 
 def test_an_error_names_the_file_in_the_results_folder(finished):
-    path = finished / "predictions.csv"
+    path = finished / "tables" / "predictions.csv"
     path.write_text(path.read_text() + "p003,HCC\n")
     with pytest.raises(ResultsError, match=rf"^{path}, line 62: expected 12 cells"):
         command("tables", finished)

@@ -33,7 +33,7 @@ def test_bags_that_have_changed_since_are_refused(finished, name):
 
 @pytest.mark.parametrize("name", ["tables", "report", "explain"])
 def test_splits_that_have_changed_since_are_refused(finished, name):
-    path = finished / "splits.csv"
+    path = finished / "tables" / "splits.csv"
     path.write_text(path.read_text().replace("train", "tune", 1))
     with pytest.raises(ResultsError, match=r"splits\.csv: not as the run of .*run\.json left it"):
         command(name, finished)
@@ -79,10 +79,10 @@ def test_whoever_stands_in_no_fold_is_left_out_with_the_reason_and_not_counted(t
     path.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(rows).encode())
     command("run", toml, "splits.scheme=file", f"splits.file={path}")
     out = toml.parent / "out"
-    left_out = {row["patient_id"]: row["reason"] for row in read_table(out / "excluded.csv")}
+    left_out = {row["patient_id"]: row["reason"] for row in read_table(out / "tables" / "excluded.csv")}
     assert left_out == {f"p{i:03}": "in no fold of the splits" for i in range(54, 60)}
     assert "54 patients analysed; 6 patients and 0 single phases" in (out / "report.html").read_text()
-    (row,) = [r for r in read_table(out / "performance.csv") if (r["class"], r["metric"]) == ("macro", "auc")]
+    (row,) = [r for r in read_table(out / "tables" / "performance.csv") if (r["class"], r["metric"]) == ("macro", "auc")]
     assert row["n"] == "54"
 
 
@@ -91,18 +91,18 @@ def test_a_run_for_a_german_spreadsheet_reads_its_own_tables_again(toml):
     said = command("run", toml, *german)
     out = toml.parent / "out"
     before = {name: text for name, text in contents(out).items() if name.endswith(".csv")}
-    assert before["splits.csv"].startswith(b"patient_id;repeat;fold;role;weights\n")
+    assert before["tables/splits.csv"].startswith(b"patient_id;repeat;fold;role;weights\n")
     said += command("tables", out)
     assert {name: text for name, text in contents(out).items() if name.endswith(".csv")} == before
     command("explain", out)
     command("report", out)
     page = (out / "report.html").read_text()
-    told = said + page + (out / "columns.csv").read_text()
+    told = said + page + (out / "tables" / "columns.csv").read_text()
     assert ("[90 % CI]" in said, "90 % confidence intervals" in page, "95 %" in told) == (True, True, False)
     own = toml.parent / "own.csv"
-    own.write_bytes(before["splits.csv"])
+    own.write_bytes(before["tables/splits.csv"])
     command("run", toml, "splits.scheme=file", f"splits.file={own}")
-    assert len(read_table(out / "splits.csv")) == before["splits.csv"].count(b"\n") - 1
+    assert len(read_table(out / "tables" / "splits.csv")) == before["tables/splits.csv"].count(b"\n") - 1
 
 
 def test_names_with_brackets_are_printed_as_they_stand(tmp_path, write_experiment):

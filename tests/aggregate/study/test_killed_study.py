@@ -54,7 +54,7 @@ def killed_at_each_fit(toml: Path, *words: str, fits: int) -> int:
 def comparable(folder: Path) -> Mapping[str, list[list[str]]]:
     """Read every table as text without the columns of measured times."""
     found = {}
-    for path in sorted(folder.glob("*.csv")):
+    for path in sorted((folder / "tables").glob("*.csv")):
         with path.open(encoding="utf-8", newline="") as stream:
             header, *rows = csv.reader(stream)
         kept = [i for i, name in enumerate(header) if name not in MEASURED]

@@ -56,7 +56,7 @@ def test_the_tables_that_need_fits_stay_when_the_others_are_made_anew(finished):
     out, before = finished
     for table in (LEARNING_CURVE, ROBUSTNESS, PROJECTION):
         assert contents(out)[table.file] == before[table.file]
-        assert table.file in before["columns.csv"].decode()
+        assert table.file in before["tables/columns.csv"].decode()
 
 
 def test_the_curve_has_every_share_and_then_the_power_law(tables):

@@ -35,6 +35,6 @@ def test_a_covariate_named_like_a_column_of_the_table_keeps_apart(tmp_path, coho
 
 
 def test_a_table_without_a_column_is_refused(tmp_path):
-    write_table(tmp_path / "cohort.csv", ("patient_id",), [{"patient_id": "1"}])
+    write_table(tmp_path / "tables" / "cohort.csv", ("patient_id",), [{"patient_id": "1"}])
     with pytest.raises(ResultsError, match="expected column label, found none"):
         read_cohort_facts(ResultTables(tmp_path))

@@ -38,7 +38,7 @@ def test_the_auc_of_two_classes_by_hand(given, auc):
 
 def test_the_p_value_counts_the_observed_run_itself(tmp_path):
     write_null(ResultTables(tmp_path, weights="w"), PERFECT, [HALF, WORST, PERFECT])
-    (row,) = read_table(tmp_path / "null_summary.csv")
+    (row,) = read_table(tmp_path / "tables" / "null_summary.csv")
     assert float(row["mean_auc"]) == 0.5
     assert float(row["p_value"]) == (1 + 1) / (1 + 3)
-    assert [float(r["auc"]) for r in read_table(tmp_path / "null.csv")] == [0.5, 0.0, 1.0]
+    assert [float(r["auc"]) for r in read_table(tmp_path / "tables" / "null.csv")] == [0.5, 0.0, 1.0]

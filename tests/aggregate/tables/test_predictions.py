@@ -41,14 +41,14 @@ def test_what_is_written_is_read_back(tmp_path, predictions, style):
 
 def test_writing_what_was_read_gives_the_same_file(tmp_path, predictions):
     write_predictions(ResultTables(tmp_path), predictions)
-    first = (tmp_path / "predictions.csv").read_bytes()
+    first = (tmp_path / "tables" / "predictions.csv").read_bytes()
     write_predictions(ResultTables(tmp_path), read_predictions(ResultTables(tmp_path)))
-    assert (tmp_path / "predictions.csv").read_bytes() == first
+    assert (tmp_path / "tables" / "predictions.csv").read_bytes() == first
 
 
 def test_a_row_stands_for_a_patient_a_repeat_and_a_model(tmp_path, predictions):
     write_predictions(ResultTables(tmp_path), predictions)
-    lines = (tmp_path / "predictions.csv").read_text().splitlines()
+    lines = (tmp_path / "tables" / "predictions.csv").read_text().splitlines()
     assert lines[0] == "patient_id,label,model,repeat,fold,predicted,p_HCC,p_iCCA,n_slices,phases"
     assert len(lines) == 1 + 3 * 2 * 2
     assert [line.split(",")[:4] for line in lines[1:4]] == [
@@ -121,7 +121,7 @@ def test_a_row_stands_for_a_patient_a_repeat_and_a_model(tmp_path, predictions):
 )
 def test_a_table_that_does_not_fit_is_refused_by_name(tmp_path, predictions, spoil, message):
     write_predictions(ResultTables(tmp_path), predictions)
-    path = tmp_path / "predictions.csv"
+    path = tmp_path / "tables" / "predictions.csv"
     path.write_text("\n".join(spoil(path.read_text().splitlines())) + "\n")
     with pytest.raises(ResultsError, match=message):
         read_predictions(ResultTables(tmp_path))
@@ -143,7 +143,7 @@ SAVED_AGAIN = {
 @pytest.mark.parametrize("change", SAVED_AGAIN.values(), ids=SAVED_AGAIN)
 def test_predictions_saved_again_by_a_spreadsheet_are_read(tmp_path, predictions, change):
     write_predictions(ResultTables(tmp_path), predictions)
-    path = tmp_path / "predictions.csv"
+    path = tmp_path / "tables" / "predictions.csv"
     path.write_bytes(change(path.read_bytes()))
     found = read_predictions(ResultTables(tmp_path))
     for model in predictions.models:
@@ -156,13 +156,13 @@ def test_probabilities_that_print_alike_are_equal_and_the_first_is_predicted(tmp
     written = replace(predictions, probabilities={"even": even})
     assert (written.probabilities["even"] == 0.5).all()
     write_predictions(ResultTables(tmp_path), written)
-    assert {row["predicted"] for row in read_table(tmp_path / "predictions.csv")} == {"HCC"}
+    assert {row["predicted"] for row in read_table(tmp_path / "tables" / "predictions.csv")} == {"HCC"}
 
 
 def test_a_file_of_a_release_that_chose_before_rounding_is_read(tmp_path, predictions):
     write_predictions(
         ResultTables(tmp_path), replace(predictions, probabilities={"even": np.full((2, 3, 2), 0.5)})
     )
-    path = tmp_path / "predictions.csv"
+    path = tmp_path / "tables" / "predictions.csv"
     path.write_text(path.read_text().replace(",HCC,0.5", ",iCCA,0.5"))
     assert read_predictions(ResultTables(tmp_path)).models == ("even",)

@@ -35,9 +35,9 @@ def called(rows: Rows, classes: Sequence[str]) -> list[str]:
 
 
 def check_predicted(folder: Path, classes: Sequence[str]) -> None:
-    rows = rows_of(folder / "predictions.csv")
+    rows = rows_of(folder / "tables" / "predictions.csv")
     assert [row["predicted"] for row in rows] == called(rows, classes)
-    for row in rows_of(folder / "performance.csv"):
+    for row in rows_of(folder / "tables" / "performance.csv"):
         if row["metric"] == "sensitivity":
             mine = [r for r in rows if (r["model"], r["label"]) == (row["model"], row["class"])]
             right = np.mean([r["predicted"] == r["label"] for r in mine])
@@ -46,9 +46,9 @@ def check_predicted(folder: Path, classes: Sequence[str]) -> None:
 
 def check_thresholds(folder: Path) -> None:
     by_fold: dict[tuple[str, ...], Rows] = defaultdict(list)
-    for row in rows_of(folder / "predictions.csv"):
+    for row in rows_of(folder / "tables" / "predictions.csv"):
         by_fold[row["model"], row["repeat"], row["fold"]].append(row)
-    for row in rows_of(folder / "thresholds.csv"):
+    for row in rows_of(folder / "tables" / "thresholds.csv"):
         if row["fold"] == "all" or row["threshold"] == "not estimable":
             continue
         name, limit = row["class"], float(row["threshold"])

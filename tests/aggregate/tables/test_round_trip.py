@@ -1,5 +1,6 @@
 """What is written is read back: every table, in every style, with whatever its columns may hold."""
 
+import codecs
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +15,11 @@ from aggregate.tables.results import ResultTables
 from aggregate.tables.rows import ALL, BELOW_SMALLEST, SMALLEST_P_VALUE
 from aggregate.tables.table import Kind, Table
 
-STYLES = [{}, {"separator": ";", "decimal": ","}, {"separator": ";"}]
+STYLES = [
+    {"separator": separator, "decimal": decimal, "byte_order_mark": mark}
+    for separator, decimal in ((",", "."), (";", ","), (";", "."))
+    for mark in (False, True)
+]
 NAMES = {
     "class": ("HCC", "a;b,c", "=x"),
     "phase": ("AP", "late 'P'"),
@@ -72,5 +77,6 @@ def test_every_table_reads_what_it_wrote(tmp_path_factory, table, data, style):
         assert {name: theirs[name] for name in ours} == {n: as_read(v, table, n) for n, v in ours.items()}
     assert {row["weights"] for row in found if table.names_weights} <= {"resnet18; (a,b)"}
     first = tables.path(table).read_bytes()
+    assert first.startswith(codecs.BOM_UTF8) == style["byte_order_mark"]
     tables.write(table, [{name: row[name] for name in table.header(NAMES)} for row in found], NAMES)
     assert tables.path(table).read_bytes() == first

@@ -2,10 +2,8 @@ import csv
 from dataclasses import replace
 
 import pytest
-from openpyxl import load_workbook
 
 from aggregate.cohort.patient_facts import CohortFacts
-from aggregate.statistics.measures import METRICS
 from aggregate.tables.registry import all_tables
 from aggregate.tables.results import ResultTables
 from aggregate.tables.write import rebuild_tables, write_tables
@@ -16,7 +14,6 @@ WRITTEN = {
     "predictions.csv", "cohort.csv", "tune_predictions.csv", "performance.csv", "comparisons.csv", "confusion.csv",
     "calibration.csv", "thresholds.csv", "decision_curve.csv", "subgroups.csv", "confounders.csv", "columns.csv",
 }  # fmt: skip
-TWINS = {table.file for table in all_tables() if table.has_twin} & WRITTEN
 WEIGHTS = "resnet18 (imagenet)"
 
 
@@ -26,23 +23,22 @@ def folder(tmp_path, predictions, cohort, settings, tuning):
     return tmp_path
 
 
-def test_every_table_is_written_with_its_twin(folder):
-    assert {path.name for path in folder.glob("*.csv")} == WRITTEN
-    assert {path.name for path in folder.glob("*.xlsx")} == {name.replace(".csv", ".xlsx") for name in TWINS}
-    assert not list(folder.glob("*.partial"))
+def test_every_table_is_written_to_the_folder_of_the_tables(folder):
+    assert [path.name for path in folder.iterdir()] == ["tables"]
+    assert {path.name for path in (folder / "tables").iterdir()} == WRITTEN
 
 
 def test_tables_are_rebuilt_from_the_files_to_the_byte(folder, settings):
-    first = {path.name: path.read_bytes() for path in folder.glob("*.csv")}
-    for path in folder.iterdir():
+    first = {path.name: path.read_bytes() for path in (folder / "tables").glob("*.csv")}
+    for path in (folder / "tables").iterdir():
         if path.name not in ("predictions.csv", "cohort.csv", "tune_predictions.csv"):
             path.unlink()
     rebuild_tables(ResultTables(folder, weights=WEIGHTS), settings)
-    assert {path.name: path.read_bytes() for path in folder.glob("*.csv")} == first
+    assert {path.name: path.read_bytes() for path in (folder / "tables").glob("*.csv")} == first
 
 
 def test_no_cell_is_nan_and_whoever_is_not_estimable_says_why(folder):
-    for path in folder.glob("*.csv"):
+    for path in (folder / "tables").glob("*.csv"):
         for row in read_table(path):
             assert not {"nan", "inf", "-inf"} & {cell.lower() for cell in row.values()}, (path.name, row)
             if "not estimable" in row.values():
@@ -55,56 +51,24 @@ def test_no_cell_is_nan_and_whoever_is_not_estimable_says_why(folder):
 
 
 def test_every_column_is_explained_in_order(folder):
-    found = [(row["file"], row["column"]) for row in read_table(folder / "columns.csv")]
-    files = [table.file for table in all_tables() if (folder / table.file).exists()]
+    found = [(row["file"], row["column"]) for row in read_table(folder / "tables" / "columns.csv")]
+    files = [table.file for table in all_tables() if (folder / table.location).exists()]
     written = [pair for pair in found if pair[0] != "checklist.csv"]  # the report writes it later
-    assert written == [(file, column) for file in files for column in read_columns(folder / file)]
-    assert {row["meaning"] for row in read_table(folder / "columns.csv")}.isdisjoint({""})
+    assert written == [(file, column) for file in files for column in read_columns(folder / "tables" / file)]
+    assert {row["meaning"] for row in read_table(folder / "tables" / "columns.csv")}.isdisjoint({""})
 
 
 def test_every_row_names_the_weights(folder):
-    for path in folder.glob("*.csv"):
+    for path in (folder / "tables").glob("*.csv"):
         if path.name != "columns.csv":
             assert {row["weights"] for row in read_table(path)} == {WEIGHTS}, path.name
 
 
-def test_a_twin_holds_the_same_cells(folder):
-    for name in TWINS:
-        rows = read_table(folder / name)
-        header, *body = load_workbook((folder / name).with_suffix(".xlsx")).active.iter_rows(values_only=True)
-        assert list(header) == list(rows[0])
-        assert [[same_text(*pair) for pair in zip(cells, row.values(), strict=True)]
-                for cells, row in zip(body, rows, strict=True)] == [list(row.values()) for row in rows]  # fmt: skip
-
-
-def test_a_second_sheet_explains_every_column(folder):
-    for name in TWINS:
-        book = load_workbook((folder / name).with_suffix(".xlsx"))
-        assert book.sheetnames[1] == "columns"
-        header, *body = book["columns"].iter_rows(values_only=True)
-        assert header == ("column", "meaning", "unit")
-        explained = {row["column"]: row for row in read_table(folder / "columns.csv") if row["file"] == name}
-        expected = [(row["column"], row["meaning"], row["unit"]) for row in explained.values()]
-        if name == "performance.csv":
-            expected += [(f"metric = {name}", metric.meaning, "") for name, metric in METRICS.items()]
-        assert [(column, meaning, unit or "") for column, meaning, unit in body] == expected
-
-
-def same_text(value, text):
-    """Return the text where a cell of a workbook holds the number or the words that it stands for."""
-    if isinstance(value, int | float):
-        return text if float(text) == pytest.approx(value, abs=1e-6) else value
-    return value or ""
-
-
-def test_nothing_in_a_twin_is_a_formula(tmp_path, predictions, cohort, settings):
+def test_no_cell_is_a_formula(tmp_path, predictions, cohort, settings):
     evil = '=HYPERLINK("http://x")'
     changed = CohortFacts(tuple(replace(p, centre=evil) for p in cohort.patients))
     write_tables(ResultTables(tmp_path), predictions, changed, settings)
-    sheet = load_workbook(tmp_path / "cohort.xlsx").active
-    assert sheet.cell(2, 3).value == evil
-    assert sheet.cell(2, 3).data_type == "s"
-    with (tmp_path / "cohort.csv").open(newline="") as stream:
+    with (tmp_path / "tables" / "cohort.csv").open(newline="") as stream:
         assert next(csv.DictReader(stream))["centre"] == f"'{evil}"
 
 
@@ -112,8 +76,8 @@ def test_a_decimal_comma_changes_no_number(tmp_path, folder, predictions, cohort
     tables = ResultTables(tmp_path / "de", ";", ",", weights=WEIGHTS)
     write_tables(tables, predictions, cohort, settings, tuning=tuning)
     for name in ("performance.csv", "thresholds.csv", "subgroups.csv"):
-        german = read_table(tmp_path / "de" / name)
-        plain = read_table(folder / name)
+        german = read_table(tmp_path / "de" / "tables" / name)
+        plain = read_table(folder / "tables" / name)
         assert len(german) == len(plain)
         for ours, theirs in zip(german, plain, strict=True):
             for column in ("estimate", "ci_low", "threshold", "n"):
@@ -132,7 +96,7 @@ def test_facts_in_another_order_give_the_same_estimates(
     tables = ResultTables(tmp_path / "turned", weights=WEIGHTS)
     write_tables(tables, predictions, turned, settings, tuning=tuning)
     for name in ("subgroups.csv", "confounders.csv"):
-        assert (tmp_path / "turned" / name).read_bytes() == (folder / name).read_bytes()
+        assert (tmp_path / "turned" / "tables" / name).read_bytes() == (folder / "tables" / name).read_bytes()
 
 
 def test_two_classes_fill_every_table(tmp_path, predictions, cohort, settings):
@@ -146,6 +110,6 @@ def test_two_classes_fill_every_table(tmp_path, predictions, cohort, settings):
         },
     )
     write_tables(ResultTables(tmp_path), binary, cohort, settings)
-    rows = {(r["model"], r["class"], r["metric"]): r for r in read_table(tmp_path / "performance.csv")}
+    rows = {(r["model"], r["class"], r["metric"]): r for r in read_table(tmp_path / "tables" / "performance.csv")}
     assert rows["attention", "macro", "auc"]["estimate"] == rows["attention", "HCC", "auc"]["estimate"]
     assert not any(" vs " in key[1] for key in rows)
