@@ -29,7 +29,9 @@ def cluster():
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_run_on_a_cluster_equals_one_on_this_machine(toml, out, cluster):
     command("run", toml)
-    before = {name: (out / name).read_bytes() for name in ("tables/predictions.csv", "tables/performance.csv")}
+    before = {
+        name: (out / name).read_bytes() for name in ("tables/predictions.csv", "tables/performance.csv")
+    }
     command("cache", out, "--remove-all")
     command("run", toml, "--dask", cluster(n_workers=1, threads_per_worker=1))
     assert {name: (out / name).read_bytes() for name in before} == before

@@ -54,7 +54,9 @@ def test_the_end_says_where_the_results_lie(finished):
 
 def test_every_row_of_every_table_says_random_weights(finished):
     # Those two describe; they hold no number that rests on weights.
-    tables = [p for p in (finished[0] / "tables").glob("*.csv") if p.name not in ("columns.csv", "checklist.csv")]
+    tables = [
+        p for p in (finished[0] / "tables").glob("*.csv") if p.name not in ("columns.csv", "checklist.csv")
+    ]
     assert {"performance.csv", "predictions.csv", "confusion.csv", "splits.csv"} <= {t.name for t in tables}
     for path in tables:
         assert all(row["weights"].startswith(RANDOM_BANNER) for row in read_table(path)), path
@@ -63,7 +65,9 @@ def test_every_row_of_every_table_says_random_weights(finished):
 
 def test_every_column_of_every_table_is_explained(finished):
     explained = {(row["file"], row["column"]) for row in read_table(finished[0] / "tables" / "columns.csv")}
-    found = {(path.name, name) for path in (finished[0] / "tables").glob("*.csv") for name in read_columns(path)}
+    found = {
+        (path.name, name) for path in (finished[0] / "tables").glob("*.csv") for name in read_columns(path)
+    }
     assert found == explained
 
 

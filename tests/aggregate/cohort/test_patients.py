@@ -177,7 +177,9 @@ def test_a_patient_without_a_bag_in_a_set_is_predicted_and_told(two_sets, tmp_pa
     output = command("plan", two_sets)
     assert "model of_weak: sees nothing of 2 patients, such as p004" in output
     command("run", two_sets)
-    told = [r for r in read_table(tmp_path / "out" / "tables" / "excluded.csv") if r["stage"] == "model of_weak"]
+    told = [
+        r for r in read_table(tmp_path / "out" / "tables" / "excluded.csv") if r["stage"] == "model of_weak"
+    ]
     assert [r["patient_id"] for r in told] == ["p004", "p009"]
     rows = read_table(tmp_path / "out" / "tables" / "predictions.csv")
     (row,) = [r for r in rows if (r["patient_id"], r["model"]) == ("p004", "of_weak")]

@@ -47,7 +47,11 @@ def test_every_figure_of_a_model_has_the_same_figure_for_both_controls(folder):
 
 
 def test_the_model_that_looks_at_one_phase_is_found_out(folder):
-    rows = {row["phase"]: row for row in read_table(folder / "tables" / "phases.csv") if row["model"] == "attention"}
+    rows = {
+        row["phase"]: row
+        for row in read_table(folder / "tables" / "phases.csv")
+        if row["model"] == "attention"
+    }
     assert float(rows["AP"]["enrichment"]) > 2
     assert float(rows["AP"]["shapley"]) > 0.3
     assert max(float(rows[p]["enrichment"]) for p in ("NC", "PVP", "DP")) < 0.1

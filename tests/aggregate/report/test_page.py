@@ -214,7 +214,11 @@ def test_the_nearest_training_patients_of_the_chosen_ones_are_shown(write_result
     folder = write_results()
     text = write_report(folder).read_text(encoding="utf-8")
     chosen = read_table(folder / "tables" / "chosen_patients.csv")
-    nearest = {row["patient_id"]: row for row in read_table(folder / "tables" / "prototypes.csv") if row["rank"] == "1"}
+    nearest = {
+        row["patient_id"]: row
+        for row in read_table(folder / "tables" / "prototypes.csv")
+        if row["rank"] == "1"
+    }
     assert len(chosen) == 6
     for row in chosen:
         first = nearest[row["patient_id"]]

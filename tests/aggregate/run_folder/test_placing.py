@@ -35,7 +35,12 @@ def test_a_file_that_no_run_wrote_stops_the_run_before_any_training(toml, out, n
 
 
 def test_files_that_the_run_does_not_write_stay(toml, out):
-    mine = {"tables/mine.csv": b"mine", "performance.csv": b"mine", "notes.txt": b"mine", "figures/fig1_of_my_paper.png": b"mine"}
+    mine = {
+        "tables/mine.csv": b"mine",
+        "performance.csv": b"mine",
+        "notes.txt": b"mine",
+        "figures/fig1_of_my_paper.png": b"mine",
+    }
     for name, text in mine.items():
         (out / name).parent.mkdir(exist_ok=True)
         (out / name).write_bytes(text)
@@ -148,7 +153,10 @@ def test_every_command_brings_the_tables_of_an_earlier_release_to_their_folder(f
     after = contents(folder)
     assert after.pop("notes.csv") == b"mine\n"
     assert before.keys() <= after.keys()
-    assert not {name for name in after if name.endswith((".csv", ".xlsx"))} & {"performance.csv", "performance.xlsx"}
+    assert not {name for name in after if name.endswith((".csv", ".xlsx"))} & {
+        "performance.csv",
+        "performance.xlsx",
+    }
     assert after["tables/predictions.csv"] == before["tables/predictions.csv"]
     listed = json.loads((folder / "run.json").read_text())[FILES]
     assert set(listed) | {"run.json"} == set(after)
@@ -195,7 +203,9 @@ def interrupted(*_: object) -> None:
 
 def test_a_splits_file_that_the_run_would_remove_is_refused(finished, toml):
     splits = left_by_an_earlier_release(finished) / "splits.csv"
-    with pytest.raises(ResultsError, match=r"splits\.csv: no run of phasemil wrote this file, or this run reads it"):
+    with pytest.raises(
+        ResultsError, match=r"splits\.csv: no run of phasemil wrote this file, or this run reads it"
+    ):
         command("run", toml, "splits.scheme=file", f"splits.file={splits}")
     command("tables", finished)
     command("run", toml, "splits.scheme=file", f"splits.file={finished / 'tables' / 'splits.csv'}")

@@ -82,7 +82,11 @@ def test_whoever_stands_in_no_fold_is_left_out_with_the_reason_and_not_counted(t
     left_out = {row["patient_id"]: row["reason"] for row in read_table(out / "tables" / "excluded.csv")}
     assert left_out == {f"p{i:03}": "in no fold of the splits" for i in range(54, 60)}
     assert "54 patients analysed; 6 patients and 0 single phases" in (out / "report.html").read_text()
-    (row,) = [r for r in read_table(out / "tables" / "performance.csv") if (r["class"], r["metric"]) == ("macro", "auc")]
+    (row,) = [
+        r
+        for r in read_table(out / "tables" / "performance.csv")
+        if (r["class"], r["metric"]) == ("macro", "auc")
+    ]
     assert row["n"] == "54"
 
 

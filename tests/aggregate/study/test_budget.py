@@ -90,7 +90,11 @@ def test_the_same_command_again_fits_nothing_and_says_the_same(toml, out, monkey
     monkeypatch.setattr("aggregate.fitting.within_budget._seconds_of", None)
     command("study", toml, "--budget", 10)
     after = contents(out)
-    assert {name for name, text in after.items() if text != before[name]} <= {"run.json", "report.html", "results.xlsx"}
+    assert {name for name, text in after.items() if text != before[name]} <= {
+        "run.json",
+        "report.html",
+        "results.xlsx",
+    }
 
 
 def test_a_budget_of_a_moment_tries_one_configuration_in_one_repeat_and_lists_the_others(toml, out):

@@ -110,6 +110,8 @@ def test_two_classes_fill_every_table(tmp_path, predictions, cohort, settings):
         },
     )
     write_tables(ResultTables(tmp_path), binary, cohort, settings)
-    rows = {(r["model"], r["class"], r["metric"]): r for r in read_table(tmp_path / "tables" / "performance.csv")}
+    rows = {
+        (r["model"], r["class"], r["metric"]): r for r in read_table(tmp_path / "tables" / "performance.csv")
+    }
     assert rows["attention", "macro", "auc"]["estimate"] == rows["attention", "HCC", "auc"]["estimate"]
     assert not any(" vs " in key[1] for key in rows)
