@@ -57,9 +57,9 @@ def write_workbook(folder: ResultsFolder) -> None:
 
 
 def _run_sheets(folder: ResultsFolder) -> list[Sheet]:
-    sheets, predictions, model = [], folder.predictions, folder.shown_model
-    if predictions is not None and model is not None:
-        sheets.append(patients_sheet(folder, predictions, model))
+    sheets, predictions, shown = [], folder.predictions, folder.shown
+    if predictions is not None and shown is not None:
+        sheets.append(patients_sheet(folder, predictions, shown.name))
     if folder.rows(PERFORMANCE):
         sheets.append(performance_sheet(folder))
     return sheets
@@ -108,18 +108,20 @@ def _models(folder: ResultsFolder) -> Iterator[tuple[str, str]]:
     yield "Models", ", ".join(folder.models)
     yield "Baselines", ", ".join(folder.baselines) or "none were run"
     primary = folder.settings("aggregate", "statistics", "primary")
-    yield "Declared model", (_declared(primary) if primary else _NOTHING_DECLARED)
-    if folder.shown_model:
-        is_declared = folder.shown_model == primary.get("model_a")
-        why = (
-            "the declared model" if is_declared else "the highest macro AUC on these patients, so optimistic"
+    yield "Declared comparison", (_declared(primary) if primary else _NOTHING_DECLARED)
+    if folder.shown is not None:
+        caution = "" if folder.shown.is_declared else ", so optimistic"
+        yield (
+            "Model shown",
+            f"{folder.shown.name} ({folder.shown.rule}{caution}), on the sheet {PATIENTS_SHEET} as in report.html",
         )
-        yield "Model shown", f"{folder.shown_model} ({why}), on the sheet {PATIENTS_SHEET}"
 
 
 def _declared(primary: Mapping[str, str]) -> str:
     metric = _METRICS[primary["metric"]]
-    return f"{primary['model_a']}, before the results were seen, to be compared with {primary['model_b']} by {metric}"
+    return (
+        f"{primary['model_a']} with {primary['model_b']} by {metric}, declared before the results were seen"
+    )
 
 
 def _dictionary_sheet(folder: ResultsFolder, sheets: Sequence[Sheet]) -> Sheet:

@@ -62,7 +62,9 @@ def test_every_section_is_there_in_order_and_linked(write_results):
     page = outline(write_report(write_results()))
     assert tuple(page.sections) == SECTIONS
     to_terms = [link for link in page.links if link.startswith("#term-")]
-    assert [link.removeprefix("#") for link in page.links if link[0] == "#" and link not in to_terms] == list(SECTIONS)
+    assert [link.removeprefix("#") for link in page.links if link[0] == "#" and link not in to_terms] == list(
+        SECTIONS
+    )
     assert len(to_terms) == len(set(to_terms)) >= 10
     assert page.drawings >= 8
 

@@ -99,18 +99,19 @@ def test_synthetic_patients_are_said_to_be_so_in_the_first_lines_and_real_ones_n
     assert SYNTHETIC not in [row[1] for row in real.iter_rows(values_only=True)]
 
 
-def test_the_declared_model_is_shown_and_else_the_best_with_a_word_of_caution(write_results):
+def test_the_model_of_the_report_is_shown_with_how_it_was_chosen(write_results):
     folder = write_results(explained=False)
-    assert told(written(folder))["Model shown"].startswith(
-        "attention (the highest macro AUC on these patients, so opt"
-    )
-    assert told(written(folder))["Declared model"].startswith("None was declared")
+    said = told(written(folder))
+    best = "attention (the highest macro AUC on these patients, so optimistic)"
+    assert said["Model shown"] == f"{best}, on the sheet patients as in report.html"
+    assert said["Declared comparison"].startswith("None was declared")
     primary = '"statistics": {"primary": {"model_a": "bag_size", "model_b": "attention", "metric": "auc"}}'
     record = (folder / "run.json").read_text()
-    (folder / "run.json").write_text(record.replace('"seed": 0', f'"seed": 0, {primary}'))
+    declared = f'"seed": 0, "explained_model": "bag_size", {primary}'
+    (folder / "run.json").write_text(record.replace('"seed": 0', declared))
     said = told(written(folder))
-    assert said["Model shown"] == "bag_size (the declared model), on the sheet patients"
-    assert said["Declared model"].endswith("to be compared with attention by macro AUC")
+    assert said["Model shown"].startswith("bag_size (declared before the results), on")
+    assert said["Declared comparison"].startswith("bag_size with attention by macro AUC, declared")
 
 
 def test_performance_has_the_numbers_of_the_table(write_results):

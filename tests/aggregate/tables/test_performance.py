@@ -73,6 +73,8 @@ def test_confusion_rows_by_hand():
     rows = list(confusion_rows(predictions))
     assert all(list(row) == CONFUSION.header() for row in rows)
     assert len(rows) == 9
-    assert rows[0] == dict(zip(CONFUSION.header(), ("attention", "HCC", "HCC", 1.5, 75.0, 2, 100.0, 2), strict=True))
+    assert rows[0] == dict(
+        zip(CONFUSION.header(), ("attention", "HCC", "HCC", 1.5, 75.0, 2, 100.0, 2), strict=True)
+    )
     assert rows[1]["count"] == 0.5
     assert sum(row["count"] for row in rows) == sum(row["patients"] for row in rows) == 4
