@@ -8,6 +8,8 @@ from html.parser import HTMLParser
 import pytest
 
 from aggregate.report.page import write_report
+from aggregate.tables.dictionary import write_columns
+from aggregate.tables.results import ResultTables
 from pipeline.errors import ResultsError
 from pipeline.tables import read_table, write_table
 
@@ -97,6 +99,7 @@ def test_no_two_elements_share_an_identifier_and_every_reference_has_its_target(
 
 def test_every_table_and_the_workbook_are_linked_where_they_lie(write_results):
     folder = write_results()
+    write_columns(ResultTables(folder))
     links = {link for link in outline(write_report(folder)).links if link[0] != "#"}
     assert links >= {f"tables/{path.name}" for path in (folder / "tables").glob("*.csv")} | {"results.xlsx"}
     assert [link for link in links if not (folder / link).is_file()] == []
