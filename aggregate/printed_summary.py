@@ -1,21 +1,35 @@
 """The summary printed after a run: the performance table and the folder of the results."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from aggregate.report.answers import answers
+from aggregate.report.elements import Note
+from aggregate.report.folder import ResultsFolder
+from aggregate.report.page import REPORT
+from aggregate.report.workbook import WORKBOOK
+from aggregate.tables.dictionary import COLUMNS
 from aggregate.tables.excluded import EXCLUDED
 from aggregate.tables.performance import PERFORMANCE
 from aggregate.tables.results import ResultTables
 from aggregate.tables.rows import Row, numeric
 from pipeline.bags import RANDOM_BANNER
 
+OPEN_NEXT: Mapping[str, str] = {
+    REPORT: "the answers with figures, controls and pictures, in a browser",
+    WORKBOOK: "one row per patient, and the performance, in a spreadsheet",
+    PERFORMANCE.location: f"every number with its interval and n; {COLUMNS.location} says what each column means",
+}
+"""File of the results folder -> what a reader finds there."""
+
 
 def print_summary(tables: ResultTables, name: str, classes: Sequence[str], console: Console) -> None:
-    """Print macro AUC, balanced accuracy and per-class AUC of every model, and the folder of the tables."""
+    """Print macro AUC, balanced accuracy and per-class AUC of every model, what they mean, and what to open."""
     rows = tables.read(PERFORMANCE)
     weights = rows[0]["weights"]
     if weights.startswith(RANDOM_BANNER):
@@ -27,7 +41,22 @@ def print_summary(tables: ResultTables, name: str, classes: Sequence[str], conso
     excluded = tables.read(EXCLUDED)
     if excluded:
         console.print(f"{len(excluded)} rows in {EXCLUDED.location} list what was left out, with the reason")
-    console.print(f"Results: {tables.folder}", soft_wrap=True, highlight=False, markup=False, emoji=False)
+    _print_answers(tables.folder, console)
+    _print_plainly(console, f"Results: {tables.folder}")
+    for name, what in OPEN_NEXT.items():
+        if (tables.folder / name).exists():
+            _print_plainly(console, f"  {name}: {what}")
+
+
+def _print_answers(folder: Path, console: Console) -> None:
+    """Print whether it works and which model is best, as the report says it."""
+    for note in answers(ResultsFolder(folder))[:2]:
+        if isinstance(note, Note):
+            _print_plainly(console, f"{note.lead} {note.text}\n".lstrip())
+
+
+def _print_plainly(console: Console, text: str) -> None:
+    console.print(text, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
 def _performance_table(rows: Sequence[Row], classes: Sequence[str], title: str) -> Table:
