@@ -161,7 +161,7 @@ SAVED_AGAIN = {
 @pytest.mark.parametrize("change", SAVED_AGAIN.values(), ids=SAVED_AGAIN)
 def test_splits_saved_again_by_a_spreadsheet_are_the_same(tmp_path, folds, change):
     path = tmp_path / "tables" / "splits.csv"
-    write(folds, roster().patient_ids, ResultTables(path.parent, weights="w"))
+    write(folds, roster().patient_ids, ResultTables(tmp_path, weights="w"))
     for written, read in zip(folds, as_saved_by(path, change), strict=True):
         for role in ("train", "tune", "test"):
             assert np.array_equal(getattr(written, role), getattr(read, role))
