@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from aggregate.report.cautions import cautions
 from aggregate.report.folder import ResultsFolder
+from aggregate.report.performance_figures import PART
 from aggregate.report.spreadsheet import Sheet, SheetColumn, TextSheet, write_sheets
 from aggregate.report.workbook_sheets import (
     PATIENTS_SHEET,
@@ -106,6 +107,8 @@ def _patients(folder: ResultsFolder) -> Iterator[tuple[str, str]]:
 
 def _models(folder: ResultsFolder) -> Iterator[tuple[str, str]]:
     yield "Models", ", ".join(folder.models)
+    if folder.reduced:
+        yield "For comparison", f"{', '.join(folder.reduced)}: {PART}"
     yield "Baselines", ", ".join(folder.baselines) or "none were run"
     primary = folder.settings("aggregate", "statistics", "primary")
     yield "Declared comparison", (_declared(primary) if primary else _NOTHING_DECLARED)

@@ -6,6 +6,7 @@ from typing import Any
 from aggregate.cohort.study_cohort import UNSEEN
 from aggregate.predictions import Predictions, as_printed
 from aggregate.report.folder import ResultsFolder
+from aggregate.report.performance_figures import BASELINE, PART
 from aggregate.report.spreadsheet import Sheet, SheetColumn
 from aggregate.statistics.intervals import NOT_ESTIMABLE
 from aggregate.statistics.measures import MACRO, predicted_labels
@@ -100,7 +101,7 @@ def _is_of_a_model(row: Row) -> bool:
 
 
 def performance_sheet(folder: ResultsFolder) -> Sheet:
-    """Return a row for each model, the best macro AUC first, then the baselines."""
+    """Return a row for each model, then what sees a part of the images, then the baselines; the best macro AUC first."""
     measured = [
         ("macro AUC", MACRO, "auc", "Area under the ROC curve, mean over the classes; 0.5 is chance"),
         *(
@@ -116,7 +117,7 @@ def performance_sheet(folder: ResultsFolder) -> Sheet:
     ]
     columns = [
         SheetColumn("model", "Name of the model, as in the configuration; baselines have built-in names"),
-        SheetColumn("role", "model, or baseline: what simple quantities reach without the tumour's appearance"),
+        SheetColumn("role", f"model; {PART}; or {BASELINE}: made by the run for comparison"),
         SheetColumn("patients", "Number of patients behind the values"),
     ]  # fmt: skip
     for title, _, _, meaning in measured:
@@ -128,7 +129,8 @@ def performance_sheet(folder: ResultsFolder) -> Sheet:
     columns.append(SheetColumn("remark", "Why a number or an interval is missing"))
     rows = {(r["model"], r["class"], r["metric"]): r for r in folder.rows(PERFORMANCE)}
     asked = [(name, metric) for _, name, metric, _ in measured]
-    ranked = [(m, "model") for m in folder.models] + [(m, "baseline") for m in folder.baselines]
+    roles = {"model": folder.models, PART: folder.reduced, BASELINE: folder.baselines}
+    ranked = [(model, role) for role, models in roles.items() for model in models]
     cells = [[m, role, *_performance([rows.get((m, *one)) for one in asked])] for m, role in ranked]
     return Sheet(PERFORMANCE_SHEET, columns, cells, fixed=1)
 

@@ -8,6 +8,7 @@ from openpyxl import load_workbook
 
 from aggregate.predictions import Predictions
 from aggregate.report.folder import ResultsFolder
+from aggregate.report.performance_figures import BASELINE, PART
 from aggregate.report.spreadsheet import Sheet, SheetColumn, write_sheets
 from aggregate.report.workbook import SYNTHETIC, WORKBOOK, write_workbook
 from aggregate.report.workbook_sheets import patients_sheet
@@ -117,7 +118,6 @@ def test_the_model_of_the_report_is_shown_with_how_it_was_chosen(write_results):
 def test_performance_has_the_numbers_of_the_table(write_results):
     folder = write_results(explained=False)
     rows = {row["model"]: row for row in rows_of(written(folder)["performance"])}
-    assert [row["role"] for row in rows.values()] == ["model", "baseline"]
     for found in ResultTables(folder).read(PERFORMANCE):
         title = {"macro": "macro AUC"}.get(found["class"], f"AUC {found['class']}")
         if found["metric"] == "auc" and title in rows[found["model"]]:
@@ -125,6 +125,15 @@ def test_performance_has_the_numbers_of_the_table(write_results):
             shown = [of_model[name] for name in (title, f"{title} low", f"{title} high")]
             assert shown == pytest.approx([found["estimate"], found["ci_low"], found["ci_high"]])
             assert of_model["patients"] == found["n"] or " vs " in found["class"]
+
+
+def test_every_model_of_the_table_has_a_row_and_a_role(write_results):
+    folder = write_results(explained=False)
+    tables = ResultTables(folder)
+    part = [row | {"model": "phase_AP"} for row in tables.read(PERFORMANCE) if row["model"] == "attention"]
+    tables.write(PERFORMANCE, [*tables.read(PERFORMANCE), *part])
+    roles = {row["model"]: row["role"] for row in rows_of(written(folder)["performance"])}
+    assert list(roles.items()) == [("attention", "model"), ("phase_AP", PART), ("bag_size", BASELINE)]
 
 
 def test_the_dictionary_explains_every_column_of_the_workbook_and_of_every_table(write_results):
