@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from aggregate.report.cautions import cautions
 from aggregate.report.folder import ResultsFolder
-from aggregate.report.performance_figures import PART
 from aggregate.report.spreadsheet import Sheet, SheetColumn, TextSheet, write_sheets
 from aggregate.report.workbook_sheets import (
+    PART,
     PATIENTS_SHEET,
     PERFORMANCE_SHEET,
     patients_sheet,

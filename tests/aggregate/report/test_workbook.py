@@ -8,10 +8,9 @@ from openpyxl import load_workbook
 
 from aggregate.predictions import Predictions
 from aggregate.report.folder import ResultsFolder
-from aggregate.report.performance_figures import BASELINE, PART
 from aggregate.report.spreadsheet import Sheet, SheetColumn, write_sheets
 from aggregate.report.workbook import SYNTHETIC, WORKBOOK, write_workbook
-from aggregate.report.workbook_sheets import patients_sheet
+from aggregate.report.workbook_sheets import BASELINE, PART, patients_sheet
 from aggregate.study.leaderboard import LEADERBOARD
 from aggregate.tables.cohort import COHORT
 from aggregate.tables.dictionary import write_columns
