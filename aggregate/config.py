@@ -60,6 +60,11 @@ class FiguresSection(Section):
     dpi: int = Field(300, ge=72, le=1200)
     """Pixels per inch of `png`."""
 
+    @property
+    def png_dpi(self) -> int | None:
+        """Pixels per inch of a PNG; None where none is written."""
+        return self.dpi if "png" in self.formats else None
+
 
 class BagSetSection(Section):
     """[aggregate.bags.NAME]: a folder of bags of one recipe (an encoder, an input, a modality)."""

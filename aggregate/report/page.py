@@ -92,8 +92,8 @@ def write_figure(figure: Figure, folder: Path, settings: FiguresSection) -> None
     if "svg" in settings.formats:
         with written_whole(folder / f"{figure.name}.svg") as sibling:
             sibling.write_text(_standalone(svg), encoding="utf-8")
-    if "png" in settings.formats and not isinstance(figure.drawing, str):
-        save_png(figure.drawing, folder / f"{figure.name}.png", dpi=settings.dpi)
+    if settings.png_dpi is not None and not isinstance(figure.drawing, str):
+        save_png(figure.drawing, folder / f"{figure.name}.png", dpi=settings.png_dpi)
 
 
 def _sections(folder: ResultsFolder) -> list[Section]:
