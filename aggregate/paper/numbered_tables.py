@@ -15,6 +15,7 @@ from aggregate.tables.comparisons import COMPARISONS
 from aggregate.tables.performance import PERFORMANCE
 from aggregate.tables.rows import Row
 
+_BASELINE = " (baseline)"
 _DIFFERENCE = ("difference", "ci_low", "ci_high")
 CHARACTERISTICS, PERFORMANCES, DIFFERENCES, MODELS, RANKED, SEARCHED, SEARCH = ALL_TABLES = (
     "table_1_characteristics",
@@ -52,7 +53,9 @@ def _performance(folder: ResultsFolder) -> Table | None:
     if not cells:
         return None
     told = [
-        known.get((c[0], c[1], metric)) for c in cells for metric in ("auc", "sensitivity", "specificity")
+        known.get((c[0].removesuffix(_BASELINE), c[1], metric))
+        for c in cells
+        for metric in ("auc", "sensitivity", "specificity")
     ]
     return Table(
         ("model", "class", "n of class / all", "AUC", "sensitivity", "specificity"),
@@ -73,14 +76,17 @@ def _of_classes(
         auc = known.get((model, name, "auc"))
         n = f"{auc['n_positive']} / {auc['n']}" if auc else ""
         rates = (cell(known.get((model, name, metric))) for metric in ("auc", "sensitivity", "specificity"))
-        yield [model, name, n, *rates]
+        yield [_named(folder, model), name, n, *rates]
 
 
 def _macro(folder: ResultsFolder, known: Mapping[tuple[str, str, str], Row], model: str) -> list[str]:
     auc = known.get((model, MACRO, "auc"))
-    name = model if model in folder.models else f"{model} (baseline)"
     balanced = cell(known.get((model, MACRO, "balanced_accuracy")))
-    return [name, MACRO, text(auc["n"]) if auc else "", cell(auc), balanced, NOTHING]
+    return [_named(folder, model), MACRO, text(auc["n"]) if auc else "", cell(auc), balanced, NOTHING]
+
+
+def _named(folder: ResultsFolder, model: str) -> str:
+    return model if model in folder.models else f"{model}{_BASELINE}"
 
 
 def _comparisons(folder: ResultsFolder) -> Table | None:

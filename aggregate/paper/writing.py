@@ -1,6 +1,5 @@
 """The folder `paper` of a results folder, made from its tables whenever these are written."""
 
-import shutil
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -31,14 +30,15 @@ PAPER_FILES = (
 def write_paper(results: Path) -> None:
     """Write the tables, figures and methods for a paper from the tables of a results folder.
 
-    Needs only the folder, as the report does. What an earlier command left in `paper` there is removed.
+    Needs only the folder, as the report does. Files of the same names that an earlier command left there are removed.
 
     Raises:
         ResultsError: the folder has no run.json, or a table does not fit.
     """
     folder, paper = ResultsFolder(results), results / PAPER
-    shutil.rmtree(paper, ignore_errors=True)
-    paper.mkdir()
+    for name in PAPER_FILES:
+        (results / name).unlink(missing_ok=True)
+    paper.mkdir(exist_ok=True)
     warning, written = ", ".join(banners(folder)), _written(folder.run)
     for name, table in tables_of(folder).items():
         _write_csv(folder, paper / f"{name}.csv", table, warning)

@@ -45,7 +45,7 @@ def check_may_write(folder: Path, tables: Iterable[Table], inputs: Iterable[Path
             raise _not_ours(folder / name)
     owned = _files_of_run(folder)
     read = [path.resolve() for path in inputs]
-    for name in dict.fromkeys([*_with_their_company(tables), *owned]):
+    for name in dict.fromkeys([*_with_their_company(tables), *PAPER_FILES, *owned]):
         path = folder / name
         if path.exists() and (name not in owned or path.resolve() in read):
             raise _not_ours(path)
