@@ -1,7 +1,8 @@
 """What a paper shows: the models that the configuration declared, and what has to stand above every number."""
 
 from aggregate.report.folder import ResultsFolder
-from aggregate.run_folder.run_record import CEILING
+from aggregate.report.overview_sections import synthetic as is_synthetic
+from aggregate.report.performance_figures import BASELINE, PART
 from pipeline.bags import RANDOM_BANNER
 
 SYNTHETIC_BANNER = "SYNTHETIC PATIENTS"
@@ -10,20 +11,22 @@ METRIC_NAMES = {"auc": "AUC", "balanced_accuracy": "balanced accuracy"}
 
 
 def declared_models(folder: ResultsFolder) -> tuple[str, ...]:
-    """Return the models that are shown class by class: never those that came out best.
+    """Return the models that are shown class by class: those of the report's figures, never one that came out best.
 
-    They are the two of the primary comparison; without one, the model to be explained; without that, every model of the
-    configuration, in its order.
+    Without a declared model they are all those of the configuration, in its order.
     """
-    primary = folder.settings("aggregate", "statistics", "primary")
-    explained = folder.settings("aggregate").get("explained_model")
-    wanted = [primary.get("model_a"), primary.get("model_b")] if primary else [explained]
-    found = tuple(name for name in wanted if name in folder.ranking)
-    return found or tuple(name for name in folder.settings("aggregate", "model") if name in folder.ranking)
+    if folder.shown and folder.shown.is_declared:
+        return folder.compared
+    return tuple(name for name in folder.settings("aggregate", "model") if name in folder.ranking)
+
+
+def name_of(folder: ResultsFolder, model: str) -> str:
+    """Return a model as the report names it, with what it sees if that is less than the images."""
+    return f"{model}{PART if model in folder.reduced else BASELINE if model in folder.baselines else ''}"
 
 
 def banners(folder: ResultsFolder) -> tuple[str, ...]:
     """Return why the numbers are none of real patients or of a trained encoder; nothing where they are."""
-    synthetic = (SYNTHETIC_BANNER,) if folder.run.get(CEILING) else ()
+    synthetic = (SYNTHETIC_BANNER,) if is_synthetic(folder) else ()
     untrained = any(recipe.get("random_weights") for recipe in folder.recipes.values())
     return (*synthetic, RANDOM_BANNER) if untrained else synthetic

@@ -24,7 +24,7 @@ def figures_of(folder: ResultsFolder) -> Iterator[Figure]:
     predictions, models = folder.predictions, declared_models(folder)
     known = [model for model in models if predictions is not None and model in predictions.probabilities]
     if predictions is not None and known:
-        roc = figures.roc_curves(predictions, known)
+        roc = figures.roc_curves(folder, predictions, known)
         yield _at_width(
             roc, ROC, len(predictions.classes), folder, height=DOUBLE_MM / _MM_PER_INCH / WIDTH_IN
         )

@@ -7,14 +7,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from aggregate.paper.declared import banners, declared_models
+from aggregate.paper.declared import SYNTHETIC_BANNER, banners, declared_models
 from aggregate.paper.model_parameters import method_of
 from aggregate.paper.statistical_methods import comparisons, intervals, permutations, thresholds
 from aggregate.paper.study_methods import study_sentences
 from aggregate.report.folder import ResultsFolder
-from aggregate.report.overview_sections import analysed, left_out, model_rows, moment
+from aggregate.report.overview_sections import analysed, left_out, model_rows, moment, synthetic
 from aggregate.report.settings_in_words import described
-from aggregate.run_folder.run_record import CEILING
 from aggregate.tables.rows import Row
 from aggregate.tables.splits import SPLITS
 from pipeline.bags import RANDOM_BANNER
@@ -76,12 +75,8 @@ def _patients(folder: ResultsFolder) -> Iterator[str]:
 
 
 def _warnings(folder: ResultsFolder) -> Iterator[str]:
-    ceiling = folder.run.get(CEILING)
-    if ceiling:
-        yield (
-            f"The {ceiling['n_patients']} patients of the cohort are synthetic, drawn by software: nothing here was "
-            "measured on a patient."
-        )
+    if told := synthetic(folder):
+        yield f"{SYNTHETIC_BANNER}: {told}"
     if RANDOM_BANNER in banners(folder):
         yield "The weights of an encoder are random: what its models reach says nothing about patients."
 
@@ -112,8 +107,10 @@ def _models(folder: ResultsFolder) -> Iterator[str]:
         for name, kind, settings in configured
     )
     yield f"{_counted(len(configured), 'model')} of the configuration: {told}. table_4_models gives the parameters of each."
+    if folder.reduced:
+        yield f"Models that see a part of the images: {', '.join(folder.reduced)}."
     if folder.baselines:
-        yield f"They were compared with the baselines {', '.join(folder.baselines)}."
+        yield f"Baselines that see no images: {', '.join(folder.baselines)}."
 
 
 def _validation(folder: ResultsFolder) -> Iterator[str]:

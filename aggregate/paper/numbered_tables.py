@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from aggregate.paper.declared import METRIC_NAMES, declared_models
+from aggregate.paper.declared import METRIC_NAMES, declared_models, name_of
 from aggregate.paper.model_parameters import defaults_in_words, method_of
 from aggregate.report.characteristics import characteristics
 from aggregate.report.elements import NOTHING, Table, cell, p_text, reasons, text
@@ -15,7 +15,6 @@ from aggregate.tables.comparisons import COMPARISONS
 from aggregate.tables.performance import PERFORMANCE
 from aggregate.tables.rows import Row
 
-_BASELINE = " (baseline)"
 _DIFFERENCE = ("difference", "ci_low", "ci_high")
 CHARACTERISTICS, PERFORMANCES, DIFFERENCES, MODELS, RANKED, SEARCHED, SEARCH = ALL_TABLES = (
     "table_1_characteristics",
@@ -46,17 +45,15 @@ def tables_of(folder: ResultsFolder) -> Mapping[str, Table]:
 def _performance(folder: ResultsFolder) -> Table | None:
     rows = folder.rows(PERFORMANCE)
     shown = declared_models(folder)
-    others = [name for name in (*folder.models, *folder.baselines) if name not in shown]
+    everyone = (*folder.models, *folder.reduced, *folder.baselines)
+    others = [name for name in everyone if name not in shown]
     known = {(row["model"], row["class"], row["metric"]): row for row in rows}
     cells = [line for name in shown for line in _of_classes(folder, known, name)]
     cells += [_macro(folder, known, name) for name in others]
     if not cells:
         return None
-    told = [
-        known.get((c[0].removesuffix(_BASELINE), c[1], metric))
-        for c in cells
-        for metric in ("auc", "sensitivity", "specificity")
-    ]
+    metrics = ("auc", "sensitivity", "specificity", "balanced_accuracy")
+    told = [row for (name, _, metric), row in known.items() if name in everyone and metric in metrics]
     return Table(
         ("model", "class", "n of class / all", "AUC", "sensitivity", "specificity"),
         cells,
@@ -76,17 +73,13 @@ def _of_classes(
         auc = known.get((model, name, "auc"))
         n = f"{auc['n_positive']} / {auc['n']}" if auc else ""
         rates = (cell(known.get((model, name, metric))) for metric in ("auc", "sensitivity", "specificity"))
-        yield [_named(folder, model), name, n, *rates]
+        yield [name_of(folder, model), name, n, *rates]
 
 
 def _macro(folder: ResultsFolder, known: Mapping[tuple[str, str, str], Row], model: str) -> list[str]:
     auc = known.get((model, MACRO, "auc"))
     balanced = cell(known.get((model, MACRO, "balanced_accuracy")))
-    return [_named(folder, model), MACRO, text(auc["n"]) if auc else "", cell(auc), balanced, NOTHING]
-
-
-def _named(folder: ResultsFolder, model: str) -> str:
-    return model if model in folder.models else f"{model}{_BASELINE}"
+    return [name_of(folder, model), MACRO, text(auc["n"]) if auc else "", cell(auc), balanced, NOTHING]
 
 
 def _comparisons(folder: ResultsFolder) -> Table | None:

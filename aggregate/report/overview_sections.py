@@ -7,7 +7,7 @@ from typing import Any
 from aggregate.cohort.study_cohort import UNSEEN
 from aggregate.report.answers import answers, auc_rows
 from aggregate.report.characteristics import characteristics
-from aggregate.report.elements import Element, Note, Section, Table, absent, text
+from aggregate.report.elements import Element, Note, Section, Table, absent
 from aggregate.report.folder import ResultsFolder, distinct
 from aggregate.report.settings_in_words import described, settings_in_words
 from aggregate.report.workbook import WORKBOOK

@@ -69,8 +69,8 @@ def test_what_was_not_done_is_not_told(results):
 
 def test_synthetic_patients_are_called_so_and_real_ones_are_not(results):
     told = dict(methods_of(ResultsFolder(results(ceiling=CEILING))))
-    assert told["Patients"].startswith("The 40 patients of the cohort are synthetic")
+    assert told["Patients"].startswith("SYNTHETIC PATIENTS: the 40 patients of this cohort were drawn")
 
 
 def test_real_patients_are_not_called_synthetic(text):
-    assert "synthetic" not in text()
+    assert "SYNTHETIC" not in text()
