@@ -7,6 +7,8 @@ from aggregate.paper.declared import METRIC_NAMES, declared_models
 from aggregate.report.elements import interval
 from aggregate.report.folder import ResultsFolder, distinct
 from aggregate.statistics.measures import MACRO
+from aggregate.study.leaderboard import LEADERBOARD
+from aggregate.study.selection import SELECTION
 from aggregate.tables.comparisons import BOOTSTRAP, COMPARISONS, CORRECTED_T, DELONG
 from aggregate.tables.decisions import THRESHOLDS
 from aggregate.tables.null import NULL_SUMMARY
@@ -28,7 +30,11 @@ _TESTS = {
 
 def intervals(folder: ResultsFolder) -> Iterator[str]:
     """Yield how the intervals of the performance were found."""
-    rows = folder.rows(PERFORMANCE, metric="auc", **{"class": MACRO})
+    rows = (
+        folder.rows(PERFORMANCE, metric="auc", **{"class": MACRO})
+        or folder.rows(LEADERBOARD)
+        or folder.rows(SELECTION)
+    )
     settings = folder.settings("aggregate", "statistics")
     if not rows or "draws" not in settings:
         return
@@ -42,14 +48,15 @@ def intervals(folder: ResultsFolder) -> Iterator[str]:
     effects = [
         float(found[1])
         for row in rows
-        if row["model"] in shown and (found := _EFFECT.search(row["ci_method"]))
+        if (not shown or row["model"] in shown) and (found := _EFFECT.search(row["ci_method"]))
     ]
     if effects:
         low, high = f"{min(effects):.2f}", f"{max(effects):.2f}"
         size = low if low == high else f"{low} to {high}"
+        of_what = f" of {', '.join(shown)}" if shown else ""
         yield (
             "Since models are trained on each other's test patients, the variance is multiplied by a design effect, estimated "
-            f"from the Brier loss over the repeats ({size} for the macro AUC of {', '.join(shown)})."
+            f"from the Brier loss over the repeats ({size} for the macro AUC{of_what})."
         )
     else:
         yield "No design effect for models trained on each other's test patients is included, so that intervals are too short."

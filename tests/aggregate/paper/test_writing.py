@@ -101,6 +101,7 @@ def test_a_study_has_its_leaderboard_and_methods(tmp_path):
         "model": {},
         "study": {"select_by": "auc", "aggregators": {"mean": {"kind": "mean_pooling"}}},
     }
+    config["aggregate"]["statistics"] = {"draws": 100}
     (tmp_path / "run.json").write_text(json.dumps(record(config=config)))
     tables = ResultTables(tmp_path)
     write_configurations(tables, study.configurations)
@@ -113,4 +114,5 @@ def test_a_study_has_its_leaderboard_and_methods(tmp_path):
         "A grid of 4 configurations was planned (encoder: lite0, random; aggregator: mean, attention" in told
     )
     assert "highest macro AUC on its tuning patients" in told
+    assert "100 resamples" in told
     assert not list((tmp_path / "paper").glob("figure*"))

@@ -23,7 +23,8 @@ def test_run_json_lists_every_file_of_the_run(finished):
 
 
 @pytest.mark.parametrize(
-    "name", ["tables/cohort.csv", "results.xlsx", "report.html", "tables/splits.csv", "tables", "paper/methods.docx"]
+    "name",
+    ["tables/cohort.csv", "results.xlsx", "report.html", "tables/splits.csv", "tables", "paper/methods.docx"],
 )
 def test_a_file_that_no_run_wrote_stops_the_run_before_any_training(toml, out, name):
     (out / name).parent.mkdir(exist_ok=True)
