@@ -51,6 +51,21 @@ class TablesSection(Section):
         return self
 
 
+class FiguresSection(Section):
+    """[aggregate.figures]: how the figures of the report and of `paper` are written as files."""
+
+    formats: tuple[Literal["svg", "png"], ...] = Field(("svg", "png"), min_length=1)
+    """Formats: `svg` keeps lines and text to be edited, `png` is what journals take; a letter that no font of the machine has
+    is a box in `png`. The pictures of example patients are always there as `svg`, which the report shows."""
+    dpi: int = Field(300, ge=72, le=1200)
+    """Pixels per inch of `png`."""
+
+    @property
+    def png_dpi(self) -> int | None:
+        """Pixels per inch of a PNG; None where none is written."""
+        return self.dpi if "png" in self.formats else None
+
+
 class BagSetSection(Section):
     """[aggregate.bags.NAME]: a folder of bags of one recipe (an encoder, an input, a modality)."""
 
@@ -75,6 +90,7 @@ class AggregateSection(Section):
     splits: SplitsSection = SplitsSection()
     statistics: StatisticsSection = StatisticsSection()
     tables: TablesSection = TablesSection()
+    figures: FiguresSection = FiguresSection()
     seed: int = Field(0, ge=0)
     """Seed of splits, models and bootstrap."""
     jobs: int = -1

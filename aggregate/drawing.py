@@ -1,4 +1,4 @@
-"""Drawing to SVG: sizes, colours that the colour-blind tell apart, and text that stays text."""
+"""Drawing to SVG and PNG: sizes, colours that the colour-blind tell apart, and text that stays text in SVG."""
 
 import re
 import warnings
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
 
@@ -31,6 +32,7 @@ MARKERS = "osD^vPX*"
 GREY = "#777777"
 DIVERGING = "PuOr_r"
 WIDTH_IN = 9.2
+_MISSING_LETTER = r"Glyph \d+ .* missing from font"
 
 STYLE: Any = {
     "svg.fonttype": "none",
@@ -82,13 +84,29 @@ def save_svg(canvas: Canvas, path: Path, *, title: str) -> None:
         _print_svg(canvas, sibling, {"Title": title})
 
 
+def save_png(canvas: Canvas, path: Path, *, dpi: int) -> None:
+    """Write a drawing that is an SVG already as pixels on white.
+
+    Its layout stays that of the SVG and is not computed again. A letter that no font of this machine has is a box.
+    """
+    canvas.set_layout_engine("none")
+    canvas.set_dpi(dpi)
+    canvas.patch.set(facecolor="white")
+    with warnings.catch_warnings(), written_whole(path) as sibling:
+        warnings.filterwarnings("ignore", _MISSING_LETTER, UserWarning)
+        # At the usual level of compression writing takes half as long again, for files smaller by a fifth.
+        FigureCanvasAgg(canvas).print_png(
+            sibling, metadata={"Software": None}, pil_kwargs={"compress_level": 1}
+        )
+
+
 def _print_svg(canvas: Canvas, target: StringIO | Path, metadata: Mapping[str, str]) -> None:
     """Write what `savefig` writes, transparent; `savefig` draws a canvas that has a layout twice."""
     for patch in (canvas.patch, *(axes.patch for axes in canvas.axes)):
         patch.set(facecolor="none", edgecolor="none")
     with warnings.catch_warnings():
         # Text stays text: the reader's fonts have the sign, the one that only measures it here need not.
-        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
+        warnings.filterwarnings("ignore", _MISSING_LETTER, UserWarning)
         FigureCanvasSVG(canvas).print_svg(target, metadata={"Date": None, "Creator": None, **metadata})
 
 

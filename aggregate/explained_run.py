@@ -64,6 +64,7 @@ def explain_run(run: Run, tables: ResultTables, *, retrain: bool) -> list[str]:
         ),
         retrain=_retraining(run) if retrain else None,
         roles=roles,
+        png_dpi=run.config.aggregate.figures.png_dpi,
         jobs=run.config.aggregate.jobs,
     )
     explain(tables, inputs, run.predictions, resampling, aids=aids, seed=run.config.aggregate.seed)

@@ -20,6 +20,7 @@ from aggregate.cross_validated_run import (
 )
 from aggregate.explained_run import explain_run
 from aggregate.fitting.cross_validation import seconds_of_first_fits, tuning_of
+from aggregate.paper.writing import write_paper
 from aggregate.planning.plan import Plan, read_plan
 from aggregate.planning.plan_printed import print_plan
 from aggregate.printed_summary import print_summary
@@ -104,6 +105,7 @@ def _write_everything(run: Run, folder: Path, *, n_null: int, console: Console) 
     if config.aggregate.explain:
         _explain(run, folder, console, retrain=config.aggregate.retrain_phases)
     write_report(folder)
+    write_paper(folder)
 
 
 def _tables_of_run(config: AggregateConfig, *, n_null: int) -> list[Table]:
@@ -133,6 +135,7 @@ def tables_of(folder: Path, *, console: Console) -> None:
             else:
                 rebuild_study_tables(config, tables.within(beside))
             write_report(beside)
+            write_paper(beside)
             kept = put_in_place(beside, config.results_folder)
     say_kept(config.results_folder, kept, console)
     if config.aggregate.study is None:
@@ -159,6 +162,7 @@ def explain_folder(folder: Path, *, retrain: bool, console: Console) -> None:
         with written_beside(config.results_folder, keep=True) as beside:
             _explain(run, beside, console, retrain=retrain)
             write_report(beside)
+            write_paper(beside)
             kept = put_in_place(beside, config.results_folder)
         say_limited(config, started, console)
     say_kept(config.results_folder, kept, console)
@@ -173,6 +177,7 @@ def report_of(folder: Path, *, console: Console) -> None:
     """
     with _finished(folder, console) as config, written_beside(config.results_folder, keep=True) as beside:
         write_report(beside)
+        write_paper(beside)
         kept = put_in_place(beside, config.results_folder)
     say_kept(config.results_folder, kept, console)
     say(console, f"Report: {config.results_folder / REPORT}")

@@ -12,6 +12,7 @@ from aggregate.config import AggregateConfig
 from aggregate.cross_validated_run import Run, run_experiment, tables_of_run, write_record
 from aggregate.fitting.cross_validation import tuning_of
 from aggregate.fitting.smaller_training import CurvePoint
+from aggregate.paper.writing import write_paper
 from aggregate.planning.plan import Plan
 from aggregate.planning.study_grid import grid_of
 from aggregate.report.page import write_report
@@ -126,3 +127,4 @@ def _write(run: Run, points: Sequence[CurvePoint], folder: Path) -> None:
         write_halving(tables, run.result)
         rebuild_study_tables(config, tables)
     write_report(folder)
+    write_paper(folder)

@@ -26,6 +26,7 @@ STEPS = (
     {"explain"},
     {"study"},
     {"report"},
+    {"paper"},
     {
         "run_folder",
         "doctor",

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from numpy.typing import NDArray
 
-from aggregate.drawing import STYLE, WIDTH_IN, save_svg
+from aggregate.drawing import STYLE, WIDTH_IN, save_png, save_svg
 from aggregate.explain.choices import Choice
 from aggregate.explain.inputs import PerInstance
 from pipeline.bags import Bag
@@ -39,6 +39,8 @@ def draw_pictures(
     attention: PerInstance,
     chosen: Mapping[int, Choice],
     read_slices: ReadSlices,
+    *,
+    png_dpi: int | None = None,
 ) -> None:
     """Write montage_<number>_<patient>.svg for each chosen patient, numbered in their order.
 
@@ -48,9 +50,10 @@ def draw_pictures(
         attention: attention of the model that the pictures show.
         chosen: index of the patient -> why the patient is shown.
         read_slices: returns the HU crops of a patient.
+        png_dpi: pixels per inch of a PNG beside each; None for none.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("montage_*.svg"):
+    for old in folder.glob("montage_*.*"):
         old.unlink()
     for number, (patient, choice) in enumerate(chosen.items(), start=1):
         bag = bags[patient]
@@ -59,6 +62,8 @@ def draw_pictures(
         with mpl.rc_context(STYLE):
             canvas = _montage(bag, attention.mean(patient), read_slices(bag.patient_id))
             save_svg(canvas, path, title=title)
+            if png_dpi is not None:
+                save_png(canvas, path.with_suffix(".png"), dpi=png_dpi)
 
 
 def _montage(bag: Bag, weights: NDArray[np.float64], phases: Sequence[PhaseSlices]) -> Canvas:

@@ -85,6 +85,8 @@ class Aids:
     """Retrains a model on fewer phases, for the contribution of the phases by retraining."""
     roles: PhaseRoles = field(default_factory=PhaseRoles)
     """The arterial, portal venous and delayed phase; signs that need a role without a phase are empty."""
+    png_dpi: int | None = None
+    """Pixels per inch of the pictures as PNG beside SVG; None for SVG alone."""
     jobs: int = 1
     """Number of processes that measure patients in parallel, counted as in joblib."""
 
@@ -118,7 +120,7 @@ def explain(
         attentions = attentions_of(inputs)
         write_model_explanations(tables, inputs, attentions, resampling, retrain=aids.retrain)
         first = next(iter(attentions.values()))
-        write_choices(tables, inputs, predictions, first, aids.read_slices)
+        write_choices(tables, inputs, predictions, first, aids)
     if patients is not None:
         write_concepts(tables, inputs.patients, predictions, resampling, list(patients))
 
@@ -205,15 +207,17 @@ def write_choices(
     inputs: OutOfFoldModels,
     predictions: Predictions,
     attention: PerInstance,
-    read_slices: ReadSlices | None = None,
+    aids: Aids | None = None,
 ) -> None:
     """Write the example patients of the model of `attention`, and their montages if slices are available."""
+    aids = aids or Aids()
     chosen = choose_patients(predictions, attention.model)
     tables.write(CHOSEN_PATIENTS, choice_rows(attention.model, chosen))
-    if read_slices is not None:
+    if aids.read_slices is not None:
         patients = inputs.patients.index_of([choice.patient_id for choice in chosen])
         whys = {i: choice for i, choice in zip(patients, chosen, strict=True) if i in attention.values}
-        draw_pictures(tables.folder / FIGURES, inputs.bags(attention.model), attention, whys, read_slices)
+        bags, folder = inputs.bags(attention.model), tables.folder / FIGURES
+        draw_pictures(folder, bags, attention, whys, aids.read_slices, png_dpi=aids.png_dpi)
 
 
 def write_clusters(tables: ResultTables, patients: Patients, *, seed: int) -> None:

@@ -2,8 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
+from matplotlib.figure import Figure as Canvas
+
+from aggregate.drawing import to_svg
 from aggregate.statistics.intervals import NOT_ESTIMABLE
 from aggregate.tables.rows import SMALLEST_P_VALUE, numeric
 from pipeline.tables import TABLES
@@ -15,14 +19,23 @@ class Figure:
 
     name: str
     """File name in figures/, without ending."""
-    svg: str
+    drawing: Canvas | str
+    """What the report draws; or the <svg> element of a figure that is already in figures/."""
     caption: str
 
     title: str = ""
     """Heading above the figure, if the section's title is not enough."""
-    is_drawn: bool = True
-    """Whether the report draws the figure; otherwise it is already in figures/."""
     kind: Literal["figure"] = "figure"
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the report draws the figure; otherwise it is already in figures/."""
+        return isinstance(self.drawing, Canvas)
+
+    @cached_property
+    def svg(self) -> str:
+        """The <svg> element."""
+        return self.drawing if isinstance(self.drawing, str) else to_svg(self.drawing, self.name)
 
 
 @dataclass(frozen=True)

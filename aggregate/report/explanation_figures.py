@@ -14,7 +14,6 @@ from aggregate.drawing import (
     forest,
     legend_below,
     panels,
-    to_svg,
 )
 from aggregate.explain.associations import CONCEPT_PROBES, CONCEPT_SCORES
 from aggregate.explain.concepts import CONCEPTS
@@ -60,7 +59,7 @@ def enrichment(folder: ResultsFolder, models: Sequence[str]) -> Figure:
         panel.set(title=phase, xlabel="attention / slices")
     return Figure(
         "enrichment",
-        to_svg(canvas, "enrichment"),
+        canvas,
         f"Share of attention divided by share of slices, per phase, with {folder.level} CI. At 1 (dashed) a phase gets "
         "attention in proportion to its number of slices, as in both controls by construction.",
     )
@@ -96,7 +95,7 @@ def phase_value(folder: ResultsFolder, models: Sequence[str]) -> Figure:
         legend_below(canvas, axes[0])
     return Figure(
         "phase_value",
-        to_svg(canvas, "phase_value"),
+        canvas,
         f"Shapley value of each phase with {folder.level} CI: the mean gain of macro AUC from adding the phase, over all "
         "orders of adding phases. The bars of a model sum to its macro AUC minus 0.5. Masking measures what the trained "
         "model uses, retraining what the phases contain.",
@@ -131,7 +130,7 @@ def slice_votes(folder: ResultsFolder, model: str) -> Figure:
     legend_below(canvas, axes[0])
     return Figure(
         "slice_votes",
-        to_svg(canvas, "slice_votes"),
+        canvas,
         f"Share of slices whose evidence is highest for each class, one bar per patient, by reference class and sorted "
         f"by the share of {classes[0]} (model {model}, out of fold). A mixed tumour has a bar of several colours.",
     )
@@ -152,7 +151,7 @@ def concept_scores(folder: ResultsFolder, models: Sequence[str]) -> Figure:
     more = f" The first {len(shown)} of {len(models)} models." if len(models) > len(shown) else ""
     return Figure(
         "concept_scores",
-        to_svg(canvas, "concept_scores"),
+        canvas,
         "Spearman correlation over patients between each measured sign and the reference label (left), and the "
         "out-of-fold probability of each class by every model of the configuration (* Holm-adjusted p below "
         "0.05). If a model's correlation is close to that of the reference, the model ranks patients like the sign does; "
@@ -195,7 +194,7 @@ def sign_distributions(folder: ResultsFolder) -> Figure:
     axes[0].set_ylabel("HU")
     return Figure(
         "signs",
-        to_svg(canvas, "signs"),
+        canvas,
         "Measured signs of each patient by reference class; the bar is the median. Above zero (dashed) the "
         "finding is present, below it is absent; small values are within the variability between readers.",
     )
@@ -231,7 +230,7 @@ def concept_probes(folder: ResultsFolder) -> Figure:
         legend_below(canvas, panel)
     return Figure(
         "concept_probes",
-        to_svg(canvas, "concept_probes"),
+        canvas,
         "How well a linear probe on the frozen features, tested out of fold, predicts each sign. A sign "
         "that no probe predicts is not linearly encoded in the features. A probe without information predicts the mean of "
         "the training patients, which correlates below zero: compare with the shuffled sign.",
@@ -262,7 +261,7 @@ def clusters(folder: ResultsFolder) -> Figure:
     legend_below(canvas, axes[0])
     return Figure(
         "clusters",
-        to_svg(canvas, "clusters"),
+        canvas,
         "Classes of the slices in each cluster, formed without labels, compared with all slices (control). A bar like the "
         "last one means that the cluster is not related to the class.",
     )

@@ -307,7 +307,7 @@ def _montage(path: Path) -> Figure:
     svg = path.read_text(encoding="utf-8")
     title = re.search(r"<title>(.*?)</title>", svg)
     who, _, what = (unescape(title.group(1)) if title else path.stem).partition("; ")
-    return Figure(path.stem, for_page(svg, path.stem), what, title=who, is_drawn=False)
+    return Figure(path.stem, for_page(svg, path.stem), what, title=who)
 
 
 SECTIONS = (

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from aggregate.config import FiguresSection
 from aggregate.explain.votes import SLICE_VOTES
 from aggregate.planning.baselines import WITHOUT_IMAGE
 from aggregate.predictions import Predictions
@@ -74,6 +75,11 @@ class ResultsFolder:
         for key in keys:
             table = table.get(key) if isinstance(table, Mapping) else None
         return table if isinstance(table, Mapping) else {}
+
+    @cached_property
+    def figures(self) -> FiguresSection:
+        """How figures are written; those of a run of an earlier release as is usual."""
+        return FiguresSection.model_validate(self.settings("aggregate", "figures"))
 
     def rows(self, table: Table, **where: object) -> list[Row]:
         """Return the rows of a table whose values equal `where`."""

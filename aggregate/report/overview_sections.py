@@ -1,15 +1,15 @@
 """The sections on the run and its cohort."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
-from statistics import median
+from collections.abc import Mapping
 from typing import Any
 
 from aggregate.cohort.study_cohort import UNSEEN
 from aggregate.report.answers import answers, auc_rows
-from aggregate.report.elements import Element, Note, Section, Table, absent, text
+from aggregate.report.characteristics import characteristics
+from aggregate.report.elements import Element, Note, Section, Table, absent
 from aggregate.report.folder import ResultsFolder, distinct
+from aggregate.report.settings_in_words import described, settings_in_words
 from aggregate.report.workbook import WORKBOOK
 from aggregate.run_folder.run_record import CEILING
 from aggregate.tables.cohort import COHORT
@@ -18,12 +18,8 @@ from aggregate.tables.excluded import EXCLUDED
 from aggregate.tables.registry import all_tables
 from aggregate.tables.rows import Row, numeric
 from aggregate.tables.splits import SPLITS
-from pipeline.covariates import Kind, Value, read_covariate
 
 _MOST_EXCLUSIONS = 25
-_MOST_LEVELS = 6
-_UNITS = {"mm": "mm", "mm2": "mm²", "px": "px", "hu": "HU"}
-_SETTINGS = {"windows": "windows (level, width in HU)"}
 
 
 def summary_section(folder: ResultsFolder) -> Section:
@@ -71,23 +67,32 @@ def run_section(folder: ResultsFolder) -> Section:
         ],
         ["software", ", ".join(f"{name} {of}" for name, of in run.get("software", {}).items())],
     ]
-    models = [
-        [
-            name,
-            str(section.get("kind", "")),
-            described({k: v for k, v in section.items() if k != "kind"}) or "defaults",
-        ]
-        for name, section in folder.settings("aggregate", "model").items()
-    ]
     return Section(
         "run",
         "What was run",
         "The settings and software that the numbers below depend on; run.json holds all of them.",
         [
             Table(("what", "value"), facts, "The run.", "run.json"),
-            Table(("model", "kind", "parameters"), models, "Models of the configuration.", "run.json"),
+            Table(
+                ("model", "kind", "parameters"),
+                model_rows(folder),
+                "Models of the configuration.",
+                "run.json",
+            ),
         ],
     )
+
+
+def model_rows(folder: ResultsFolder) -> list[list[str]]:
+    """Return name, kind, and what is set of each model of the configuration."""
+    return [
+        [
+            name,
+            str(section.get("kind", "")),
+            described({key: value for key, value in section.items() if key != "kind"}) or "defaults",
+        ]
+        for name, section in folder.settings("aggregate", "model").items()
+    ]
 
 
 def _recipe_rows(folder: ResultsFolder, bag_set: str) -> list[list[str]]:
@@ -97,7 +102,10 @@ def _recipe_rows(folder: ResultsFolder, bag_set: str) -> list[list[str]]:
     rows = [
         ["encoder", f"{recipe.get('encoder', '')}, layer {recipe.get('layer', '')}"],
         ["weights", f"{recipe.get('weights_name', '')} (SHA-256 {sha256}…)"],
-        *([f"preprocessing: {name}", text] for name, text in _settings(recipe.get("preprocessing", {}))),
+        *(
+            [f"preprocessing: {name}", text]
+            for name, text in settings_in_words(recipe.get("preprocessing", {}))
+        ),
         ["precision", str(recipe.get("precision", ""))],
     ]
     return rows if len(folder.recipes) == 1 else [[f"{bag_set}: {what}", value] for what, value in rows]
@@ -108,42 +116,11 @@ def moment(run: Mapping[str, Any]) -> str:
     return str(run.get("created_utc", "")).replace("T", " ").replace("+00:00", " UTC")
 
 
-def described(value: object) -> str:
-    """Say a setting in words: {"size_px": 112, "margin": None} is "size: 112 px"; what is not set is left out."""
-    if isinstance(value, Mapping):
-        return "; ".join(f"{name}: {text}" for name, text in _settings(value))
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return ", ".join(f"({described(of)})" if isinstance(of, list) else described(of) for of in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _settings(values: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    """Yield (name, text) of what is set, the unit at the end of a key moved behind the number."""
-    for key, value in values.items():
-        if value in (None, [], {}) or not described(value):
-            continue
-        name, _, unit = key.rpartition("_")
-        if unit not in _UNITS:
-            yield _words(key), described(value)
-        elif isinstance(value, Mapping):  # such as scales_mm = {tight = 70.0}
-            yield (
-                _words(name),
-                ", ".join(f"{of} {described(n)}" for of, n in value.items()) + f" {_UNITS[unit]}",
-            )
-        else:
-            yield _words(name), f"{described(value)} {_UNITS[unit]}"
-
-
-def _words(key: str) -> str:
-    return _SETTINGS.get(key, key.replace("_", " "))
-
-
 def cohort_section(folder: ResultsFolder) -> Section:
     """Return the section on the cohort, the exclusions with reasons, and the splits."""
-    excluded = {row["patient_id"] for row in _left_out(folder) if not row["phase"]}
-    rows = [row for row in folder.rows(COHORT) if row["patient_id"] not in excluded]
+    rows = analysed(folder)
     elements: list[Element] = [_flow(folder, len(rows) or int(folder.run.get("n_patients", 0)))]
-    elements.append(_characteristics(folder, rows) if rows else absent("The cohort", "cohort.csv is missing"))
+    elements.append(characteristics(folder, rows) if rows else absent("The cohort", "cohort.csv is missing"))
     elements += _exclusions(folder)
     elements.append(_splits(folder))
     return Section(
@@ -154,84 +131,25 @@ def cohort_section(folder: ResultsFolder) -> Section:
     )
 
 
-def _left_out(folder: ResultsFolder) -> list[Row]:
+def analysed(folder: ResultsFolder) -> list[Row]:
+    """Return the rows of cohort.csv of the patients that were not left out."""
+    excluded = {row["patient_id"] for row in left_out(folder) if not row["phase"]}
+    return [row for row in folder.rows(COHORT) if row["patient_id"] not in excluded]
+
+
+def left_out(folder: ResultsFolder) -> list[Row]:
     """Return the exclusions from the run; rows that concern one model only leave nobody out."""
     return [row for row in folder.rows(EXCLUDED) if not str(row["stage"]).startswith(UNSEEN)]
 
 
 def _flow(folder: ResultsFolder, n: int) -> Note:
-    excluded = _left_out(folder)
+    excluded = left_out(folder)
     whole = {row["patient_id"] for row in excluded if not row["phase"]}
     phases = sum(bool(row["phase"]) and row["patient_id"] not in whole for row in excluded)
     return Note(
         f"{n} patients analysed; {len(whole)} patients and {phases} single phases of others left out "
         "(excluded.csv)."
     )
-
-
-def _characteristics(folder: ResultsFolder, rows: Sequence[Row]) -> Table:
-    groups = [
-        *((name, [r for r in rows if r["label"] == name]) for name in folder.classes),
-        ("all", list(rows)),
-    ]
-    table = [["patients", *(str(len(group)) for _, group in groups)]]
-    for column in rows[0]:
-        if column in ("patient_id", "label", "phases_present", "phases_missing", "weights"):
-            continue
-        if column.startswith("slices_"):
-            phase = column.removeprefix("slices_")
-            cells = [_slices([row[column] for row in group]) for _, group in groups]
-            table.append([f"{phase}: patients; slices, median (range)", *cells])
-        else:
-            table += _covariate(column, groups)
-    return Table(
-        ("characteristic", *(name for name, _ in groups)),
-        table,
-        "Characteristics by reference class: median (range) or number of patients.",
-        COHORT.file,
-    )
-
-
-def _slices(counts: Sequence[int | None]) -> str:
-    present = [n for n in counts if n]
-    if not present:
-        return "0"
-    return f"{len(present)}; {median(present):.0f} ({min(present):.0f}–{max(present):.0f})"
-
-
-def _covariate(column: str, groups: Sequence[tuple[str, Sequence[Row]]]) -> list[list[str]]:
-    covariate = read_covariate(column, {row["patient_id"]: text(row[column]) for row in groups[-1][1]})
-    told = [[covariate.values[row["patient_id"]] for row in group] for _, group in groups]
-    levels = covariate.levels
-    title = _titled(column)
-    if covariate.is_ordered and len(levels) > _MOST_LEVELS:
-        return [[title, *(_range(covariate.kind, values) for values in told)]]
-    if len(levels) > _MOST_LEVELS:
-        return []
-    return [
-        [f"{title}: {_level(covariate.kind, level)}", *(str(values.count(level)) for values in told)]
-        for level in levels
-    ]
-
-
-def _titled(column: str) -> str:
-    """Return the name of a column in words, its unit in brackets."""
-    name, _, unit = column.rpartition("_")
-    return f"{_words(name)} ({unit})" if unit in (*_UNITS, "ml") else _words(column)
-
-
-def _level(kind: Kind, value: Value, digits: str = "g") -> str:
-    if not isinstance(value, float):
-        return str(value)
-    return date.fromordinal(round(value)).isoformat() if kind is Kind.DATE else f"{value:{digits}}"
-
-
-def _range(kind: Kind, values: Sequence[Value]) -> str:
-    known = [value for value in values if isinstance(value, float)]
-    if not known:
-        return ""
-    middle, low, high = (_level(kind, value, ".3g") for value in (median(known), min(known), max(known)))
-    return f"{middle} ({low}–{high})"
 
 
 def _exclusions(folder: ResultsFolder) -> list[Element]:

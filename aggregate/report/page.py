@@ -7,7 +7,8 @@ from pathlib import Path
 import matplotlib as mpl
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from aggregate.drawing import STYLE
+from aggregate.config import FiguresSection
+from aggregate.drawing import STYLE, save_png
 from aggregate.report import explanation_sections as explanations
 from aggregate.report import overview_sections as overview
 from aggregate.report import performance_sections as performance
@@ -47,7 +48,7 @@ _SECTIONS = (
 
 
 def write_report(results: Path) -> Path:
-    """Write report.html, results.xlsx, checklist.csv and figures/*.svg from the tables of a results folder.
+    """Write report.html, results.xlsx, checklist.csv and figures/ from the tables of a results folder.
 
     Needs only the folder: no bags, models or images.
 
@@ -57,9 +58,8 @@ def write_report(results: Path) -> Path:
     folder = ResultsFolder(results)
     with mpl.rc_context(STYLE):
         sections = _sections(folder)
-    for figure in (e for s in sections for e in s.elements if isinstance(e, Figure) and e.is_drawn):
-        with written_whole(results / FIGURES / f"{figure.name}.svg") as sibling:
-            sibling.write_text(_standalone(figure.svg), encoding="utf-8")
+        for figure in (e for s in sections for e in s.elements if isinstance(e, Figure) and e.is_drawn):
+            write_figure(figure, results / FIGURES, folder.figures)
     environment = Environment(
         loader=PackageLoader("aggregate"),
         autoescape=select_autoescape(default_for_string=True, default=True),
@@ -77,12 +77,23 @@ def write_report(results: Path) -> Path:
         sections=sections,
         glossary=glossary,
         anchor=anchor,
+        formats=folder.figures.formats,
     )
     write_workbook(folder)
     path = results / REPORT
     with written_whole(path) as sibling:
         sibling.write_text(html, encoding="utf-8")
     return path
+
+
+def write_figure(figure: Figure, folder: Path, settings: FiguresSection) -> None:
+    """Write a figure as files of the formats that are set, drawn once."""
+    svg = figure.svg
+    if "svg" in settings.formats:
+        with written_whole(folder / f"{figure.name}.svg") as sibling:
+            sibling.write_text(_standalone(svg), encoding="utf-8")
+    if settings.png_dpi is not None and not isinstance(figure.drawing, str):
+        save_png(figure.drawing, folder / f"{figure.name}.png", dpi=settings.png_dpi)
 
 
 def _sections(folder: ResultsFolder) -> list[Section]:

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from aggregate.drawing import COLOURS, GREY, LINES, MARKERS, forest, legend_below, panels, to_svg
+from aggregate.drawing import COLOURS, GREY, LINES, MARKERS, forest, legend_below, panels
 from aggregate.predictions import Predictions
 from aggregate.report.elements import Figure, cell
 from aggregate.report.folder import ResultsFolder
@@ -43,7 +43,7 @@ def forest_of_auc(folder: ResultsFolder) -> Figure:
     axes.set_xlabel(f"macro one-vs-rest AUC, {folder.level} CI (dashed: chance)")
     return Figure(
         "performance",
-        to_svg(canvas, "performance"),
+        canvas,
         "Macro AUC of the models of the configuration (blue), of models that were given a part of the images (orange: one "
         "phase, one slice, or the mean over all slices), and of baselines that see no images (grey). Whether two differ is told "
         "by the paired comparisons, not by these intervals: all are measured on the same patients.",
@@ -77,7 +77,7 @@ def roc_curves(folder: ResultsFolder, predictions: Predictions, models: Sequence
     axes[0].set_ylabel("sensitivity")
     return Figure(
         "roc",
-        to_svg(canvas, "roc"),
+        canvas,
         "ROC curve of each class against the others, mean of the repeats; below each name the AUC with its "
         f"{folder.level} CI. The band is that of {models[0]}: {folder.level} of {_BAND_DRAWS} resamples of the patients at each "
         "specificity, without the design effect of the intervals. Upper left is better; the dashed diagonal is chance.",
@@ -128,7 +128,7 @@ def precision_recall(predictions: Predictions, models: Sequence[str]) -> Figure:
     legend_below(canvas, axes[0])
     return Figure(
         "precision_recall",
-        to_svg(canvas, "precision_recall"),
+        canvas,
         "Precision-recall curve of each class, mean of the repeats. The dashed line is the share of the class "
         "in this cohort, which is chance level; predictive values hold for this share only.",
     )
@@ -161,7 +161,7 @@ def calibration(folder: ResultsFolder, models: Sequence[str]) -> Figure:
     legend_below(canvas, axes[0])
     return Figure(
         "calibration",
-        to_svg(canvas, "calibration"),
+        canvas,
         "Observed share of the class in groups of patients with similar predicted probability (vertical lines: "
         f"{folder.level} CI). On the dashed diagonal predicted and observed shares agree. The small numbers are the patients "
         f"behind each point of {models[0]}, mean of the repeats.",
@@ -202,7 +202,7 @@ def confusion(folder: ResultsFolder, models: Sequence[str]) -> Figure:
     axes[0].set_ylabel("reference")
     return Figure(
         "confusion",
-        to_svg(canvas, "confusion"),
+        canvas,
         "Patients by reference class (rows) and the class with the highest mean probability over the repeats (columns), with "
         "the share of the row. The diagonal holds the correct predictions. The sensitivities of the tables are means of the "
         "repeats and can differ by a patient.",
@@ -230,7 +230,7 @@ def decision_curve(folder: ResultsFolder, models: Sequence[str]) -> Figure:
     legend_below(canvas, axes[-1])
     return Figure(
         "decision_curve",
-        to_svg(canvas, "decision_curve"),
+        canvas,
         "Net benefit of acting on the prediction when one would act above a given probability. A model is useful "
         "where its line is above both grey (act on all patients) and black (act on none).",
     )

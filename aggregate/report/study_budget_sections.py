@@ -1,5 +1,7 @@
 """The section on a study within a budget: what was searched, and what it is worth."""
 
+from collections.abc import Sequence
+
 from aggregate.planning.study_budget import NOT_TRIED
 from aggregate.report.elements import Element, Note, Section, Table, absent, cell, reasons
 from aggregate.report.folder import ResultsFolder
@@ -26,6 +28,20 @@ def _elements(folder: ResultsFolder) -> list[Element]:
     if not rows:
         return [absent("A search within a budget", f"{HALVING_SUMMARY.file} is missing")]
     tried = [row for row in rows if row["rank"] is not None]
+    picked = [row for row in folder.rows(SELECTION) if row["what"] == HALVED]
+    told = f"Macro AUC of what each fold picked: {cell(picked[0])} ({folder.level} CI). " if picked else ""
+    left_out = len(rows) - len(tried)
+    told += f"{len(tried)} of {len(rows)} configurations were tried."
+    if left_out:
+        told += f" {left_out} were drawn out for want of time ({NOT_TRIED}); the best one may be among them."
+    return [Note(told), *searched_tables(folder)]
+
+
+def searched_tables(folder: ResultsFolder) -> Sequence[Table]:
+    """Return what the folds picked, and what the search is worth; nothing of a folder without a search."""
+    tried = [row for row in folder.rows(HALVING_SUMMARY) if row["rank"] is not None]
+    if not tried:
+        return ()
     shown = [
         [
             str(row["rank"]),
@@ -37,15 +53,8 @@ def _elements(folder: ResultsFolder) -> list[Element]:
     ]
     selection = folder.rows(SELECTION)
     estimates = [[row["what"], row["model"], cell(row)] for row in selection]
-    picked = [row for row in selection if row["what"] == HALVED]
-    told = f"Macro AUC of what each fold picked: {cell(picked[0])} ({folder.level} CI). " if picked else ""
-    left_out = len(rows) - len(tried)
-    told += f"{len(tried)} of {len(rows)} configurations were tried."
-    if left_out:
-        told += f" {left_out} were drawn out for want of time ({NOT_TRIED}); the best one may be among them."
     columns = ("rank", "configuration", "picked", "mean rung", "score on it", "seconds in a fold")
     return [
-        Note(told),
         Table(
             columns,
             shown,

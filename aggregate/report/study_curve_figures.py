@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from aggregate.drawing import COLOURS, GREY, LINES, MARKERS, forest, legend_below, panels, to_svg
+from aggregate.drawing import COLOURS, GREY, LINES, MARKERS, forest, legend_below, panels
 from aggregate.report.elements import Figure
 from aggregate.report.folder import ResultsFolder, distinct
 from aggregate.study.learning_curve import LEARNING_CURVE
@@ -49,7 +49,7 @@ def learning_curves(folder: ResultsFolder) -> Figure:
     legend_below(canvas, axes)
     return Figure(
         "learning_curve",
-        to_svg(canvas, "learning_curve"),
+        canvas,
         "Macro AUC of models that were trained on shares of the training patients and tested on all test patients (filled). Open: "
         "a power law through these points, read further on, a planning aid and not a result; the thin line is the law.",
     )
@@ -95,7 +95,7 @@ def robustness(folder: ResultsFolder) -> Figure:
         panel.set_xlabel(f"macro AUC, {folder.level} CI")
     return Figure(
         "robustness",
-        to_svg(canvas, "robustness"),
+        canvas,
         "Macro AUC of the fitted models when the test patients have fewer phases or slices; nothing is "
         "trained anew. Dashed: nothing taken away.",
     )
@@ -133,7 +133,7 @@ def projection(folder: ResultsFolder, model: str) -> Figure:
         )
     return Figure(
         "projection",
-        to_svg(canvas, "projection"),
+        canvas,
         f"Each point is a patient (model {model}); the vertical stroke is the median. Diamonds: patients of a class that no "
         "model was trained on, mean over every outer model. Circles: the trained classes, scored by models that did not see "
         f"the patient. Dashed: equal probability of the {len(trained)} classes.",

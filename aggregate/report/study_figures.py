@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-from aggregate.drawing import COLOURS, GREY, MARKERS, colour_of, forest, panels, to_svg
+from aggregate.drawing import COLOURS, GREY, MARKERS, colour_of, forest, panels
 from aggregate.report.elements import Figure
 from aggregate.report.folder import ResultsFolder, distinct
 from aggregate.study.configurations import FACTOR_PREFIX
@@ -76,7 +76,7 @@ def leaderboard(folder: ResultsFolder) -> Figure:
     grouped = f", in a block per level of {factor}, the choice with the largest spread" if factor else ""
     return Figure(
         "leaderboard",
-        to_svg(canvas, "leaderboard"),
+        canvas,
         f"Configurations by their macro AUC{grouped}; numbers are ranks among all.{more} The intervals are those of each "
         "configuration alone; two that overlap may still differ, since all are measured on the same patients.",
     )
@@ -117,7 +117,7 @@ def pareto(folder: ResultsFolder) -> Figure:
     _explain_levels(every[0], folder, factor)
     return Figure(
         "pareto",
-        to_svg(canvas, "pareto"),
+        canvas,
         f"Quality against cost, one point per configuration{_coloured(factor)}. On the black line no other one is better and "
         "takes less time to train; numbers are ranks of the leaderboard. The times are of one machine, with its other work beside "
         "it. A model that counts no parameters, as trees, has no point over these.",
@@ -192,7 +192,7 @@ def factor_effects(folder: ResultsFolder) -> Figure:
     more = f" The first {len(shown)} of {len(pairs)} pairs." if len(pairs) > len(shown) else ""
     return Figure(
         "factor_effects",
-        to_svg(canvas, "factor_effects"),
+        canvas,
         "Each choice with everything else equal; in brackets the number of matched pairs. A filled mark is a difference that "
         f"remains after Holm's adjustment over all lines; the intervals are not adjusted.{more}",
     )
@@ -224,7 +224,7 @@ def critical_difference(folder: ResultsFolder) -> Figure:
     lines.spines[:].set_visible(False)
     return Figure(
         "critical_difference",
-        to_svg(canvas, "critical_difference"),
+        canvas,
         "Mean rank of the best configurations over the folds. Dots on one vertical line at the right are configurations of "
         "which no two differ by the corrected t-test of the folds after Holm's adjustment. The ranks decide nothing: whether two "
         "mean ranks differ would depend on the other configurations, and folds are not independent data sets.",
@@ -252,7 +252,7 @@ def winners_curse(folder: ResultsFolder) -> Figure:
     axes.set_xlabel(f"macro AUC, {folder.level} CI (dashed: chance; ticks: every configuration)")
     return Figure(
         "winners_curse",
-        to_svg(canvas, "winners_curse"),
+        canvas,
         "What picking the best of this grid is worth. The first estimate is the largest of many, on the patients it was chosen "
         "on; the second is what a choice on the tune patients of each fold reaches on others, who took no part in it. Their difference "
         "is optimism of the first and the cost of choosing on few patients in the second.",

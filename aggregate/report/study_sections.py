@@ -170,10 +170,10 @@ def run_section(folder: ResultsFolder) -> Section:
 
 def leaderboard_section(folder: ResultsFolder) -> Section:
     """Return the ranked configurations as a figure and a table."""
-    ranked = figures.ranked(folder)
+    table = leaderboard_table(folder)
     elements: list[Element] = [absent("The leaderboard", "leaderboard.csv is empty")]
-    if ranked:
-        elements = [figures.leaderboard(folder), _leaderboard(folder, ranked)]
+    if table:
+        elements = [figures.leaderboard(folder), table]
     return Section(
         "leaderboard",
         "Leaderboard",
@@ -183,7 +183,11 @@ def leaderboard_section(folder: ResultsFolder) -> Section:
     )
 
 
-def _leaderboard(folder: ResultsFolder, ranked: list[Row]) -> Table:
+def leaderboard_table(folder: ResultsFolder) -> Table | None:
+    """Return the first configurations and the baselines with their costs; None of a folder without a leaderboard."""
+    ranked = figures.ranked(folder)
+    if not ranked:
+        return None
     rows = ranked[:_MOST_ROWS]
     baselines = [row for row in folder.rows(LEADERBOARD) if row["rank"] is None]
     cells = [

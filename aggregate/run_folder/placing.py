@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from aggregate.paper.writing import PAPER, PAPER_FILES
 from aggregate.report.page import FIGURES, REPORT
 from aggregate.report.workbook import WORKBOOK
 from aggregate.run_folder.run_record import FILES, RECORD, record_of, write_json
@@ -39,12 +40,12 @@ def check_may_write(folder: Path, tables: Iterable[Table], inputs: Iterable[Path
     Raises:
         ResultsError: the file is named, and what to do.
     """
-    for name in (FIGURES, TABLES):
+    for name in (FIGURES, TABLES, PAPER):
         if (folder / name).is_file():
             raise _not_ours(folder / name)
     owned = _files_of_run(folder)
     read = [path.resolve() for path in inputs]
-    for name in dict.fromkeys([*_with_their_company(tables), *owned]):
+    for name in dict.fromkeys([*_with_their_company(tables), *PAPER_FILES, *owned]):
         path = folder / name
         if path.exists() and (name not in owned or path.resolve() in read):
             raise _not_ours(path)

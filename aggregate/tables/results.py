@@ -112,5 +112,10 @@ class ResultTables:
         column = table.column(name)
         return (column.meaning.replace("<confidence>", self.level), column.unit) if column else None
 
+    @property
+    def style(self) -> TableStyle:
+        """Separator and decimal sign, of files that are no result tables."""
+        return TableStyle(self.separator, self.decimal)
+
     def _style(self, table: Table) -> TableStyle:
         return TableStyle(self.separator, self.decimal, table.digits, self.byte_order_mark)

@@ -18,6 +18,8 @@ folds = 2
 repeats = 1
 [aggregate.statistics]
 draws = 100
+[aggregate.figures]
+formats = ["svg"]
 """
 """The settings of a run of seconds; its models follow."""
 SMALL = f"""{QUICK}[aggregate.model.mean]

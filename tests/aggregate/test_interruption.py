@@ -25,6 +25,8 @@ TOML = """
 [aggregate]
 jobs = 1
 baselines = false
+[aggregate.figures]
+formats = ["svg"]
 [aggregate.splits]
 folds = 3
 repeats = 2

@@ -32,6 +32,8 @@ TOML = """
 [aggregate]
 jobs = 1
 baselines = false
+[aggregate.figures]
+formats = ["svg"]
 [aggregate.splits]
 folds = 2
 repeats = 1

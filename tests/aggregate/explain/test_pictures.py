@@ -29,8 +29,16 @@ def test_montages_are_drawings_with_a_title_and_no_path_of_a_scan(inputs, tmp_pa
 
     (tmp_path / "montage_9_old.svg").write_text("from an earlier run")
     chosen = {57: Choice("p057", "HCC", "HCC", 0.9, "surest right prediction")}
-    draw_pictures(tmp_path, inputs.bags("attention"), attention_of(inputs, "attention"), chosen, read_slices)
+    draw_pictures(
+        tmp_path,
+        inputs.bags("attention"),
+        attention_of(inputs, "attention"),
+        chosen,
+        read_slices,
+        png_dpi=100,
+    )
     (path,) = tmp_path.glob("*.svg")
+    assert path.with_suffix(".png").exists()
     text = path.read_text(encoding="utf-8")
     assert path.name == "montage_1_p057.svg"
     assert re.search(

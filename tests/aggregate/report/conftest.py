@@ -62,6 +62,7 @@ def record(**changes):
         "aggregate": {
             "model": {"attention": {"kind": "attention_mil"}},
             "splits": {"scheme": "stratified"},
+            "figures": {"formats": ["svg"]},
             "seed": 0,
         },
     }

@@ -34,9 +34,10 @@ def test_one_cell_does_not_take_a_column_out_of_the_table(folder):
         if isinstance(e, Table) and e.columns[0] == "characteristic"
     )
     rows = {row[0]: list(row[1:]) for row in table.rows}
-    assert rows["age"] == ["51.5 (50.5–53)", "63 (61–65)", "57 (50.5–65)"]
-    assert rows["scanned"][0] == "2015-03-03 (2015-03-01–2015-03-05)"
-    assert rows["sex: F"] == ["3", "2", "5"]
+    assert rows["age"] == ["51.5 (50.9–52.2)", "63 (61.8–64.2)", "57 (51.8–62.5)"]
+    assert rows["age: not known"] == ["1 (20 %)", "1 (20 %)", "2 (20 %)"]
+    assert rows["scanned"][0] == "2015-03-03 (2015-03-02–2015-03-04)"
+    assert rows["sex: F"] == ["3 (60 %)", "2 (40 %)", "5 (50 %)"]
 
 
 def test_cells_that_count_as_missing_are_named_in_the_report(folder):

@@ -7,7 +7,7 @@ import pytest
 
 from aggregate.drawing import COLOURS, HATCHES, STYLE, for_page, legend_below, panels, to_svg
 from aggregate.report.elements import NOTHING, cell, interval, p_text, reasons, signed
-from aggregate.report.overview_sections import described
+from aggregate.report.settings_in_words import described
 from aggregate.tables.rows import BELOW_SMALLEST
 
 

@@ -1,11 +1,13 @@
 """The page: every section, one file, no network, and nothing that a browser complains of."""
 
+import json
 import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
 
 import pytest
+from PIL import Image
 
 from aggregate.report.page import write_report
 from aggregate.tables.dictionary import write_columns
@@ -132,6 +134,21 @@ def test_every_figure_also_lies_in_figures_as_a_drawing_of_its_own(write_results
     assert {"performance", "roc", "precision_recall", "confusion", "enrichment", "phase_value"} <= names
     head = (folder / "figures" / "roc.svg").read_text(encoding="utf-8")[:400]
     assert 'xmlns="http://www.w3.org/2000/svg"' in head
+
+
+def test_a_figure_is_also_pixels_on_white_at_the_resolution_that_is_set(write_results):
+    folder = write_results(explained=False)
+    record = json.loads((folder / "run.json").read_text())
+    record["config"]["aggregate"]["figures"] = {"formats": ["png"], "dpi": 100}
+    (folder / "run.json").write_text(json.dumps(record))
+    page = write_report(folder).read_text(encoding="utf-8")
+    assert not list((folder / "figures").glob("*.svg"))
+    with Image.open(folder / "figures" / "roc.png") as image:
+        assert image.width == 920
+        assert [round(dpi) for dpi in image.info["dpi"]] == [100, 100]
+        assert image.getpixel((0, 0)) == (255, 255, 255, 255)
+    assert "figures/roc.png" in page
+    assert "figures/roc.svg" not in page
 
 
 def test_the_report_is_the_same_every_time(write_results):

@@ -17,13 +17,14 @@ from tests.aggregate.conftest import SMALL, command, contents
 
 def test_run_json_lists_every_file_of_the_run(finished):
     listed = json.loads((finished / "run.json").read_text())[FILES]
-    assert {"tables/predictions.csv", "results.xlsx", "report.html", "tables/splits.csv"} <= set(listed)
+    assert {"tables/predictions.csv", "results.xlsx", "report.html", "paper/methods.md"} <= set(listed)
     assert set(listed) | {"run.json"} == set(contents(finished))
     assert all(sha256_of_file(finished / name) == digest for name, digest in listed.items())
 
 
 @pytest.mark.parametrize(
-    "name", ["tables/cohort.csv", "results.xlsx", "report.html", "tables/splits.csv", "tables"]
+    "name",
+    ["tables/cohort.csv", "results.xlsx", "report.html", "tables/splits.csv", "tables", "paper/methods.docx"],
 )
 def test_a_file_that_no_run_wrote_stops_the_run_before_any_training(toml, out, name):
     (out / name).parent.mkdir(exist_ok=True)
