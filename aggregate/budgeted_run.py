@@ -10,7 +10,7 @@ from aggregate.config import AggregateConfig
 from aggregate.cross_validated_run import Run
 from aggregate.doctor import require_right_numbers
 from aggregate.fitting.cross_validation import OutOfFold, Watcher, cross_validate, is_on_gpu, predictions_of
-from aggregate.fitting.progress import LiveTable
+from aggregate.fitting.progress import FitProgress
 from aggregate.fitting.within_budget import SHARE_OF_TRIAL, complete_repeats, kept_trial, try_configurations
 from aggregate.model_section import ModelSection
 from aggregate.models.halving import Halving
@@ -99,13 +99,13 @@ def _fitted(
         )  # fmt: skip
 
     names = [spec.name for spec in specs]
-    with LiveTable(names, study.patients.codes, len(study.patients.classes), len(folds)) as table:
+    with FitProgress(names, study.patients.codes, len(study.patients.classes), len(folds)) as table:
         complete = complete_repeats(lambda some: fit(some, table), folds, at_once=at_once, deadline=deadline)
     return fit(complete, _Unseen())
 
 
 class _Unseen:
-    """Watches fits that the live table has shown before."""
+    """Watches fits whose progress was shown before."""
 
     def fitted(self, task: FitTask, fit: Fit, *, from_cache: bool) -> None:
         """Show nothing."""

@@ -12,45 +12,57 @@ from aggregate.cohort.patient_facts import CohortFacts, describe_patient
 from aggregate.cohort.study_cohort import StudyCohort
 from aggregate.config import AggregateConfig
 from aggregate.planning.plan import Plan
+from aggregate.planning.plan_printed import cohort_lines, fits_line, time_line
 from aggregate.run_folder.cache_contents import limit_cache
 from aggregate.run_folder.holding import holding, telling_what_stands
 from aggregate.run_folder.placing import EARLIER, check_may_write, put_in_place, written_beside
 from aggregate.run_folder.run_record import fits_of_run
 from aggregate.tables.splits import SPLITS
 from aggregate.tables.table import Table
+from pipeline.run_log import Tell, detail, logged, say
 
-Tell = Callable[[str], None]
 Fitted = TypeVar("Fitted")
 
 
 def carry_out(
-    plan: Plan, *, fit: Callable[[Tell], Fitted], write: Callable[[Fitted, Path], None], console: Console
-) -> Fitted:
-    """Fit what is planned, write the results beside and put them in place; return what was fitted.
+    plan: Plan,
+    *,
+    command: str,
+    fit: Callable[[Tell], Fitted],
+    write: Callable[[Fitted, Path], None],
+    summarise: Callable[[Fitted], None],
+    console: Console,
+) -> None:
+    """Fit what is planned, write the results beside, put them in place and print their summary; all that is told is logged.
 
     Whatever fails, the results of an earlier command stay as they were, which the user is told.
 
     Args:
         plan: with what there is to tell beforehand.
+        command: as the log names it.
         fit: does the work; it may tell of it line by line.
         write: writes the results of the work to a folder.
+        summarise: prints what the results are.
         console: where to.
 
     Raises:
         ResultsError: another command writes there, or a file that no run wrote is in the way.
     """
     folder, started, tell = plan.config.results_folder, time.time(), partial(say, console)
-    with holding(folder, tell=tell):
+    with holding(folder, tell=tell), logged(folder, command, tell=tell):
         for line in plan.remarks:
             tell(line)
+        for line in (*cohort_lines(plan), fits_line(plan), time_line(plan)):
+            detail(line)
         with telling_what_stands(folder, tell=tell):
             fitted = fit(tell)
+            detail("fits are complete; the results are being written")
             with written_beside(folder, keep=False) as beside:
                 write(fitted, beside)
                 kept = put_in_place(beside, folder)
         say_limited(plan.config, started, console)
-    say_kept(folder, kept, console)
-    return fitted
+        say_kept(folder, kept, console)
+        summarise(fitted)
 
 
 def check_files(config: AggregateConfig, tables: Iterable[Table]) -> None:
@@ -69,11 +81,6 @@ def facts_of(study: StudyCohort) -> CohortFacts:
     """Describe every patient by the first bag there is, those kept aside, too; each bag is read once."""
     everybody = study.everybody
     return CohortFacts(tuple(describe_patient(patients.first_bag(i), row) for patients, i, row in everybody))
-
-
-def say(console: Console, line: str) -> None:
-    """Print a line as it is, whatever its length and characters."""
-    console.print(line, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
 def say_limited(config: AggregateConfig, since: float, console: Console) -> None:

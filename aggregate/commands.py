@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from pipeline.commands import VersionOption, run_application
+from pipeline.commands import VerboseOption, VersionOption, run_application
+from pipeline.run_log import details_shown
 
 RetrainOption = Annotated[
     bool, typer.Option("--retrain", help="Also retrain on every subset of the phases (slow).")
@@ -67,15 +68,21 @@ def plan(config: ConfigArgument, overrides: OverridesArgument = None, *, time: T
 
 @application.command()
 def run(
-    config: ConfigArgument, overrides: OverridesArgument = None, null: NullOption = 0, dask: DaskOption = None
+    config: ConfigArgument,
+    overrides: OverridesArgument = None,
+    null: NullOption = 0,
+    dask: DaskOption = None,
+    *,
+    verbose: VerboseOption = False,
 ) -> None:
     """Cross-validate every model and baseline, and write all tables."""
     from aggregate.cluster import fits_on  # noqa: PLC0415
     from aggregate.orchestration import run_and_report  # noqa: PLC0415
     from aggregate.planning.plan import read_plan  # noqa: PLC0415
 
-    with fits_on(dask):
-        run_and_report(read_plan(config, overrides or ()), n_null=null, console=_wide_console())
+    console = _wide_console()
+    with details_shown(console if verbose else None), fits_on(dask):
+        run_and_report(read_plan(config, overrides or ()), n_null=null, console=console)
 
 
 @application.command()
@@ -84,6 +91,8 @@ def study(
     overrides: OverridesArgument = None,
     budget: BudgetOption = None,
     dask: DaskOption = None,
+    *,
+    verbose: VerboseOption = False,
 ) -> None:
     """Cross-validate the grid of the table aggregate.study, rank it, and say which choice matters."""
     from aggregate.cluster import fits_on  # noqa: PLC0415
@@ -91,8 +100,9 @@ def study(
     from aggregate.study_run import run_study  # noqa: PLC0415
 
     given = [*(overrides or ()), *([] if budget is None else [f"study.budget_minutes={budget}"])]
-    with fits_on(dask):
-        run_study(read_plan(config, given), console=_wide_console())
+    console = _wide_console()
+    with details_shown(console if verbose else None), fits_on(dask):
+        run_study(read_plan(config, given), console=console)
 
 
 @application.command()
@@ -104,11 +114,15 @@ def tables(results: ResultsArgument) -> None:
 
 
 @application.command()
-def explain(results: ResultsArgument, *, retrain: RetrainOption = False) -> None:
+def explain(
+    results: ResultsArgument, *, retrain: RetrainOption = False, verbose: VerboseOption = False
+) -> None:
     """Explain the models of a finished run: attention, phases, slice votes, concepts, prototypes."""
     from aggregate.orchestration import explain_folder  # noqa: PLC0415
 
-    explain_folder(results, retrain=retrain, console=_wide_console())
+    console = _wide_console()
+    with details_shown(console if verbose else None):
+        explain_folder(results, retrain=retrain, console=console)
 
 
 @application.command()

@@ -13,7 +13,7 @@ from aggregate.cohort.study_cohort import StudyCohort, load_study
 from aggregate.config import AggregateConfig
 from aggregate.doctor import require_right_numbers
 from aggregate.fitting.cross_validation import OutOfFold, cross_validate, predictions_of
-from aggregate.fitting.progress import LiveTable
+from aggregate.fitting.progress import FitProgress
 from aggregate.planning.baselines import with_baselines
 from aggregate.planning.configured_names import used_covariates
 from aggregate.planning.fit_tasks import ModelSpec, fit_tasks
@@ -41,6 +41,7 @@ from pipeline.ceiling import read_ceiling
 from pipeline.errors import ResultsError
 from pipeline.files import sweep_partials
 from pipeline.provenance import sha256_of_file, sha256_of_json, software_versions, utc_now
+from pipeline.run_log import detail
 
 _BEST_SHOWN = 15
 """Configurations of a study in its live table, which would not fit on the screen as a whole."""
@@ -106,7 +107,8 @@ def run_null(config: AggregateConfig, study: StudyCohort, n_permutations: int) -
     rng = np.random.default_rng([config.aggregate.seed, 0x4E55])
     specs = with_baselines(config.aggregate, study)
     predictions = []
-    for _ in range(n_permutations):
+    for n in range(n_permutations):
+        detail(f"run on permuted labels, {n + 1} of {n_permutations}")
         shuffled = study.with_codes(rng.permutation(study.patients.codes))
         folds = choose_folds(config, shuffled)
         predictions.append(predictions_of(shuffled, cross_validate_all(config, shuffled, folds, specs)))
@@ -121,10 +123,10 @@ def tables_of_run(config: AggregateConfig, study: StudyCohort, folder: Path) -> 
 def cross_validate_all(
     config: AggregateConfig, study: StudyCohort, folds: Sequence[Fold], specs: Sequence[ModelSpec]
 ) -> OutOfFold:
-    """Cross-validate the models with a live table on the screen; fits are kept in the experiment's cache."""
+    """Cross-validate the models and show the progress; fits are kept in the experiment's cache."""
     names = [spec.name for spec in specs]
     most = None if config.aggregate.study is None else _BEST_SHOWN
-    with LiveTable(
+    with FitProgress(
         names, study.patients.codes, len(study.patients.classes), len(folds), most=most
     ) as watcher:
         return cross_validate(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from aggregate.carried_out import carry_out, check_files, facts_of, say, say_kept, say_limited
+from aggregate.carried_out import carry_out, check_files, facts_of, say_kept, say_limited
 from aggregate.config import AggregateConfig
 from aggregate.cross_validated_run import (
     Run,
@@ -51,6 +51,7 @@ from aggregate.tables.results import ResultTables
 from aggregate.tables.table import Step, Table
 from aggregate.tables.write import rebuild_tables, write_tables
 from pipeline.errors import ConfigError, ResultsError
+from pipeline.run_log import logged, say
 
 
 def print_plan_of(path: Path, overrides: Sequence[str], *, time_fits: bool = False, console: Console) -> None:
@@ -80,17 +81,18 @@ def run_and_report(plan: Plan, *, n_null: int, console: Console) -> None:
             f"{config.name}: [aggregate.study] is a grid of models; `aggregate.py study` runs it"
         )
     check_files(config, _tables_of_run(config, n_null=n_null))
-    run = carry_out(
+    carry_out(
         plan,
+        command="aggregate.py run",
         fit=lambda _: run_experiment(plan),
         write=lambda run, folder: _write_everything(run, folder, n_null=n_null, console=console),
+        summarise=lambda run: print_summary(
+            tables_of_run(config, run.study, config.results_folder),
+            config.name,
+            config.cohort.classes,
+            console,
+        ),
         console=console,
-    )
-    print_summary(
-        tables_of_run(config, run.study, config.results_folder),
-        config.name,
-        config.cohort.classes,
-        console,
     )
 
 
@@ -121,7 +123,7 @@ def tables_of(folder: Path, *, console: Console) -> None:
     Raises:
         ResultsError: the folder is not that of a finished run, or its bags or splits have changed since.
     """
-    with _finished(folder, console) as config:
+    with _finished(folder, "aggregate.py tables", console) as config:
         if was_changed(config.results_folder, PREDICTIONS.location):
             say(
                 console,
@@ -137,11 +139,11 @@ def tables_of(folder: Path, *, console: Console) -> None:
             write_report(beside)
             write_paper(beside)
             kept = put_in_place(beside, config.results_folder)
-    say_kept(config.results_folder, kept, console)
-    if config.aggregate.study is None:
-        print_summary(tables, config.name, config.cohort.classes, console)
-    else:
-        print_leaderboard(tables, config.name, console)
+        say_kept(config.results_folder, kept, console)
+        if config.aggregate.study is None:
+            print_summary(tables, config.name, config.cohort.classes, console)
+        else:
+            print_leaderboard(tables, config.name, console)
 
 
 def explain_folder(folder: Path, *, retrain: bool, console: Console) -> None:
@@ -150,7 +152,7 @@ def explain_folder(folder: Path, *, retrain: bool, console: Console) -> None:
     Raises:
         ResultsError: the folder is not that of a finished run, or what it was made of has changed since.
     """
-    with _finished(folder, console) as config:
+    with _finished(folder, "aggregate.py explain", console) as config:
         if config.aggregate.study is not None:
             raise ResultsError(
                 f"{folder}: the results of a study, whose models are not explained; put the model that you chose in a "
@@ -165,8 +167,8 @@ def explain_folder(folder: Path, *, retrain: bool, console: Console) -> None:
             write_paper(beside)
             kept = put_in_place(beside, config.results_folder)
         say_limited(config, started, console)
-    say_kept(config.results_folder, kept, console)
-    say(console, f"Report: {config.results_folder / REPORT}")
+        say_kept(config.results_folder, kept, console)
+        say(console, f"Report: {config.results_folder / REPORT}")
 
 
 def report_of(folder: Path, *, console: Console) -> None:
@@ -175,21 +177,26 @@ def report_of(folder: Path, *, console: Console) -> None:
     Raises:
         ResultsError: the folder is not that of a finished run, or its bags or splits have changed since.
     """
-    with _finished(folder, console) as config, written_beside(config.results_folder, keep=True) as beside:
-        write_report(beside)
-        write_paper(beside)
-        kept = put_in_place(beside, config.results_folder)
-    say_kept(config.results_folder, kept, console)
-    say(console, f"Report: {config.results_folder / REPORT}")
+    with _finished(folder, "aggregate.py report", console) as config:
+        with written_beside(config.results_folder, keep=True) as beside:
+            write_report(beside)
+            write_paper(beside)
+            kept = put_in_place(beside, config.results_folder)
+        say_kept(config.results_folder, kept, console)
+        say(console, f"Report: {config.results_folder / REPORT}")
 
 
 @contextmanager
-def _finished(folder: Path, console: Console) -> Iterator[AggregateConfig]:
-    """Hold the folder of a finished run, completed where a command was cut off, and yield its configuration."""
+def _finished(folder: Path, command: str, console: Console) -> Iterator[AggregateConfig]:
+    """Hold the folder of a finished run, completed where a command was cut off, and yield its configuration.
+
+    What the command tells is logged there.
+    """
     folder = results_in(folder)
     if not is_cut_off(folder):
         require_record(folder)
-    with holding(folder, tell=partial(say, console)):
+    tell = partial(say, console)
+    with holding(folder, tell=tell), logged(folder, command, tell=tell):
         config = config_of_run(folder)
         gather_tables(folder)
         check_unchanged(config.results_folder, config.bag_folders)

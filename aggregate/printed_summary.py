@@ -19,6 +19,7 @@ from aggregate.tables.performance import PERFORMANCE
 from aggregate.tables.results import ResultTables
 from aggregate.tables.rows import Row, numeric
 from pipeline.bags import RANDOM_BANNER
+from pipeline.run_log import say, say_table
 
 OPEN_NEXT: Mapping[str, str] = {
     REPORT: "the answers with figures, controls and pictures, in a browser",
@@ -33,30 +34,25 @@ def print_summary(tables: ResultTables, name: str, classes: Sequence[str], conso
     rows = tables.read(PERFORMANCE)
     weights = rows[0]["weights"]
     if weights.startswith(RANDOM_BANNER):
-        console.print(
-            f"{weights}: the encoder is untrained; these figures say nothing about patients", markup=False
-        )
+        say(console, f"{weights}: the encoder is untrained; these figures say nothing about patients")
     title = f"{name}: out-of-fold performance [{tables.level} CI], weights {weights}"
-    console.print(_performance_table(rows, classes, title), markup=False)
+    say_table(console, _performance_table(rows, classes, title))
     excluded = tables.read(EXCLUDED)
     if excluded:
-        console.print(f"{len(excluded)} rows in {EXCLUDED.location} list what was left out, with the reason")
+        say(console, f"{len(excluded)} rows in {EXCLUDED.location} list what was left out, with the reason")
     _print_answers(tables.folder, console)
-    _print_plainly(console, f"Results: {tables.folder}")
+    say(console, f"Results: {tables.folder}")
     for name, what in OPEN_NEXT.items():
         if (tables.folder / name).exists():
-            _print_plainly(console, f"  {name}: {what}")
+            say(console, f"  {name}: {what}")
 
 
 def _print_answers(folder: Path, console: Console) -> None:
     """Print whether it works and which model is best, as the report says it."""
     for note in answers(ResultsFolder(folder))[:2]:
         if isinstance(note, Note):
-            _print_plainly(console, f"{note.lead} {note.text}\n".lstrip())
-
-
-def _print_plainly(console: Console, text: str) -> None:
-    console.print(text, soft_wrap=True, highlight=False, markup=False, emoji=False)
+            say(console, f"{note.lead} {note.text}".lstrip())
+            console.print()
 
 
 def _performance_table(rows: Sequence[Row], classes: Sequence[str], title: str) -> Table:

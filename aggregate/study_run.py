@@ -7,7 +7,7 @@ from rich.console import Console
 from threadpoolctl import threadpool_limits
 
 from aggregate.budgeted_run import run_within_budget
-from aggregate.carried_out import Tell, carry_out, check_files, facts_of
+from aggregate.carried_out import carry_out, check_files, facts_of
 from aggregate.config import AggregateConfig
 from aggregate.cross_validated_run import Run, run_experiment, tables_of_run, write_record
 from aggregate.fitting.cross_validation import tuning_of
@@ -30,6 +30,7 @@ from aggregate.tables.results import ResultTables
 from aggregate.tables.table import Step
 from aggregate.tables.tuning import read_tuning, write_tuning
 from pipeline.errors import ConfigError
+from pipeline.run_log import Tell
 
 
 def run_study(plan: Plan, *, console: Console) -> None:
@@ -45,13 +46,16 @@ def run_study(plan: Plan, *, console: Console) -> None:
     config = plan.config
     study = study_of(config)
     check_files(config, written_by(Step.RUN, Step.STUDY, Step.REPORT))
-    run, _ = carry_out(
+    carry_out(
         plan,
+        command="aggregate.py study",
         fit=lambda tell: _fitted(plan, study, tell),
         write=lambda fitted, folder: _write(*fitted, folder),
+        summarise=lambda fitted: print_leaderboard(
+            tables_of_run(config, fitted[0].study, config.results_folder), config.name, console
+        ),
         console=console,
     )
-    print_leaderboard(tables_of_run(config, run.study, config.results_folder), config.name, console)
 
 
 def _fitted(plan: Plan, study: StudySection, tell: Tell) -> tuple[Run, Sequence[CurvePoint]]:

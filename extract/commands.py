@@ -1,5 +1,6 @@
 """The commands of stage 1."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -7,7 +8,8 @@ import typer
 from rich.console import Console
 
 from extract.phantom.commands import phantom
-from pipeline.commands import VersionOption, run_application
+from pipeline.commands import VerboseOption, VersionOption, run_application
+from pipeline.run_log import details_shown, logged, say
 
 application = typer.Typer(
     no_args_is_help=True,
@@ -36,6 +38,8 @@ def run(
         list[str] | None,
         typer.Option(help="Only this variant, by its name in the table extract.variant; may be repeated."),
     ] = None,
+    *,
+    verbose: VerboseOption = False,
 ) -> None:
     """Embed the cohort into bags; finished patients are skipped, unusable ones are listed in excluded.csv."""
     # Heavy imports wait until a command needs them, so that --help answers at once.
@@ -45,8 +49,12 @@ def run(
 
     console = Console(stderr=True)
     experiment = load_experiment(config, overrides or ())
-    results = run_variants(experiment, console, variant or ())
-    print_results(experiment.config, results, console)
+    with (
+        details_shown(console if verbose else None),
+        logged(experiment.config.output, "extract.py run", tell=partial(say, console)),
+    ):
+        results = run_variants(experiment, console, variant or ())
+        print_results(experiment.config, results, console)
     if any(result.n_faults for result in results.values()):
         raise typer.Exit(2)
 

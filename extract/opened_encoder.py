@@ -13,6 +13,7 @@ from extract.selftest import check_precision
 from extract.variants import Variant
 from pipeline.bags import RANDOM_BANNER, Recipe
 from pipeline.errors import ConfigError, Mistakes, WeightsError
+from pipeline.run_log import say
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,9 +37,13 @@ def open_encoder(section: ExtractSection, console: Console) -> OpenedEncoder:
     check_precision(encoder, section.input.size_px)
     recipe = encoder.recipe(preprocessing(section, readout.regions))
     if recipe.has_random_weights:
-        console.print(f"[bold red]{RANDOM_BANNER}[/]: the features of {recipe.weights_name} are meaningless")
+        say(
+            console,
+            f"{RANDOM_BANNER}: the features of {recipe.weights_name} are meaningless",
+            style="bold red",
+        )
     for line in filter(None, (doubt(encoder), regions_left_out(section, readout))):
-        console.print(line, markup=False, soft_wrap=True)
+        say(console, line)
     return OpenedEncoder(encoder, readout, recipe)
 
 

@@ -1,21 +1,33 @@
 """Progress display of stage 1: patients, slices per second, time left, faults as they are found."""
 
+import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from pipeline.pace import Pace, duration
+from pipeline.run_log import say
+
 
 class RunProgress:
-    """A progress bar over patients that also counts slices.
+    """A progress bar over patients that also counts slices; where the console is no terminal, a line now and then.
 
     Args:
         console: where it is drawn.
         said: lines that were printed before, and are not printed again; those of this bar are added.
+        clock: seconds that only increase.
     """
 
-    def __init__(self, console: Console, said: set[str] | None = None) -> None:
+    def __init__(
+        self,
+        console: Console,
+        said: set[str] | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.console = console
         self._said = said
         self._bar = Progress(
@@ -26,7 +38,10 @@ class RunProgress:
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
             console=console,
+            get_time=clock,
+            disable=not console.is_terminal,
         )
+        self._pace = Pace(clock=clock)
         self._reading: TaskID | None = None
         self._embedding: TaskID | None = None
         self._n_slices = 0
@@ -38,7 +53,8 @@ class RunProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        if not self._bar.disable:  # it would print an empty line
+            self._bar.stop()
 
     def start_reading(self, total: int, unit: str = "patients") -> None:
         """Begin to count patients, or scans, whose files are being read."""
@@ -48,6 +64,7 @@ class RunProgress:
         """Count a patient whose files are hashed."""
         if self._reading is not None:
             self._bar.update(self._reading, advance=1, rate=patient_id)
+            self._say_if_due(self._reading)
 
     def start_embedding(self, n_patients: int, n_done: int) -> None:
         """Begin to count embedded patients, after those that were done before."""
@@ -63,6 +80,7 @@ class RunProgress:
         elapsed = self._bar.tasks[self._embedding].elapsed or 0.0
         rate = f"{self._n_slices / elapsed:.0f} slices/s" if elapsed else ""
         self._bar.update(self._embedding, advance=1, rate=rate)
+        self._say_if_due(self._embedding, rate)
 
     def say(self, line: str) -> None:
         """Print one line above the bar."""
@@ -70,4 +88,13 @@ class RunProgress:
             if line in self._said:
                 return
             self._said.add(line)
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(self.console, line)
+
+    def _say_if_due(self, task_id: TaskID, rate: str = "") -> None:
+        """Say in a line how far a task is, where no bar shows it."""
+        if not self._bar.disable or not self._pace.is_due():
+            return
+        (task,) = (task for task in self._bar.tasks if task.id == task_id)
+        left_s = (task.elapsed or 0.0) / task.completed * ((task.total or 0) - task.completed)
+        told = f"{task.description}: {task.completed:.0f} of {task.total:.0f} {task.fields['unit']}"
+        say(self.console, ", ".join(filter(None, (told, rate, f"about {duration(left_s)} left"))))

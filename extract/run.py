@@ -35,6 +35,7 @@ from pipeline.cohort import Cohort, Exclusion, Patient, read_cohort
 from pipeline.errors import BagError, ImageError, ScanError
 from pipeline.files import sweep_partials
 from pipeline.phase_roles import PhaseRoles, phase_roles
+from pipeline.run_log import detail, say
 from pipeline.slices import PhaseSlices
 from pipeline.store import SliceStore, StoredPatient
 
@@ -73,7 +74,7 @@ def run_variants(
     results = {}
     for variant in chosen:
         if variant.name:
-            console.print(f"variant {variant.name}", markup=False, highlight=False)
+            say(console, f"variant {variant.name}")
         results[variant.name] = _run_variant(variant, shared, console)
     return results
 
@@ -365,6 +366,7 @@ class _Run:
 
     def _write(self, bag: Bag) -> None:
         write_bag(self.variant.folder, bag)
+        detail(f"patient {bag.patient_id}: bag of {len(bag)} slices written")
         self.result.written.append(bag.patient_id)
         self.result.n_slices += len(bag)
         self.progress.has_embedded(len(bag))

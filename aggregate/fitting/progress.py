@@ -1,7 +1,7 @@
-"""The live table of a run: model, fits done, AUC so far, time left; of a study, the best configurations so far."""
+"""The progress of a run: fits done, macro AUC so far, time left; of a study, the best configurations so far."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -14,10 +14,23 @@ from sklearn.metrics import roc_auc_score
 
 from aggregate.planning.fit_tasks import FitTask
 from aggregate.store.fit_cache import Fit
+from pipeline.pace import Pace, duration
+from pipeline.run_log import detail, say
+
+_MODELS_IN_A_LINE = 4
 
 
-class LiveTable:
-    """Shows every model's progress while a cross-validation runs; quiet where there is no terminal."""
+class FitProgress:
+    """Shows how far a cross-validation is: a live table on a terminal, a line now and then elsewhere.
+
+    Args:
+        models: names, in the order of the table.
+        labels: intp (patients,).
+        n_classes: number of classes.
+        n_fits: fits of each model.
+        most: show only so many models, the best so far; None shows all.
+        clock: seconds that only increase.
+    """
 
     def __init__(
         self,
@@ -27,15 +40,13 @@ class LiveTable:
         n_fits: int,
         *,
         most: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Show every model in the given order, or only the best so far where `most` says how many."""
-        self._labels = labels
-        self._n_classes = n_classes
-        self._n_fits = n_fits
-        self._most = most
+        self._labels, self._n_classes = labels, n_classes
+        self._n_fits, self._most = n_fits, most
         self._done: Mapping[str, list[tuple[FitTask, Fit]]] = {name: [] for name in models}
         self._aucs: dict[str, float | None] = {}
-        self._started = time.monotonic()
+        self._clock, self._started, self._pace = clock, clock(), Pace(clock=clock)
         self._fresh = 0
         self._live = Live(
             console=Console(stderr=True, markup=False, emoji=False), refresh_per_second=4, transient=False
@@ -48,15 +59,47 @@ class LiveTable:
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self._live.stop()
+        taken = self._clock() - self._started
+        detail(f"{self._fresh} fits trained in {taken:.1f} s, {self._n_done - self._fresh} from the cache")
 
     def fitted(self, task: FitTask, fit: Fit, *, from_cache: bool) -> None:
         """Take note of one finished fit."""
-        self._done[task.spec.name].append((task, fit))
+        name = task.spec.name
+        self._done[name].append((task, fit))
         self._fresh += not from_cache
+        if not from_cache:
+            detail(_told(task, fit))
         if self._live.is_started:
-            done = self._done[task.spec.name]
-            self._aucs[task.spec.name] = macro_auc_so_far(done, self._labels, self._n_classes)
+            self._measure(name)
             self._live.update(self._render())
+        elif self._pace.is_due():
+            for known in self._done:
+                self._measure(known)
+            say(self._live.console, self.line())
+
+    def shown(self) -> list[str]:
+        """Return the models of the rows: all, or the best so far, those without an AUC last."""
+        return list(self._done) if self._most is None else self._best()[: self._most]
+
+    def line(self) -> str:
+        """Return the progress in one line, with the best models so far by the AUC of the patients tested until now."""
+        aucs = {name: self._aucs.get(name) for name in self._best()[:_MODELS_IN_A_LINE]}
+        told = [
+            f"{name} {auc:.3f} ({len(self._done[name])}/{self._n_fits} fits)"
+            for name, auc in aucs.items()
+            if auc is not None
+        ]
+        return self._time_left() + (f"; out-of-fold macro AUC so far: {', '.join(told)}" if told else "")
+
+    @property
+    def _n_done(self) -> int:
+        return sum(len(fits) for fits in self._done.values())
+
+    def _best(self) -> list[str]:
+        return sorted(self._done, key=lambda name: -(self._aucs.get(name) or 0.0))
+
+    def _measure(self, name: str) -> None:
+        self._aucs[name] = macro_auc_so_far(self._done[name], self._labels, self._n_classes)
 
     def _render(self) -> Table:
         table = Table("model", "fits", "AUC so far", title=self._time_left())
@@ -65,20 +108,17 @@ class LiveTable:
             table.add_row(name, f"{len(done)}/{self._n_fits}", "" if auc is None else f"{auc:.3f}")
         return table
 
-    def shown(self) -> list[str]:
-        """Return the models of the rows: all, or the best so far, those without an AUC last."""
-        names = list(self._done)
-        if self._most is None:
-            return names
-        return sorted(names, key=lambda name: -(self._aucs.get(name) or 0.0))[: self._most]
-
     def _time_left(self) -> str:
-        total = self._n_fits * len(self._done)
-        done = sum(len(fits) for fits in self._done.values())
+        total, done = self._n_fits * len(self._done), self._n_done
         if not self._fresh:
             return f"{done} of {total} fits"
-        seconds = (time.monotonic() - self._started) / self._fresh * (total - done)
-        return f"{done} of {total} fits, about {seconds:.0f} s left"
+        seconds = (self._clock() - self._started) / self._fresh * (total - done)
+        return f"{done} of {total} fits, about {duration(seconds)} left"
+
+
+def _told(task: FitTask, fit: Fit) -> str:
+    seconds = "" if fit.costs.fit_s is None else f" in {fit.costs.fit_s:.2f} s"
+    return f"fitted {task.spec.name}, repeat {task.fold.repeat}, fold {task.fold.fold}{seconds}"
 
 
 def macro_auc_so_far(

@@ -10,22 +10,22 @@ from rich.table import Table
 
 from aggregate.cohort.study_cohort import UNSEEN
 from aggregate.planning.plan import Plan
-
-_MINUTE_S, _HOUR_S = 60, 3600
+from pipeline.pace import duration
+from pipeline.run_log import say
 
 
 def print_plan(plan: Plan, console: Console) -> None:
     """Print who is classified, on which folds, by which models, and how long that may take."""
-    for line in (*plan.remarks, *_cohort_lines(plan)):
-        _say(console, line)
+    for line in (*plan.remarks, *cohort_lines(plan)):
+        say(console, line)
     table = Table("model", "kind", "fits", "in the cache", "seconds a fit")
     for spec in plan.specs:
         n_fits, seconds = len(plan.tasks[spec.name]), plan.seconds.get(spec.name)
         told = "unknown" if seconds is None else f"{seconds:.2f}"
         table.add_row(spec.name, spec.kind, str(n_fits), str(n_fits - plan.n_open(spec.name)), told)
     console.print(table)
-    for line in (_fits_line(plan), time_line(plan), "Nothing was written."):
-        _say(console, line)
+    for line in (fits_line(plan), time_line(plan), "Nothing was written."):
+        say(console, line)
 
 
 def time_line(plan: Plan) -> str:
@@ -43,7 +43,7 @@ def time_line(plan: Plan) -> str:
     n_jobs = effective_n_jobs(plan.config.aggregate.jobs)
     beside = f"; unknown for {', '.join(unknown)}" if unknown else ""
     return (
-        f"Time for the fits: about {_duration(known_s / n_jobs)} on {_counted(n_jobs, 'process', 'processes')}{beside} "
+        f"Time for the fits: about {duration(known_s / n_jobs)} on {_counted(n_jobs, 'process', 'processes')}{beside} "
         f"({_source_of_seconds(plan, to_fit)})"
     )
 
@@ -58,7 +58,8 @@ def _source_of_seconds(plan: Plan, to_fit: Sequence[str]) -> str:
     return "; ".join(told)
 
 
-def _cohort_lines(plan: Plan) -> Iterator[str]:
+def cohort_lines(plan: Plan) -> Iterator[str]:
+    """Yield who is classified, who is left out and why, and the folds."""
     study = plan.study
     patients = study.patients
     counts = np.bincount(patients.codes, minlength=len(patients.classes))
@@ -76,7 +77,8 @@ def _cohort_lines(plan: Plan) -> Iterator[str]:
     yield f"{len(plan.folds)} folds in {_counted(repeats, 'repeat', 'repeats')}, {min(tested)} to {max(tested)} patients tested in each"
 
 
-def _fits_line(plan: Plan) -> str:
+def fits_line(plan: Plan) -> str:
+    """Return how many fits there are, and how many of them are to be trained."""
     n_fits = sum(len(tasks) for tasks in plan.tasks.values())
     n_open = sum(plan.n_open(name) for name in plan.tasks)
     return f"{n_fits} fits: {n_fits - n_open} in the cache, {n_open} to be trained"
@@ -84,13 +86,3 @@ def _fits_line(plan: Plan) -> str:
 
 def _counted(n: int, one: str, several: str) -> str:
     return f"{n} {one if n == 1 else several}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 2 * _MINUTE_S:
-        return f"{seconds:.0f} s"
-    return f"{seconds / _MINUTE_S:.0f} min" if seconds < 2 * _HOUR_S else f"{seconds / _HOUR_S:.1f} h"
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(line, soft_wrap=True, highlight=False, markup=False, emoji=False)

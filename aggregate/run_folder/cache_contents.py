@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from aggregate.run_folder.run_record import FITS, RECORD, bags_of_record, record
 from aggregate.store.content_store import ContentStore, Entry, EntryKind
 from pipeline.errors import ResultsError
 from pipeline.files import sweep_partials
+from pipeline.run_log import say
 
 _CACHE = "cache"
 _HOUR_S, _DAY_S = 3600, 86400
@@ -44,7 +46,7 @@ def show_cache(folder: Path, remove: Remove, *, console: Console) -> None:
         _clean(results, remove, console)
     store = ContentStore(_cache_of(results))
     entries = store.entries()
-    _say(console, f"{store.folder}: {_amount(entries)}")
+    say(console, f"{store.folder}: {_amount(entries)}")
     if entries:
         console.print(_table(entries, _keys_of_run(entries, record_of(results))))
 
@@ -74,7 +76,7 @@ def _clean(results: Path, remove: Remove, console: Console) -> None:
             f"{results / RECORD}: no such file, and without a finished run nothing says what is used; --remove-all "
             "removes the whole cache"
         )
-    with holding(results, tell=lambda line: _say(console, line)):
+    with holding(results, tell=partial(say, console)):
         store = ContentStore(_cache_of(results))
         sweep_partials(store.folder)
         entries = store.entries()
@@ -83,7 +85,7 @@ def _clean(results: Path, remove: Remove, console: Console) -> None:
         store.remove(removed)
         if store.folder.is_dir() and not any(store.folder.iterdir()):
             store.folder.rmdir()
-    _say(console, f"Removed {_amount(removed)}")
+    say(console, f"Removed {_amount(removed)}")
 
 
 def _cache_of(results: Path) -> Path:
@@ -145,7 +147,3 @@ def _age(entry: Entry) -> str:
     if seconds < _HOUR_S:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / _HOUR_S:.0f} h" if seconds < 2 * _DAY_S else f"{seconds / _DAY_S:.0f} days"
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(line, soft_wrap=True, highlight=False, markup=False, emoji=False)

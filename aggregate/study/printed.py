@@ -1,7 +1,5 @@
 """The leaderboard as it is printed after a study."""
 
-from collections.abc import Iterable
-
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
@@ -12,6 +10,7 @@ from aggregate.study.leaderboard import LEADERBOARD
 from aggregate.study.selection import HALVED, PICKED, SELECTION
 from aggregate.tables.results import ResultTables
 from aggregate.tables.rows import Row, numeric
+from pipeline.run_log import say, say_table
 
 _MOST_ROWS = 15
 
@@ -35,14 +34,15 @@ def print_leaderboard(tables: ResultTables, name: str, console: Console) -> None
     for row in ranked[:_MOST_ROWS]:
         seconds = numeric(row["fit_s"])
         table.add_row(str(row["rank"]), row["model"], _told(row), "" if seconds is None else f"{seconds:.2f}")
-    console.print(table, markup=False)
+    say_table(console, table)
     lines = [f"{len(ranked) - _MOST_ROWS} more in {LEADERBOARD.location}"] if len(ranked) > _MOST_ROWS else []
     (picked,) = [row for row in tables.read(SELECTION) if row["what"] == PICKED]
     lines += [
         f"Picked on the tune patients of each fold, as a reader should expect: {_told(picked)}",
         f"Results: {tables.folder}",
     ]
-    _say(console, lines)
+    for line in lines:
+        say(console, line)
 
 
 def _print_halving(tables: ResultTables, name: str, console: Console) -> None:
@@ -55,18 +55,14 @@ def _print_halving(tables: ResultTables, name: str, console: Console) -> None:
     for row in tried[:_MOST_ROWS]:
         picked = f"{row['n_picked']} of {row['n_folds']}"
         table.add_row(str(row["rank"]), row["model"], picked, f"{row['rung']:.1f}", f"{row['seconds']:.2f}")
-    console.print(table, markup=False)
+    say_table(console, table)
     (halved,) = [row for row in tables.read(SELECTION) if row["what"] == HALVED]
     lines = [
         f"Macro AUC [{tables.level} CI] of what each fold picked, as a reader should expect: {_told(halved)}",
         f"Results: {tables.folder}",
     ]
-    _say(console, lines)
-
-
-def _say(console: Console, lines: Iterable[str]) -> None:
     for line in lines:
-        console.print(line, soft_wrap=True, highlight=False, markup=False, emoji=False)
+        say(console, line)
 
 
 def _told(row: Row) -> str:

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from aggregate.commands import application
+from pipeline.run_log import LOG
 
 QUICK = """
 [aggregate]
@@ -33,13 +34,13 @@ def command(*words: object) -> str:
 
 
 def contents(folder: Path) -> Mapping[str, bytes]:
-    """Read every file but those of stage 1 and of the cache."""
+    """Read every file but those of stage 1, of the cache, and the log, to which every command adds."""
     found = (path for path in folder.rglob("*") if path.is_file())
     inside = {path.relative_to(folder): path for path in found}
     return {
         str(name): path.read_bytes()
         for name, path in inside.items()
-        if name.parts[0] not in ("bags", "cache")
+        if name.parts[0] not in ("bags", "cache", LOG)
     }
 
 

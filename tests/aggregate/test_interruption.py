@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from aggregate import cross_validated_run
-from aggregate.fitting.progress import LiveTable
+from aggregate.fitting.progress import FitProgress
 from aggregate.models.registry import load_model
 from aggregate.planning.plan import load_aggregate_config, make_plan
 from aggregate.store.fit_cache import MODEL_FOLDER, FitCache
@@ -42,8 +42,8 @@ trees = 10
 """
 
 
-class Counter(LiveTable):
-    """The live table of a run, which also counts what was taken from the cache and what was trained."""
+class Counter(FitProgress):
+    """The progress of a run, which also counts what was taken from the cache and what was trained."""
 
     kept: set[str]
     trained: set[str]
@@ -56,7 +56,7 @@ class Counter(LiveTable):
 def run_here(path: Path, monkeypatch) -> type[Counter]:
     """Run an experiment to its predictions.csv in this process, and count its fits."""
     counter = type("CounterOfOneRun", (Counter,), {"kept": set(), "trained": set()})
-    monkeypatch.setattr(cross_validated_run, "LiveTable", counter)
+    monkeypatch.setattr(cross_validated_run, "FitProgress", counter)
     config = load_aggregate_config(path, ())
     write_predictions(
         ResultTables(config.output), cross_validated_run.run_experiment(make_plan(config)).predictions
