@@ -134,6 +134,25 @@ def report(results: ResultsArgument) -> None:
 
 
 @application.command()
+def compare(
+    run_a: Annotated[Path, typer.Argument(help="Folder that a run or study wrote.")],
+    run_b: Annotated[Path, typer.Argument(help="Folder that another one wrote.")],
+    model_a: Annotated[
+        str | None,
+        typer.Option(help="Model of the first run; by default the one declared as primary, or the best."),
+    ] = None,
+    model_b: Annotated[str | None, typer.Option(help="Model of the second run; likewise.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Also write run_comparisons.csv there.")
+    ] = None,
+) -> None:
+    """Compare two models of two results folders on the patients of both, and say what the configurations differ in."""
+    from aggregate.compared_runs import compare_runs  # noqa: PLC0415
+
+    compare_runs((run_a, run_b), (model_a, model_b), output=output, console=_wide_console())
+
+
+@application.command()
 def cache(
     results: ResultsArgument, *, remove_unused: UnusedOption = False, remove_all: AllOption = False
 ) -> None:

@@ -39,6 +39,7 @@ STEPS = (
         "study_run",
         "budgeted_run",
         "cluster",
+        "compared_runs",
         "commands",
     },
 )

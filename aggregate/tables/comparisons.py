@@ -102,7 +102,7 @@ class _Comparison:
 
 
 @dataclass(frozen=True, eq=False)
-class _Compared:
+class Compared:
     """One metric of one model in the forms that the tests ask for."""
 
     resampled: NDArray[np.float64]
@@ -118,7 +118,9 @@ def comparison_rows(
         ConfigError: the primary comparison names a model that does not exist.
     """
     pairs = model_pairs(predictions.models, settings)
-    compared = {model: _forms(predictions, p, weights) for model, p in predictions.probabilities.items()}
+    compared = {
+        model: compared_forms(predictions, p, weights) for model, p in predictions.probabilities.items()
+    }
     found = [c for pair in pairs for c in _compare(predictions, compared, pair, weights, settings.confidence)]
     adjusted = _adjust(found, settings)
     for comparison in sorted(found, key=lambda c: not is_primary(c, settings)):
@@ -156,9 +158,10 @@ def is_primary(comparison: _Comparison, settings: StatisticsSection) -> bool:
     )  # fmt: skip
 
 
-def _forms(
+def compared_forms(
     predictions: Predictions, probabilities: NDArray[np.float64], weights: NDArray[np.float64]
-) -> Mapping[tuple[str, str], _Compared]:
+) -> Mapping[tuple[str, str], Compared]:
+    """Measure one model on every resample and in every fold: by class (or "macro") and metric."""
     whole = _measures(predictions.classes, predictions.labels, probabilities, weights)
     per_fold = defaultdict(list)
     for repeat, folds in enumerate(predictions.fold):
@@ -169,7 +172,7 @@ def _forms(
             measured = _measures(predictions.classes, predictions.labels[tested], of_fold, everyone)
             for row, found in measured.items():
                 per_fold[row].append(found.per_repeat[0])
-    return {row: _Compared(found.resampled, np.array(per_fold[row])) for row, found in whole.items()}
+    return {row: Compared(found.resampled, np.array(per_fold[row])) for row, found in whole.items()}
 
 
 def _measures(
@@ -187,7 +190,7 @@ def _measures(
 
 def _compare(
     predictions: Predictions,
-    compared: Mapping[str, Mapping[tuple[str, str], _Compared]],
+    compared: Mapping[str, Mapping[tuple[str, str], Compared]],
     pair: tuple[str, str],
     weights: NDArray[np.float64],
     confidence: float,

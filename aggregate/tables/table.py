@@ -39,6 +39,7 @@ class Step(Enum):
     EXPLANATIONS = "`run` unless `explain = false`, and `explain`"
     REPORT = "the report, and columns.csv before it"
     STUDY = "`study`"
+    COMPARE = "`compare --output`"
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from pipeline.run_log import LOG
 from tests.aggregate.conftest import SMALL, command, contents
 
 ROOT = Path(__file__).resolve().parents[2]
+NETWORK = '[aggregate.model.attention]\nkind = "attention_mil"\n'
 
 
 def lines_of(folder: Path) -> list[str]:
@@ -48,7 +49,7 @@ def test_the_log_is_no_file_of_the_run_and_every_command_adds_to_it(finished):
 
 def test_a_run_that_fails_leaves_its_log_beside_the_earlier_results(finished, toml):
     before = contents(finished)
-    toml.write_text(toml.read_text() + "learning_rate = 1e30\n")
+    toml.write_text(f"{toml.read_text()}{NETWORK}learning_rate = 1e30\n")
     with pytest.raises(TrainingError) as error:
         command("run", toml)
     assert contents(finished) == before
@@ -59,7 +60,7 @@ def test_a_run_that_fails_leaves_its_log_beside_the_earlier_results(finished, to
 
 
 def test_a_run_that_is_killed_leaves_its_log(experiment_folder):
-    toml = experiment_folder(SMALL + "epochs = 400\npatience = 400\n")
+    toml = experiment_folder(f"{SMALL}{NETWORK}epochs = 400\npatience = 400\n")
     words = [sys.executable, str(ROOT / "aggregate.py"), "run", str(toml)]
     with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as child:
         log = toml.parent / "out" / LOG
