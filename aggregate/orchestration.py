@@ -49,6 +49,7 @@ from aggregate.tables.predictions import PREDICTIONS
 from aggregate.tables.registry import written_by
 from aggregate.tables.results import ResultTables
 from aggregate.tables.table import Step, Table
+from aggregate.tables.training_curves import write_curves
 from aggregate.tables.write import rebuild_tables, write_tables
 from pipeline.errors import ConfigError, ResultsError
 from pipeline.run_log import logged, say
@@ -100,6 +101,7 @@ def _write_everything(run: Run, folder: Path, *, n_null: int, console: Console) 
     config, tables = run.config, tables_of_run(run.config, run.study, folder)
     facts, tuning = facts_of(run.study), tuning_of(run.study, run.result)
     write_record(run, folder)
+    write_curves(tables, run.result)
     write_tables(tables, run.predictions, facts, config.aggregate.statistics, tuning=tuning)
     if n_null:
         write_null(tables, run.predictions, run_null(config, run.study, n_null))

@@ -15,6 +15,7 @@ from aggregate.cohort.chosen import Chosen
 from aggregate.cohort.folds import Fold
 from aggregate.cohort.patients import Patients
 from aggregate.cohort.study_cohort import StudyCohort
+from aggregate.fitting.training_courses import courses_of
 from aggregate.models.base import PatientEstimator, Samples
 from aggregate.models.halving import Halving
 from aggregate.models.registry import build_model
@@ -187,6 +188,7 @@ def _keep(
         tune=_probabilities(model, model.predict_tune, Chosen(patients, task.fold.tune), n_classes),
         costs=Costs(fit_s, n_slices / seconds if n_slices else None, model.n_parameters()),
         search=model.search_ if isinstance(model, Halving) else (),
+        courses=tuple(courses_of(model)),
     )
     cache.write(task.key, fit, model, name=task.spec.name)
     return fit

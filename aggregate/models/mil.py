@@ -110,7 +110,8 @@ class MILEstimator(BagEstimator):
             rng = np.random.default_rng(seed)
             self.measure(network.to(self.device), task)
             network = self._with_covariates(network, len(classes)).to(self.device)
-            self.best_epoch_ = train(network, task, self._training(), rng)
+            self.course_ = train(network, task, self._training(), rng)
+            self.best_epoch_ = self.course_.kept
         self.network_, self.n_phases_, self.classes_ = network, packed.n_phases, classes
 
     def _predict_proba(self, bags: SeenBags) -> NDArray[np.float64]:

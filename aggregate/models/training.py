@@ -59,8 +59,23 @@ class Task:
     class_weights: Tensor
 
 
-def train(network: nn.Module, task: Task, training: Training, rng: np.random.Generator) -> int:
-    """Train a network in place, restore the weights of lowest tuning loss, and return their epoch, from 0.
+@dataclass(frozen=True)
+class Course:
+    """How a training went, epoch by epoch.
+
+    Attributes:
+        kept: the epoch whose weights are kept, from 0.
+        train: mean loss of the steps of each epoch, as trained on: with dropout and auxiliary terms.
+        tune: loss of the tuning bags after each epoch; empty without tuning bags.
+    """
+
+    kept: int
+    train: tuple[float, ...]
+    tune: tuple[float, ...]
+
+
+def train(network: nn.Module, task: Task, training: Training, rng: np.random.Generator) -> Course:
+    """Train a network in place, restore the weights of lowest tuning loss, and return the course of the losses.
 
     `rng` draws the order of the bags; all other random numbers come from PyTorch's global generator.
 
@@ -72,15 +87,23 @@ def train(network: nn.Module, task: Task, training: Training, rng: np.random.Gen
     )
     n_steps = max(1, round(len(task.train) / training.bags_per_step))
     best_loss, best_epoch, best_state = math.inf, 0, deepcopy(network.state_dict())
+    train_losses: list[float] = []
+    tune_losses: list[float] = []
     for epoch in range(training.epochs):
         network.train()
+        of_steps = []
         for bags in np.array_split(rng.permutation(task.train), n_steps):
             optimizer.zero_grad()
             loss = _losses(network, task, bags, training.dtype).mean()
             _check_finite(loss, epoch, training)
             loss.backward()
             optimizer.step()
-        tuning_loss = _tuning_loss(network, task, training.dtype) if len(task.tune) else -float(epoch)
+            of_steps.append(float(loss.detach()))
+        train_losses.append(float(np.mean(of_steps)))
+        tuning_loss = -float(epoch)
+        if len(task.tune):
+            tuning_loss = _tuning_loss(network, task, training.dtype)
+            tune_losses.append(tuning_loss)
         if tuning_loss < best_loss:
             best_loss, best_epoch, best_state = tuning_loss, epoch, deepcopy(network.state_dict())
         elif epoch - best_epoch >= training.patience:
@@ -91,7 +114,7 @@ def train(network: nn.Module, task: Task, training: Training, rng: np.random.Gen
         )
     network.load_state_dict(best_state)
     network.eval()
-    return best_epoch
+    return Course(best_epoch, tuple(train_losses), tuple(tune_losses))
 
 
 def forward(network: nn.Module, instances: Instances, dtype: torch.dtype) -> Output:

@@ -19,6 +19,7 @@ from aggregate.report.checklist import CHECKLIST, checklist_rows, checklist_sect
 from aggregate.report.elements import Figure, Note, Section
 from aggregate.report.folder import ResultsFolder
 from aggregate.report.glossary import Glossary, anchor
+from aggregate.report.training_sections import training_section
 from aggregate.report.workbook import write_workbook
 from pipeline.files import written_whole
 
@@ -42,6 +43,7 @@ _SECTIONS = (
     *overview.SECTIONS,
     *performance.SECTIONS,
     *(folded_at_chance(section) for section in explanations.SECTIONS),
+    training_section,
     overview.run_section,
 )
 """Every report of a run has all of these, and that of a study all of its own; an empty section states the reason."""

@@ -20,6 +20,7 @@ from pipeline.provenance import sha256_of_json
 _PREDICTIONS = "predictions.npz"
 _COSTS = "costs.json"
 _SEARCH = "search.json"
+_COURSES = "courses.json"
 MODEL_FOLDER = "model"
 
 
@@ -47,12 +48,14 @@ class Fit:
         tune: float64 (n_tune, classes), for thresholds and calibration.
         costs: of the training.
         search: of a model that was searched by successive halving, the course of it: one entry per model tried.
+        courses: of each network in the model, the losses of its training, as `courses_of` returns them.
     """
 
     test: NDArray[np.float64]
     tune: NDArray[np.float64]
     costs: Costs = Costs()
     search: Sequence[Mapping[str, Any]] = ()
+    courses: Sequence[Mapping[str, Any]] = ()
 
 
 def fit_key(
@@ -95,7 +98,8 @@ class FitCache:
             return None
         with np.load(BytesIO(content), allow_pickle=False) as arrays:
             test, tune = arrays["test"], arrays["tune"]
-        return Fit(test, tune, Costs(**(self._told(key, _COSTS) or {})), self._told(key, _SEARCH) or ())
+        costs = Costs(**(self._told(key, _COSTS) or {}))
+        return Fit(test, tune, costs, self._told(key, _SEARCH) or (), self._told(key, _COURSES) or ())
 
     def _told(self, key: str, name: str) -> Any:  # noqa: ANN401 - what the file of that name holds
         """Return what a file of a fit tells; None for a fit without it, such as one of an earlier release."""
@@ -113,6 +117,8 @@ class FitCache:
             (folder / _COSTS).write_text(json.dumps(vars(fit.costs)), encoding="utf-8")
             if fit.search:
                 (folder / _SEARCH).write_text(json.dumps(fit.search), encoding="utf-8")
+            if fit.courses:
+                (folder / _COURSES).write_text(json.dumps(fit.courses), encoding="utf-8")
             if model.is_savable:
                 (folder / MODEL_FOLDER).mkdir()
                 model.save(folder / MODEL_FOLDER)

@@ -99,3 +99,21 @@ def test_a_model_trained_on_a_gpu_is_read_where_there_is_none(cohort, tmp_path):
     expected = model.predict_proba(bags)
     model.set_params(device="cuda").save(tmp_path)
     np.testing.assert_array_equal(load_model(tmp_path).predict_proba(bags), expected)
+
+
+def test_the_course_holds_the_losses_of_every_epoch_and_which_is_kept(cohort):
+    bags, labels = cohort
+    model = AttentionMIL(epochs=30, patience=4, learning_rate=2e-2, random_state=0)
+    course = model.fit(bags[:24], labels[:24], tune=(bags[24:], labels[24:])).course_
+    assert len(course.train) == len(course.tune) == course.kept + 1 + 4
+    assert course.kept == model.best_epoch_ == int(np.argmin(course.tune))
+
+
+def test_the_first_loss_of_a_head_of_zeros_is_that_of_guessing_and_without_tuning_there_is_no_second(cohort):
+    bags, labels = cohort
+    model = build_model(
+        "phase_concat", {"epochs": 2, "bags_per_step": len(bags), "class_weight": "none"}, random_state=0
+    )
+    course = model.fit(bags, labels).course_
+    assert course.train[0] == pytest.approx(np.log(3), abs=1e-6)
+    assert (course.tune, course.kept) == ((), 1)

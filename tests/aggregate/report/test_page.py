@@ -17,7 +17,8 @@ from pipeline.tables import read_table, write_table
 
 SECTIONS = (
     "summary", "cohort", "performance", "curves", "confusion", "calibration", "decision", "comparisons", "subgroups",
-    "attention", "phases", "votes", "concepts", "prototypes", "montages", "run", "checklist", "tables", "glossary",
+    "attention", "phases", "votes", "concepts", "prototypes", "montages", "training", "run", "checklist", "tables",
+    "glossary",
 )  # fmt: skip
 """Anchors of the sections, in order; every report has them all, an empty one with the reason."""
 
