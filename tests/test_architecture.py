@@ -13,7 +13,9 @@ ALLOWED = {
     "pipeline": {"pipeline"},
     "extract": {"extract", "pipeline"},
     "aggregate": {"aggregate", "pipeline"},
+    "phasemil": {"phasemil", "extract", "aggregate", "pipeline"},
 }
+"""Which packages a package may import; `phasemil` passes their public names on, and none imports it."""
 SOURCES = [path for package in ALLOWED for path in sorted((ROOT / package).rglob("*.py"))]
 
 
@@ -105,7 +107,8 @@ def test_no_module_bears_a_package_name_or_an_empty_one():
 
 def test_package_inits_hold_a_docstring_and_nothing_else():
     for path in SOURCES:
-        if path.name == "__init__.py":
+        # That of `phasemil` is the table of the public names; tests/test_phasemil.py holds it to be light.
+        if path.name == "__init__.py" and path.parent.name != "phasemil":
             (node,) = ast.parse(path.read_text(encoding="utf-8")).body
             assert isinstance(node, ast.Expr), path
 
