@@ -9,8 +9,16 @@ from aggregate.cohort.folds import Fold
 from aggregate.config import AggregateConfig
 from aggregate.cross_validated_run import Run
 from aggregate.doctor import require_right_numbers
-from aggregate.fitting.cross_validation import OutOfFold, Watcher, cross_validate, is_on_gpu, predictions_of
+from aggregate.fitting.cross_validation import (
+    OutOfFold,
+    Watcher,
+    Watchers,
+    cross_validate,
+    is_on_gpu,
+    predictions_of,
+)
 from aggregate.fitting.progress import FitProgress
+from aggregate.fitting.tensorboard_logger import fit_loggers
 from aggregate.fitting.within_budget import SHARE_OF_TRIAL, complete_repeats, kept_trial, try_configurations
 from aggregate.model_section import ModelSection
 from aggregate.models.halving import Halving
@@ -100,7 +108,11 @@ def _fitted(
 
     names = [spec.name for spec in specs]
     with FitProgress(names, study.patients.codes, len(study.patients.classes), len(folds)) as table:
-        complete = complete_repeats(lambda some: fit(some, table), folds, at_once=at_once, deadline=deadline)
+        loggers = fit_loggers(config, study.patients.codes, len(study.patients.classes))
+        watchers = Watchers((table, *loggers))
+        complete = complete_repeats(
+            lambda some: fit(some, watchers), folds, at_once=at_once, deadline=deadline
+        )
     return fit(complete, _Unseen())
 
 

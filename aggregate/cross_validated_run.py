@@ -12,8 +12,15 @@ from aggregate.cohort.folds import Fold
 from aggregate.cohort.study_cohort import StudyCohort, load_study
 from aggregate.config import AggregateConfig
 from aggregate.doctor import require_right_numbers
-from aggregate.fitting.cross_validation import OutOfFold, cross_validate, predictions_of
+from aggregate.fitting.cross_validation import (
+    OutOfFold,
+    Watcher,
+    Watchers,
+    cross_validate,
+    predictions_of,
+)
 from aggregate.fitting.progress import FitProgress
+from aggregate.fitting.tensorboard_logger import fit_loggers
 from aggregate.planning.baselines import with_baselines
 from aggregate.planning.configured_names import used_covariates
 from aggregate.planning.fit_tasks import ModelSpec, fit_tasks
@@ -69,7 +76,8 @@ def run_experiment(plan: Plan) -> Run:
     require_right_numbers()
     config, study = plan.config, plan.study
     sweep_partials(config.cache_folder)
-    result = cross_validate_all(config, study, plan.folds, plan.specs)
+    loggers = fit_loggers(config, study.patients.codes, len(study.patients.classes))
+    result = cross_validate_all(config, study, plan.folds, plan.specs, beside=loggers)
     return Run(config, study, plan.specs, result, predictions_of(study, result), time.monotonic() - started)
 
 
@@ -121,14 +129,19 @@ def tables_of_run(config: AggregateConfig, study: StudyCohort, folder: Path) -> 
 
 
 def cross_validate_all(
-    config: AggregateConfig, study: StudyCohort, folds: Sequence[Fold], specs: Sequence[ModelSpec]
+    config: AggregateConfig,
+    study: StudyCohort,
+    folds: Sequence[Fold],
+    specs: Sequence[ModelSpec],
+    *,
+    beside: Sequence[Watcher] = (),
 ) -> OutOfFold:
-    """Cross-validate the models and show the progress; fits are kept in the experiment's cache."""
+    """Cross-validate the models and show the progress; fits are kept in the experiment's cache; `beside` watch, too."""
     names = [spec.name for spec in specs]
     most = None if config.aggregate.study is None else _BEST_SHOWN
     with FitProgress(
         names, study.patients.codes, len(study.patients.classes), len(folds), most=most
-    ) as watcher:
+    ) as progress:
         return cross_validate(
             study,
             folds,
@@ -136,7 +149,7 @@ def cross_validate_all(
             cache=FitCache(config.cache_folder),
             seed=config.aggregate.seed,
             jobs=config.aggregate.jobs,
-            watcher=watcher,
+            watcher=Watchers((progress, *beside)),
         )
 
 

@@ -33,6 +33,18 @@ class Watcher(Protocol):
         """Take note of one finished fit."""
 
 
+@dataclass(frozen=True)
+class Watchers:
+    """Several who watch the same fits."""
+
+    watchers: Sequence[Watcher]
+
+    def fitted(self, task: FitTask, fit: Fit, *, from_cache: bool) -> None:
+        """Let each take note of one finished fit."""
+        for watcher in self.watchers:
+            watcher.fitted(task, fit, from_cache=from_cache)
+
+
 @dataclass(frozen=True, eq=False)
 class OutOfFold:
     """Every fit of every model, by model name, in the order of the folds."""

@@ -130,6 +130,13 @@ def macro_auc_so_far(
         fits = [(task.fold.test, fit.test) for task, fit in done if task.fold.repeat == repeat]
         seen = labels[np.concatenate([test for test, _ in fits])]
         scores = np.concatenate([probabilities for _, probabilities in fits])
-        if len(np.unique(seen)) == n_classes:
-            aucs.append(np.mean([roc_auc_score(seen == c, scores[:, c]) for c in range(n_classes)]))
-    return float(np.mean(aucs)) if aucs else None
+        aucs.append(macro_auc_of(seen, scores, n_classes))
+    known = [auc for auc in aucs if auc is not None]
+    return float(np.mean(known)) if known else None
+
+
+def macro_auc_of(labels: NDArray[np.intp], scores: NDArray[np.float64], n_classes: int) -> float | None:
+    """Return the macro one-vs-rest AUC of scores (n, classes), or None where a class has no patient."""
+    if len(np.unique(labels)) < n_classes:
+        return None
+    return float(np.mean([roc_auc_score(labels == c, scores[:, c]) for c in range(n_classes)]))

@@ -5,6 +5,7 @@ Errors of independent parts are collected and reported together. Nothing is writ
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Self, cast
 
@@ -34,7 +35,7 @@ from aggregate.run_folder.fit_seconds import patients_of_record, recorded_second
 from aggregate.store.fit_cache import FitCache
 from pipeline.cohort import Exclusion
 from pipeline.config import Draft, draft_config, with_table
-from pipeline.errors import FoldError, Mistakes
+from pipeline.errors import ConfigError, FoldError, Mistakes
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +125,8 @@ def make_plan(config: AggregateConfig) -> Plan:
     study: StudyCohort | None = None
     with mistakes.gathered():
         study = load_study(config)
+    with mistakes.gathered():
+        _check_logger(config)
     _check_models(config, study.patients if study else None, mistakes)
     folds: list[Fold] = []
     if study:
@@ -170,6 +173,14 @@ def _draft(path: Path, overrides: Sequence[str], mistakes: Mistakes) -> Draft[Ag
 def _is_cohort_known(draft: Draft[AggregateConfig]) -> bool:
     """Say whether patients, phases and classes are those that are meant, so that names can be compared with them."""
     return all(place[0] == "aggregate" for place in draft.faulty)
+
+
+def _check_logger(config: AggregateConfig) -> None:
+    if config.aggregate.logger == "tensorboard" and find_spec("tensorboard") is None:
+        raise ConfigError(
+            "aggregate.logger = \"tensorboard\" needs the extra `tensorboard`: pip install 'phasemil[tensorboard]'; or leave "
+            "the key out"
+        )
 
 
 def _check_models(config: AggregateConfig, patients: Patients | None, mistakes: Mistakes) -> None:
