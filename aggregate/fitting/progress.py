@@ -47,7 +47,7 @@ class FitProgress:
         self._done: Mapping[str, list[tuple[FitTask, Fit]]] = {name: [] for name in models}
         self._aucs: dict[str, float | None] = {}
         self._clock, self._started, self._pace = clock, clock(), Pace(clock=clock)
-        self._fresh = 0
+        self._seconds: dict[str, list[float]] = {}
         self._live = Live(
             console=Console(stderr=True, markup=False, emoji=False), refresh_per_second=4, transient=False
         )
@@ -60,14 +60,15 @@ class FitProgress:
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self._live.stop()
         taken = self._clock() - self._started
-        detail(f"{self._fresh} fits trained in {taken:.1f} s, {self._n_done - self._fresh} from the cache")
+        fresh = sum(map(len, self._seconds.values()))
+        detail(f"{fresh} fits trained in {taken:.1f} s, {self._n_done - fresh} from the cache")
 
     def fitted(self, task: FitTask, fit: Fit, *, from_cache: bool) -> None:
         """Take note of one finished fit."""
         name = task.spec.name
         self._done[name].append((task, fit))
-        self._fresh += not from_cache
         if not from_cache:
+            self._seconds.setdefault(name, []).append(fit.costs.fit_s or 0.0)
             detail(_told(task, fit))
         if self._live.is_started:
             self._measure(name)
@@ -109,11 +110,20 @@ class FitProgress:
         return table
 
     def _time_left(self) -> str:
-        total, done = self._n_fits * len(self._done), self._n_done
-        if not self._fresh:
-            return f"{done} of {total} fits"
-        seconds = (self._clock() - self._started) / self._fresh * (total - done)
-        return f"{done} of {total} fits, about {duration(seconds)} left"
+        """Return the fits done, and the time left for the models of which the seconds of a fit are known by now."""
+        done = f"{self._n_done} of {self._n_fits * len(self._done)} fits"
+        busy_s = sum(map(sum, self._seconds.values()))
+        if not busy_s:
+            return done
+        left_s = {
+            name: float(np.mean(seconds)) * (self._n_fits - len(self._done[name]))
+            for name, seconds in self._seconds.items()
+        }
+        # As many fits run side by side as until now.
+        seconds = sum(left_s.values()) * (self._clock() - self._started) / busy_s
+        waiting = sum(not fits for fits in self._done.values())
+        beside = f" for these models, {waiting} not begun" if waiting else ""
+        return f"{done}, about {duration(seconds)} left{beside}"
 
 
 def _told(task: FitTask, fit: Fit) -> str:

@@ -6,7 +6,7 @@ import pytest
 from aggregate.cohort.folds import Fold
 from aggregate.fitting.progress import FitProgress
 from aggregate.planning.fit_tasks import FitTask, ModelSpec
-from aggregate.store.fit_cache import Fit
+from aggregate.store.fit_cache import Costs, Fit
 
 LABELS = np.array([0, 1] * 10)
 NONE = np.array([], dtype=np.intp)
@@ -39,11 +39,12 @@ def test_without_a_terminal_a_line_now_and_then_tells_fits_the_time_left_and_the
         for name, score, seconds in (("best", LABELS, 20.0), ("worst", 1 - LABELS, 40.0)):
             for fold, test in enumerate(halves):
                 clock[0] += seconds
-                fit = Fit(test=np.column_stack([1 - score, score])[test], tune=np.empty((0, 2)))
+                costs = Costs(fit_s=2 * seconds)  # two at once
+                fit = Fit(np.column_stack([1 - score, score])[test], np.empty((0, 2)), costs)
                 task = FitTask(ModelSpec(name, "majority", {}), Fold(0, fold, NONE, NONE, test), 0, "")
                 progress.fitted(task, fit, from_cache=False)
     assert capsys.readouterr().err.splitlines() == [
-        "2 of 4 fits, about 40 s left; out-of-fold macro AUC so far: best 1.000 (2/2 fits)",
-        "3 of 4 fits, about 27 s left; out-of-fold macro AUC so far: best 1.000 (2/2 fits), worst 0.000 (1/2 fits)",
+        "2 of 4 fits, about 0 s left for these models, 1 not begun; out-of-fold macro AUC so far: best 1.000 (2/2 fits)",
+        "3 of 4 fits, about 40 s left; out-of-fold macro AUC so far: best 1.000 (2/2 fits), worst 0.000 (1/2 fits)",
         "4 of 4 fits, about 0 s left; out-of-fold macro AUC so far: best 1.000 (2/2 fits), worst 0.000 (2/2 fits)",
     ]
