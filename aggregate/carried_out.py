@@ -12,7 +12,7 @@ from aggregate.cohort.patient_facts import CohortFacts, describe_patient
 from aggregate.cohort.study_cohort import StudyCohort
 from aggregate.config import AggregateConfig
 from aggregate.planning.plan import Plan
-from aggregate.planning.plan_printed import cohort_lines, fits_line, time_line
+from aggregate.planning.plan_printed import fits_line, folds_line, patients_line, time_line
 from aggregate.run_folder.cache_contents import limit_cache
 from aggregate.run_folder.holding import holding, telling_what_stands
 from aggregate.run_folder.placing import EARLIER, check_may_write, put_in_place, written_beside
@@ -52,8 +52,10 @@ def carry_out(
     with holding(folder, tell=tell), logged(folder, command, tell=tell):
         for line in plan.remarks:
             tell(line)
-        for line in (*cohort_lines(plan), fits_line(plan), time_line(plan)):
-            detail(line)
+        for line in (patients_line(plan), folds_line(plan), fits_line(plan), time_line(plan)):
+            detail(
+                line
+            )  # who is left out stands in excluded.csv; a log names no more patients than the console
         with telling_what_stands(folder, tell=tell):
             fitted = fit(tell)
             detail("fits are complete; the results are being written")

@@ -16,7 +16,7 @@ from pipeline.run_log import say
 
 def print_plan(plan: Plan, console: Console) -> None:
     """Print who is classified, on which folds, by which models, and how long that may take."""
-    for line in (*plan.remarks, *cohort_lines(plan)):
+    for line in (*plan.remarks, patients_line(plan), *_left_out_lines(plan), folds_line(plan)):
         say(console, line)
     table = Table("model", "kind", "fits", "in the cache", "seconds a fit")
     for spec in plan.specs:
@@ -58,13 +58,23 @@ def _source_of_seconds(plan: Plan, to_fit: Sequence[str]) -> str:
     return "; ".join(told)
 
 
-def cohort_lines(plan: Plan) -> Iterator[str]:
-    """Yield who is classified, who is left out and why, and the folds."""
-    study = plan.study
-    patients = study.patients
+def patients_line(plan: Plan) -> str:
+    """Return how many patients are classified, by class."""
+    patients = plan.study.patients
     counts = np.bincount(patients.codes, minlength=len(patients.classes))
     classes = ", ".join(f"{name} {n}" for name, n in zip(patients.classes, counts, strict=True))
-    yield f"{study.name}: {len(patients)} patients ({classes})"
+    return f"{plan.study.name}: {len(patients)} patients ({classes})"
+
+
+def folds_line(plan: Plan) -> str:
+    """Return the number and the size of the folds."""
+    repeats = len({fold.repeat for fold in plan.folds})
+    tested = [len(fold.test) for fold in plan.folds]
+    return f"{len(plan.folds)} folds in {_counted(repeats, 'repeat', 'repeats')}, {min(tested)} to {max(tested)} patients tested in each"
+
+
+def _left_out_lines(plan: Plan) -> Iterator[str]:
+    study = plan.study
     unseen = Counter(e.stage for e in study.exclusions if e.stage.startswith(UNSEEN))
     for stage, count in unseen.items():
         first = next(e for e in study.exclusions if e.stage == stage)
@@ -72,9 +82,6 @@ def cohort_lines(plan: Plan) -> Iterator[str]:
     for exclusion in (e for e in study.exclusions if e.stage not in unseen):
         phase = f", phase {exclusion.phase}" if exclusion.phase else ""
         yield f"left out: {exclusion.patient_id}{phase}: {exclusion.reason}"
-    repeats = len({fold.repeat for fold in plan.folds})
-    tested = [len(fold.test) for fold in plan.folds]
-    yield f"{len(plan.folds)} folds in {_counted(repeats, 'repeat', 'repeats')}, {min(tested)} to {max(tested)} patients tested in each"
 
 
 def fits_line(plan: Plan) -> str:
