@@ -366,8 +366,8 @@ class _Run:
 
     def _write(self, bag: Bag) -> None:
         write_bag(self.variant.folder, bag)
-        detail(f"patient {bag.patient_id}: bag of {len(bag)} slices written")
         self.result.written.append(bag.patient_id)
+        detail(f"bag {len(self.result.written)} written: {len(bag)} slices")
         self.result.n_slices += len(bag)
         self.progress.has_embedded(len(bag))
 

@@ -70,17 +70,21 @@ def logged(folder: Path, command: str, *, tell: Tell) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     path, started = folder / LOG, time.monotonic()
-    with _handled_by(_LogFile(path, tell)):
-        _LOGGER.info("begin: %s", command)
-        for line in _machine_lines():
-            detail(line)
-        try:
-            yield
-        except BaseException as error:
-            _log_end(error)
-            tell(f"Log of what was done until then: {path}")
-            raise
-        _LOGGER.info("end: %s, after %.1f s", command, time.monotonic() - started)
+    file = _LogFile(path, tell)
+    try:
+        with _handled_by(file):
+            _LOGGER.info("begin: %s", command)
+            for line in _machine_lines():
+                detail(line)
+            try:
+                yield
+            except BaseException as error:
+                _log_end(error)
+                raise
+            _LOGGER.info("end: %s, after %.1f s", command, time.monotonic() - started)
+    except BaseException:
+        tell(f"Log of what was done until then: {path}")
+        raise
 
 
 def _log_end(error: BaseException) -> None:

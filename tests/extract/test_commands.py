@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from extract.encoders import load_encoder
+from pipeline.run_log import LOG
 from tests.extract.conftest import draw_scan, save
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -145,6 +146,19 @@ def test_weights_that_are_not_there_say_what_to_put_where(playground, command):
     code, printed = command("run", playground.configure(), "encoder=convnext_small", "weights=embedded")
     assert code == 2
     assert "no embedded weights for convnext_small" in printed
+
+
+def test_the_log_holds_what_was_printed_the_bags_and_what_stopped_a_run(playground, command):
+    playground.add("good")
+    _, printed = command("run", playground.configure(), "--verbose")
+    command("run", playground.configure(), "weights=w.pth")
+    lines = (playground.folder / "out" / LOG).read_text(encoding="utf-8").splitlines()
+    said = [line.partition(" ")[2] for line in lines]
+    first = said[: said.index("INFO  begin: extract.py run", 1)]
+    assert printed.splitlines() == [line[6:] for line in first[1:-1]]
+    assert "DEBUG bag 1 written: 5 slices" in first
+    assert said[-1].startswith("ERROR ")
+    assert "w.pth" in said[-1]
 
 
 def test_random_weights_are_announced(playground, command):
