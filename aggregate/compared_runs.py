@@ -22,7 +22,7 @@ from aggregate.run_folder.run_record import (
 from aggregate.statistics.config import StatisticsSection
 from aggregate.statistics.measures import MACRO, macro_auc
 from aggregate.tables.comparisons import BOOTSTRAP, CORRECTED_T
-from aggregate.tables.predictions import read_predictions
+from aggregate.tables.predictions import PREDICTIONS, read_predictions
 from aggregate.tables.results import ResultTables, percent
 from aggregate.tables.rows import numeric
 from aggregate.tables.run_comparisons import (
@@ -52,6 +52,11 @@ class _FinishedRun:
         record = require_record(folder)
         weights_of_run(folder)  # refuses a run that was cut off
         tables = ResultTables.of_record(folder, record)
+        if not tables.holds(PREDICTIONS):
+            raise ResultsError(
+                f"{tables.path(PREDICTIONS)}: no such table; of a run of an earlier release, `aggregate.py tables "
+                f"{folder}` puts the tables where they belong"
+            )
         return cls(folder, record, read_predictions(tables), tables)
 
     @property
@@ -150,7 +155,7 @@ def _on_same_splits(a: _FinishedRun, b: _FinishedRun) -> bool:
 
 
 def _target(output: Path, like: ResultTables) -> ResultTables:
-    tables = ResultTables(output, separator=like.separator, decimal=like.decimal, confidence=like.confidence)
+    tables = like.within(output)
     if tables.holds(RUN_COMPARISONS) and tables.header(RUN_COMPARISONS) != RUN_COMPARISONS.header():
         raise ResultsError(
             f"{tables.path(RUN_COMPARISONS)}: another table than this command writes; name another folder as --output"

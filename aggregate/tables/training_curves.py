@@ -40,7 +40,6 @@ TRAINING_CURVES = Table(
         "Models without epochs (trees, logistic regression) have no rows, and neither have fits that an earlier release left in "
         "the cache. A study does not write this table."
     ),
-    has_twin=False,
 )
 
 
