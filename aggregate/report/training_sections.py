@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 
-from aggregate.drawing import COLOURS, GREY, panels, to_svg
+from aggregate.drawing import COLOURS, GREY, panels
 from aggregate.report.elements import Element, Figure, Section, Table, absent
 from aggregate.report.folder import ResultsFolder, distinct
 from aggregate.report.performance_figures import MOST_MODELS
@@ -67,7 +67,7 @@ def _curves(networks: Mapping[str, Courses]) -> Figure:
     )
     return Figure(
         "training_curves",
-        to_svg(canvas, "training_curves"),
+        canvas,
         "Loss of each network of the first repeat, epoch by epoch: one line per fold, and per member of an ensemble. Dashed: the "
         "median of the epochs whose weights are kept, over all fits. The loss of the training patients is measured with "
         f"dropout, so that it may lie above the other.{left_out}",

