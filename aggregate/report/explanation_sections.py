@@ -263,7 +263,7 @@ def _drawn(folder: ResultsFolder, name: str, caption: str) -> Figure | None:
     path = folder.path / FIGURES / f"{name}.svg"
     if not path.exists():
         return None
-    return Figure(name, for_page(path.read_text(encoding="utf-8"), name), caption, is_drawn=False)
+    return Figure(name, for_page(path.read_text(encoding="utf-8"), name), caption)
 
 
 def _typical_table(folder: ResultsFolder, model: str) -> Table:
