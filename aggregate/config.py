@@ -103,6 +103,9 @@ class AggregateSection(Section):
     logger: Literal["tensorboard"] | None = None
     """Also write the losses and the tuning AUC of every fit for TensorBoard, in the folder `tensorboard` of `output`; needs the
     extra `tensorboard`."""
+    shown_cases: int = Field(1, ge=0, le=20)
+    """Patients of each class whose pictures the report shows: as many typical right predictions and as many of the surest
+    mistakes."""
     cache_limit_gb: float = Field(20.0, ge=0.0)
     """Size limit of the cache in 10^9 bytes: above it, the end of a run removes the entries used longest ago, but none
     that the run itself has used."""

@@ -2,15 +2,19 @@
 
 import re
 import warnings
+from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
-from io import StringIO
+from html import escape
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
+from PIL import Image
 
 from pipeline.files import written_whole
 
@@ -78,10 +82,40 @@ def to_svg(canvas: Canvas, name: str) -> str:
     return for_page(stream.getvalue(), name)
 
 
-def save_svg(canvas: Canvas, path: Path, *, title: str) -> None:
-    """Write the drawing as a file of its own, with a title."""
+def save_svg(canvas: Canvas, path: Path, *, title: str, description: str = "") -> None:
+    """Write the drawing as a file of its own, with a title and a description, its text alternatives."""
+    stream = StringIO()
+    _print_svg(canvas, stream, {"Title": title})
+    # Smoothed by the browser, as a viewer does it.
+    text = stream.getvalue().replace("image-rendering:crisp-edges;image-rendering:pixelated", "")
+    text = _PNG.sub(_in_greys, text)
+    if description:
+        text = text.replace("</title>", f"</title>\n <desc>{escape(description)}</desc>", 1)
     with written_whole(path) as sibling:
-        _print_svg(canvas, sibling, {"Title": title})
+        sibling.write_text(text, encoding="utf-8")
+
+
+def save_picture(
+    canvas: Canvas, path: Path, *, title: str, description: str, png_dpi: int | None = None
+) -> None:
+    """Write the drawing as `save_svg` does, and beside it as PNG where pixels per inch are given."""
+    save_svg(canvas, path, title=title, description=description)
+    if png_dpi is not None:
+        save_png(canvas, path.with_suffix(".png"), dpi=png_dpi)
+
+
+_PNG = re.compile(r"data:image/png;base64,([^\"]+)")
+
+
+def _in_greys(found: re.Match[str]) -> str:
+    """Return an image of greys as such: half the bytes that matplotlib takes for it in colours."""
+    with Image.open(BytesIO(b64decode(found[1]))) as image:
+        red, green, blue, alpha = (np.asarray(channel) for channel in image.convert("RGBA").split())
+        if not (np.array_equal(red, green) and np.array_equal(red, blue) and alpha.min() == 255):
+            return found[0]
+    stream = BytesIO()
+    Image.fromarray(red).save(stream, "png", optimize=True)
+    return f"data:image/png;base64,{b64encode(stream.getvalue()).decode()}"
 
 
 def save_png(canvas: Canvas, path: Path, *, dpi: int) -> None:
@@ -116,8 +150,9 @@ def for_page(text: str, name: str) -> str:
     text = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', text)
     text = re.sub(r'(xlink:href="#|href="#|url\(#)', rf"\g<1>{name}-", text)
     head, rest = text[: text.index(">")], text[text.index(">") :]
-    # The page scales the drawing by its view box.
-    return re.sub(r' (width|height)="[^"]*pt"', "", head) + rest
+    # The page scales the drawing by its view box. A title is the text alternative of an image.
+    role = ' role="img"' if "<title>" in rest else ""
+    return re.sub(r' (width|height)="[^"]*pt"', "", head) + role + rest
 
 
 def colour_of(names: Sequence[str], name: str) -> str:

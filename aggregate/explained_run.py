@@ -1,6 +1,7 @@
 """Explain a finished run: out-of-fold models from the cache, slices from the store, tables beside the others."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -12,7 +13,7 @@ from aggregate.explain.inputs import ExplainableModel, OutOfFoldModels
 from aggregate.explain.measures_cache import MeasuredPatients
 from aggregate.explain.patient_measures import sets_with_measures
 from aggregate.explain.phase_value import Evaluate
-from aggregate.explain.pictures import ReadSlices
+from aggregate.explain.pictures import ReadPatient
 from aggregate.explain.resampling import resampling_of
 from aggregate.explain.signs import remarks_on_roles
 from aggregate.explain.writing import Aids, Retrain, explain
@@ -24,8 +25,7 @@ from aggregate.store.fit_cache import FitCache
 from aggregate.tables.results import ResultTables
 from pipeline.errors import ResultsError
 from pipeline.phase_roles import phase_roles
-from pipeline.slices import PhaseSlices
-from pipeline.store import SliceStore
+from pipeline.store import SliceStore, StoredPatient
 
 
 def explain_run(run: Run, tables: ResultTables, *, retrain: bool) -> list[str]:
@@ -56,7 +56,7 @@ def explain_run(run: Run, tables: ResultTables, *, retrain: bool) -> list[str]:
         run.study.patients.codes, draws=settings.draws, seed=settings.seed, confidence=settings.confidence
     )
     aids = Aids(
-        read_slices=None if lacking else _reader(store, run.study),
+        read_patient=None if lacking else _reader(store, run.study),
         measured_in=measured_in,
         kept=MeasuredPatients(
             run.config.cache_folder,
@@ -66,19 +66,20 @@ def explain_run(run: Run, tables: ResultTables, *, retrain: bool) -> list[str]:
         roles=roles,
         png_dpi=run.config.aggregate.figures.png_dpi,
         jobs=run.config.aggregate.jobs,
+        shown_cases=run.config.aggregate.shown_cases,
     )
     explain(tables, inputs, run.predictions, resampling, aids=aids, seed=run.config.aggregate.seed)
     return remarks
 
 
-def _reader(store: SliceStore, study: StudyCohort) -> ReadSlices:
-    """Read the slices of the phases that the study sees."""
-    phases = study.phase_names
-    return partial(_read_phases, store, phases)
+def _reader(store: SliceStore, study: StudyCohort) -> ReadPatient:
+    """Read what is stored of the phases that the study sees."""
+    return partial(_read_patient, store, study.phase_names)
 
 
-def _read_phases(store: SliceStore, phases: Sequence[str], patient_id: str) -> Sequence[PhaseSlices]:
-    return [slices for slices in store.read_phases(patient_id) if slices.phase in phases]
+def _read_patient(store: SliceStore, phases: Sequence[str], patient_id: str) -> StoredPatient:
+    stored = store.read(patient_id)
+    return replace(stored, phases=tuple(slices for slices in stored.phases if slices.phase in phases))
 
 
 def out_of_fold_models(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from pipeline import store
 from pipeline.exclusions import VARIANT, by_variant
 from pipeline.tables import read_table, write_table
 
@@ -35,7 +36,7 @@ class Kind(StrEnum):
     SHARED = "shared pixels"
     CONSTANT = "constant features"
     SHARED_ALLOWED = "shared pixels, allowed"
-    PLACE = "place in the header"
+    PLACE = store.PLACE
     VALUES = "values of the mask"
     RESAMPLED = "mask on another grid"
     OUTSIDE = "part of the mask outside"

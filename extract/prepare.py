@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extract.config import TUMOUR, ExtractSection, MasksSection, SlicesSection
-from extract.crops import corners_of, cut_squares, middle_of, size_px
+from extract.crops import coarser, corners_of, cut_squares, middle_of, size_px
 from extract.duplicates import PixelMemory
 from extract.findings import Finding, Kind, errors_of, reason_of
 from extract.masks import Lesions, areas_mm2
@@ -151,6 +151,7 @@ def _cut(read: _Read, settings: Preparation) -> PhaseSlices:
     below, above = np.maximum(chosen - step, 0), np.minimum(chosen + step, image.grid.shape[0] - 1)
     is_tumour = settings.slices.which == TUMOUR
     areas = areas_mm2(region, image.grid)[chosen - region.start[0]]
+    context_hu, context_step = coarser(read.planes(chosen))
     return PhaseSlices(
         phase=read.reading.plan.scan.phase,
         crops_hu=squares(chosen),
@@ -166,4 +167,6 @@ def _cut(read: _Read, settings: Preparation) -> PhaseSlices:
         neighbours=np.stack([squares(below), squares(above)], axis=1) if step else None,
         liver_hu=read.reading.organ_hu,
         measures=measure_lesions(read.planes(chosen), chosen, region, image.grid) if is_tumour else None,
+        context_hu=context_hu,
+        context_step=context_step,
     )

@@ -62,7 +62,7 @@ def draw_saliency(config: ExtractConfig, patients: Collection[str] = ()) -> list
 
     Args:
         config: of the experiment, with attention.csv and the slice store in its output folder.
-        patients: whom to draw; empty for those with a montage of stage 2.
+        patients: whom to draw; empty for those with a picture of stage 2.
 
     Raises:
         ConfigError: captum is not installed.
@@ -71,10 +71,10 @@ def draw_saliency(config: ExtractConfig, patients: Collection[str] = ()) -> list
     folder = config.results_folder / FIGURES
     weights = read_weights(config.results_folder / ATTENTION, None, patients)
     everybody = dict.fromkeys(patient_id for patient_id, _ in weights)
-    chosen = [p for p in everybody if patients or any(folder.glob(f"montage_*_{_safe(p)}.svg"))]
+    chosen = [p for p in everybody if patients or any(folder.glob(f"case_*_{_safe(p)}.svg"))]
     if not chosen:
         raise ResultsError(
-            f"{folder}: no montage found; name patients with --patient, or run `aggregate.py explain` first"
+            f"{folder}: no picture of a patient found; name patients with --patient, or run `aggregate.py explain` first"
         )
     section = config.extract
     if section.card is not None:

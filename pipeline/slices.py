@@ -30,6 +30,9 @@ class PhaseSlices:
             out; None in a store of a release that did not keep it.
         neighbours: int16 (n, 2, height, width), the same square below and above, for 2.5D; None without.
         liver_hu: median HU of the lesion-free liver on some of the slices; None without a liver mask.
+        context_hu: int16 (n, rows, columns), the whole slices, each pixel the mean of `context_step` x `context_step` pixels of
+            the image; None in a store of a release that did not keep them.
+        context_step: pixels of the image along the side of a pixel of the context.
         measures: float32 (n, m), in the order of `pipeline.measures.MEASURES`, NaN where one cannot be had; None where
             no tumour was drawn.
     """
@@ -48,6 +51,8 @@ class PhaseSlices:
     neighbours: NDArray[np.int16] | None = None
     liver_hu: float | None = None
     measures: NDArray[np.float32] | None = None
+    context_hu: NDArray[np.int16] | None = None
+    context_step: int = 1
 
     def __len__(self) -> int:
         return len(self.crops_hu)

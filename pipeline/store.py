@@ -5,6 +5,7 @@
             <phase>/crops_hu              int16 (n, height, width), one chunk per slice, one shard per phase
             <phase>/masks                 bool  (n, height, width)
             <phase>/neighbours            int16 (n, 2, height, width), only for 2.5D
+            <phase>/context_hu            int16 (n, rows, columns), the whole slices, coarser; none in a store of an earlier release
 
 A patient's group is whole or absent: it is written beside the store and renamed into it. The store can be
 deleted at any time; stage 1 rebuilds it from the scans.
@@ -32,6 +33,8 @@ from pipeline.slices import PhaseSlices
 
 FORMAT = "phasemil-slices"
 VERSION = 1
+PLACE = "place in the header"
+"""Kind of a remark: the header of a scan leaves in doubt where its voxels lie."""
 _COLUMNS = {
     "slice_index": np.int32,
     "z_mm": np.float32,
@@ -39,7 +42,8 @@ _COLUMNS = {
     "lesion": np.int16,
 }
 _PLACES = ("middle", "corner")
-_IMAGES = ("crops_hu", "masks", "neighbours")
+_IMAGES = ("crops_hu", "masks", "neighbours", "context_hu")
+_MAY_LACK = frozenset(("neighbours", "context_hu"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +61,10 @@ class StoredPatient:
     phases: tuple[PhaseSlices, ...]
     faults: Mapping[str, str] = field(default_factory=dict)
     remarks: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
+
+    def is_place_doubtful(self, phase: str) -> bool:
+        """Whether the header of a phase leaves in doubt where the voxels lie, and with it which side is right."""
+        return any(kind == PLACE for kind, _ in self.remarks.get(phase, ()))
 
 
 class SliceStore:
@@ -191,6 +199,7 @@ def _about(phase: PhaseSlices) -> Mapping[str, Any]:
         "columns": columns,
         "spacing_mm": list(phase.spacing_mm),
         "liver_hu": phase.liver_hu,
+        "context_step": phase.context_step,
         "measures": _by_name(phase.measures),
         "source": vars(phase.source),
     }
@@ -212,7 +221,7 @@ def _write_images(folder: Path, phase: PhaseSlices) -> None:
 
 
 def _phase(folder: Path, name: str, about: Mapping[str, Any]) -> PhaseSlices:
-    images = {n: _images(folder / n) for n in _IMAGES if n != "neighbours" or (folder / n).exists()}
+    images = {n: _images(folder / n) for n in _IMAGES if n not in _MAY_LACK or (folder / n).exists()}
     columns = {n: np.array(about["columns"][n], dtype=dtype) for n, dtype in _COLUMNS.items()}
     row, column = about["spacing_mm"]
     source = about["source"]
@@ -221,10 +230,11 @@ def _phase(folder: Path, name: str, about: Mapping[str, Any]) -> PhaseSlices:
         spacing_mm=(row, column),
         source=Source(**{**source, "spacing_mm": tuple(source["spacing_mm"])}),
         middle=_places(about["columns"]["middle"]),
-        # A store of an earlier release lacks the corners, the liver and the measures.
+        # A store of an earlier release lacks the corners, the liver, the measures and the whole slices.
         corner=_places(about["columns"].get("corner")),
         liver_hu=about.get("liver_hu"),
         measures=_measures(about.get("measures")),
+        context_step=int(about.get("context_step", 1)),
         **images,
         **columns,
     )

@@ -1,10 +1,11 @@
-"""Example patients: the most confident correct and the most confident wrong prediction of each class."""
+"""Example patients: typical correct predictions and the most confident mistakes of each class."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aggregate.predictions import Predictions
 from aggregate.tables.shared_columns import LABEL, PATIENT_ID
@@ -15,7 +16,7 @@ CHOSEN_PATIENTS = Table(
     "patient whose pictures the report shows",
     (
         Column("model", "The explained model"),
-        Column("number", "Number of the picture montage_<number>_<patient>.svg", "", Kind.COUNT),
+        Column("number", "Number of the picture case_<number>_<patient>.svg", "", Kind.COUNT),
         PATIENT_ID,
         LABEL,
         Column("predicted", "Class with the highest mean out-of-fold probability"),
@@ -26,14 +27,17 @@ CHOSEN_PATIENTS = Table(
             Kind.NUMBER,
         ),
         Column(
-            "why", "Reason for the choice: most confident correct or wrong prediction of the reference class"
+            "why", "Reason for the choice: typical right prediction or surest mistake of the reference class"
         ),
     ),
     place=270,
     step=Step.EXPLANATIONS,
-    notes="Chosen by the probability of the reference class: highest if predicted correctly, lowest if not.",
+    notes=(
+        "Chosen by the probability of the reference class: of those predicted correctly the nearest to their median, of the "
+        "others the lowest; `[aggregate] shown_cases` says how many of either."
+    ),
 )
-RIGHT, MISTAKEN = "surest right prediction", "surest mistake"
+RIGHT, MISTAKEN = "typical right prediction", "surest mistake"
 
 
 @dataclass(frozen=True)
@@ -53,11 +57,11 @@ class Choice:
         return f"reference {self.label}, {self.why}: predicted {self.predicted} (p = {self.probability:.2f})"
 
 
-def choose_patients(predictions: Predictions, model: str) -> list[Choice]:
-    """Choose the most confident correct and the most confident wrong prediction of each class.
+def choose_patients(predictions: Predictions, model: str, n: int = 1) -> list[Choice]:
+    """Choose `n` typical correct predictions and the `n` most confident mistakes of each class.
 
-    Confidence is measured by the mean out-of-fold probability of the reference class: the highest among correct, the
-    lowest among wrong predictions.
+    By the mean out-of-fold probability of the reference class: typical is nearest to the median of the correct
+    predictions, since the surest one shows what is rare; the most confident mistake has the lowest.
     """
     mean = predictions.probabilities[model].mean(axis=0)
     called = mean.argmax(axis=1)
@@ -66,11 +70,10 @@ def choose_patients(predictions: Predictions, model: str) -> list[Choice]:
         of_class = predictions.labels == k
         right, wrong = np.flatnonzero(of_class & (called == k)), np.flatnonzero(of_class & (called != k))
         for found, why in (
-            (right[np.argsort(-mean[right, k])], RIGHT),
-            (wrong[np.argsort(mean[wrong, k])], MISTAKEN),
+            (right[_nearest_to_median(mean[right, k])], RIGHT),
+            (wrong[np.argsort(mean[wrong, k], kind="stable")], MISTAKEN),
         ):
-            if len(found):
-                i = int(found[0])
+            for i in found[:n].tolist():
                 predicted = predictions.classes[called[i]]
                 chosen.append(
                     Choice(predictions.patient_ids[i], name, predicted, float(mean[i, called[i]]), why)
@@ -78,7 +81,13 @@ def choose_patients(predictions: Predictions, model: str) -> list[Choice]:
     return chosen
 
 
+def _nearest_to_median(values: NDArray[np.float64]) -> NDArray[np.intp]:
+    if not len(values):
+        return np.empty(0, dtype=np.intp)
+    return np.argsort(np.abs(values - np.median(values)), kind="stable")
+
+
 def choice_rows(model: str, chosen: Sequence[Choice]) -> Iterator[Mapping[str, Any]]:
-    """Yield the rows of chosen_patients.csv, numbered like the montages."""
+    """Yield the rows of chosen_patients.csv, numbered like the pictures."""
     for number, choice in enumerate(chosen, start=1):
         yield {"model": model, "number": number, **vars(choice)}

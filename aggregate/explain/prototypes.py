@@ -1,6 +1,7 @@
 """Most similar training patients, typical slices of each class, and clusters of slices found without labels."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -100,8 +101,35 @@ CLUSTER_SHARES = Table(
     place=300,
     step=Step.EXPLANATIONS,
 )
+CLUSTER_SLICES = Table(
+    "cluster_slices.csv",
+    "number of clusters x cluster x rank",
+    (
+        Column("clusters", "Number of clusters", "", Kind.COUNT),
+        Column("cluster", "1 for the largest", "", Kind.COUNT),
+        Column(
+            "rank",
+            "1 for the slice nearest to the centre of the cluster; one slice per patient",
+            "",
+            Kind.COUNT,
+        ),
+        PATIENT_ID,
+        LABEL,
+        PHASE,
+        SLICE_NUMBER,
+        Column(
+            "distance",
+            "Distance to the centre of the cluster, in principal components of the standardised features",
+            "standard deviations",
+            Kind.NUMBER,
+        ),
+    ),
+    place=305,
+    step=Step.EXPLANATIONS,
+)
 NEIGHBOURS = 5
 TYPICAL_PER_CLASS = 10
+CENTRAL_PER_CLUSTER = 10
 CLUSTER_NUMBERS = (2, 3)
 _COMPONENTS = 32
 _SHUFFLES = 20
@@ -209,8 +237,21 @@ def typical_rows(
             }
 
 
-def cluster_slices(bags: Sequence[Bag], number: int, *, seed: int) -> list[NDArray[np.intp]]:
-    """Cluster all slices by k-means on the standardised features, without labels; return (n,) per bag.
+@dataclass(frozen=True, eq=False)
+class Clusters:
+    """The slices of all bags in clusters.
+
+    Attributes:
+        of_slices: per bag intp (n,), the cluster of each slice, from 0 for the largest.
+        distances: per bag float64 (n,), from the centre of its cluster.
+    """
+
+    of_slices: Sequence[NDArray[np.intp]]
+    distances: Sequence[NDArray[np.float64]]
+
+
+def cluster_slices(bags: Sequence[Bag], number: int, *, seed: int) -> Clusters:
+    """Cluster all slices by k-means on the standardised features, without labels.
 
     Each phase is centred on its own mean first: otherwise the clusters would only reproduce the phases.
     """
@@ -223,11 +264,13 @@ def cluster_slices(bags: Sequence[Bag], number: int, *, seed: int) -> list[NDArr
     reduced = PCA(n_components, random_state=seed, svd_solver="randomized").fit_transform(features)
     # The matrix products are small: more than one thread costs more time than it saves, above all on a busy machine.
     with threadpool_limits(limits=1):
-        cluster = KMeans(number, n_init=10, random_state=seed).fit_predict(reduced).astype(np.intp)
+        centres = KMeans(number, n_init=10, random_state=seed).fit(reduced)
+        cluster, distance = centres.labels_.astype(np.intp), centres.transform(reduced).min(axis=1)
     # Numbered by size, so that the numbers do not depend on the seed.
     order = np.argsort(-np.bincount(cluster, minlength=number), kind="stable")
     renumbered = np.argsort(order)[cluster]
-    return list(np.split(renumbered, np.cumsum([len(bag) for bag in bags])[:-1]))
+    ends = np.cumsum([len(bag) for bag in bags])[:-1]
+    return Clusters(np.split(renumbered, ends), np.split(distance.astype(np.float64), ends))
 
 
 def cluster_rows(
@@ -258,6 +301,33 @@ def cluster_rows(
                 "share_of_all": float(np.mean(label == k)),
                 "adjusted_mutual_information": float(information),
                 "mutual_information_shuffled": float(np.mean(shuffled)),
+            }
+
+
+def cluster_slice_rows(
+    patients: Patients, bags: Sequence[Bag], clusters: Clusters, number: int
+) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows of cluster_slices.csv: the slices nearest to the centre of each cluster, one per patient."""
+    for cluster in range(number):
+        nearest = []
+        for patient, (of_slices, distance) in enumerate(
+            zip(clusters.of_slices, clusters.distances, strict=True)
+        ):
+            inside = np.flatnonzero(of_slices == cluster)
+            if len(inside):
+                i = int(inside[distance[inside].argmin()])
+                nearest.append((float(distance[i]), patient, i))
+        for rank, (distance_of, patient, i) in enumerate(sorted(nearest)[:CENTRAL_PER_CLUSTER], start=1):
+            bag = bags[patient]
+            yield {
+                "clusters": number,
+                "cluster": cluster + 1,
+                "rank": rank,
+                "patient_id": bag.patient_id,
+                "label": patients.label(patient),
+                "phase": bag.header.phase_names[bag.phase[i]],
+                "slice_number": int(bag.slice_index[i]) + 1,
+                "distance": distance_of,
             }
 
 

@@ -25,7 +25,7 @@ from aggregate.explain.attention import (
     check_rows,
     controls,
 )
-from aggregate.explain.choices import CHOSEN_PATIENTS, choice_rows, choose_patients
+from aggregate.explain.choices import CHOSEN_PATIENTS, Choice, choice_rows, choose_patients
 from aggregate.explain.concepts import CONCEPT_SLICES, CONCEPTS
 from aggregate.explain.inputs import OutOfFoldModels, PerInstance, attentions_of, evidence_of
 from aggregate.explain.kinetics import KINETICS, kinetics_rows
@@ -42,15 +42,18 @@ from aggregate.explain.phase_value import (
     subset_rows,
     value_rows,
 )
-from aggregate.explain.pictures import FIGURES, ReadSlices, draw_pictures
+from aggregate.explain.picture_writing import ToDraw, draw_pictures
+from aggregate.explain.pictures import ReadPatient
 from aggregate.explain.prototypes import (
     CLUSTER_NUMBERS,
     CLUSTER_SHARES,
+    CLUSTER_SLICES,
     CLUSTERS,
     PROTOTYPES,
     TYPICAL_SLICES,
     cluster_patient_rows,
     cluster_rows,
+    cluster_slice_rows,
     cluster_slices,
     neighbour_checks,
     prototype_rows,
@@ -75,8 +78,8 @@ Row = Mapping[str, Any]
 class Aids:
     """Optional inputs beside the fitted models; without them some explanations are left out."""
 
-    read_slices: ReadSlices | None = None
-    """Gives the HU crops of a patient, for the pictures, and for the concepts where bags hold no measures."""
+    read_patient: ReadPatient | None = None
+    """Gives the stored slices of a patient, for the pictures, and for the concepts where bags hold no measures."""
     measured_in: Sequence[str] = ()
     """Bag set, by patient, whose bag holds the measures of stage 1; empty where not every patient has one."""
     kept: MeasuredPatients | None = None
@@ -89,6 +92,8 @@ class Aids:
     """Pixels per inch of the pictures as PNG beside SVG; None for SVG alone."""
     jobs: int = 1
     """Number of processes that measure patients in parallel, counted as in joblib."""
+    shown_cases: int = 1
+    """Right predictions, and as many mistakes, of each class that are shown."""
 
 
 def explain(
@@ -116,13 +121,17 @@ def explain(
         # Training asks for processes, too: two pools at once can wait for each other.
         patients = list(patients)
     write_clusters(tables, inputs.patients, seed=seed)
+    first, chosen = None, []
     if inputs.models:
         attentions = attentions_of(inputs)
         write_model_explanations(tables, inputs, attentions, resampling, retrain=aids.retrain)
         first = next(iter(attentions.values()))
-        write_choices(tables, inputs, predictions, first, aids)
-    if patients is not None:
-        write_concepts(tables, inputs.patients, predictions, resampling, list(patients))
+        chosen = write_choices(tables, predictions, first, aids.shown_cases)
+    measured = None if patients is None else list(patients)
+    if measured is not None:
+        write_concepts(tables, inputs.patients, predictions, resampling, measured)
+    if aids.read_patient is not None and measured is not None:
+        draw_pictures(tables, inputs, ToDraw(first, chosen, measured, aids.read_patient, aids.png_dpi))
 
 
 def _measured_patients(patients: Patients, aids: Aids) -> Iterable[MeasuredPatient] | None:
@@ -131,11 +140,11 @@ def _measured_patients(patients: Patients, aids: Aids) -> Iterable[MeasuredPatie
         return (
             measured_in_bag(patients.bags(name)[i], aids.roles) for i, name in enumerate(aids.measured_in)
         )
-    if aids.read_slices is None:
+    if aids.read_patient is None:
         return None
     # With several jobs, other processes measure while this one does the rest.
     return measure_patients(
-        patients.patient_ids, aids.read_slices, roles=aids.roles, jobs=aids.jobs, kept=aids.kept
+        patients.patient_ids, aids.read_patient, roles=aids.roles, jobs=aids.jobs, kept=aids.kept
     )
 
 
@@ -203,21 +212,12 @@ def _phase_values(
 
 
 def write_choices(
-    tables: ResultTables,
-    inputs: OutOfFoldModels,
-    predictions: Predictions,
-    attention: PerInstance,
-    aids: Aids | None = None,
-) -> None:
-    """Write the example patients of the model of `attention`, and their montages if slices are available."""
-    aids = aids or Aids()
-    chosen = choose_patients(predictions, attention.model)
+    tables: ResultTables, predictions: Predictions, attention: PerInstance, n: int = 1
+) -> list[Choice]:
+    """Write and return the example patients of the model of `attention`: `n` right ones and `n` mistakes of each class."""
+    chosen = choose_patients(predictions, attention.model, n)
     tables.write(CHOSEN_PATIENTS, choice_rows(attention.model, chosen))
-    if aids.read_slices is not None:
-        patients = inputs.patients.index_of([choice.patient_id for choice in chosen])
-        whys = {i: choice for i, choice in zip(patients, chosen, strict=True) if i in attention.values}
-        bags, folder = inputs.bags(attention.model), tables.folder / FIGURES
-        draw_pictures(folder, bags, attention, whys, aids.read_slices, png_dpi=aids.png_dpi)
+    return chosen
 
 
 def write_clusters(tables: ResultTables, patients: Patients, *, seed: int) -> None:
@@ -229,17 +229,20 @@ def write_clusters(tables: ResultTables, patients: Patients, *, seed: int) -> No
     bags = Chosen(patients.bags(), np.arange(len(patients)))
     mixtures: list[Row] = []
     shares: list[Row] = []
+    central: list[Row] = []
     for number in CLUSTER_NUMBERS:
         clusters = cluster_slices(bags, number, seed=seed)
-        mixtures += cluster_rows(patients, clusters, number)
-        shares += cluster_patient_rows(patients, clusters, number)
+        mixtures += cluster_rows(patients, clusters.of_slices, number)
+        shares += cluster_patient_rows(patients, clusters.of_slices, number)
+        central += cluster_slice_rows(patients, bags, clusters, number)
     tables.write(CLUSTERS, mixtures)
     tables.write(CLUSTER_SHARES, shares)
+    tables.write(CLUSTER_SLICES, central)
 
 
 def measure_patients(
     patient_ids: Sequence[str],
-    read_slices: ReadSlices,
+    read_patient: ReadPatient,
     *,
     roles: PhaseRoles,
     jobs: int = 1,
@@ -253,7 +256,7 @@ def measure_patients(
     found = {patient_id: old for patient_id, key in keys.items() if kept and (old := kept.read(key))}
 
     def measure(patient_id: str) -> MeasuredPatient:
-        patient = measured(read_slices(patient_id), roles)
+        patient = measured(read_patient(patient_id).phases, roles)
         if kept is not None:
             kept.write(keys[patient_id], patient, patient_id=patient_id)
         return patient

@@ -12,7 +12,9 @@ from aggregate.explain.choices import CHOSEN_PATIENTS
 from aggregate.explain.concepts import CONCEPTS
 from aggregate.explain.phase_table import PHASES
 from aggregate.explain.phase_value import PHASE_VALUE
-from aggregate.explain.prototypes import CLUSTERS, PROTOTYPES, TYPICAL_SLICES
+from aggregate.explain.picture_writing import CLUSTERED, TYPICAL
+from aggregate.explain.pictures import FIGURES, window_text
+from aggregate.explain.prototypes import CLUSTER_SLICES, CLUSTERS, PROTOTYPES, TYPICAL_SLICES
 from aggregate.explain.votes import SLICE_VOTES
 from aggregate.report import explanation_figures as figures
 from aggregate.report.elements import (
@@ -40,7 +42,26 @@ CHECK_TITLES = {
     "centre_agreement": "agreement with centre-slice prior",
 }
 TYPICAL_SHOWN = 3
-"""Slices per class in the table of typical slices."""
+"""Slices per class in the table that stands in for missing pictures."""
+NO_PICTURES = (
+    "they are drawn from the slice store (slices.zarr), which was missing or lacked patients: run `extract.py run CONFIG` with "
+    "`[extract] store = true` and no bags in the way, then `aggregate.py run CONFIG`"
+)
+_READING_OF_PICTURES = (
+    f"Window: {window_text()} HU. R and L are the patient's right and left; below a picture stands the weight of the slice, in "
+    "brackets as a multiple of an equal share; slices are counted from 1, inferior to superior, while a viewer that counts in the order of a file stored head "
+    "first counts from the other end. "
+)
+READING_OF_CASES = (
+    "Columns: the phases at the height (z) of the slice with most weight, or where no tumour lies there, the nearest slice with "
+    "tumour. Top: the slice, with the square cut out for the encoder in blue and the lesion's outline in yellow; outside of the "
+    "square it is shown coarser than it is, and an outline that ends at the edge of the square goes on beyond it. Middle: the "
+    "lesion, all phases at one scale. Bottom: the weight of every slice with tumour in multiples of an equal share (dashed), the "
+    "shown slice in dark blue. Right: measures of the lesion (black line) beside median and quartiles of each class in the "
+    "cohort, the patient's own class in bold; wash-in is the lesion's density in the arterial less the non-contrast phase, "
+    "washout that in the arterial less the last phase. R and L are the patient's right and left, with a ? where the header of "
+    "the scan leaves them in doubt."
+)
 NO_RETRAINING = (
     "Only by masking: retraining on every subset of the phases was not run, because it takes "
     "15 trainings for four phases; `aggregate.py explain --retrain` on this folder adds it."
@@ -214,7 +235,7 @@ def prototypes_section(folder: ResultsFolder) -> Section:
     elements: list[Element] = []
     model = folder.explained_model
     if model:
-        elements = [_shown(folder, model), _typical(folder, model), *_neighbours(folder, model)]
+        elements = [_shown(folder, model), *_typical(folder, model), *_neighbours(folder, model)]
     if folder.rows(CLUSTERS):
         elements += _clusters(folder)
     return Section(
@@ -226,7 +247,26 @@ def prototypes_section(folder: ResultsFolder) -> Section:
     )
 
 
-def _typical(folder: ResultsFolder, model: str) -> Table:
+def _typical(folder: ResultsFolder, model: str) -> list[Element]:
+    drawn = _drawn(
+        folder,
+        TYPICAL,
+        "The slices most typical of each class for the model, one per patient, each at its own scale (bar) with the lesion's "
+        f"outline; written in orange where the reference is another class, an error worth reviewing. {_READING_OF_PICTURES}"
+        f"Ten of each class stand in {TYPICAL_SLICES.file}.",
+    )
+    return [drawn] if drawn else [_typical_table(folder, model), absent("Their pictures", NO_PICTURES)]
+
+
+def _drawn(folder: ResultsFolder, name: str, caption: str) -> Figure | None:
+    """Return a drawing that `explain` made; None where it made none."""
+    path = folder.path / FIGURES / f"{name}.svg"
+    if not path.exists():
+        return None
+    return Figure(name, for_page(path.read_text(encoding="utf-8"), name), caption)
+
+
+def _typical_table(folder: ResultsFolder, model: str) -> Table:
     rows = [r for r in folder.rows(TYPICAL_SLICES, model=model) if r["rank"] <= TYPICAL_SHOWN]
     cells = [
         [r["class"], text(r["rank"]), r["patient_id"], r["label"], r["phase"], text(r["slice_number"])]
@@ -274,8 +314,14 @@ def _clusters(folder: ResultsFolder) -> list[Element]:
     found, chance = (
         numeric(first[c]) or 0.0 for c in ("adjusted_mutual_information", "mutual_information_shuffled")
     )
+    caption = (
+        "The slices nearest to the centre of each cluster, one per patient: what the slices of a cluster have in common, if "
+        f"anything. {_READING_OF_PICTURES}Ten of each cluster stand in {CLUSTER_SLICES.file}."
+    )
+    drawn = _drawn(folder, CLUSTERED, caption)
     return [
         figures.clusters(folder),
+        *([drawn] if drawn else []),
         Note(
             f"With {first['clusters']} clusters the adjusted mutual information of cluster and class is "
             f"{found:.3f}; with shuffled labels it is {chance:.3f}."
@@ -283,27 +329,26 @@ def _clusters(folder: ResultsFolder) -> list[Element]:
     ]
 
 
-def montage_section(folder: ResultsFolder) -> Section:
-    """Return the montages that `explain` drew."""
-    drawn = folder.path / "figures"
-    paths = sorted(drawn.glob("montage_*.svg")) + sorted(drawn.glob("saliency_*.svg"))
-    elements: list[Element] = [_montage(path) for path in paths]
-    if elements and folder.explained_model:
-        elements.insert(0, _shown(folder, folder.explained_model))
-    if elements and not any(path.stem.startswith("saliency_") for path in paths):
-        elements.append(Note(NO_SALIENCY))
-    why = "they are drawn from the slice store, which is missing or was not read"
+def cases_section(folder: ResultsFolder) -> Section:
+    """Return the pictures of chosen patients that `explain` drew."""
+    drawn = folder.path / FIGURES
+    paths = sorted(drawn.glob("case_*.svg")) + sorted(drawn.glob("saliency_*.svg"))
+    elements: list[Element] = [_case(path) for path in paths]
+    if elements:
+        shown = [_shown(folder, folder.explained_model)] if folder.explained_model else []
+        elements = [*shown, Note(READING_OF_CASES), *elements]
+        if not any(path.stem.startswith("saliency_") for path in paths):
+            elements.append(Note(NO_SALIENCY))
     return Section(
-        "montages",
+        "cases",
         "Pictures of chosen patients",
-        "The most confident correct and wrong prediction of each class. Per phase, the three slices with most weight "
-        "and the two with least (right), with the contour that was used, all pictures of a patient at one scale; the blue bar is the weight as a share of the "
-        "patient's largest. A contour that ends at the edge of a picture continues outside the crop. Slices are counted from 1, inferior to superior; a viewer that counts in the order of a file stored head first counts from the other end.",
-        elements or [absent("Pictures", why)],
+        "Of each class typical right predictions and the surest mistakes, with the phases side by side and the measures of the "
+        "lesion beside those of the classes.",
+        elements or [absent("Pictures", NO_PICTURES)],
     )
 
 
-def _montage(path: Path) -> Figure:
+def _case(path: Path) -> Figure:
     svg = path.read_text(encoding="utf-8")
     title = re.search(r"<title>(.*?)</title>", svg)
     who, _, what = (unescape(title.group(1)) if title else path.stem).partition("; ")
@@ -316,6 +361,6 @@ SECTIONS = (
     votes_section,
     concepts_section,
     prototypes_section,
-    montage_section,
+    cases_section,
 )
 """In the order of the page."""

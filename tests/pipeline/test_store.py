@@ -1,5 +1,7 @@
 """The slice store keeps slices as they are, whole or not at all."""
 
+import re
+import shutil
 from dataclasses import fields, replace
 
 import numpy as np
@@ -10,7 +12,7 @@ from pipeline.bags import Source
 from pipeline.errors import StoreError
 from pipeline.measures import MEASURE_NAMES
 from pipeline.slices import PhaseSlices
-from pipeline.store import SliceStore, StoredPatient
+from pipeline.store import PLACE, SliceStore, StoredPatient
 
 
 def draw(phase: str, n: int, *, neighbours: bool = False) -> PhaseSlices:
@@ -31,6 +33,8 @@ def draw(phase: str, n: int, *, neighbours: bool = False) -> PhaseSlices:
         neighbours=np.stack([crops, crops], axis=1) if neighbours else None,
         liver_hu=61.5 if neighbours else None,
         measures=_some_measures(n) if neighbours else None,
+        context_hu=crops[:, ::4, ::4] if neighbours else None,
+        context_step=4 if neighbours else 1,
     )
 
 
@@ -66,6 +70,22 @@ def test_it_is_a_sharded_zarr_that_others_can_open(tmp_path, stored):
     assert array.metadata.zarr_format == 3
     assert array.shards == (3, 20, 24)
     np.testing.assert_array_equal(array[1], stored.phases[0].crops_hu[1])
+
+
+def test_slices_of_a_release_without_whole_slices_are_read(tmp_path, stored):
+    store = SliceStore(tmp_path / "slices.zarr")
+    store.write("007", stored)
+    shutil.rmtree(tmp_path / "slices.zarr" / "007" / "DP" / "context_hu")
+    about = tmp_path / "slices.zarr" / "007" / "zarr.json"
+    about.write_text(re.sub(r'"context_step": \d+,', "", about.read_text()))
+    (_, delayed) = store.read_phases("007")
+    assert (delayed.context_hu, delayed.context_step) == (None, 1)
+    np.testing.assert_array_equal(delayed.crops_hu, stored.phases[1].crops_hu)
+
+
+def test_a_remark_on_its_place_makes_the_sides_of_a_phase_doubtful(stored):
+    remarked = replace(stored, remarks={"AP": [[PLACE, "no position"]], "DP": [["padding", "air"]]})
+    assert [remarked.is_place_doubtful(phase) for phase in ("AP", "DP", "NC")] == [True, False, False]
 
 
 def test_a_patient_is_replaced_and_nothing_is_left_over(tmp_path, stored):

@@ -25,7 +25,7 @@ class Reader:
 
     def __call__(self, patient_id):
         self.asked.append(patient_id)
-        return self.store.read_phases(patient_id)
+        return self.store.read(patient_id)
 
 
 @pytest.fixture
@@ -71,9 +71,9 @@ def test_without_a_folder_every_run_measures(store):
 
 def test_processes_side_by_side_keep_the_order_and_measure_what_is_lacking(tmp_path, store):
     kept = MeasuredPatients(tmp_path / "cache", store.content_of)
-    first = list(measure_patients(PATIENTS, store.read_phases, roles=ROLES, kept=kept))
+    first = list(measure_patients(PATIENTS, store.read, roles=ROLES, kept=kept))
     shutil.rmtree(tmp_path / "cache" / kept.key_of("P1", ROLES))
-    assert_equal(first, measure_patients(PATIENTS, store.read_phases, roles=ROLES, jobs=2, kept=kept))
+    assert_equal(first, measure_patients(PATIENTS, store.read, roles=ROLES, jobs=2, kept=kept))
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
 

@@ -7,6 +7,7 @@ from aggregate.explain.prototypes import (
     NEIGHBOURS,
     cluster_patient_rows,
     cluster_rows,
+    cluster_slice_rows,
     cluster_slices,
     neighbour_checks,
     prototype_rows,
@@ -39,15 +40,29 @@ def test_the_most_typical_slices_of_a_class_come_from_different_patients_of_it(i
 
 def test_clusters_are_numbered_by_size_and_know_their_mixture(inputs):
     clusters = cluster_slices(inputs.bags("attention"), 2, seed=0)
-    flat = np.concatenate(clusters)
+    flat = np.concatenate(clusters.of_slices)
     assert np.sum(flat == 0) >= np.sum(flat == 1) > 0
-    rows = list(cluster_rows(inputs.patients, clusters, 2))
+    rows = list(cluster_rows(inputs.patients, clusters.of_slices, 2))
     assert sum(row["n_slices"] for row in rows) == len(flat)
     assert sum(row["share_of_cluster"] for row in rows if row["cluster"] == 1) == 1
-    per_patient = list(cluster_patient_rows(inputs.patients, clusters, 2))
+    per_patient = list(cluster_patient_rows(inputs.patients, clusters.of_slices, 2))
     assert sum(row["share"] for row in per_patient) == len(inputs.bags("attention"))
 
 
 def test_clustering_is_the_same_every_time(inputs):
     first, second = (cluster_slices(inputs.bags("attention"), 3, seed=4) for _ in range(2))
-    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(first.of_slices, second.of_slices, strict=True))
+
+
+def test_the_middle_of_a_cluster_is_shown_by_one_slice_per_patient_the_nearest_first(inputs):
+    bags = inputs.bags("attention")
+    clusters = cluster_slices(bags, 2, seed=0)
+    rows = [row for row in cluster_slice_rows(inputs.patients, bags, clusters, 2) if row["cluster"] == 2]
+    assert [row["rank"] for row in rows] == list(range(1, 11))
+    assert len({row["patient_id"] for row in rows}) == 10
+    distances = [row["distance"] for row in rows]
+    assert distances == sorted(distances)
+    of_cluster = [
+        d[c == 1].min() for c, d in zip(clusters.of_slices, clusters.distances, strict=True) if (c == 1).any()
+    ]
+    assert distances[0] == min(of_cluster)

@@ -17,6 +17,7 @@ from aggregate.tables.registry import written_by
 from aggregate.tables.results import ResultTables
 from aggregate.tables.table import Step
 from pipeline.slice_measures import MEASURES
+from pipeline.store import StoredPatient
 from pipeline.tables import read_columns, read_table
 from tests.aggregate.explain.conftest import ROLES
 
@@ -83,11 +84,12 @@ def test_concepts_are_measured_scored_and_probed(inputs, resampling, tmp_path, r
         phases=("AP",) * 60,
     )
 
-    def read_slices(patient_id):
+    def read_patient(patient_id):
         bright = 10 + int(patient_id[1:])
-        return [ball("AP", bright, bright, radius=12), ball("DP", -bright, -bright, radius=12)]
+        phases = ball("AP", bright, bright, radius=12), ball("DP", -bright, -bright, radius=12)
+        return StoredPatient("key", phases)
 
-    measured = list(measure_patients(inputs.patients.patient_ids, read_slices, roles=ROLES))
+    measured = list(measure_patients(inputs.patients.patient_ids, read_patient, roles=ROLES))
     write_concepts(ResultTables(tmp_path), inputs.patients, predictions, resampling, measured)
     concepts = read_table(tmp_path / "tables" / "concepts.csv")
     assert [float(row["washout_hu"]) for row in concepts[:3]] == [10, 11, 12]

@@ -122,7 +122,7 @@ def write_results(tmp_path, bags_and_labels):
             inputs = OutOfFoldModels({"attention": fitted}, patients)
             attentions = attentions_of(inputs)
             write_model_explanations(tables, inputs, attentions, resampling)
-            write_choices(tables, inputs, predictions, next(iter(attentions.values())))
+            write_choices(tables, predictions, next(iter(attentions.values())))
             write_clusters(tables, patients, seed=0)
         return folder
 

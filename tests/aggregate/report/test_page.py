@@ -17,7 +17,7 @@ from pipeline.tables import read_table, write_table
 
 SECTIONS = (
     "summary", "cohort", "performance", "curves", "confusion", "calibration", "decision", "comparisons", "subgroups",
-    "attention", "phases", "votes", "concepts", "prototypes", "montages", "training", "run", "checklist", "tables",
+    "attention", "phases", "votes", "concepts", "prototypes", "cases", "training", "run", "checklist", "tables",
     "glossary",
 )  # fmt: skip
 """Anchors of the sections, in order; every report has them all, an empty one with the reason."""
@@ -272,3 +272,26 @@ def test_a_browser_shows_every_section_and_has_nothing_to_complain_of(write_resu
     parser.feed(done.stdout)
     assert tuple(parser.sections) == SECTIONS
     assert [line for line in done.stderr.splitlines() if "CONSOLE" in line] == []
+
+
+def test_without_pictures_the_typical_slices_are_a_table_and_the_page_says_how_to_have_them(write_results):
+    text = write_report(write_results()).read_text(encoding="utf-8")
+    assert "Their pictures: not available, since they are drawn from the slice store" in text
+    assert "Pictures: not available, since they are drawn from the slice store" in text
+    assert "typical_slices.csv" in text
+
+
+def test_pictures_that_explain_drew_take_the_place_of_the_table_with_their_text_alternatives(write_results):
+    folder = write_results()
+    drawn = (
+        '<svg xmlns="http://www.w3.org/2000/svg" width="9pt"><title>{}</title><desc>AP, slice 3.</desc></svg>'
+    )
+    (folder / "figures").mkdir()
+    for name, title in (
+        ("typical_slices", "Slices"), ("cluster_slices", "Clusters"), ("case_01_p001", "p001: reference HCC; weights"),
+    ):  # fmt: skip
+        (folder / "figures" / f"{name}.svg").write_text(drawn.format(title))
+    text = write_report(folder).read_text(encoding="utf-8")
+    assert "Their pictures: not available" not in text
+    assert text.count('role="img"><title>') == text.count("<desc>AP, slice 3.</desc>") == 3
+    assert "<h3>p001: reference HCC</h3>" in text
