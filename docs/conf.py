@@ -24,7 +24,7 @@ include_patterns = [
     "results/reference/**.md",
     "tests/data/bags/conformance/README.md",
 ]
-exclude_patterns = [".*", "**/__pycache__", "*.egg-info"]
+exclude_patterns = [".*", "**/__pycache__", "*.egg-info", "docs/_build"]
 nitpicky = True
 smartquotes = False
 language = "en"
