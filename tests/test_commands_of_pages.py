@@ -62,6 +62,11 @@ def made_smaller_line(line: str) -> str:
     return made_smaller(line) if line.startswith("python ") else line
 
 
+def configurations(reader: Reader) -> int:
+    """Count the rows of the study's leaderboard that are no baselines."""
+    return sum("/" in row["model"] for row in reader.table("demo_study", "leaderboard.csv"))
+
+
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory) -> Reader:
     """A reader in a folder as the repository's, with the tiny phantom under the names of the demonstration and of the own cohort."""
@@ -100,7 +105,7 @@ def test_every_page_with_commands_is_followed_by_a_test():
 def test_the_tutorial_leads_from_scans_to_a_study(with_demo):
     models = {row["model"] for row in with_demo.table("demo", "performance.csv")}
     assert {"phase_concat", "attention", "mean_pooling", "measures", "fused", "majority"} <= models
-    assert len(with_demo.table("demo_study", "leaderboard.csv")) == 8
+    assert configurations(with_demo) == 8
     assert len(list((with_demo.folder / "results" / "demo").rglob("overlays/*PH001*"))) > 0
 
 
@@ -160,4 +165,4 @@ def test_a_study_runs_on_a_cluster_by_hand_and_by_slurm(with_demo):
     for script in (by_hand, 'srun() { "$@"; }\nscancel() { kill %2 %1; }\n' + slurm):
         shutil.rmtree(results)
         with_demo.run_script(script, SLURM_CPUS_PER_TASK="1", SLURM_JOB_ID="1")
-        assert len(with_demo.table("demo_study", "leaderboard.csv")) == 8
+        assert configurations(with_demo) == 8
