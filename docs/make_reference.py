@@ -40,7 +40,9 @@ HEADER = "| | default | meaning |\n|---|---|---|"
 
 def commands_page() -> str:
     """Return the page of the commands as Markdown."""
-    return "\n".join([COMMANDS_HEAD, *(part for name, stage in STAGES.items() for part in commands(name, stage))])
+    return "\n".join(
+        [COMMANDS_HEAD, *(part for name, stage in STAGES.items() for part in commands(name, stage))]
+    )
 
 
 def bag_page() -> str:

@@ -8,7 +8,9 @@ from pathlib import Path
 from sphinx.cmd.build import main as sphinx_build
 
 ROOT = Path(__file__).resolve().parents[1]
-_LOADED = re.compile(r"""<(?:script|img|source|iframe)\b[^>]*\bsrc=["']([^"']+)|<link\b[^>]*\bhref=["']([^"']+)""")
+_LOADED = re.compile(
+    r"""<(?:script|img|source|iframe)\b[^>]*\bsrc=["']([^"']+)|<link\b[^>]*\bhref=["']([^"']+)"""
+)
 """What a browser fetches by itself; a link that a reader follows is none of it."""
 _IN_STYLE = re.compile(r"""(?:url\(|@import)\s*["']?((?:https?:)?//[^"')\s]+)""")
 

@@ -144,7 +144,9 @@ def test_the_long_steps_of_the_tutorial(with_demo):
 @pytest.mark.slow
 def test_wheels_are_collected_and_installed_without_an_index(reader):
     """Those of phasemil alone: the others are gigabytes."""
-    collect, install = (block.text for block in blocks_of(HOW_TO / "secured_machine.md", "sh") if block.is_slow)
+    collect, install = (
+        block.text for block in blocks_of(HOW_TO / "secured_machine.md", "sh") if block.is_slow
+    )
     source = reader.folder / "source"
     source.mkdir()
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):

@@ -13,7 +13,6 @@ LARGEST_PICTURE_BYTES = 300_000
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
     """The site, built once; a warning of Sphinx fails it."""
-    pytest.importorskip("sphinx")
     folder = tmp_path_factory.mktemp("site")
     assert runpy.run_path(str(ROOT / "docs" / "make_site.py"))["make_site"](folder) == 0
     return folder
@@ -28,8 +27,12 @@ def test_every_page_is_in_the_site(site):
 
 
 def test_what_a_page_would_load_from_elsewhere_is_found(tmp_path):
-    (tmp_path / "page.html").write_text('<script src="https://cdn.example/x.js"></script><a href="https://example.org">')
-    (tmp_path / "style.css").write_text("@font-face { src: url(//fonts.example/y.woff2) } b { background: url(own.png) }")
+    (tmp_path / "page.html").write_text(
+        '<script src="https://cdn.example/x.js"></script><a href="https://example.org">'
+    )
+    (tmp_path / "style.css").write_text(
+        "@font-face { src: url(//fonts.example/y.woff2) } b { background: url(own.png) }"
+    )
     found = runpy.run_path(str(ROOT / "docs" / "make_site.py"))["loaded_from_elsewhere"](tmp_path)
     assert list(found) == ["page.html: https://cdn.example/x.js", "style.css: //fonts.example/y.woff2"]
 
