@@ -49,7 +49,7 @@ def commands_of(page: Path) -> list[str]:
 def made_smaller(command: str) -> str:
     """Return a command of a page as a test runs it."""
     added = [words for start, words in SMALLER.items() if command.startswith(f"{start} ")]
-    return shlex.join([*shlex.split(command), *added[0]]) if added else command
+    return f"{command} {shlex.join(added[0])}" if added else command
 
 
 def run(command: str) -> None:

@@ -38,7 +38,9 @@ class Reader:
 
     def run_script(self, text: str, *, within_s: int = 900, **variables: str) -> str:
         """Run a slow block as a shell runs it."""
-        script = "set -e -m\n" + "\n".join(map(made_smaller_line, text.splitlines()))
+        # What runs in the background would keep this process waiting for its output if a command before the end failed.
+        head = "set -e -m\ntrap 'kill $(jobs -p) 2> /dev/null || true' EXIT\n"
+        script = head + "\n".join(map(made_smaller_line, text.splitlines()))
         done = subprocess.run(
             ["bash", "-c", script],
             cwd=self.folder,
