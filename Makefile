@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 DEMO_CONFIG := configs/demo.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check format clean
+.PHONY: help install demo test test-slow check docs picture format clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,9 +35,15 @@ check: $(READY)  ## lint, formatting, strict types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(READY)  ## write the pages in docs/ as a site: docs/_build/docs/index.html; a warning is an error
+	$(BIN)/python docs/make_site.py docs/_build
+
+picture: $(READY)  ## draw the picture of the README from the report of `make demo` (needs chromium)
+	$(BIN)/python docs/make_picture.py results/demo/report.html
+
 format: $(READY)  ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:  ## delete the environment, the caches and the demo's results
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info results/demo
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info docs/_build results/demo

@@ -14,7 +14,7 @@ from pipeline.bags import Bag, BagHeader, Recipe, Source, write_bag
 # Two test processes share two cores; more threads in each only wait for one another. Set before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-LONGEST = {"test_readme.py", "test_real_ct.py", "test_commands.py", "test_page.py"}
+LONGEST = {"test_commands_of_pages.py", "test_real_ct.py", "test_commands.py", "test_page.py"}
 """Files that take longest: begun first, so that no process waits for another at the end."""
 
 

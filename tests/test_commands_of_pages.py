@@ -1,0 +1,172 @@
+"""Every command of the README and of docs/, run as a reader runs it; only cohort, folds and resamples are made fewer."""
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.tables import read_table
+from tests.page_commands import ROOT, blocks_of, commands_of, made_smaller, run, write_configurations
+
+DOCS = ROOT / "docs"
+README, TUTORIAL, HOW_TO = ROOT / "README.md", DOCS / "tutorial.md", DOCS / "how_to"
+OF_OTHER_TESTS = {DOCS / "encoders.md", DOCS / "own_aggregator.md"}
+"""Pages that tests/test_docs.py runs."""
+PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+class Reader:
+    """Somebody who follows the pages in one folder; a command that was run before is not run again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.done: set[str] = set()
+
+    def follow(self, page: Path) -> None:
+        """Write the configurations of a page, and run its commands in their order."""
+        with contextlib.chdir(self.folder):
+            write_configurations(page)
+            for command in commands_of(page):
+                if command not in self.done:
+                    run(command)
+                    self.done.add(command)
+
+    def run_script(self, text: str, *, within_s: int = 900, **variables: str) -> str:
+        """Run a slow block as a shell runs it."""
+        # What runs in the background would keep this process waiting for its output if a command before the end failed.
+        head = "set -e -m\ntrap 'kill $(jobs -p) 2> /dev/null || true' EXIT\n"
+        script = head + "\n".join(map(made_smaller_line, text.splitlines()))
+        done = subprocess.run(
+            ["bash", "-c", script],
+            cwd=self.folder,
+            env={**os.environ, "PATH": PATH, "PYTHONPATH": str(ROOT), **variables},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=within_s,
+        )
+        assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def table(self, experiment: str, name: str) -> list[dict[str, str]]:
+        """Read a table of an experiment's results."""
+        (path,) = (self.folder / "results" / experiment).rglob(name)
+        return [dict(row) for row in read_table(path)]
+
+
+def made_smaller_line(line: str) -> str:
+    """Return a line of a script as a test runs it."""
+    return made_smaller(line) if line.startswith("python ") else line
+
+
+def configurations(reader: Reader) -> int:
+    """Count the rows of the study's leaderboard that are no baselines."""
+    return sum("/" in row["model"] for row in reader.table("demo_study", "leaderboard.csv"))
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory) -> Reader:
+    """A reader in a folder as the repository's, with the tiny phantom under the names of the demonstration and of the own cohort."""
+    folder = tmp_path_factory.mktemp("pages")
+    shutil.copytree(ROOT / "configs", folder / "configs")
+    for name in ("extract", "extract.py", "aggregate.py"):
+        (folder / name).symlink_to(ROOT / name)
+    reader = Reader(folder)
+    with contextlib.chdir(folder):
+        run("python extract.py phantom configs/demo.toml")
+    drawn = (folder / "results" / "demo" / "cohort" / "cohort.csv").read_text(encoding="utf-8")
+    seen_from_above = re.sub(r",([^,\s]*\.nii\.gz)", r",results/demo/cohort/\1", drawn)
+    (folder / "my_cohort.csv").write_text(seen_from_above, encoding="utf-8")
+    return reader
+
+
+@pytest.fixture(scope="module")
+def with_own_cohort(reader) -> Reader:
+    """The reader after the commands of the README."""
+    reader.follow(README)
+    return reader
+
+
+@pytest.fixture(scope="module")
+def with_demo(reader) -> Reader:
+    """The reader after the tutorial."""
+    reader.follow(TUTORIAL)
+    return reader
+
+
+def test_every_page_with_commands_is_followed_by_a_test():
+    pages = {page for page in [README, *DOCS.rglob("*.md")] if blocks_of(page, "sh")}
+    assert pages == {README, TUTORIAL, *HOW_TO.glob("*.md")} | OF_OTHER_TESTS
+
+
+def test_the_tutorial_leads_from_scans_to_a_study(with_demo):
+    models = {row["model"] for row in with_demo.table("demo", "performance.csv")}
+    assert {"phase_concat", "attention", "mean_pooling", "measures", "fused", "majority"} <= models
+    assert configurations(with_demo) == 8
+    assert len(list((with_demo.folder / "results" / "demo").rglob("overlays/*PH001*"))) > 0
+
+
+def test_the_readme_leads_to_the_tables_of_an_own_cohort(with_own_cohort):
+    models = {row["model"] for row in with_own_cohort.table("my_cohort", "performance.csv")}
+    assert {"image", "mean_pooling", "measures", "majority"} <= models
+
+
+def test_the_page_on_an_own_cohort_is_followed(with_own_cohort):
+    with_own_cohort.follow(HOW_TO / "own_cohort.md")
+
+
+def test_the_page_on_a_machine_without_internet_is_followed(reader):
+    reader.follow(HOW_TO / "secured_machine.md")
+
+
+def test_a_second_centre_is_tested_on_models_of_the_others(with_own_cohort):
+    page = HOW_TO / "new_centre.md"
+    (make_splits,) = blocks_of(page, "python")
+    with contextlib.chdir(with_own_cohort.folder):
+        exec(compile(make_splits.text, page.name, "exec"), {})
+    with_own_cohort.follow(page)
+    centre_of = {row["patient_id"]: row["centre"] for row in with_own_cohort.table("my_cohort", "cohort.csv")}
+    tested = {row["patient_id"] for row in with_own_cohort.table("my_centres", "predictions.csv")}
+    assert tested == {patient_id for patient_id, centre in centre_of.items() if centre == "B"}
+
+
+@pytest.mark.slow
+def test_the_long_steps_of_the_tutorial(with_demo):
+    for block in blocks_of(TUTORIAL, "sh"):
+        if block.is_slow:
+            with_demo.run_script(f"{block.text.strip()}\n", within_s=3000)
+    assert {row["n_permutations"] for row in with_demo.table("demo", "null_summary.csv")} == {"20"}
+
+
+@pytest.mark.slow
+def test_wheels_are_collected_and_installed_without_an_index(reader):
+    """Those of phasemil alone: the others are gigabytes."""
+    collect, install = (
+        block.text for block in blocks_of(HOW_TO / "secured_machine.md", "sh") if block.is_slow
+    )
+    source = reader.folder / "source"
+    source.mkdir()
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    for name in ("pipeline", "extract", "aggregate"):
+        shutil.copytree(ROOT / name, source / name)
+    reader.run_script(collect.replace('".[dicom,encoders]"', "--no-deps ./source"))
+    reader.run_script(install.replace('"phasemil[dicom,encoders]"', "--no-deps --target installed phasemil"))
+    assert (reader.folder / "installed" / "extract" / "commands.py").is_file()
+
+
+@pytest.mark.slow
+def test_a_study_runs_on_a_cluster_by_hand_and_by_slurm(with_demo):
+    """The commands of Slurm stand in for themselves: one node, on which everything runs."""
+    pytest.importorskip("distributed")
+    by_hand, slurm = (block.text for block in blocks_of(HOW_TO / "cluster.md", "sh"))
+    results = with_demo.folder / "results" / "demo_study"
+    for script in (by_hand, 'srun() { "$@"; }\nscancel() { kill %2 %1; }\n' + slurm):
+        shutil.rmtree(results)
+        with_demo.run_script(script, SLURM_CPUS_PER_TASK="1", SLURM_JOB_ID="1")
+        assert configurations(with_demo) == 8
