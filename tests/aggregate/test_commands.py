@@ -72,7 +72,7 @@ def test_every_column_of_every_table_is_explained(finished):
 
 
 def test_a_clinician_finds_a_page_a_workbook_and_one_folder_of_tables(finished):
-    others = {"run.json", "figures", "bags", "cache"}
+    others = {"run.json", "run.log", "figures", "paper", "bags", "cache"}
     assert {path.name for path in finished[0].iterdir()} - others == {"report.html", "results.xlsx", "tables"}
     assert {path.suffix for path in (finished[0] / "tables").iterdir()} == {".csv"}
     sheets = load_workbook(finished[0] / "results.xlsx").sheetnames
