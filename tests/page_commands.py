@@ -13,7 +13,7 @@ from extract.commands import application as stage_1
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = {"extract.py": stage_1, "aggregate.py": stage_2}
-TINY = ("preset=tiny", "patients={HCC=5,iCCA=5,cHCC-CCA=5}")
+TINY = ("preset=tiny", "patients={HCC=6,iCCA=6,cHCC-CCA=6}")
 FEWER = ("splits.folds=2", "splits.repeats=1", "statistics.draws=100", "jobs=1")
 SMALLER = {
     "python extract.py phantom": TINY,
