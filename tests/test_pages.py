@@ -13,7 +13,7 @@ from aggregate.models.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("docs/architecture.md", "CONTRIBUTING.md")
-WRITTEN_BY_A_RUN = {"run.json", "results.xlsx", "predictions.csv", "leaderboard.csv"}
+WRITTEN_BY_A_RUN = {"run.json", "run.log", "results.xlsx", "predictions.csv", "leaderboard.csv"}
 
 
 @pytest.mark.parametrize("page", PAGES)
