@@ -41,7 +41,6 @@ SIGN_TITLES: Mapping[str, str] = {
     "sphericity": "sphericity",
 }
 SHOWN_SIGNS = ("nonrim_hyperenhancement_hu", "washout_hu", "rim_arterial_hu", "progressive_enhancement_hu")
-SIGNIFICANT = 0.05
 MOST_MATRICES = 5
 """More matrices than this in one row cannot be read."""
 
@@ -153,10 +152,15 @@ def concept_scores(folder: ResultsFolder, models: Sequence[str]) -> Figure:
         "concept_scores",
         canvas,
         "Spearman correlation over patients between each measured sign and the reference label (left), and the "
-        "out-of-fold probability of each class by every model of the configuration (* Holm-adjusted p below "
-        "0.05). If a model's correlation is close to that of the reference, the model ranks patients like the sign does; "
+        f"out-of-fold probability of each class by the models shown (* Holm-adjusted p below {significance(folder):g}). If a "
+        "model's correlation is close to that of the reference, the model ranks patients like the sign does; "
         f"if only the reference correlates, the model misses the sign.{more}",
     )
+
+
+def significance(folder: ResultsFolder) -> float:
+    """Return the level of the tests that goes with the intervals: 0.05 with intervals of 95 %."""
+    return round(1 - folder.tables.confidence, 9)
 
 
 def _matrix(panel: Axes, folder: ResultsFolder, rows: Sequence[Row], column: str) -> None:
@@ -170,7 +174,7 @@ def _matrix(panel: Axes, folder: ResultsFolder, rows: Sequence[Row], column: str
         at = signs.index(row["concept"]), folder.classes.index(row["class"])
         table[at] = value
         p = numeric(row["p_holm"])
-        star = "*" if column == "spearman" and p is not None and p < SIGNIFICANT else ""
+        star = "*" if column == "spearman" and p is not None and p < significance(folder) else ""
         colour = "white" if abs(value) > 0.55 else "black"
         text = f"{value:.2f}{star}".replace("-", "\N{MINUS SIGN}").replace("0.", ".")
         panel.text(at[1], at[0], text, ha="center", va="center", color=colour, fontsize=7.5)
