@@ -12,6 +12,8 @@ from aggregate.tables.cohort import COHORT, SLICES_PREFIX
 from aggregate.tables.rows import Row
 from pipeline.covariates import Kind, Value, read_covariate
 
+_IN_SIGHT = 40
+"""Rows that the report shows without being asked: a reader must see every characteristic."""
 _MOST_LEVELS = 6
 _NO_CHARACTERISTIC = ("patient_id", "label", "phases_present", "phases_missing", "weights")
 _Groups = Sequence[tuple[str, Sequence[Row]]]
@@ -39,6 +41,7 @@ def characteristics(folder: ResultsFolder, rows: Sequence[Row]) -> Table:
         cells,
         "Characteristics by reference class: median (first to third quartile), or number of patients (share of the class).",
         COHORT.file,
+        n_first=_IN_SIGHT,
     )
 
 

@@ -19,6 +19,8 @@ from aggregate.tables.rows import ALL, Row, numeric
 from aggregate.tables.subgroups import SUBGROUPS
 
 _MOST_COMPARISONS = 12
+_MOST_MODELS = 25
+"""Models and baselines in sight."""
 _MOST_MISTAKES = 30
 _METRICS = {
     "auc": "AUC",
@@ -78,6 +80,7 @@ def _overall(folder: ResultsFolder) -> Table:
         + reasons(row for (_, metric), row in rows.items() if metric in shown),
         PERFORMANCE.file,
         frozenset(i for i, model in enumerate(folder.models) if model in folder.compared[:1]),
+        n_first=_MOST_MODELS,
     )
 
 

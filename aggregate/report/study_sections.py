@@ -348,7 +348,6 @@ def selection_section(folder: ResultsFolder) -> Section:
 
 SECTIONS: tuple[Callable[[ResultsFolder], Section], ...] = (
     summary_section,
-    run_section,
     overview.cohort_section,
     leaderboard_section,
     cost_section,
@@ -356,11 +355,12 @@ SECTIONS: tuple[Callable[[ResultsFolder], Section], ...] = (
     comparisons_section,
     selection_section,
     *study_curve_sections.SECTIONS,
+    run_section,
 )
 """In the order of the page."""
 OF_A_BUDGET: tuple[Callable[[ResultsFolder], Section], ...] = (
     *study_budget_sections.SECTIONS,
-    overview.run_section,
     overview.cohort_section,
+    overview.run_section,
 )
 """Those of a study within a budget, which has no leaderboard."""

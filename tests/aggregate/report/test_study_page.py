@@ -20,7 +20,6 @@ from tests.aggregate.study.drawn import drawn_study, levels_of
 
 SECTIONS = [
     "summary",
-    "run",
     "cohort",
     "leaderboard",
     "cost",
@@ -30,6 +29,7 @@ SECTIONS = [
     "learning_curve",
     "robustness",
     "projection",
+    "run",
     "checklist",
     "tables",
     "glossary",
