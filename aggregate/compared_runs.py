@@ -13,6 +13,7 @@ from rich.text import Text
 
 from aggregate.predictions import Predictions
 from aggregate.run_folder.run_record import (
+    BAGS_SHA256,
     SPLITS_SHA256,
     config_of_run,
     require_record,
@@ -77,10 +78,12 @@ class _FinishedRun:
         return chosen, f"{self.folder}: model {name}, {why}"
 
     def _by_itself(self) -> tuple[str, str]:
-        primary = self.statistics.primary
-        if primary is not None:
-            return primary.model_a, "declared as model_a of the primary comparison"
-        configured = config_of_run(self.folder).aggregate.model
+        aggregate = config_of_run(self.folder).aggregate
+        if aggregate.explained_model is not None:
+            return aggregate.explained_model, "declared as explained_model"
+        if self.statistics.primary is not None:
+            return self.statistics.primary.model_a, "declared as model_a of the primary comparison"
+        configured = aggregate.model
         names = [name for name in self.predictions.models if name in configured] or self.predictions.models
         if len(names) == 1:
             return names[0], "the only one"
@@ -88,7 +91,7 @@ class _FinishedRun:
         aucs = {n: macro_auc(labels, self.predictions.probabilities[n], everyone).resampled[0] for n in names}
         best = max(names, key=lambda name: aucs[name])
         return best, (
-            f"the best of {len(names)} by macro AUC ({aucs[best]:.3f}) on the patients that it is compared on, which "
+            f"the best of {len(names)} by macro AUC ({aucs[best]:.3f}) on all patients of its run, which "
             "favours it; --model-a and --model-b name others"
         )
 
@@ -209,8 +212,10 @@ def _figure(value: object, style: str = ".3f") -> str:
 
 def _print_settings(a: Mapping[str, Any], b: Mapping[str, Any], console: Console) -> None:
     differ = list(differing_settings(a, b))
+    if a.get(BAGS_SHA256) != b.get(BAGS_SHA256):
+        differ.append(("bags (SHA-256)", str(a.get(BAGS_SHA256))[:16], str(b.get(BAGS_SHA256))[:16]))
     if not differ:
-        say(console, "The configurations and the software are the same")
+        say(console, "The configurations, the bags and the software are the same")
         return
     table = Table(title=Text("What differs"), title_justify="left", box=SIMPLE, pad_edge=False)
     for column in ("key", "a", "b"):

@@ -36,6 +36,7 @@ from aggregate.run_folder.run_record import (
     RECIPES,
     RECORD,
     SPLITS_SHA256,
+    SYNTHETIC,
     check_same_bags,
     fits_of_run,
     write_json,
@@ -44,7 +45,7 @@ from aggregate.store.fit_cache import FitCache
 from aggregate.tables.excluded import EXCLUDED
 from aggregate.tables.results import ResultTables
 from aggregate.tables.splits import SPLITS, split_rows
-from pipeline.ceiling import read_ceiling
+from pipeline.ceiling import read_ceiling, was_drawn
 from pipeline.errors import ResultsError
 from pipeline.files import sweep_partials
 from pipeline.provenance import sha256_of_file, sha256_of_json, software_versions, utc_now
@@ -183,6 +184,7 @@ def write_record(run: Run, folder: Path, *, further_fits: Mapping[str, Sequence[
         },
         "n_patients": len(run.predictions.patient_ids),
         "n_excluded": len(study.exclusions),
+        SYNTHETIC: was_drawn(run.config.cohort.table),
         CEILING: None if ceiling is None else asdict(ceiling),
         "remarks": list(study.matched.remarks),
         "translations": [vars(translation) for translation in study.matched.translations],

@@ -38,6 +38,11 @@ def write_ceiling(table: Path, ceiling: Ceiling) -> None:
         sibling.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
+def was_drawn(table: Path) -> bool:
+    """Return whether a ceiling lies beside a cohort table: its patients were drawn, whatever became of the table since."""
+    return table.with_name(CEILING).is_file()
+
+
 def read_ceiling(table: Path) -> Ceiling | None:
     """Return the ceiling of the cohort of a table; None where there is none, as of real patients, or the table is another."""
     try:

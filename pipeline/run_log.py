@@ -71,20 +71,20 @@ def logged(folder: Path, command: str, *, tell: Tell) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     path, started = folder / LOG, time.monotonic()
     file = _LogFile(path, tell)
-    try:
-        with _handled_by(file):
-            _LOGGER.info("begin: %s", command)
-            for line in _machine_lines():
-                detail(line)
-            try:
-                yield
-            except BaseException as error:
-                _log_end(error)
-                raise
-            _LOGGER.info("end: %s, after %.1f s", command, time.monotonic() - started)
-    except BaseException:
-        tell(f"Log of what was done until then: {path}")
-        raise
+    with _handled_by(file):
+        _LOGGER.info("begin: %s", command)
+        for line in _machine_lines():
+            detail(line)
+        n_before = file.n_lines
+        try:
+            yield
+        except BaseException as error:
+            was_something_done = file.n_lines > n_before
+            _log_end(error)
+            if was_something_done:
+                tell(f"Log of what was done until then: {path}")
+            raise
+        _LOGGER.info("end: %s, after %.1f s", command, time.monotonic() - started)
 
 
 def _log_end(error: BaseException) -> None:
@@ -135,9 +135,15 @@ class _LogFile(RotatingFileHandler):
     def __init__(self, path: Path, tell: Tell) -> None:
         super().__init__(path, maxBytes=_LIMIT_BYTES, backupCount=1, encoding="utf-8")
         self._tell, self._is_refused = tell, False
+        self.n_lines = 0
         formatter = logging.Formatter("%(asctime)s %(levelname)-5s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
         formatter.converter = time.gmtime
         self.setFormatter(formatter)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line, and count it."""
+        self.n_lines += 1
+        super().emit(record)
 
     def close(self) -> None:
         """Close the file; that the disk refuses the last lines was told when they were written."""

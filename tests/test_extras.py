@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-TOOLS = "dev"
-"""The extra of the developers' tools, which are run and not imported."""
+TOOLS = ("dev", "docs")
+"""Extras of tools, which are run and not imported."""
 CODE = "\n".join(
     path.read_text(encoding="utf-8")
     for folder in ("pipeline", "extract", "aggregate", "benchmarks")
@@ -24,7 +24,7 @@ def extras() -> list[tuple[str, str]]:
         (extra, re.split(r"[<>=\[]", line)[0])
         for extra, lines in setup["options.extras_require"].items()
         for line in lines.split()
-        if extra != TOOLS and not line.startswith("#")
+        if extra not in TOOLS and not line.startswith("#")
     ]
 
 

@@ -2,12 +2,10 @@
 
 from aggregate.report.folder import ResultsFolder
 from aggregate.report.overview_sections import synthetic as is_synthetic
-from aggregate.report.performance_figures import BASELINE, PART
+from aggregate.report.performance_figures import BASELINE, PLAIN
 from pipeline.bags import RANDOM_BANNER
 
 SYNTHETIC_BANNER = "SYNTHETIC PATIENTS"
-METRIC_NAMES = {"auc": "AUC", "balanced_accuracy": "balanced accuracy"}
-"""Metrics in which models are compared."""
 
 
 def declared_models(folder: ResultsFolder) -> tuple[str, ...]:
@@ -22,11 +20,11 @@ def declared_models(folder: ResultsFolder) -> tuple[str, ...]:
 
 def name_of(folder: ResultsFolder, model: str) -> str:
     """Return a model as the report names it, with what it sees if that is less than the images."""
-    return f"{model}{PART if model in folder.reduced else BASELINE if model in folder.baselines else ''}"
+    return f"{model}{PLAIN if model in folder.plain else BASELINE if model in folder.baselines else ''}"
 
 
 def banners(folder: ResultsFolder) -> tuple[str, ...]:
     """Return why the numbers are none of real patients or of a trained encoder; nothing where they are."""
     synthetic = (SYNTHETIC_BANNER,) if is_synthetic(folder) else ()
-    untrained = any(recipe.get("random_weights") for recipe in folder.recipes.values())
+    untrained = all(recipe.get("random_weights") for recipe in folder.recipes.values())
     return (*synthetic, RANDOM_BANNER) if untrained else synthetic

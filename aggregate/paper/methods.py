@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from aggregate.paper.declared import SYNTHETIC_BANNER, banners, declared_models
+from aggregate.paper.declared import SYNTHETIC_BANNER, declared_models
 from aggregate.paper.model_parameters import method_of
 from aggregate.paper.statistical_methods import comparisons, intervals, permutations, thresholds
 from aggregate.paper.study_methods import study_sentences
@@ -56,18 +56,20 @@ def _patients(folder: ResultsFolder) -> Iterator[str]:
     centres = {row["centre"] for row in rows} - {"", None}
     places = f" from {len(centres)} centres" if len(centres) > 1 else ""
     yield f"{len(rows)} patients{places} were analysed: {classes}. The patient is the unit of every split and statistic."
-    if folder.phases:
+    if len(folder.phases) > 1:
         lacking = sum(bool(row["phases_missing"]) for row in rows)
         yield (
-            f"Images were of the phases {', '.join(folder.phases)}; {lacking} patients lacked at least one phase, and no image "
-            "was made up for it."
+            f"Images were of the phases {', '.join(folder.phases)}; {_counted(lacking, 'patient')} lacked at least one phase, and no "
+            "image was made up for it."
         )
+    elif folder.phases:
+        yield f"Images were of the phase {folder.phases[0]}."
     excluded = left_out(folder)
     whole = {row["patient_id"] for row in excluded if not row["phase"]}
     phases = sum(bool(row["phase"]) and row["patient_id"] not in whole for row in excluded)
     if excluded:
         yield (
-            f"{_counted(len(whole), 'patient')} and {_counted(phases, 'single phase')} of others left out (reasons: excluded.csv)."
+            f"Left out were {_counted(len(whole), 'patient')} and {_counted(phases, 'single phase')} of others (reasons: excluded.csv)."
         )
     else:
         yield "No patient was left out."
@@ -77,8 +79,10 @@ def _patients(folder: ResultsFolder) -> Iterator[str]:
 def _warnings(folder: ResultsFolder) -> Iterator[str]:
     if told := synthetic(folder):
         yield f"{SYNTHETIC_BANNER}: {told}"
-    if RANDOM_BANNER in banners(folder):
-        yield "The weights of an encoder are random: what its models reach says nothing about patients."
+    untrained = [name for name, recipe in folder.recipes.items() if recipe.get("random_weights")]
+    if untrained:
+        sets = f" of the sets {', '.join(untrained)}" if len(folder.recipes) > 1 else ""
+        yield f"{RANDOM_BANNER}: the weights of the encoder{sets} are random, and what its models reach says nothing about patients."
 
 
 def _features(folder: ResultsFolder) -> Iterator[str]:
@@ -99,16 +103,16 @@ def _features(folder: ResultsFolder) -> Iterator[str]:
 
 def _models(folder: ResultsFolder) -> Iterator[str]:
     configured = model_rows(folder)
-    if not configured:
-        return
+    if not configured or folder.settings("aggregate", "study"):
+        return  # the configurations of a study are told as a grid
     declared, sections = declared_models(folder), folder.settings("aggregate", "model")
     told = "; ".join(
         f"{name} ({method_of(sections[name])}; set: {settings})" if name in declared else f"{name} ({kind})"
         for name, kind, settings in configured
     )
     yield f"{_counted(len(configured), 'model')} of the configuration: {told}. table_4_models gives the parameters of each."
-    if folder.reduced:
-        yield f"Models that see a part of the images: {', '.join(folder.reduced)}."
+    if folder.plain:
+        yield f"Plain comparators on the same images: {', '.join(folder.plain)}."
     if folder.baselines:
         yield f"Baselines that see no images: {', '.join(folder.baselines)}."
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from aggregate.paper.declared import METRIC_NAMES, declared_models, name_of
+from aggregate.paper.declared import declared_models, name_of
 from aggregate.paper.model_parameters import defaults_in_words, method_of
 from aggregate.report.characteristics import characteristics
-from aggregate.report.elements import NOTHING, Table, cell, p_text, reasons, text
+from aggregate.report.elements import METRIC_NAMES, NOTHING, Table, cell, p_text, reasons, text
 from aggregate.report.folder import ResultsFolder
 from aggregate.report.overview_sections import analysed, model_rows
 from aggregate.report.study_budget_sections import searched_tables
@@ -45,7 +45,7 @@ def tables_of(folder: ResultsFolder) -> Mapping[str, Table]:
 def _performance(folder: ResultsFolder) -> Table | None:
     rows = folder.rows(PERFORMANCE)
     shown = declared_models(folder)
-    everyone = (*folder.models, *folder.reduced, *folder.baselines)
+    everyone = (*folder.models, *folder.plain, *folder.baselines)
     others = [name for name in everyone if name not in shown]
     known = {(row["model"], row["class"], row["metric"]): row for row in rows}
     cells = [line for name in shown for line in _of_classes(folder, known, name)]

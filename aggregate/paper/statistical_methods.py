@@ -1,19 +1,20 @@
 """Intervals, tests and thresholds of a run in sentences."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
-from aggregate.paper.declared import METRIC_NAMES, declared_models
-from aggregate.report.elements import interval
+from aggregate.paper.declared import declared_models
+from aggregate.report.elements import METRIC_NAMES, interval
 from aggregate.report.folder import ResultsFolder, distinct
 from aggregate.statistics.measures import MACRO
 from aggregate.study.leaderboard import LEADERBOARD
 from aggregate.study.selection import SELECTION
+from aggregate.study.study_comparisons import BEST, PLAINEST, PRIMARY, STUDY_COMPARISONS
 from aggregate.tables.comparisons import BOOTSTRAP, COMPARISONS, CORRECTED_T, DELONG
 from aggregate.tables.decisions import THRESHOLDS
 from aggregate.tables.null import NULL_SUMMARY
 from aggregate.tables.performance import PERFORMANCE
-from aggregate.tables.rows import ALL, numeric
+from aggregate.tables.rows import ALL, Row, numeric
 
 _EFFECT = re.compile(r"design effect ([\d.]+)")
 _RULES = {
@@ -21,6 +22,12 @@ _RULES = {
     "sensitivity": "a sensitivity of at least {target:g}",
     "specificity": "a specificity of at least {target:g}",
 }
+FAMILIES: Mapping[str, str] = {
+    PRIMARY: "the declared comparison",
+    BEST: "all pairs of the best configurations",
+    PLAINEST: "every configuration with the plainest one",
+}
+"""Family of a study's comparisons -> in words."""
 _TESTS = {
     BOOTSTRAP: "a paired bootstrap of the patients",
     CORRECTED_T: "the corrected t-test of Nadeau and Bengio over repeats and folds",
@@ -66,6 +73,7 @@ def comparisons(folder: ResultsFolder) -> Iterator[str]:
     """Yield which models were compared by which tests, and what was declared."""
     rows = folder.rows(COMPARISONS)
     if not rows:
+        yield from _of_a_study(folder)
         return
     tests = [_TESTS.get(test, test) for test in distinct(rows, "test")]
     numbers = {row["n_comparisons"] for row in rows if not row["primary"]} - {None}
@@ -73,7 +81,7 @@ def comparisons(folder: ResultsFolder) -> Iterator[str]:
     if numbers:
         low, high = min(numbers), max(numbers)
         size = str(low) if low == high else f"{low} to {high}"
-        yield f"p-values are adjusted by Holm's method over {size} comparisons of the same class, metric and test."
+        yield f"p-values are adjusted by Holm's method over {size} comparison{'' if size == '1' else 's'} of the same class, metric and test."
     primary = next((row for row in rows if row["primary"]), None)
     if primary is None:
         yield "No comparison was declared as primary in the configuration: every comparison is exploratory."
@@ -83,6 +91,31 @@ def comparisons(folder: ResultsFolder) -> Iterator[str]:
             f"{METRIC_NAMES[primary['metric']]} by {_TESTS.get(primary['test'], primary['test'])}, whose p-value is not adjusted; all "
             "others are exploratory."
         )
+
+
+def _of_a_study(folder: ResultsFolder) -> Iterator[str]:
+    """Yield the same of a study, whose families of comparisons are adjusted one by one."""
+    rows = folder.rows(STUDY_COMPARISONS)
+    if not rows:
+        return
+    tests = [_TESTS.get(test, test) for test in distinct(rows, "test")]
+    yield f"Configurations were compared on the same patients by {'; '.join(tests)}."
+    told = [
+        f"{FAMILIES[family]} ({n})"
+        for family in distinct(rows, "family")
+        if (n := _largest(rows, family)) and family != PRIMARY
+    ]
+    if told:
+        yield f"p-values are adjusted by Holm's method within each family of comparisons: {'; '.join(told)}."
+    for row in folder.rows(STUDY_COMPARISONS, family=PRIMARY, test=BOOTSTRAP):
+        yield (
+            f"The configuration declares one primary comparison, {row['model_a']} minus {row['model_b']} in macro "
+            f"{METRIC_NAMES[row['metric']]}, whose p-value is not adjusted; all others are exploratory."
+        )
+
+
+def _largest(rows: Sequence[Row], family: str) -> int:
+    return max((row["n_comparisons"] or 0 for row in rows if row["family"] == family), default=0)
 
 
 def thresholds(folder: ResultsFolder) -> Iterator[str]:

@@ -70,7 +70,10 @@ def folds_line(plan: Plan) -> str:
     """Return the number and the size of the folds."""
     repeats = len({fold.repeat for fold in plan.folds})
     tested = [len(fold.test) for fold in plan.folds]
-    return f"{len(plan.folds)} folds in {_counted(repeats, 'repeat', 'repeats')}, {min(tested)} to {max(tested)} patients tested in each"
+    size = str(min(tested)) if min(tested) == max(tested) else f"{min(tested)} to {max(tested)}"
+    return (
+        f"{len(plan.folds)} folds in {_counted(repeats, 'repeat', 'repeats')}, {size} patients tested in each"
+    )
 
 
 def _left_out_lines(plan: Plan) -> Iterator[str]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from aggregate.explain.associations import CONCEPT_SCORES
 from aggregate.explain.phase_table import PHASES
-from aggregate.report.elements import Element, Note, absent, cell, interval, p_text
+from aggregate.report.elements import METRIC_NAMES, Element, Note, absent, cell, interval, p_text
 from aggregate.report.explanation_figures import SIGN_TITLES
 from aggregate.report.folder import ResultsFolder, ShownModel
 from aggregate.run_folder.run_record import CEILING
@@ -18,13 +18,15 @@ from aggregate.tables.rows import Row, numeric
 Cells = Mapping[str, Any]
 """A row of a table, which may have been computed from another one."""
 CHANCE = 0.5
+FAINT = 0.1
+"""Rank correlation below which a label is not said to follow a sign."""
 _MOST_SIGNS = 3
 
 
 def answers(folder: ResultsFolder) -> list[Element]:
     """Return a paragraph per question: does it work, which model is best, what do the classes mean."""
     shown, rows = folder.shown, auc_rows(folder)
-    if shown is None or not folder.models:
+    if shown is None:
         return [absent("The performance", "performance.csv is missing")]
     works = Note(" ".join(_does_it_work(folder, shown, rows)), lead="Does it work?")
     best = Note(" ".join(_which_is_best(folder, rows)), lead="Which model is best?")
@@ -46,7 +48,7 @@ def beats_chance(folder: ResultsFolder, model: str) -> bool | None:
 
 def _does_it_work(folder: ResultsFolder, shown: ShownModel, rows: Mapping[str, Cells]) -> Iterator[str]:
     row = rows[shown.name]
-    rival = next(iter(folder.baselines), "")
+    rival = next((name for name in folder.baselines if name != shown.name), "")
     against = _against_baselines(folder, shown).get(rival)
     yield _verdict(folder, shown, rival, against)
     yield (
@@ -54,16 +56,23 @@ def _does_it_work(folder: ResultsFolder, shown: ShownModel, rows: Mapping[str, C
         f"chance is {CHANCE}."
     )
     if rival:
-        told = f"; {shown.name} is ahead by {_told(against)}" if against else ""
+        told = f"; {shown.name} is {_ahead(against)}" if against else ""
         yield f"The best baseline without images, {rival}, has {cell(rows[rival])}{told}."
     for null in folder.rows(NULL_SUMMARY, model=shown.name):
         yield f"On shuffled labels it has {interval(numeric(null['mean_auc']), None, None)}."
+    yield from ceiling_sentences(folder)
+
+
+def ceiling_sentences(folder: ResultsFolder) -> Iterator[str]:
+    """Yield what could have been found in drawn patients; nothing for real ones, of whom nobody knows it."""
     ceiling = folder.run.get(CEILING)
     if ceiling:
         yield (
             f"The ceiling is {ceiling['auc']['macro']:.2f}: the {ceiling['n_patients']} patients are synthetic, and an observer "
             f"who {ceiling['observer']} reaches this on them."
         )
+    elif folder.is_synthetic:
+        yield "The patients are synthetic; what could be found is not told, because cohort.csv was changed since they were drawn."
 
 
 def _verdict(folder: ResultsFolder, shown: ShownModel, rival: str, against: Cells | None) -> str:
@@ -99,6 +108,9 @@ def _against_baselines(folder: ResultsFolder, shown: ShownModel) -> dict[str, Ce
 
 
 def _which_is_best(folder: ResultsFolder, rows: Mapping[str, Cells]) -> Iterator[str]:
+    if not folder.models:
+        yield f"No model of images was configured. {_primary(folder)}"
+        return
     best, *others = folder.models
     if not others:
         yield f"Only one was tried, {best}."
@@ -107,7 +119,8 @@ def _which_is_best(folder: ResultsFolder, rows: Mapping[str, Cells]) -> Iterator
     tested = {other: row for other in others if (row := difference(folder, best, other))}
     alike = [other for other, row in tested.items() if not is_shown(folder, row)]
     if tested:
-        yield f"It is ahead of {others[0]} by {_told(tested.get(others[0]))}."
+        lead = tested.get(others[0])
+        yield f"Its lead over {others[0]} is {_told(lead) if lead else 'not tested'}."
         yield _alike(len(alike), len(tested))
     yield "It was found best on these same patients, so its AUC is optimistic."
     yield _primary(folder)
@@ -133,7 +146,7 @@ def _primary(folder: ResultsFolder) -> str:
     value, low, high = (numeric(row[name]) for name in ("difference", "ci_low", "ci_high"))
     p = p_text(row["p_value"])
     told = f"Primary comparison, declared beforehand: {row['model_a']} minus {row['model_b']}, "
-    told += f"{row['metric']} {interval(value, low, high)}"
+    told += f"macro {METRIC_NAMES[row['metric']]} {interval(value, low, high)}"
     return told + (f", p {_equals(p)}." if p else ".")
 
 
@@ -142,18 +155,20 @@ def _what_do_they_mean(folder: ResultsFolder, shown: ShownModel) -> Iterator[str
         yield f"Not read from {shown.name}, which is not better than chance: what it looked at explains noise."
         return
     phases = [row for row in folder.rows(PHASES, model=shown.name) if numeric(row["shapley"]) is not None]
-    signs = _signs(folder, shown.name)
-    if not phases and not signs:
-        yield f"Not known: no explanations of {shown.name} were written (aggregate.py explain)."
-        return
-    if phases:
+    if len(phases) > 1:
         yield _phase(max(phases, key=lambda row: float(row["shapley"])))
-    yield _told_signs(signs) if signs else "No measured sign follows its probabilities after adjustment."
+    signs = _signs(folder, shown.name)
+    if signs:
+        yield _told_signs(signs)
+    elif folder.rows(CONCEPT_SCORES, model=shown.name):
+        yield f"No measured sign follows the probabilities of {shown.name} after adjustment."
+    else:
+        yield f"Signs were not measured for {shown.name}: that needs explanations (aggregate.py explain) and measures or a slice store."
 
 
 def _phase(row: Cells) -> str:
     worth = cell(row, ("shapley", "shapley_low", "shapley_high"))
-    told = f"Of the phases {row['phase']} is worth most to it: {worth} of its macro AUC"
+    told = f"Of the phases {row['phase']} is worth most to {row['model']}: {worth} of its macro AUC"
     if numeric(row["enrichment"]) is None:
         return f"{told}."
     drawn = cell(row, ("enrichment", "enrichment_low", "enrichment_high"))
@@ -161,16 +176,25 @@ def _phase(row: Cells) -> str:
 
 
 def _signs(folder: ResultsFolder, model: str) -> list[Row]:
-    """Return the sign that follows the probability of each class most, of those shown after adjustment."""
+    """Return the sign that follows the probability of each class most, of those shown after adjustment.
+
+    Signs that the reference label follows the same way come first: only these can be what the class means.
+    """
     level = 1 - folder.tables.confidence
     rows = [
         row
         for row in folder.rows(CONCEPT_SCORES, model=model)
         if (p := numeric(row["p_holm"])) is not None and p < level
     ]
-    rows.sort(key=lambda row: -abs(float(row["spearman"])))
+    rows.sort(key=lambda row: (not _label_agrees(row), -abs(float(row["spearman"]))))
     first = {row["class"]: row for row in reversed(rows)}
     return sorted(first.values(), key=lambda row: -abs(float(row["spearman"])))[:_MOST_SIGNS]
+
+
+def _label_agrees(row: Cells) -> bool:
+    """Return whether the reference label follows a sign the same way, and not by a hair only."""
+    reference = numeric(row["spearman_reference"])
+    return reference is not None and reference * float(row["spearman"]) > 0 and abs(reference) >= FAINT
 
 
 def _told_signs(rows: list[Row]) -> str:
@@ -180,10 +204,13 @@ def _told_signs(rows: list[Row]) -> str:
         correlation = cell(row, ("spearman", "ci_low", "ci_high"))
         of_truth = interval(numeric(row["spearman_reference"]), None, None)
         sign = SIGN_TITLES.get(row["concept"], row["concept"])
-        told.append(f"{row['class']} with {way} {sign} ({correlation}; the reference label: {of_truth})")
+        against = "" if _label_agrees(row) else ", which does not follow this sign"
+        told.append(
+            f"{row['class']} with {way} {sign} ({correlation}; the reference label: {of_truth}{against})"
+        )
     return (
-        f"Its probability rises for {'; for '.join(told)}: rank correlations over patients, which do not prove that "
-        "it used the sign."
+        f"The probability of {rows[0]['model']} rises for {'; for '.join(told)}: rank correlations over patients, which do not "
+        "prove that the model used the sign."
     )
 
 
@@ -209,9 +236,19 @@ def is_shown(folder: ResultsFolder, row: Cells) -> bool:
     return p is not None and value is not None and value > 0 and p < 1 - folder.tables.confidence
 
 
-def _told(row: Cells | None) -> str:
-    if row is None:
-        return "an amount that was not tested"
+def _ahead(row: Cells) -> str:
+    value = numeric(row["difference"])
+    if value is None or value >= 0:
+        return f"ahead by {_told(row)}"
+    turned = {
+        "difference": -value,
+        "ci_low": _negative(numeric(row["ci_high"])),
+        "ci_high": _negative(numeric(row["ci_low"])),
+    }
+    return f"behind by {_told({**row, **turned})}"
+
+
+def _told(row: Cells) -> str:
     told = cell(row, ("difference", "ci_low", "ci_high"))
     p, adjusted, n = p_text(row["p_value"]), p_text(row["p_adjusted"]), row["n_comparisons"]
     if not p:

@@ -27,6 +27,7 @@ def cautions(folder: ResultsFolder) -> list[str]:
         *_random_weights(folder),
         *_too_good(folder),
         *_bag_size(folder),
+        *_confounders(folder),
         *_small_classes(folder),
         *_misfits(folder),
         *_failed_controls(folder),
@@ -71,6 +72,17 @@ def _bag_size(folder: ResultsFolder) -> Iterator[str]:
                 f"Bag size predicts the label: the number of slices alone reaches a macro AUC of "
                 f"{interval(value, low, high)}. A model may owe part of its performance to tumour size or slice "
                 "thickness; compare with the baselines."
+            )
+
+
+def _confounders(folder: ResultsFolder) -> Iterator[str]:
+    """Name every other fact that tells the label, such as the centre."""
+    for row in folder.rows(CONFOUNDERS, metric="auc", **{"class": "macro"}):
+        value, low, high = (numeric(row[name]) for name in ("estimate", "ci_low", "ci_high"))
+        if row["confounder"] != BAG_SIZE[0] and low is not None and low > 0.5:
+            yield (
+                f"{str(row['confounder']).capitalize()} predicts the label: alone it reaches a macro AUC of {interval(value, low, high)}. "
+                "A model may owe part of its performance to it; see the subgroups."
             )
 
 

@@ -91,6 +91,8 @@ class Section:
     """Why the elements are behind a line that opens them; empty where they are in sight."""
 
 
+METRIC_NAMES: Mapping[str, str] = {"auc": "AUC", "balanced_accuracy": "balanced accuracy"}
+"""Metrics in which models are compared, as they are printed."""
 SMALLEST_SHOWN = 0.001
 """No p-value is shown as zero."""
 NOTHING = "\N{EN DASH}"

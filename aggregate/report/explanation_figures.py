@@ -131,7 +131,7 @@ def slice_votes(folder: ResultsFolder, model: str) -> Figure:
         "slice_votes",
         canvas,
         f"Share of slices whose evidence is highest for each class, one bar per patient, by reference class and sorted "
-        f"by the share of {classes[0]} (model {model}, out of fold). A mixed tumour has a bar of several colours.",
+        f"by the share of {classes[0]} (model {model}, out of fold). A mixed tumour has a bar of several colours; so has any other of which the model is unsure.",
     )
 
 

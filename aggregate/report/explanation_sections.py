@@ -29,7 +29,7 @@ from aggregate.report.elements import (
     reasons,
     text,
 )
-from aggregate.report.folder import ResultsFolder
+from aggregate.report.folder import ResultsFolder, distinct
 from aggregate.report.performance_sections import models_of
 from aggregate.tables.rows import Row, numeric
 
@@ -63,8 +63,8 @@ READING_OF_CASES = (
     "the scan leaves them in doubt."
 )
 NO_RETRAINING = (
-    "Only by masking: retraining on every subset of the phases was not run, because it takes "
-    "15 trainings for four phases; `aggregate.py explain --retrain` on this folder adds it."
+    "Only by masking: retraining on every subset of the phases was not run, because it takes {n} trainings of a model in every "
+    "fold; `aggregate.py explain --retrain` on this folder adds it."
 )
 NO_SALIENCY = (
     "Saliency maps of the encoder on single slices (occlusion, with a network of random weights as control) were not "
@@ -137,7 +137,7 @@ def phases_section(folder: ResultsFolder) -> Section:
             ),
         ]  # fmt: skip
         if not folder.rows(PHASE_VALUE, method="retraining"):
-            elements.append(Note(NO_RETRAINING))
+            elements.append(Note(NO_RETRAINING.format(n=2 ** len(distinct(rows, "phase")) - 1)))
     return Section(
         "phases",
         "What is each phase worth?",
@@ -164,9 +164,11 @@ def votes_section(folder: ResultsFolder) -> Section:
 def _shown(folder: ResultsFolder, model: str) -> Note:
     """Return a sentence that names the model a section shows, and the rule of its choice."""
     shown = folder.shown
-    rule = (
-        shown.rule if shown and shown.name == model else "the first model of the configuration with attention"
-    )
+    if shown and shown.name == model:
+        rule = shown.rule
+    else:
+        other = f", since {shown.name} weighs no slices" if shown else ""
+        rule = f"the first model of the configuration with attention{other}"
     return Note(f"Model shown: {model}, {rule}; the tables hold every model with attention.")
 
 
@@ -224,7 +226,7 @@ def concepts_section(folder: ResultsFolder) -> Section:
     return Section(
         "concepts",
         "Do the classes correlate with radiological signs?",
-        "Measured imaging features of LI-RADS v2018: do they separate the classes, do the scores correlate with them, "
+        "Signs measured on the slices, some of them after LI-RADS v2018: do they separate the classes, do the scores correlate with them, "
         "and do the frozen features contain them?",
         elements or [absent("Concepts", why)],
     )

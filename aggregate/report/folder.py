@@ -11,7 +11,7 @@ from aggregate.config import FiguresSection
 from aggregate.explain.votes import SLICE_VOTES
 from aggregate.planning.baselines import WITHOUT_IMAGE
 from aggregate.predictions import Predictions
-from aggregate.run_folder.run_record import CEILING
+from aggregate.run_folder.run_record import CEILING, SYNTHETIC
 from aggregate.tables.cohort import COHORT
 from aggregate.tables.comparisons import COMPARISONS
 from aggregate.tables.performance import PERFORMANCE
@@ -31,6 +31,8 @@ class ShownModel:
     """How it was chosen, in words."""
     is_declared: bool
     """Whether it was chosen before the results were known."""
+    is_best_of_several: bool = False
+    """Whether it was found best on the patients that it is measured on."""
 
 
 class ResultsFolder:
@@ -108,11 +110,11 @@ class ResultsFolder:
         """Models of the configuration that see images, the best macro AUC first."""
         named = self.settings("aggregate", "model")
         seeing = tuple(model for model in self.ranking if model not in self.baselines)
-        return tuple(model for model in seeing if model in named) or seeing
+        return tuple(model for model in seeing if model in named)
 
     @cached_property
-    def reduced(self) -> tuple[str, ...]:
-        """What the run added that sees a part of the images, such as one phase, the best macro AUC first."""
+    def plain(self) -> tuple[str, ...]:
+        """Plain comparators on the same images that the run added, such as one phase alone, the best macro AUC first."""
         return tuple(m for m in self.ranking if m not in self.models and m not in self.baselines)
 
     @cached_property
@@ -136,23 +138,17 @@ class ResultsFolder:
     @cached_property
     def shown(self) -> ShownModel | None:
         """The model that every section shows."""
-        declared = self.settings("aggregate").get("explained_model")
+        declared, models = self.settings("aggregate").get("explained_model"), self.models
+        pair = str(self.primary["model_a"]) if self.primary else ""
+        best = "the highest macro AUC on these patients" if len(models) > 1 else "the only model of images"
         chosen = (
             ShownModel(str(declared or ""), "declared before the results", is_declared=True),
-            ShownModel(
-                str(self.primary["model_a"]) if self.primary else "",
-                "of the primary comparison",
-                is_declared=True,
-            ),
-            ShownModel(
-                self.explained_model or "",
-                "the first model of the configuration with attention",
-                is_declared=True,
-            ),
-            ShownModel(
-                next(iter(self.models), ""), "the highest macro AUC on these patients", is_declared=False
-            ),
-        )
+            ShownModel(pair, "of the primary comparison", is_declared=True),
+            ShownModel(self.explained_model or "", "the first model of the configuration with attention", is_declared=True),
+            ShownModel(next(iter(models), ""), best, is_declared=len(models) == 1, is_best_of_several=len(models) > 1),
+            ShownModel(next(iter(self.ranking), ""), "the highest macro AUC: no model of images was configured",
+                       is_declared=False, is_best_of_several=True),
+        )  # fmt: skip
         return next((of for of in chosen if of.name in self.ranking), None)
 
     @cached_property
@@ -165,7 +161,7 @@ class ResultsFolder:
     @property
     def is_synthetic(self) -> bool:
         """Whether the patients were drawn by `extract.py phantom`."""
-        return bool(self.run.get(CEILING)) or (self.run.get("config") or {}).get("phantom") is not None
+        return bool(self.run.get(SYNTHETIC) or self.run.get(CEILING))
 
     @cached_property
     def explained_model(self) -> str | None:

@@ -10,9 +10,9 @@ GLOSSARY: Mapping[str, str] = {
     "class. 0.5 is chance, 1 is perfect.",
     "attention": "Weight between 0 and 1 that a model gives each slice before it adds the slices up; the weights of a patient sum to 1.",
     "bag": "All slices of one patient, as rows of numbers from the encoder. The patient has one label, the slices have none.",
-    "balanced accuracy": "Mean over the classes of the share of their patients who are called right. With three classes chance is 0.33.",
-    "baseline": "A simple rule that sees no image, such as the size of the tumour. A model that is not better has learnt nothing "
-    "from the images.",
+    "balanced accuracy": "Mean over the classes of the share of their patients who are called right. Chance is 1 divided by the number of classes.",
+    "baseline": "A simple rule that sees no image, such as the size of the tumour. A model that is not better has not been "
+    "shown to add anything to it.",
     "Brier": "Mean squared distance of the probabilities and the truth (0 for the wrong classes, 1 for the right one), summed over the "
     "classes. 0 is perfect; lower is better.",
     "calibration": "Agreement of predicted probabilities with what is observed: of the patients with a probability near 0.7, about 70 % "
@@ -38,7 +38,7 @@ GLOSSARY: Mapping[str, str] = {
     "Spearman": "Rank correlation: 1 where two rankings agree, 0 where they have nothing to do with each other, -1 where one is the "
     "other reversed.",
     "specificity": "Share of the patients of the other classes who are not called so.",
-    "tune": "Patients of the training part who are kept for choices: when to stop, which parameters, which threshold. They are never tested.",
+    "tune": "Patients of the training part who are kept for choices: when to stop, which parameters, which threshold. They are not tested in that fold.",
 }  # fmt: skip
 """Term -> meaning."""
 

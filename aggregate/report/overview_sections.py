@@ -11,7 +11,6 @@ from aggregate.report.elements import Element, Note, Section, Table, absent
 from aggregate.report.folder import ResultsFolder, distinct
 from aggregate.report.settings_in_words import described, settings_in_words
 from aggregate.report.workbook import WORKBOOK
-from aggregate.run_folder.run_record import CEILING
 from aggregate.tables.cohort import COHORT
 from aggregate.tables.dictionary import COLUMNS
 from aggregate.tables.excluded import EXCLUDED
@@ -19,6 +18,12 @@ from aggregate.tables.registry import all_tables
 from aggregate.tables.rows import Row, numeric
 from aggregate.tables.splits import SPLITS
 
+DESIGN_EFFECT = "design effect"
+"""In ci_method where the interval counts that models are trained on each other's test patients."""
+NO_DESIGN_EFFECT = (
+    "No design effect could be estimated, as with a single repeat: intervals are too short and p-values too small, because the "
+    "models of the folds are trained on each other's test patients."
+)
 _MOST_EXCLUSIONS = 25
 
 
@@ -37,18 +42,17 @@ def _method(folder: ResultsFolder) -> str:
     row = auc_rows(folder).get(folder.shown.name) if folder.shown else None
     if row is None or numeric(row["ci_low"]) is None:
         return ""
-    return (
-        f" That of {row['model']}: {row['ci_method']}; patients are resampled with the models fixed, and a design effect above "
-        "1 lengthens it, because the models of the folds are trained on each other's test patients."
-    )
+    how = f" That of {row['model']}: {row['ci_method']}; patients are resampled with the models fixed"
+    if DESIGN_EFFECT in row["ci_method"]:
+        return f"{how}, and a design effect above 1 lengthens it, because the models of the folds are trained on each other's test patients."
+    return f"{how}. {NO_DESIGN_EFFECT}"
 
 
 def synthetic(folder: ResultsFolder) -> str:
     """Return what a reader must know where the patients were drawn; empty for real ones."""
-    ceiling = folder.run.get(CEILING)
-    if not ceiling:
+    if not folder.is_synthetic:
         return ""
-    return f"the {ceiling['n_patients']} patients of this cohort were drawn by a computer. Nothing here is a finding about people."
+    return "the patients of this cohort were drawn by a computer. Nothing here is a finding about people."
 
 
 def run_section(folder: ResultsFolder) -> Section:

@@ -25,13 +25,14 @@ from pipeline.files import written_whole
 
 
 def folded_at_chance(section: Callable[[ResultsFolder], Section]) -> Callable[[ResultsFolder], Section]:
-    """Return the section with its elements folded away where the shown model is not better than chance."""
+    """Return the section with its elements folded away where the explained model is not better than chance."""
 
     def folded(folder: ResultsFolder) -> Section:
         made = section(folder)
-        if folder.shown is None or beats_chance(folder, folder.shown.name) is not False:
+        model = folder.explained_model or (folder.shown.name if folder.shown else None)
+        if model is None or beats_chance(folder, model) is not False:
             return made
-        why = f"{folder.shown.name} is not better than chance: what follows describes noise. Show it all the same"
+        why = f"{model} is not better than chance: what follows describes noise. Show it all the same"
         return replace(made, folded=why)
 
     return folded

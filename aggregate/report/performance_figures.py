@@ -21,7 +21,7 @@ MOST_MODELS = 4
 """More curves than this in one panel cannot be distinguished."""
 _GRID = np.linspace(0, 1, 101)
 _BAND_DRAWS = 200
-PART, BASELINE = " (part of the images)", " (baseline)"
+PLAIN, BASELINE = " (plain comparator)", " (baseline)"
 """Behind the names of models that the run added."""
 _RECALLS = _GRID[5:]
 """Precision at a sensitivity near 0 rests on one or two patients and jumps between 0 and 1."""
@@ -32,7 +32,7 @@ def forest_of_auc(folder: ResultsFolder) -> Figure:
     rows = {r["model"]: r for r in folder.rows(PERFORMANCE, **{"class": "macro", "metric": "auc"})}
     groups = (
         (folder.models, "", COLOURS[0]),
-        (folder.reduced, PART, COLOURS[1]),
+        (folder.plain, PLAIN, COLOURS[1]),
         (folder.baselines, BASELINE, GREY),
     )
     lines = [(model, f"{model}{told}", colour) for models, told, colour in groups for model in models]
@@ -44,8 +44,8 @@ def forest_of_auc(folder: ResultsFolder) -> Figure:
     return Figure(
         "performance",
         canvas,
-        "Macro AUC of the models of the configuration (blue), of models that were given a part of the images (orange: one "
-        "phase, one slice, or the mean over all slices), and of baselines that see no images (grey). Whether two differ is told "
+        "Macro AUC of the models of the configuration (blue), of plain comparators on the same images (orange: one phase "
+        "alone, the centre slice, the mean over all slices), and of baselines that see no images (grey). Whether two differ is told "
         "by the paired comparisons, not by these intervals: all are measured on the same patients.",
     )
 

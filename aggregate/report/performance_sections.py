@@ -6,7 +6,18 @@ import numpy as np
 
 from aggregate.predictions import Predictions
 from aggregate.report import performance_figures as figures
-from aggregate.report.elements import Element, Section, Table, absent, cell, interval, p_text, reasons, text
+from aggregate.report.elements import (
+    METRIC_NAMES,
+    Element,
+    Section,
+    Table,
+    absent,
+    cell,
+    interval,
+    p_text,
+    reasons,
+    text,
+)
 from aggregate.report.folder import ResultsFolder, distinct
 from aggregate.tables.calibration import CALIBRATION
 from aggregate.tables.comparisons import COMPARISONS
@@ -33,7 +44,7 @@ _METRICS = {
 
 
 def performance_section(folder: ResultsFolder) -> Section:
-    """Return discrimination of all models, and every class of the best one."""
+    """Return discrimination of all models, and every class of the shown one."""
     rows = folder.rows(PERFORMANCE)
     elements: list[Element] = []
     if rows:
@@ -54,7 +65,7 @@ def _overall(folder: ResultsFolder) -> Table:
     shown = ("auc", "balanced_accuracy", "macro_f1", "kappa", "brier")
     rows = {(r["model"], r["metric"]): r for r in folder.rows(PERFORMANCE, **{"class": "macro"})}
     cells = []
-    told = dict.fromkeys(folder.reduced, figures.PART) | dict.fromkeys(folder.baselines, figures.BASELINE)
+    told = dict.fromkeys(folder.plain, figures.PLAIN) | dict.fromkeys(folder.baselines, figures.BASELINE)
     for model in (*folder.models, *told):
         name = f"{model}{told.get(model, '')}"
         auc = rows[model, "auc"]
@@ -105,9 +116,9 @@ def _per_class(folder: ResultsFolder, model: str) -> Table:
 
 def curves_section(folder: ResultsFolder) -> Section:
     """Return ROC and precision-recall curves."""
-    elements: list[Element] = [absent("Curves", "predictions.csv is missing")]
+    elements: list[Element] = [absent("Curves", "predictions.csv or performance.csv is missing")]
     predictions = folder.predictions
-    if predictions is not None:
+    if predictions is not None and folder.compared:
         elements = [
             figures.roc_curves(folder, predictions, folder.compared),
             figures.precision_recall(predictions, folder.compared),
@@ -123,10 +134,10 @@ def curves_section(folder: ResultsFolder) -> Section:
 def confusion_section(folder: ResultsFolder) -> Section:
     """Return confusion matrices and the patients misclassified in every repeat."""
     elements: list[Element] = []
-    if folder.rows(CONFUSION):
+    if folder.rows(CONFUSION) and folder.compared:
         elements.append(figures.confusion(folder, folder.compared))
     else:
-        elements.append(absent("The confusion matrix", "confusion.csv is missing"))
+        elements.append(absent("The confusion matrix", "confusion.csv or performance.csv is missing"))
     predictions = folder.predictions
     if predictions is not None and folder.shown:
         elements.append(_mistakes(predictions, folder.shown.name))
@@ -256,7 +267,8 @@ def _from_to(counts: Sequence[int]) -> str:
 
 def comparisons_section(folder: ResultsFolder) -> Section:
     """Return the differences between models."""
-    rows = folder.rows(COMPARISONS, metric="auc", **{"class": "macro"})
+    every = folder.rows(COMPARISONS, **{"class": "macro"})
+    rows = [row for row in every if row["primary"] or row["metric"] == "auc"]
     elements: list[Element] = [absent("Comparisons", "comparisons.csv is missing or holds no macro AUC")]
     if rows:
         elements = [_comparisons(folder, rows)]
@@ -311,15 +323,15 @@ def _comparisons(folder: ResultsFolder, rows: Sequence[Row]) -> Table:
     for row in ordered[:_MOST_COMPARISONS]:
         value, low, high = (numeric(row[name]) for name in ("difference", "ci_low", "ci_high"))
         cells.append(
-            [f"{row['model_a']} − {row['model_b']}", row["test"], interval(value, low, high, 3),
+            [f"{row['model_a']} − {row['model_b']}", METRIC_NAMES[row["metric"]], row["test"], interval(value, low, high, 3),
              p_text(row["p_value"]), p_text(row["p_adjusted"]),
              text(row["n_comparisons"])]
         )  # fmt: skip
     more = f" {len(cells)} of {len(rows)} rows; the CSV file holds all." if len(rows) > len(cells) else ""
     return Table(
-        ("models", "test", "difference in macro AUC", "p", "adjusted p", "comparisons made"),
+        ("models", "macro metric", "test", "difference", "p", "adjusted p", "comparisons made"),
         cells,
-        f"Differences in macro AUC; the primary comparison, if one was declared, is printed in bold.{more}",
+        f"Differences between models; the primary comparison, if one was declared, is printed in bold.{more}",
         COMPARISONS.file,
         frozenset(i for i, row in enumerate(ordered) if bool(row["primary"])),
     )

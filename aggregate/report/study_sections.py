@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
+from aggregate.planning.baselines import WITHOUT_IMAGE
 from aggregate.report import overview_sections as overview
 from aggregate.report import study_budget_sections, study_curve_sections
 from aggregate.report import study_figures as figures
+from aggregate.report.answers import CHANCE, ceiling_sentences
 from aggregate.report.elements import (
+    METRIC_NAMES,
     Element,
     Note,
     Section,
@@ -30,7 +33,6 @@ from aggregate.tables.rows import Row, numeric
 
 _MOST_ROWS = 20
 _MOST_COMPARISONS = 24
-CHANCE = 0.5
 _CHOSEN_PAIR = "is shown by both tests after correction, which is exploration all the same, the pair being chosen on these patients,"
 _DIFFERENCE = ("difference", "ci_low", "ci_high")
 
@@ -42,15 +44,26 @@ def sections_of(folder: ResultsFolder) -> tuple[Callable[[ResultsFolder], Sectio
     return OF_A_BUDGET if folder.tables.holds(HALVING_SUMMARY) else ()
 
 
+_NOT_EXPLAINED = (
+    "A study compares configurations and explains none. Put the one that you chose in a configuration of its own, and run "
+    "`aggregate.py run` on it."
+)
+
+
 def summary_section(folder: ResultsFolder) -> Section:
     """Return which configuration is best and by how much, and what to expect of picking it."""
     ranked = figures.ranked(folder)
     elements: list[Element] = []
     if ranked:
-        elements += [Note(f"{_best(folder, ranked)} {_honest(folder)}"), *_main_factor(folder)]
+        works = " ".join([_honest(folder), *_against_no_images(folder), *ceiling_sentences(folder)])
+        elements += [
+            Note(works, lead="Does it work?"),
+            Note(_best(folder, ranked), lead="Which configuration is best?"),
+            *_main_factor(folder),
+        ]
     else:
         elements.append(absent("The leaderboard", "leaderboard.csv is empty"))
-    elements += _primary(folder)
+    elements += [*_primary(folder), Note(_NOT_EXPLAINED, lead="What do the classes mean?")]
     return Section(
         "summary",
         "In short",
@@ -112,7 +125,7 @@ def _honest(folder: ResultsFolder) -> str:
     if PICKED not in rows:
         return "The honest estimate of picking the best is not available, since selection.csv is missing."
     picked, optimism = rows[PICKED], numeric(rows[OPTIMISM]["estimate"])
-    told = f"Picked in each fold without its test patients, the best of this grid reaches {cell(picked)}"
+    told = f"Picked in each fold without its test patients, the best of this grid reaches a macro AUC of {cell(picked)}"
     if optimism is not None:
         than = "below" if optimism >= 0 else "above"
         told += (
@@ -125,6 +138,16 @@ def _honest(folder: ResultsFolder) -> str:
     return f"{told}."
 
 
+def _against_no_images(folder: ResultsFolder) -> Iterator[str]:
+    """Yield chance, and the best baseline that sees no images."""
+    yield f"Chance is {CHANCE}."
+    rows = [row for row in folder.rows(LEADERBOARD) if row["rank"] is None and row["model"] in WITHOUT_IMAGE]
+    known = [row for row in rows if numeric(row["estimate"]) is not None]
+    if known:
+        best = max(known, key=lambda row: float(row["estimate"]))
+        yield f"The best baseline without images, {best['model']}, has {cell(best)}."
+
+
 def _main_factor(folder: ResultsFolder) -> Iterator[Element]:
     for row in folder.rows(FACTORS)[:1]:
         spread = numeric(row["spread"])
@@ -135,7 +158,8 @@ def _main_factor(folder: ResultsFolder) -> Iterator[Element]:
         yield Note(
             f"The choice with the largest spread is {row['factor']}: {spread:.3f} between {row['best_level']} and "
             f"{row['worst_level']}, all else equal in {row['n_sets']} combinations of the other factors{by_chance}; adjusted p "
-            f"{_equals(p_text(row['p_adjusted']))}."
+            f"{_equals(p_text(row['p_adjusted']))}.",
+            lead="Which choice matters?",
         )
 
 
@@ -143,7 +167,7 @@ def _primary(folder: ResultsFolder) -> list[Element]:
     for row in folder.rows(STUDY_COMPARISONS, family=PRIMARY, test=BOOTSTRAP):
         return [
             Note(
-                f"Primary comparison, declared beforehand: {row['model_a']} minus {row['model_b']}, {row['metric']} "
+                f"Primary comparison, declared beforehand: {row['model_a']} minus {row['model_b']}, macro {METRIC_NAMES[row['metric']]} "
                 f"{cell(row, _DIFFERENCE, digits=3)}, p {_equals(p_text(row['p_value']))}."
             )
         ]

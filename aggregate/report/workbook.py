@@ -4,12 +4,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from aggregate.report.cautions import cautions
+from aggregate.report.elements import METRIC_NAMES
 from aggregate.report.folder import ResultsFolder
 from aggregate.report.spreadsheet import Sheet, SheetColumn, TextSheet, write_sheets
 from aggregate.report.workbook_sheets import (
-    PART,
     PATIENTS_SHEET,
     PERFORMANCE_SHEET,
+    PLAIN,
     patients_sheet,
     performance_sheet,
     table_sheet,
@@ -28,7 +29,6 @@ START_SHEET, DICTIONARY_SHEET = "start here", "dictionary"
 SYNTHETIC = (
     "SYNTHETIC PATIENTS: these scans were drawn by a program. No number here says anything about people."
 )
-_METRICS = {"auc": "macro AUC", "balanced_accuracy": "balanced accuracy"}
 _WHAT = (
     "Results of phasemil: classification of patients from multiphasic CT. Every patient is predicted by models that were not "
     "trained on that patient (out-of-fold). For research: no diagnosis of a single patient."
@@ -107,13 +107,13 @@ def _patients(folder: ResultsFolder) -> Iterator[tuple[str, str]]:
 
 def _models(folder: ResultsFolder) -> Iterator[tuple[str, str]]:
     yield "Models", ", ".join(folder.models)
-    if folder.reduced:
-        yield "For comparison", f"{', '.join(folder.reduced)}: {PART}"
+    if folder.plain:
+        yield "For comparison", f"{', '.join(folder.plain)}: {PLAIN}"
     yield "Baselines", ", ".join(folder.baselines) or "none were run"
     primary = folder.settings("aggregate", "statistics", "primary")
     yield "Declared comparison", (_declared(primary) if primary else _NOTHING_DECLARED)
     if folder.shown is not None:
-        caution = "" if folder.shown.is_declared else ", so optimistic"
+        caution = ", so optimistic" if folder.shown.is_best_of_several else ""
         yield (
             "Model shown",
             f"{folder.shown.name} ({folder.shown.rule}{caution}), on the sheet {PATIENTS_SHEET} as in report.html",
@@ -121,7 +121,7 @@ def _models(folder: ResultsFolder) -> Iterator[tuple[str, str]]:
 
 
 def _declared(primary: Mapping[str, str]) -> str:
-    metric = _METRICS[primary["metric"]]
+    metric = f"macro {METRIC_NAMES[primary['metric']]}"
     return (
         f"{primary['model_a']} with {primary['model_b']} by {metric}, declared before the results were seen"
     )

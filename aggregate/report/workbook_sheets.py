@@ -16,7 +16,7 @@ from aggregate.tables.rows import Row, printable
 from aggregate.tables.table import WEIGHTS, Table
 
 PATIENTS_SHEET, PERFORMANCE_SHEET = "patients", "performance"
-MODEL, PART, BASELINE = "model", "part of the images", "baseline without images"
+MODEL, PLAIN, BASELINE = "model", "plain comparator on the same images", "baseline without images"
 """Roles of what was run: of the configuration; added by the run for comparison."""
 MISCLASSIFIED = "misclassified in every repeat"
 _PROBABILITY, _SHARE = "0.00", "0%"
@@ -118,7 +118,7 @@ def performance_sheet(folder: ResultsFolder) -> Sheet:
     ]
     columns = [
         SheetColumn("model", "Name of the model, as in the configuration; baselines have built-in names"),
-        SheetColumn("role", f"{MODEL}; or, for comparison, {PART} or {BASELINE}"),
+        SheetColumn("role", f"{MODEL}; or, for comparison, {PLAIN} or {BASELINE}"),
         SheetColumn("patients", "Number of patients behind the values"),
     ]  # fmt: skip
     for title, _, _, meaning in measured:
@@ -130,7 +130,7 @@ def performance_sheet(folder: ResultsFolder) -> Sheet:
     columns.append(SheetColumn("remark", "Why a number or an interval is missing"))
     rows = {(r["model"], r["class"], r["metric"]): r for r in folder.rows(PERFORMANCE)}
     asked = [(name, metric) for _, name, metric, _ in measured]
-    roles = {MODEL: folder.models, PART: folder.reduced, BASELINE: folder.baselines}
+    roles = {MODEL: folder.models, PLAIN: folder.plain, BASELINE: folder.baselines}
     ranked = [(model, role) for role, models in roles.items() for model in models]
     cells = [[m, role, *_performance([rows.get((m, *one)) for one in asked])] for m, role in ranked]
     return Sheet(PERFORMANCE_SHEET, columns, cells, fixed=1)

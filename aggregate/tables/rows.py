@@ -29,7 +29,9 @@ class Row(dict[str, Any]):
 
     def __missing__(self, column: str) -> Any:  # noqa: ANN401 - it never returns
         found = ", ".join(self) or "none"
-        raise ResultsError(f"{self.path}: expected a column {column!r}, found {found}")
+        raise ResultsError(
+            f"{self.path}: expected a column {column!r}, found {found}; of an earlier release, `aggregate.py tables` on the results folder makes the tables anew"
+        )
 
     def require(self, column: str, table: Table) -> None:
         """Refuse an empty cell in a column of a table.

@@ -55,7 +55,7 @@ def test_both_models_are_named_with_why_and_compared_on_the_same_splits(run_a, r
     assert f"{run_b}: model forest, asked for" in said
     assert "60 patients are in both runs" in said
     assert "Both runs used the same splits" in said
-    assert "The configurations and the software are the same" in said
+    assert "The configurations, the bags and the software are the same" in said
 
 
 def test_a_declared_model_is_taken_before_the_best(run_a, run_b):

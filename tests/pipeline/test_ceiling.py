@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.ceiling import CEILING, Ceiling, read_ceiling, write_ceiling
+from pipeline.ceiling import CEILING, Ceiling, read_ceiling, was_drawn, write_ceiling
 
 FOUND = Ceiling("knows", 3, {"macro": 0.9, "a": 0.8, "b": 1.0})
 
@@ -34,3 +34,13 @@ def test_real_patients_have_none(table):
     table.with_name(CEILING).unlink()
     assert read_ceiling(table) is None
     assert read_ceiling(table.with_name("none.csv")) is None
+
+
+def test_a_cohort_stays_one_that_was_drawn_when_its_table_is_saved_again(tmp_path):
+    table = tmp_path / "cohort.csv"
+    table.write_text("patient_id;label\n")
+    assert not was_drawn(table)
+    write_ceiling(table, Ceiling("reads the signs", 1, {"macro": 0.9}))
+    table.write_text("patient_id,label\n")
+    assert read_ceiling(table) is None
+    assert was_drawn(table)

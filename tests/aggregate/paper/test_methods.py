@@ -26,8 +26,8 @@ def test_patients_classes_encoder_and_splits_are_those_of_the_run(text, bags_and
         f"{len(labels)} patients from 2 centres were analysed: HCC (n = {n[0]}), iCCA (n = {n[1]}), cHCC-CCA (n = {n[2]})."
         in told
     )
-    assert "1 patients lacked at least one phase" in told
-    assert "1 patient and 0 single phases of others left out" in told
+    assert "1 patient lacked at least one phase" in told
+    assert "Left out were 1 patient and 0 single phases of others" in told
     assert (
         f"encoder resnet18 (layer penultimate; weights imagenet, SHA-256 {'ab' * 32}), computed in float32"
         in told
@@ -69,7 +69,7 @@ def test_what_was_not_done_is_not_told(results):
 
 def test_synthetic_patients_are_called_so_and_real_ones_are_not(results):
     told = dict(methods_of(ResultsFolder(results(ceiling=CEILING))))
-    assert told["Patients"].startswith("SYNTHETIC PATIENTS: the 40 patients of this cohort were drawn")
+    assert told["Patients"].startswith("SYNTHETIC PATIENTS: the patients of this cohort were drawn")
 
 
 def test_real_patients_are_not_called_synthetic(text):

@@ -43,7 +43,7 @@ def test_the_differences_of_the_declared_models_stand_in_the_report_as_well(resu
     [
         ({}, ("attention", "bag_size")),
         ({"statistics": {"primary": None}, "explained_model": "attention"}, ("attention",)),
-        ({"statistics": {"primary": None}, "model": {"bag_size": {"kind": "bag_size"}}}, ("attention", "bag_size")),
+        ({"statistics": {"primary": None}, "model": {"bag_size": {"kind": "attention_mil"}}}, ("attention", "bag_size")),
     ],
     ids=["the primary comparison", "the explained model", "all, in the order of the configuration"],
 )  # fmt: skip

@@ -132,7 +132,7 @@ def test_a_plan_writes_nothing_and_a_run_of_it_nothing_else_than_it_said(toml):
     before = contents(toml.parent)
     said = command("plan", toml)
     assert "toy: 60 patients (HCC 20, iCCA 20, cHCC-CCA 20)" in said
-    assert "2 folds in 1 repeat, 30 to 30 patients tested in each" in said
+    assert "2 folds in 1 repeat, 30 patients tested in each" in said
     assert "2 fits: 0 in the cache, 2 to be trained" in said
     assert "Time for the fits: unknown, because no earlier run in this folder recorded it" in said
     assert contents(toml.parent) == before

@@ -85,15 +85,32 @@ def test_the_best_model_is_named_with_whether_its_lead_is_shown(told):
     text = told(ABOVE, [pair("attention", "trees", -0.05, 0.3)])["Which model is best?"]
     assert text.startswith("trees has the highest macro AUC of 2 models, 0.75 [0.65,")
     # The row compares attention with trees; the sentence says it the other way round.
-    assert "It is ahead of attention by 0.05 [\N{MINUS SIGN}0.05,\N{NO-BREAK SPACE}0.15], p = 0.300" in text
+    assert "Its lead over attention is 0.05 [\N{MINUS SIGN}0.05,\N{NO-BREAK SPACE}0.15], p = 0.300" in text
     assert "That it is better is not shown." in text
+
+
+def test_a_model_behind_the_baseline_is_said_to_be_behind(told):
+    text = told(ABOVE, [pair("attention", "covariates", -0.05, 0.4)], explained_model="attention")[
+        "Does it work?"
+    ]
+    assert "attention is behind by 0.05 [\N{MINUS SIGN}0.05,\N{NO-BREAK SPACE}0.15]" in text
+
+
+def test_a_declared_baseline_is_not_compared_with_itself(told):
+    text = told(ABOVE, explained_model="covariates")["Does it work?"]
+    assert "The best baseline without images, majority, has" in text
+
+
+def test_a_run_without_a_model_of_images_says_so(told):
+    performance = [auc("majority", 0.5, 0.5, 0.5), auc("covariates", 0.6, 0.52, 0.7)]
+    assert told(performance)["Which model is best?"].startswith("No model of images was configured.")
 
 
 def test_the_primary_comparison_is_told_whatever_it_shows(told):
     row = pair("attention", "trees", -0.05, 0.3, primary=True)
     text = told(ABOVE, [row])["Which model is best?"]
     assert text.endswith(
-        "attention minus trees, auc \N{MINUS SIGN}0.05 [\N{MINUS SIGN}0.15,\N{NO-BREAK SPACE}0.05], p = 0.300."
+        "attention minus trees, macro AUC \N{MINUS SIGN}0.05 [\N{MINUS SIGN}0.15,\N{NO-BREAK SPACE}0.05], p = 0.300."
     )
 
 

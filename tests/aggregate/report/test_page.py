@@ -120,12 +120,28 @@ def test_the_first_lines_tell_the_ceiling_of_a_synthetic_cohort_and_nothing_of_r
     ceiling = {"observer": "reads the signs", "n_patients": 40, "auc": {"macro": 0.904, "HCC": 0.95}}
     told = "The ceiling is 0.90: the 40 patients are synthetic, and an observer who reads the signs reaches this on them."
     text = write_report(write_results(ceiling=ceiling)).read_text(encoding="utf-8")
-    assert text.index("SYNTHETIC PATIENTS: the 40 patients") < text.index("Does it work?") < text.index(told)
+    assert text.index("SYNTHETIC PATIENTS: the patients") < text.index("Does it work?") < text.index(told)
     assert text.index(told) < text.index("Which model is best?")
     shutil.rmtree(tmp_path / "toy")
     text = write_report(write_results(ceiling=None)).read_text(encoding="utf-8")
     assert "ceiling" not in text
     assert "SYNTHETIC" not in text
+
+
+def test_drawn_patients_are_called_so_where_their_table_was_changed_and_the_ceiling_is_of_another(
+    write_results,
+):
+    text = write_report(write_results(synthetic=True, ceiling=None)).read_text(encoding="utf-8")
+    assert "SYNTHETIC PATIENTS: the patients of this cohort were drawn by a computer" in text
+    assert "what could be found is not told, because cohort.csv was changed since they were drawn" in text
+
+
+def test_without_its_performance_the_page_says_what_is_missing(write_results):
+    folder = write_results()
+    (folder / "tables" / "performance.csv").unlink()
+    text = write_report(folder).read_text(encoding="utf-8")
+    assert "The performance: not available, since performance.csv is missing" in text
+    assert "Curves: not available, since predictions.csv or performance.csv is missing" in text
 
 
 def test_every_figure_also_lies_in_figures_as_a_drawing_of_its_own(write_results):

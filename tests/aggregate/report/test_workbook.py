@@ -10,7 +10,7 @@ from aggregate.predictions import Predictions
 from aggregate.report.folder import ResultsFolder
 from aggregate.report.spreadsheet import Sheet, SheetColumn, write_sheets
 from aggregate.report.workbook import SYNTHETIC, WORKBOOK, write_workbook
-from aggregate.report.workbook_sheets import BASELINE, PART, patients_sheet
+from aggregate.report.workbook_sheets import BASELINE, PLAIN, patients_sheet
 from aggregate.study.leaderboard import LEADERBOARD
 from aggregate.tables.cohort import COHORT
 from aggregate.tables.dictionary import write_columns
@@ -102,7 +102,7 @@ def test_synthetic_patients_are_said_to_be_so_in_the_first_lines_and_real_ones_n
 def test_the_model_of_the_report_is_shown_with_how_it_was_chosen(write_results):
     folder = write_results(explained=False)
     said = told(written(folder))
-    best = "attention (the highest macro AUC on these patients, so optimistic)"
+    best = "attention (the only model of images)"
     assert said["Model shown"] == f"{best}, on the sheet patients as in report.html"
     assert said["Declared comparison"].startswith("None was declared")
     primary = '"statistics": {"primary": {"model_a": "bag_size", "model_b": "attention", "metric": "auc"}}'
@@ -132,7 +132,7 @@ def test_every_model_of_the_table_has_a_row_and_a_role(write_results):
     part = [row | {"model": "phase_AP"} for row in tables.read(PERFORMANCE) if row["model"] == "attention"]
     tables.write(PERFORMANCE, [*tables.read(PERFORMANCE), *part])
     roles = {row["model"]: row["role"] for row in rows_of(written(folder)["performance"])}
-    assert list(roles.items()) == [("attention", "model"), ("phase_AP", PART), ("bag_size", BASELINE)]
+    assert list(roles.items()) == [("attention", "model"), ("phase_AP", PLAIN), ("bag_size", BASELINE)]
 
 
 def test_the_dictionary_explains_every_column_of_the_workbook_and_of_every_table(write_results):

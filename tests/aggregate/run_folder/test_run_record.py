@@ -102,7 +102,11 @@ def test_a_run_for_a_german_spreadsheet_reads_its_own_tables_again(toml):
     command("report", out)
     page = (out / "report.html").read_text()
     told = said + page + (out / "tables" / "columns.csv").read_text()
-    assert ("[90 % CI]" in said, "90 % confidence intervals" in page, "95 %" in told) == (True, True, False)
+    assert (
+        "[90 % CI]" in said,
+        "90 % confidence intervals" in page,
+        "95 % C" in told or "95 % con" in told,
+    ) == (True, True, False)
     own = toml.parent / "own.csv"
     own.write_bytes(before["tables/splits.csv"])
     command("run", toml, "splits.scheme=file", f"splits.file={own}")

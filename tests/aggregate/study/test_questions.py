@@ -55,7 +55,7 @@ def tables(finished):
 def test_the_tables_that_need_fits_stay_when_the_others_are_made_anew(finished):
     out, before = finished
     for table in (LEARNING_CURVE, ROBUSTNESS, PROJECTION):
-        assert contents(out)[table.file] == before[table.file]
+        assert contents(out)[table.location] == before[table.location]
         assert table.file in before["tables/columns.csv"].decode()
 
 
