@@ -57,22 +57,12 @@ def leaderboard(folder: ResultsFolder) -> Figure:
     """Draw the best configurations in a block per level of the main factor, and the baselines, with intervals."""
     factor = main_factor(folder)
     blocks = _blocks(folder, factor)
-    lines = [line for name, rows in blocks for line in ((name, None), *((_label(row), row) for row in rows))]
-    estimates = [(None, None, None) if row is None else _numbers(row) for _, row in lines]
-    colours = [
-        GREY if row is None or row["rank"] is None else _colour(folder, factor, row) for _, row in lines
-    ]
-    canvas, (axes,) = panels(1, height=1.3 + 0.2 * len(lines))
-    forest(axes, [name for name, _ in lines], estimates, colours=colours, reference=0.5)
-    for y, (tick, (_, row)) in enumerate(zip(axes.get_yticklabels(), lines, strict=True)):
-        tick.set_fontweight("bold" if row is None else "normal")
-        if row is None and y:
-            axes.axhline(y - 0.5, color="#bbbbbb", linewidth=0.8)
-    axes.tick_params(axis="y", labelsize=8)
-    axes.set_xlim(_lowest(estimates), 1.01)
+    canvas, (axes,) = panels(1, height=1.3 + 0.2 * sum(1 + len(rows) for _, rows in blocks))
+    _draw_blocks(axes, folder, factor, blocks)
     axes.set_xlabel(f"macro AUC, {folder.level} CI (dashed: chance)")
-    n_shown, n_all = sum(row is not None and row["rank"] is not None for _, row in lines), len(ranked(folder))
-    more = f" The best of each block, {n_shown} of {n_all}." if n_shown < n_all else ""
+    shown = [row for _, rows in blocks for row in rows if row["rank"] is not None]
+    n_all = len(ranked(folder))
+    more = f" The best of each block, {len(shown)} of {n_all}." if len(shown) < n_all else ""
     grouped = f", in a block per level of {factor}, the choice with the largest spread" if factor else ""
     return Figure(
         "leaderboard",
@@ -80,6 +70,24 @@ def leaderboard(folder: ResultsFolder) -> Figure:
         f"Configurations by their macro AUC{grouped}; numbers are ranks among all.{more} The intervals are those of each "
         "configuration alone; two that overlap may still differ, since all are measured on the same patients.",
     )
+
+
+def _draw_blocks(
+    axes: Axes, folder: ResultsFolder, factor: str | None, blocks: Sequence[tuple[str, Sequence[Row]]]
+) -> None:
+    """Draw a bold heading per block, and below it a line per row."""
+    lines: list[tuple[str, Row | None]] = []
+    for heading, rows in blocks:
+        lines += [(heading, None), *((_label(row), row) for row in rows)]
+    estimates = [_numbers(row) if row else (None, None, None) for _, row in lines]
+    colours = [_colour(folder, factor, row) if row and row["rank"] is not None else GREY for _, row in lines]
+    forest(axes, [name for name, _ in lines], estimates, colours=colours, reference=0.5)
+    for y, (tick, (_, row)) in enumerate(zip(axes.get_yticklabels(), lines, strict=True)):
+        if row is None:
+            tick.set_fontweight("bold")
+            axes.axhline(y - 0.5, color="#bbbbbb", linewidth=0.8)
+    axes.tick_params(axis="y", labelsize=8)
+    axes.set_xlim(_lowest(estimates), 1.01)
 
 
 def _blocks(folder: ResultsFolder, factor: str | None) -> list[tuple[str, list[Row]]]:
