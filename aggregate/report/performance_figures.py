@@ -220,9 +220,9 @@ def decision_curve(folder: ResultsFolder, models: Sequence[str]) -> Figure:
             x, y, treat_all = _net_benefit(folder, model, name)
             panel.plot(x, y, color=COLOURS[i], linestyle=LINES[i], label=model)
             if not i:
-                panel.plot(x, treat_all, color=GREY, linewidth=1, label="treat all")
+                panel.plot(x, treat_all, color=GREY, linewidth=1, label="act on all")
             highest = max([highest, *y])
-        panel.axhline(0, color="black", linewidth=1, label="treat none")
+        panel.axhline(0, color="black", linewidth=1, label="act on none")
         panel.set(
             title=f"act as for {name}", xlabel="threshold probability", ylim=(-0.1, highest * 1.15 + 0.02)
         )
