@@ -71,20 +71,24 @@ def logged(folder: Path, command: str, *, tell: Tell) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     path, started = folder / LOG, time.monotonic()
     file = _LogFile(path, tell)
-    with _handled_by(file):
-        _LOGGER.info("begin: %s", command)
-        for line in _machine_lines():
-            detail(line)
-        n_before = file.n_lines
-        try:
-            yield
-        except BaseException as error:
-            was_something_done = file.n_lines > n_before
-            _log_end(error)
-            if was_something_done:
-                tell(f"Log of what was done until then: {path}")
-            raise
-        _LOGGER.info("end: %s, after %.1f s", command, time.monotonic() - started)
+    was_something_said = False
+    try:
+        with _handled_by(file):
+            _LOGGER.info("begin: %s", command)
+            for line in _machine_lines():
+                detail(line)
+            n_before = file.n_lines
+            try:
+                yield
+            except BaseException as error:
+                was_something_said = file.n_lines > n_before
+                _log_end(error)
+                raise
+            _LOGGER.info("end: %s, after %.1f s", command, time.monotonic() - started)
+    except BaseException:
+        if was_something_said:  # otherwise the error says it all
+            tell(f"Log of what was done until then: {path}")
+        raise
 
 
 def _log_end(error: BaseException) -> None:
