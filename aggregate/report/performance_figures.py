@@ -84,12 +84,17 @@ def roc_curves(folder: ResultsFolder, predictions: Predictions, models: Sequence
     )
 
 
-def _mean_roc(
-    scores: NDArray[np.float64], is_positive: NDArray[np.bool_], weights: NDArray[np.float64] | None = None
-) -> NDArray[np.float64]:
+def _mean_roc(scores: NDArray[np.float64], is_positive: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the sensitivity at each specificity of the grid, mean of the repeats (rows of the scores)."""
-    mean: NDArray[np.float64] = np.mean([_roc(of, is_positive, weights) for of in scores], axis=0)
+    mean: NDArray[np.float64] = np.mean([_roc(of, is_positive) for of in scores], axis=0)
     return mean
+
+
+def _roc(scores: NDArray[np.float64], is_positive: NDArray[np.bool_]) -> NDArray[np.float64]:
+    false, true, _ = roc_curve(is_positive, scores)
+    interpolated: NDArray[np.float64] = np.interp(_GRID, false, true)
+    interpolated[0] = 0.0
+    return interpolated
 
 
 def _roc_band(
@@ -97,18 +102,40 @@ def _roc_band(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the quantiles over resamples of the patients at each specificity of the grid."""
     weights = draw_resamples(is_positive.astype(np.intp), draws=_BAND_DRAWS, seed=0)[:, 1:]
-    curves = [_mean_roc(scores, is_positive, column) for column in weights.T]
+    curves = np.mean([rocs_of_resamples(of, is_positive, weights) for of in scores], axis=0)
     low, high = np.quantile(curves, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
     return low, high
 
 
-def _roc(
-    scores: NDArray[np.float64], is_positive: NDArray[np.bool_], weights: NDArray[np.float64] | None
+def rocs_of_resamples(
+    scores: NDArray[np.float64], is_positive: NDArray[np.bool_], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    false, true, _ = roc_curve(is_positive, scores, sample_weight=weights)
-    interpolated: NDArray[np.float64] = np.interp(_GRID, false, true)
-    interpolated[0] = 0.0
-    return interpolated
+    """Return the sensitivity at each specificity of the grid for every resample at once.
+
+    As `sklearn.metrics.roc_curve` with sample weights, which takes 60 times as long over 200 resamples of 120 patients.
+
+    Args:
+        scores: float64 (n,).
+        is_positive: bool (n,), of the class.
+        weights: float64 (n, draws), how much each patient counts.
+
+    Returns:
+        float64 (draws, points of the grid).
+    """
+    order = np.argsort(-scores, kind="stable")
+    ends = np.append(
+        np.flatnonzero(np.diff(scores[order])), len(scores) - 1
+    )  # patients of one score go together
+    hits, misses = (
+        np.vstack([np.zeros(weights.shape[1]), np.cumsum(weights[order] * of[order, None], axis=0)[ends]])
+        for of in (is_positive, ~is_positive)
+    )
+    curves = [
+        np.interp(_GRID, x, y) for x, y in zip((misses / misses[-1]).T, (hits / hits[-1]).T, strict=True)
+    ]
+    rocs = np.array(curves)
+    rocs[:, 0] = 0.0
+    return rocs
 
 
 def precision_recall(predictions: Predictions, models: Sequence[str]) -> Figure:
