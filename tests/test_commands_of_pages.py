@@ -124,6 +124,7 @@ def test_the_page_on_a_machine_without_internet_is_followed(reader):
     reader.follow(HOW_TO / "secured_machine.md")
 
 
+@pytest.mark.slow
 def test_a_second_centre_is_tested_on_models_of_the_others(with_own_cohort):
     page = HOW_TO / "new_centre.md"
     (make_splits,) = blocks_of(page, "python")
