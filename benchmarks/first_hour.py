@@ -20,6 +20,8 @@ from reference import ROOT, write_reference
 PATIENTS = 'phantom.patients={HCC=12,iCCA=12,"cHCC-CCA"=12}'
 PHASES = {"NC": "nativ", "AP": "arterial", "PVP": "portal venous", "DP": "delayed"}
 """Phase of the phantom -> how the hospital writes it."""
+ALIAS = 'cohort.phase_aliases={nativ="NC"}'
+"""The one spelling that phasemil does not know and asks for; the others it translates and tells."""
 CLASSES = {"iCCA": "ICC", "cHCC-CCA": "cHCC-CC"}
 MAY_LEAVE_SOMEBODY_OUT = (0, 2)
 
@@ -71,7 +73,7 @@ def steps(clone):
         ("aggregate", "plan"),
         ("aggregate", "run"),
     ):
-        config = [] if word == "doctor" else ["configs/my_cohort.toml"]
+        config = [] if word == "doctor" else ["configs/my_cohort.toml", ALIAS]
         yield "own cohort", [python, f"{stage}.py", word, *config], MAY_LEAVE_SOMEBODY_OUT
 
 
