@@ -85,16 +85,16 @@ def main():
     with tempfile.TemporaryDirectory() as name:
         clone = Path(name) / "phasemil"
         seconds = call(["git", "clone", "--quiet", ROOT, clone], name)
-        rows.append({"what": "set up", "command": "git clone", "seconds": round(seconds, 1)})
+        rows.append({"what": "set up", "step": "git clone", "seconds": round(seconds, 1)})
         for what, command, codes in steps(clone):
             if what == "own cohort" and not (clone / "my_cohort.csv").exists():
                 own_cohort(clone)  # the hospital has it already: not timed
             seconds = call(command, clone, may_return=codes)
             told = " ".join(Path(word).name if "/.venv/" in str(word) else str(word) for word in command)
-            rows.append({"what": what, "command": told, "seconds": round(seconds, 1)})
-    rows.append({"what": "all", "command": "", "seconds": round(sum(row["seconds"] for row in rows), 1)})
+            rows.append({"what": what, "step": told, "seconds": round(seconds, 1)})
+    rows.append({"what": "all", "step": "", "seconds": round(sum(row["seconds"] for row in rows), 1)})
     for row in rows:
-        print(f"{row['what']:16}{row['command']:48}{row['seconds']:8.1f} s")
+        print(f"{row['what']:16}{row['step']:48}{row['seconds']:8.1f} s")
     if arguments.output is not None:
         write_reference(arguments.output, rows)
 
