@@ -224,15 +224,11 @@ def typical_rows(
             best.append((float(margin.max()), patient, int(margin.argmax())))
         best.sort(key=lambda entry: (-entry[0], entry[1]))
         for rank, (margin_of, patient, i) in enumerate(best[:TYPICAL_PER_CLASS], start=1):
-            bag = bags[patient]
             yield {
                 "model": evidence.model,
                 "class": name,
                 "rank": rank,
-                "patient_id": bag.patient_id,
-                "label": patients.label(patient),
-                "phase": bag.header.phase_names[bag.phase[i]],
-                "slice_number": int(bag.slice_index[i]) + 1,
+                **_named_slice(patients, bags, patient, i),
                 "evidence": margin_of,
             }
 
@@ -318,17 +314,24 @@ def cluster_slice_rows(
                 i = int(inside[distance[inside].argmin()])
                 nearest.append((float(distance[i]), patient, i))
         for rank, (distance_of, patient, i) in enumerate(sorted(nearest)[:CENTRAL_PER_CLUSTER], start=1):
-            bag = bags[patient]
             yield {
                 "clusters": number,
                 "cluster": cluster + 1,
                 "rank": rank,
-                "patient_id": bag.patient_id,
-                "label": patients.label(patient),
-                "phase": bag.header.phase_names[bag.phase[i]],
-                "slice_number": int(bag.slice_index[i]) + 1,
+                **_named_slice(patients, bags, patient, i),
                 "distance": distance_of,
             }
+
+
+def _named_slice(patients: Patients, bags: Sequence[Bag], patient: int, i: int) -> dict[str, Any]:
+    """Return the cells that name an instance of a patient's bag: patient, label, phase and slice number from 1."""
+    bag = bags[patient]
+    return {
+        "patient_id": bag.patient_id,
+        "label": patients.label(patient),
+        "phase": bag.header.phase_names[bag.phase[i]],
+        "slice_number": int(bag.slice_index[i]) + 1,
+    }
 
 
 def cluster_patient_rows(
