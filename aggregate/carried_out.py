@@ -52,10 +52,9 @@ def carry_out(
     with holding(folder, tell=tell), logged(folder, command, tell=tell):
         for line in plan.remarks:
             tell(line)
+        # Who is left out stands in excluded.csv: a log names no more patients than the console.
         for line in (patients_line(plan), folds_line(plan), fits_line(plan), time_line(plan)):
-            detail(
-                line
-            )  # who is left out stands in excluded.csv; a log names no more patients than the console
+            detail(line)
         with telling_what_stands(folder, tell=tell):
             fitted = fit(tell)
             detail("fits are complete; the results are being written")

@@ -9,9 +9,9 @@ from docx.document import Document as WordDocument
 from docx.enum.section import WD_ORIENT
 from docx.shared import Pt
 from docx.table import _Cell
-from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 
 from aggregate.report.elements import Table
+from aggregate.report.spreadsheet import legal_text
 from pipeline.files import written_whole
 
 _WIDE = 7
@@ -23,14 +23,14 @@ def write_table_document(path: Path, title: str, table: Table, *, written: datet
     document = _document(written)
     if len(table.columns) >= _WIDE:
         _turn(document)
-    document.add_paragraph().add_run(_text(title)).bold = True
+    document.add_paragraph().add_run(legal_text(title)).bold = True
     grid = document.add_table(rows=1, cols=len(table.columns), style="Table Grid")
     for place, name in zip(grid.rows[0].cells, table.columns, strict=True):
         _fill(place, name, bold=True)
     for number, row in enumerate(table.rows):
         for place, content in zip(grid.add_row().cells, row, strict=True):
             _fill(place, content, bold=number in table.emphasised)
-    document.add_paragraph().add_run(_text(table.caption)).font.size = Pt(9)
+    document.add_paragraph().add_run(legal_text(table.caption)).font.size = Pt(9)
     _save(document, path)
 
 
@@ -39,10 +39,10 @@ def write_text_document(
 ) -> None:
     """Write headings with a paragraph each as a Word document."""
     document = _document(written)
-    document.add_heading(_text(title), level=1)
+    document.add_heading(legal_text(title), level=1)
     for heading, content in paragraphs:
-        document.add_heading(_text(heading), level=2)
-        document.add_paragraph(_text(content))
+        document.add_heading(legal_text(heading), level=2)
+        document.add_paragraph(legal_text(content))
     _save(document, path)
 
 
@@ -71,14 +71,9 @@ def _turn(document: WordDocument) -> None:
 
 
 def _fill(place: _Cell, content: str, *, bold: bool) -> None:
-    run = place.paragraphs[0].add_run(_text(content))
+    run = place.paragraphs[0].add_run(legal_text(content))
     run.font.size = Pt(8)
     run.bold = bold
-
-
-def _text(content: str) -> str:
-    """Replace what XML cannot hold, as in the workbooks."""
-    return str(ILLEGAL_CHARACTERS_RE.sub("\N{REPLACEMENT CHARACTER}", content))
 
 
 def _save(document: WordDocument, path: Path) -> None:

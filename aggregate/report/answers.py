@@ -12,7 +12,6 @@ from aggregate.run_folder.run_record import CEILING
 from aggregate.statistics.comparisons import holm
 from aggregate.tables.comparisons import BOOTSTRAP, COMPARISONS
 from aggregate.tables.null import NULL_SUMMARY
-from aggregate.tables.performance import PERFORMANCE
 from aggregate.tables.rows import Row, numeric
 
 Cells = Mapping[str, Any]
@@ -25,7 +24,7 @@ _MOST_SIGNS = 3
 
 def answers(folder: ResultsFolder) -> list[Element]:
     """Return a paragraph per question: does it work, which model is best, what do the classes mean."""
-    shown, rows = folder.shown, auc_rows(folder)
+    shown, rows = folder.shown, folder.macro_auc
     if shown is None:
         return [absent("The performance", "performance.csv is missing")]
     works = Note(" ".join(_does_it_work(folder, shown, rows)), lead="Does it work?")
@@ -34,14 +33,9 @@ def answers(folder: ResultsFolder) -> list[Element]:
     return [works, best, means]
 
 
-def auc_rows(folder: ResultsFolder) -> dict[str, Cells]:
-    """Return the macro AUC of every model and baseline."""
-    return {r["model"]: r for r in folder.rows(PERFORMANCE, **{"class": "macro", "metric": "auc"})}
-
-
 def beats_chance(folder: ResultsFolder, model: str) -> bool | None:
     """Return whether the interval of a model's macro AUC lies above chance; None where it has no interval."""
-    row = auc_rows(folder).get(model)
+    row = folder.macro_auc.get(model)
     low = None if row is None else numeric(row["ci_low"])
     return None if low is None else low > CHANCE
 

@@ -127,8 +127,13 @@ class ResultsFolder:
     @cached_property
     def ranking(self) -> tuple[str, ...]:
         """All models, the best macro AUC first."""
-        rows = self.rows(PERFORMANCE, **{"class": "macro", "metric": "auc"})
-        return tuple(row["model"] for row in sorted(rows, key=lambda row: -(numeric(row["estimate"]) or 0.0)))
+        rows = self.macro_auc
+        return tuple(sorted(rows, key=lambda model: -(numeric(rows[model]["estimate"]) or 0.0)))
+
+    @cached_property
+    def macro_auc(self) -> Mapping[str, Row]:
+        """Model or baseline -> the row of its macro AUC."""
+        return {row["model"]: row for row in self.rows(PERFORMANCE, **{"class": "macro", "metric": "auc"})}
 
     @cached_property
     def primary(self) -> Row | None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aggregate.cohort.study_cohort import UNSEEN
-from aggregate.report.answers import answers, auc_rows
+from aggregate.report.answers import answers
 from aggregate.report.characteristics import characteristics
 from aggregate.report.elements import Element, Note, Section, Table, absent
 from aggregate.report.folder import ResultsFolder, distinct
@@ -39,7 +39,7 @@ def summary_section(folder: ResultsFolder) -> Section:
 
 def _method(folder: ResultsFolder) -> str:
     """Return a sentence on how the intervals were made, as the row of the shown model tells it."""
-    row = auc_rows(folder).get(folder.shown.name) if folder.shown else None
+    row = folder.macro_auc.get(folder.shown.name) if folder.shown else None
     if row is None or numeric(row["ci_low"]) is None:
         return ""
     how = f" That of {row['model']}: {row['ci_method']}; patients are resampled with the models fixed"

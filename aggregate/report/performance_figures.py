@@ -29,7 +29,7 @@ _RECALLS = _GRID[5:]
 
 def forest_of_auc(folder: ResultsFolder) -> Figure:
     """Draw the macro AUC of every model and baseline with its interval."""
-    rows = {r["model"]: r for r in folder.rows(PERFORMANCE, **{"class": "macro", "metric": "auc"})}
+    rows = folder.macro_auc
     groups = (
         (folder.models, "", COLOURS[0]),
         (folder.plain, PLAIN, COLOURS[1]),

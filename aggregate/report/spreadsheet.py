@@ -116,7 +116,7 @@ def _cell(
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return None
     if isinstance(value, str):
-        value = ILLEGAL_CHARACTERS_RE.sub("\N{REPLACEMENT CHARACTER}", value)
+        value = legal_text(value)
     cell = WriteOnlyCell(sheet, value=value)
     if isinstance(value, str):
         cell.data_type = "s"
@@ -127,6 +127,11 @@ def _cell(
     if alignment is not None:
         cell.alignment = alignment
     return cell
+
+
+def legal_text(text: str) -> str:
+    """Replace the characters that XML, and so a workbook or a document, cannot hold."""
+    return str(ILLEGAL_CHARACTERS_RE.sub("\N{REPLACEMENT CHARACTER}", text))
 
 
 def _shown(value: object) -> str:
