@@ -27,8 +27,8 @@ demo: $(READY)  ## write a synthetic cohort, run both stages on it, print the pe
 test: $(READY)  ## run the test suite (under 5 minutes on 2 cores)
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
-test-slow: $(READY)  ## run the tests marked slow: kills, torch.compile
-	$(BIN)/python -m pytest -m slow
+test-slow: $(READY)  ## run the tests marked slow: kills, torch.compile, the long pages of docs
+	$(BIN)/python -m pytest -m slow --numprocesses auto --dist loadfile
 
 check: $(READY)  ## lint, formatting, strict types
 	$(BIN)/ruff check .

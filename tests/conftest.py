@@ -1,6 +1,7 @@
 """Material that several rooms of the suite share."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -79,16 +80,18 @@ def bags_and_labels() -> tuple[list[Bag], np.ndarray]:
 
 
 @pytest.fixture(scope="session")
-def write_experiment(bags_and_labels) -> Callable[[Path, str], Path]:
+def write_experiment(bags_and_labels, tmp_path_factory) -> Callable[[Path, str], Path]:
     """Return a function that writes bags, a cohort table and a configuration into a folder."""
     bags, labels = bags_and_labels
+    once = tmp_path_factory.mktemp("bags")
+    rows = ["patient_id,phase,image,mask,label,age,centre"]
+    for i, (bag, label) in enumerate(zip(bags, labels, strict=True)):
+        write_bag(once, bag)
+        covariates = f"{CLASSES[label]},{40 + i % 37},c{i % 2}"
+        rows += [f"{bag.patient_id},{phase},{phase}.nii.gz,,{covariates}" for phase in bag.header.sources]
 
     def write(folder: Path, text: str) -> Path:
-        rows = ["patient_id,phase,image,mask,label,age,centre"]
-        for i, (bag, label) in enumerate(zip(bags, labels, strict=True)):
-            write_bag(folder / "out" / "bags", bag)
-            covariates = f"{CLASSES[label]},{40 + i % 37},c{i % 2}"
-            rows += [f"{bag.patient_id},{phase},{phase}.nii.gz,,{covariates}" for phase in bag.header.sources]
+        shutil.copytree(once, folder / "out" / "bags", dirs_exist_ok=True)
         (folder / "cohort.csv").write_text("\n".join(rows) + "\n")
         head = 'name = "toy"\noutput = "out"\n[cohort]\ntable = "cohort.csv"\n'
         (folder / "experiment.toml").write_text(head + text)

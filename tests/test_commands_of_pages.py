@@ -104,6 +104,7 @@ def test_every_page_with_commands_is_followed_by_a_test():
     assert pages == {README, TUTORIAL, *HOW_TO.glob("*.md")} | OF_OTHER_TESTS
 
 
+@pytest.mark.slow
 def test_the_tutorial_leads_from_scans_to_a_study(with_demo):
     models = {row["model"] for row in with_demo.table("demo", "performance.csv")}
     assert {"phase_concat", "attention", "mean_pooling", "measures", "fused", "majority"} <= models
@@ -116,6 +117,7 @@ def test_the_readme_leads_to_the_tables_of_an_own_cohort(with_own_cohort):
     assert {"image", "mean_pooling", "measures", "majority"} <= models
 
 
+@pytest.mark.slow
 def test_the_page_on_an_own_cohort_is_followed(with_own_cohort):
     with_own_cohort.follow(HOW_TO / "own_cohort.md")
 

@@ -1,5 +1,6 @@
 """A small experiment, run by its commands, that several modules look at."""
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from aggregate.commands import application
+from aggregate.run_folder.run_record import RECORD
 from pipeline.run_log import LOG
 
 QUICK = """
@@ -54,7 +56,18 @@ def out(toml) -> Path:
     return toml.parent / "out"
 
 
+@pytest.fixture(scope="session")
+def finished_once(tmp_path_factory, write_experiment) -> Path:
+    """Run the small experiment once for all tests, which see copies of it only."""
+    folder = tmp_path_factory.mktemp("finished")
+    command("run", write_experiment(folder, SMALL))
+    return folder
+
+
 @pytest.fixture
-def finished(toml, out) -> Path:
-    command("run", toml)
+def finished(finished_once, toml, out) -> Path:
+    """Return the results of the small experiment, as if it had been run in the test's own folder."""
+    shutil.copytree(finished_once / "out", out, dirs_exist_ok=True)
+    record = out / RECORD
+    record.write_text(record.read_text().replace(str(finished_once), str(toml.parent)))
     return out

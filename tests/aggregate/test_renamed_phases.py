@@ -109,6 +109,7 @@ def test_signs_of_renamed_phases_are_those_of_the_default_names():
     assert np.isfinite(list(vars(expected).values())).all()
 
 
+@pytest.mark.slow
 def test_every_explanation_of_renamed_phases_is_that_of_the_default_names(run, by_default):
     (default, said), (renamed, said_of_renamed) = by_default, run(NAMES, GIVEN)
     assert "[cohort.phase_roles]" not in said + said_of_renamed

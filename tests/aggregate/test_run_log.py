@@ -22,15 +22,15 @@ def lines_of(folder: Path) -> list[str]:
     return [line.partition(" ")[2] for line in (folder / LOG).read_text(encoding="utf-8").splitlines()]
 
 
-def test_the_log_of_a_run_tells_patients_every_fit_and_the_results(finished):
-    lines = lines_of(finished)
+def test_the_log_of_a_run_tells_patients_every_fit_and_the_results(finished_once):
+    lines = lines_of(finished_once / "out")
     assert lines[0] == "INFO  begin: aggregate.py run"
     assert lines[-1].startswith("INFO  end: aggregate.py run, after ")
     assert any(line.startswith("DEBUG toy: 60 patients (HCC 20, ") for line in lines)
     fits = [line.partition(" in ")[0] for line in lines if "fitted" in line]
     assert fits == [f"DEBUG fitted mean, repeat 0, fold {fold}" for fold in (0, 1)]
     assert ["INFO", "mean", "60"] in [line.split()[:3] for line in lines]
-    assert f"INFO  Results: {finished}" in lines
+    assert f"INFO  Results: {finished_once / 'out'}" in lines
 
 
 def test_verbose_prints_the_fits_as_well(toml):

@@ -61,6 +61,7 @@ def test_a_scrambled_gradient_is_seen():
     assert found["cosine"] < 0.1
 
 
+@pytest.mark.slow
 def test_a_planted_signal_is_learned_as_the_loop_learns_it():
     for kind, found in run("its own", "--learn")["kinds"].items():
         assert found["auc"] >= 0.9, (kind, found)

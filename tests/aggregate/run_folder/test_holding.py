@@ -135,7 +135,15 @@ def killed_in_the_swap(steps: int, toml: Path) -> bool:
     return child.returncode == -signal.SIGKILL
 
 
-@pytest.mark.parametrize(("steps", "verb"), [(0, "tables"), (3, "report"), (9, "tables"), (14, "run")])
+@pytest.mark.parametrize(
+    ("steps", "verb"),
+    [
+        (9, "tables"),
+        pytest.param(0, "tables", marks=pytest.mark.slow),
+        pytest.param(3, "report", marks=pytest.mark.slow),
+        pytest.param(14, "run", marks=pytest.mark.slow),
+    ],
+)
 def test_results_cut_off_while_they_were_put_in_place_are_completed(toml, finished, steps, verb):
     """Step 1 writes the journal, step 2 commits to it."""
     before = contents(finished)
