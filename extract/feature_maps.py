@@ -13,8 +13,10 @@ class FeatureMap:
 
     Attributes:
         layer: name of the layer, as the configuration writes it.
-        values: floating (n, c, h, w) for a map; (n, t, c) for tokens; (n, c) for a vector, which has no places.
-        grid: rows and columns of the patch tokens, which run row after row; None unless the values are tokens.
+        values: floating (n, c, h, w) for a map, of slabs (n, c, t, h, w); (n, tokens, c) for tokens; (n, c) for a vector, which
+            has no places.
+        grid: rows and columns of the patch tokens, of slabs planes, rows and columns; the last runs first. None unless the
+            values are tokens.
         n_prefix: tokens before the patch tokens, the class token first (register tokens count too); 0 where there is
             no class token.
         after_mean: what the network does to a mean over places, float32 (n, c) to float32 (n, c), such as the
@@ -23,15 +25,15 @@ class FeatureMap:
 
     layer: str
     values: Tensor
-    grid: tuple[int, int] | None = None
+    grid: tuple[int, ...] | None = None
     n_prefix: int = 0
     after_mean: Callable[[Tensor], Tensor] | None = None
 
     @property
     def places(self) -> Tensor | None:
-        """The map as (n, c, h, w), a view; None for a vector."""
+        """The map as (n, c, h, w), of slabs (n, c, t, h, w), a view; None for a vector."""
         if self.grid is None:
-            return self.values if self.values.ndim == 4 else None
+            return self.values if self.values.ndim > 2 else None
         patches: Tensor = self.values[:, self.n_prefix :].transpose(1, 2)
         return patches.reshape(*patches.shape[:2], *self.grid)
 
@@ -50,7 +52,8 @@ class FeatureNetwork(Protocol):
         It is called under autocast, always with the same number of images.
 
         Args:
-            inputs: float32 (n, channels, height, width), normalised as the weights want it, channels last in memory.
+            inputs: float32 (n, channels, height, width), of slabs (n, channels, planes, height, width), normalised as the
+                weights want it, channels last in memory.
         """
         ...
 

@@ -12,18 +12,18 @@ from extract.region_pooling import LESION, RIM, Grid
 
 
 def draw_regions(
-    masks: NDArray[np.bool_], spacing_mm: tuple[float, float], regions: Sequence[str], rim_mm: float
+    masks: NDArray[np.bool_], spacing_mm: Sequence[float], regions: Sequence[str], rim_mm: float
 ) -> NDArray[np.bool_]:
-    """Draw regions on the pixels of crops.
+    """Draw regions on the pixels of crops, or on the voxels of volumes.
 
     Args:
-        masks: bool (n, rows, columns), all tumour.
-        spacing_mm: (row, column) pixel spacing.
+        masks: bool (n, rows, columns), of volumes (n, planes, rows, columns), all tumour.
+        spacing_mm: of the same axes, such as (row, column).
         regions: `lesion`, `rim` or both.
-        rim_mm: the rim holds the pixels outside of the tumour whose centre is at most so far from that of one within.
+        rim_mm: the rim holds the pixels or voxels outside of the tumour whose centre is at most so far from that of one within.
 
     Returns:
-        bool (n, len(regions), rows, columns).
+        bool (n, len(regions), rows, columns), of volumes (n, len(regions), planes, rows, columns).
     """
     drawn = {LESION: masks}
     if RIM in regions:
@@ -31,16 +31,15 @@ def draw_regions(
     return np.stack([drawn[region] for region in regions], axis=1)
 
 
-def _ring(mask: NDArray[np.bool_], spacing_mm: tuple[float, float], rim_mm: float) -> NDArray[np.bool_]:
+def _ring(mask: NDArray[np.bool_], spacing_mm: Sequence[float], rim_mm: float) -> NDArray[np.bool_]:
     ring = np.zeros_like(mask)
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
+    boxes = ndimage.find_objects(mask.view(np.uint8))
+    if not boxes:
         return ring
     # Nothing further away than the width needs a distance.
     reach = [int(rim_mm / spacing) + 1 for spacing in spacing_mm]
     near = tuple(
-        slice(max(0, used[0] - room), used[-1] + room + 1)
-        for used, room in zip((rows, columns), reach, strict=True)
+        slice(max(0, used.start - room), used.stop + room) for used, room in zip(boxes[0], reach, strict=True)
     )
     distance = ndimage.distance_transform_edt(~mask[near], sampling=spacing_mm)
     ring[near] = (distance > 0) & (distance <= rim_mm)
@@ -48,22 +47,26 @@ def _ring(mask: NDArray[np.bool_], spacing_mm: tuple[float, float], rim_mm: floa
 
 
 def coverage(drawn: Tensor, grids: Sequence[Grid]) -> Tensor:
-    """Return the share of each cell of maps that regions cover, exact by area.
+    """Return the share of each cell of maps that regions cover, exact by area, of volumes exact by volume.
 
     Args:
-        drawn: bool or uint8 (n, r, rows, columns), the pixels that are shown to the encoder.
-        grids: rows and columns of each map; a map shows the same square, cut into equal cells.
+        drawn: (n, r, rows, columns), of volumes (n, r, planes, rows, columns): which pixels of what is shown to the
+            encoder lie in the region, or the share of each that does.
+        grids: cells of each map along these axes; a map shows the same square or box, cut into equal cells.
 
     Returns:
-        float32 (n, r, cells), one map's cells after the other's, row after row.
+        float32 (n, r, cells), one map's cells after the other's, the last axis running first.
     """
-    n_rows, n_columns = drawn.shape[2:]
-    pixels = drawn.float()
+    shape, pixels = drawn.shape[2:], drawn.float()
+    n_axes = len(shape)
+    given, wanted = "pqs"[:n_axes], "abc"[:n_axes]
+    others = ",".join(f"{cell}{pixel}" for cell, pixel in zip(wanted[1:], given[1:], strict=True))
     shares = []
-    for rows, columns in grids:
-        vertical = _overlaps(n_rows, rows).to(pixels.device)
-        horizontal = _overlaps(n_columns, columns).to(pixels.device)
-        shares.append(torch.einsum("ap,nrpq,bq->nrab", vertical, pixels, horizontal).flatten(2))
+    for grid in grids:
+        cells = grid or (1,) * n_axes
+        first, *rest = (_overlaps(n, k).to(pixels.device) for n, k in zip(shape, cells, strict=True))
+        product = f"{wanted[0]}{given[0]},nr{given},{others}->nr{wanted}"
+        shares.append(torch.einsum(product, first, pixels, *rest).flatten(2))
     return torch.cat(shares, dim=2)
 
 

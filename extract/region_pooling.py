@@ -1,5 +1,6 @@
-"""Features of a slice: means of feature maps over the crop, the lesion and the ring around it."""
+"""Features of a slice or slab: means of feature maps over the crop, the lesion and the ring around it."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -16,7 +17,8 @@ REGIONS = (WHOLE, LESION, RIM, CLASS_TOKEN)
 DRAWN_REGIONS = (LESION, RIM)
 """Regions that follow from the mask of the tumour."""
 
-Grid = tuple[int, int]
+Grid = tuple[int, ...]
+"""Rows and columns of a map, of a slab planes, rows and columns; empty for a vector, which has no places."""
 
 
 def drawn_regions(regions: Sequence[str]) -> tuple[str, ...]:
@@ -47,8 +49,8 @@ def check_regions(maps: Sequence[FeatureMap], regions: Sequence[str], encoder: s
 
 
 def grids(maps: Sequence[FeatureMap]) -> tuple[Grid, ...]:
-    """Return rows and columns of each map; (1, 1) for a vector."""
-    return tuple((1, 1) if m.places is None else (m.places.shape[2], m.places.shape[3]) for m in maps)
+    """Return the cells of each map along its axes; none for a vector."""
+    return tuple(() if m.places is None else tuple(m.places.shape[2:]) for m in maps)
 
 
 def feature_blocks(maps: Sequence[FeatureMap], regions: Sequence[str]) -> tuple[FeatureBlock, ...]:
@@ -78,7 +80,7 @@ def pooled(maps: Sequence[FeatureMap], regions: Sequence[str], coverage: Tensor 
     Returns:
         float32 (n, d): layer after layer, within it region after region.
     """
-    sizes = [rows * columns for rows, columns in grids(maps)]
+    sizes = [math.prod(grid) for grid in grids(maps)]
     shares: Sequence[Tensor | None] = [None] * len(maps) if coverage is None else coverage.split(sizes, dim=2)
     parts = [_of_layer(layer, regions, share) for layer, share in zip(maps, shares, strict=True)]
     return torch.cat(parts, dim=1)
@@ -89,7 +91,7 @@ def _of_layer(layer: FeatureMap, regions: Sequence[str], share: Tensor | None) -
     places = layer.places
     if places is None:
         return layer.values.float().repeat(1, len(regions))
-    n_cells = places.shape[2] * places.shape[3]
+    n_cells = math.prod(places.shape[2:])
     crop = places.new_full((len(places), 1, n_cells), 1 / n_cells, dtype=torch.float32)
     weights = crop if share is None else torch.cat([crop, _normalised(share)], dim=1)
     # Each row of weights is a region: one product of (regions, cells) and (cells, channels) an image.

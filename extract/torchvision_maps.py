@@ -35,7 +35,7 @@ class TorchvisionMaps(nn.Module):
         self.tail = network.get_submodule(tail) if tail and PENULTIMATE in layers else None
 
     def forward(self, images: Tensor) -> tuple[FeatureMap, ...]:
-        """Return the maps of normalised images (n, 3, height, width), one per layer.
+        """Return the maps of normalised images (n, 3, height, width) or slabs (n, channels, planes, height, width), one per layer.
 
         Raises:
             ConfigError: the output of a layer is no map.
@@ -50,8 +50,8 @@ class TorchvisionMaps(nn.Module):
         return tuple(self._map(layer, found[place]) for layer, place in self.places.items())
 
     def _map(self, layer: str, values: Tensor) -> FeatureMap:
-        if values.ndim == 4:
-            maps = values.permute(0, 3, 1, 2) if self.channels_last else values
+        if values.ndim in (4, 5):
+            maps = values.movedim(-1, 1) if self.channels_last else values
             return FeatureMap(layer, maps, after_mean=self._tail if layer == PENULTIMATE else None)
         if values.ndim == 3:
             side = math.isqrt(values.shape[1] - _CLASS_TOKEN)
