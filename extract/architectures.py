@@ -1,22 +1,25 @@
-"""The table of encoders: which torchvision networks can be used, and where their features are read."""
+"""The table of encoders: which networks of slices and of slabs can be used, and where their features are read."""
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from torch import nn
 
 from extract.efficientnet_lite import LAYERS as LITE_LAYERS
 from extract.efficientnet_lite import LITE_PAPER, efficientnet_lite0
+from extract.medicalnet import MEDICALNET_PAPER, medicalnet_resnet
 from extract.vision import torchvision_models
+from extract.weights_description import NONZERO, WeightsDescription
 from pipeline.errors import ConfigError
 
 PENULTIMATE = "penultimate"
+MEDICALNET_PREFIX = "medicalnet_"
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """One row of the table: a torchvision network without its classification head.
+    """One row of the table: a network of slices or of slabs, without its head.
 
     Attributes:
         name: of the network, as torchvision has it.
@@ -42,15 +45,30 @@ class Architecture:
     last_map: str = "features"
     after_mean: str = ""
     channels_last: bool = False
-    builder: Callable[[], nn.Module] | None = None
-    """Builds the network with its head, where torchvision does not know its name."""
+    builder: Callable[[Collection[str]], nn.Module] | None = None
+    """Builds the network that has the given keys, where torchvision does not know its name; of no keys the usual one."""
+    dims: int = 2
+    """2 for networks of slices, 3 for networks of slabs."""
+    channels: int = 3
+    """That the network takes."""
+    own_description: WeightsDescription | None = None
+    """How weights want their images that say nothing of it themselves; None for ImageNet's mean and deviation."""
     paper: str = ""
     """Title and address, where torchvision does not name it."""
 
-    def build(self) -> nn.Module:
-        """Return the network with fresh weights from torch's present seed and the identity for a head."""
+    @property
+    def description(self) -> WeightsDescription:
+        """How weights of this network want their images, where they say nothing of it themselves."""
+        return self.own_description or WeightsDescription(self.name)
+
+    def build(self, keys: Collection[str] = ()) -> nn.Module:
+        """Return the network with fresh weights from torch's present seed and the identity for a head.
+
+        Args:
+            keys: of the weights that it is for; some networks have variants that only these tell.
+        """
         network: nn.Module = (
-            self.builder()
+            self.builder(keys)
             if self.builder
             else torchvision_models().get_model(self.name, weights=None, **self.build_options)
         )
@@ -67,6 +85,37 @@ class Architecture:
 def _resnet(name: str, widths: tuple[int, int, int, int]) -> Architecture:
     layers = {f"layer{i + 1}": width for i, width in enumerate(widths)}
     return Architecture(name, widths[-1], "fc", layers, last_map="layer4")
+
+
+_KINETICS = ((0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989))
+"""Mean and deviation of the frames that torchvision's video ResNets were trained on."""
+
+
+def _video_resnet(name: str) -> Architecture:
+    own = WeightsDescription(name, mean=_KINETICS[0], std=_KINETICS[1])
+    layers = {"layer1": 64, "layer2": 128, "layer3": 256, "layer4": 512}
+    return Architecture(name, 512, "fc", layers, last_map="layer4", dims=3, own_description=own)
+
+
+def _swin3d(name: str, width: int) -> Architecture:
+    layers = {f"features.{2 * i}": width * 2**i for i in range(3)}
+    return Architecture(name, width * 8, "head", layers, last_map="norm", channels_last=True, dims=3)
+
+
+def _medicalnet(depth: int, expansion: int) -> Architecture:
+    name = f"{MEDICALNET_PREFIX}resnet{depth}"
+    return Architecture(
+        name,
+        512 * expansion,
+        "conv_seg",
+        {f"layer{i + 1}": 64 * 2**i * expansion for i in range(4)},
+        last_map="layer4",
+        builder=lambda keys: medicalnet_resnet(depth, keys),
+        paper=MEDICALNET_PAPER,
+        dims=3,
+        channels=1,
+        own_description=WeightsDescription(name, "medicalnet", scaling=NONZERO),
+    )
 
 
 def _efficientnet(name: str, dim: int) -> Architecture:
@@ -98,7 +147,12 @@ _ROWS = (
     Architecture("mobilenet_v3_small", 576, "classifier"),
     Architecture("mobilenet_v3_large", 960, "classifier"),
     Architecture(
-        "efficientnet_lite0", 1280, "classifier.1", LITE_LAYERS, builder=efficientnet_lite0, paper=LITE_PAPER
+        "efficientnet_lite0",
+        1280,
+        "classifier.1",
+        LITE_LAYERS,
+        builder=lambda _: efficientnet_lite0(),
+        paper=LITE_PAPER,
     ),
     _efficientnet("efficientnet_b0", 1280),
     _efficientnet("efficientnet_b3", 1536),
@@ -116,6 +170,16 @@ _ROWS = (
         channels_last=True,
     ),
     Architecture("vit_b_16", 768, "heads", {"encoder.layers.encoder_layer_8": 768}, last_map="encoder"),
+    _video_resnet("r3d_18"),
+    _video_resnet("mc3_18"),
+    _video_resnet("r2plus1d_18"),
+    _swin3d("swin3d_t", 96),
+    _swin3d("swin3d_s", 96),
+    _swin3d("swin3d_b", 128),
+    _medicalnet(10, 1),
+    _medicalnet(18, 1),
+    _medicalnet(34, 1),
+    _medicalnet(50, 4),
 )
 
 ARCHITECTURES: Mapping[str, Architecture] = {row.name: row for row in _ROWS}

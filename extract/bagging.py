@@ -55,7 +55,15 @@ def make_bag(
         lesion=column("lesion"),
         scale=scale.astype(np.int8),
         measures=np.concatenate([np.tile(_measures(phase), (len(scales), 1)) for phase in phases]),
+        extent_mm=np.concatenate([_extents_mm(phase, config) for phase in phases]),
     )
+
+
+def _extents_mm(phase: PhaseSlices, config: ExtractConfig) -> NDArray[np.float32]:
+    """Return the depth of each instance's scale; of a scale without one the spacing of the slices."""
+    boxes = config.extract.input.boxes.values()
+    depths = [phase.source.spacing_mm[2] if box.depth_mm is None else box.depth_mm for box in boxes]
+    return np.repeat(np.array(depths, dtype=np.float32), len(phase))
 
 
 def _measures(phase: PhaseSlices) -> NDArray[np.float32]:
@@ -112,6 +120,6 @@ def _of_phases(
 
 def _side_mm(config: ExtractConfig, prepared: PreparedPatient) -> float:
     """Return the side of the first scale; of a whole slice, the height of the first phase."""
-    side = next(iter(config.extract.input.scales_mm.values()))
+    side = next(iter(config.extract.input.boxes.values())).side_mm
     first = prepared.phases[0]
-    return first.crops_hu.shape[1] * first.spacing_mm[0] if side == "whole" else side
+    return first.crops_hu.shape[1] * first.spacing_mm[0] if side is None else side

@@ -37,9 +37,8 @@ class CardEncoder(Encoder):
         """Bring images to the device, channels last; one channel stands for all."""
         n_channels = self.card.input.channels
         if images.shape[1] != n_channels:
-            images = images[:, :1].expand(-1, n_channels, -1, -1)
-        moved: Tensor = images.to(self.device, torch.float32, non_blocking=True)
-        return moved.contiguous(memory_format=torch.channels_last)
+            images = images[:, :1].expand(-1, n_channels, *images.shape[2:])
+        return self._channels_last(images.to(self.device, torch.float32, non_blocking=True))
 
     def recipe(self, preprocessing: Mapping[str, Any]) -> Recipe:
         """Return what a bag must say about features of this encoder: the steps of the card for those of [extract.input]."""
@@ -97,6 +96,7 @@ def _encoder_of_card(section: ExtractSection, card: EncoderCard) -> CardEncoder:
         device=place,
         network=network,
         is_compiled=section.compile,
+        dims=card.input.dims,
         card=card,
     )
 

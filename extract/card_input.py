@@ -1,10 +1,15 @@
 """From crops in HU to what the network of a card is given: the steps of [input], in their order."""
 
+from collections.abc import Sequence
+from typing import TypeVar
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from extract.encoder_cards import OUR_ORIENTATION, CardInput, FixedScaling, OwnScaling
+
+Length = TypeVar("Length", int, float)
 
 
 def prepared(hu: Tensor, card: CardInput) -> Tensor:
@@ -40,7 +45,7 @@ def _resized(values: Tensor, card: CardInput) -> Tensor:
     return functional.interpolate(values, size, mode=mode, antialias=bool(antialias))
 
 
-def to_our_axes(size: tuple[int, ...], orientation: str) -> tuple[int, ...]:
+def to_our_axes(size: Sequence[Length], orientation: str) -> tuple[Length, ...]:
     """Return lengths of axes that point as `orientation` says in the order of our axes."""
     order = _order(orientation)
     return tuple(size[order.index(axis)] for axis in range(len(size)))

@@ -140,8 +140,7 @@ def _coverage(
     mask: NDArray[np.bool_] = np.greater(_array(reference.mask, path), 0)
     if mask.shape != shape:
         raise _refused(path, reference.mask, f"the shape of the input, {shape}", str(mask.shape))
-    flat = np.asarray(mask.reshape(-1, *shape[-2:]).max(axis=0, keepdims=True), dtype=np.bool_)
-    drawn = draw_regions(flat, (1.0, 1.0), regions, _RIM_PX)
+    drawn = draw_regions(mask[None], (1.0,) * mask.ndim, regions, _RIM_PX)
     return coverage(torch.from_numpy(drawn), grids(maps))
 
 

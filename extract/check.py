@@ -13,6 +13,7 @@ from extract.findings import Finding, Kind, Severity, describe_finding, errors_o
 from extract.fingerprints import FileHashes
 from extract.phases import order_not_checked
 from extract.planning import NO_SCAN, lacking
+from extract.prepare import Preparation
 from extract.progress import RunProgress
 from extract.regions import RegionPlan, plan_region, ranges_of
 from extract.variants import Variant
@@ -64,7 +65,9 @@ def check_cohort(
     unchecked = order_not_checked(cohort, roles)
     if unchecked:
         console.print(unchecked, markup=False, highlight=False, soft_wrap=True)
-    reports = compare_scans(_examined(config, cohort, console), config.extract, roles)
+    used = [variant.config.extract for variant in variants] or [config.extract]
+    depth_mm = Preparation.for_all(used).depth_mm
+    reports = compare_scans(_examined(config, cohort, console, depth_mm), config.extract, roles)
     reports = _with_names(reports, cohort) + [
         ScanReport(e.patient_id, e.phase, "", (Finding(Kind.COHORT, e.reason),)) for e in cohort.exclusions
     ]
@@ -81,7 +84,7 @@ def has_errors(reports: Iterable[ScanReport]) -> bool:
     return any(report.status == Severity.ERROR for report in reports)
 
 
-def _examined(config: ExtractConfig, cohort: Cohort, console: Console) -> list[ScanReport]:
+def _examined(config: ExtractConfig, cohort: Cohort, console: Console, depth_mm: float) -> list[ScanReport]:
     section = config.extract
     ranges = ranges_of(config, cohort)
     hashes = FileHashes(config.store_path.with_name("fingerprints.json"))
@@ -93,7 +96,7 @@ def _examined(config: ExtractConfig, cohort: Cohort, console: Console) -> list[S
     reports = []
     with RunProgress(console) as progress, ThreadPoolExecutor(section.workers) as pool:
         progress.start_reading(len(plans), "scans")
-        for report in pool.map(lambda plan: examine_scan(plan, section, hashes), plans):
+        for report in pool.map(lambda plan: examine_scan(plan, section, hashes, depth_mm), plans):
             progress.has_read(report.patient_id)
             reports.append(report)
     hashes.save()

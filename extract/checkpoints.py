@@ -106,6 +106,16 @@ def load_strictly(network: nn.Module, architecture: Architecture, checkpoint: Ch
     Raises:
         WeightsError: a key is missing or unexpected, or a shape differs; the keys are listed.
     """
+    given = check_fit(network, architecture, checkpoint)
+    network.load_state_dict({**network.state_dict(), **given}, strict=True)
+
+
+def check_fit(network: nn.Module, architecture: Architecture, checkpoint: Checkpoint) -> Mapping[str, Tensor]:
+    """Return the weights without those of the head, every key of which fits a network without its head.
+
+    Raises:
+        WeightsError: a key is missing or unexpected, or a shape differs; the keys are listed.
+    """
     own = network.state_dict()
     given = {k: v for k, v in checkpoint.state.items() if not k.startswith(f"{architecture.head}.")}
     # torch fills a missing counter of batch norms in by itself; it is no weight.
@@ -116,7 +126,7 @@ def load_strictly(network: nn.Module, architecture: Architecture, checkpoint: Ch
     if missing or unexpected or reshaped:
         found = "; ".join(f"{len(keys)} keys {what}: {some(keys)}" for what, keys in faults if keys)
         raise WeightsError(f"weights {checkpoint.name} do not fit {architecture.name}: {found}")
-    network.load_state_dict({**own, **given}, strict=True)
+    return given
 
 
 def read_checkpoint(architecture: Architecture, path: Path) -> Checkpoint:
@@ -136,9 +146,14 @@ def checkpoint_of_state(architecture: Architecture, path: Path, state: Mapping[s
         WeightsError: the card beside the file says that it belongs to another architecture.
     """
     card = path.with_suffix(CARD_SUFFIX)
-    description = read_card(card) if card.exists() else describe_keys(architecture.name, state)
+    description = read_card(card) if card.exists() else describe_keys(architecture, state)
     if description.architecture != architecture.name:
         raise WeightsError(f"{path}: weights of {description.architecture}, offered for {architecture.name}")
+    if description.scaling != architecture.description.scaling:
+        raise WeightsError(
+            f"{card}: expected scaling = {architecture.description.scaling!r} for {architecture.name}, found "
+            f"{description.scaling!r}; write it there"
+        )
     renamed = {torchvision_key(description, key): value for key, value in state.items()}
     return Checkpoint(path.name, sha256_of_file(path), description, renamed)
 
@@ -168,13 +183,13 @@ def read_state(path: Path) -> Mapping[str, Tensor]:
     return _without_wrapper(loaded)
 
 
-def describe_keys(architecture: str, state: Mapping[str, Tensor]) -> WeightsDescription:
-    """Say from the spelling of its keys what a file without a card is: RadImageNet's, EfficientNet-Lite's, torchvision's."""
+def describe_keys(architecture: Architecture, state: Mapping[str, Tensor]) -> WeightsDescription:
+    """Say from the spelling of its keys what a file without a card is: RadImageNet's, EfficientNet-Lite's, the network's own."""
     if state and all(_RADIMAGENET_KEY.match(key) for key in state):
-        return radimagenet(architecture)
+        return radimagenet(architecture.name)
     if "_blocks.0._depthwise_conv.weight" in state:
-        return replace(efficientnet_lite.description(), architecture=architecture)
-    return WeightsDescription(architecture)
+        return replace(efficientnet_lite.description(), architecture=architecture.name)
+    return architecture.description
 
 
 def torchvision_key(description: WeightsDescription, key: str) -> str:
@@ -210,7 +225,7 @@ def _random(architecture: Architecture, weights: str) -> Checkpoint:
     digest = sha256()
     for key, value in sorted(state.items()):
         digest.update(key.encode() + value.contiguous().numpy().tobytes())
-    return Checkpoint(weights, digest.hexdigest(), WeightsDescription(architecture.name), state)
+    return Checkpoint(weights, digest.hexdigest(), architecture.description, state)
 
 
 def _embedded(architecture: Architecture) -> Checkpoint:

@@ -67,14 +67,16 @@ class ScanReport:
         return replace(self, findings=self.findings + findings, facts={**self.facts, **facts})
 
 
-def examine_scan(plan: RegionPlan, section: ExtractSection, hashes: FileHashes) -> ScanReport:
-    """Read one scan as a run does, then whole, and report everything about it."""
+def examine_scan(
+    plan: RegionPlan, section: ExtractSection, hashes: FileHashes, depth_mm: float = 0.0
+) -> ScanReport:
+    """Read one scan as a run does that cuts slabs of `depth_mm`, then whole, and report everything about it."""
     scan = plan.scan
     report = ScanReport(scan.patient_id, scan.phase, scan.image.name, facts={"mask_source": plan.mask_source})
     prints = fingerprint(plan, hashes)
     if isinstance(prints, ScanError):
         return report.but(finding_of(prints))
-    reading = read_scan(plan, section.slices, section.masks)
+    reading = read_scan(plan, section.slices, section.masks, depth_mm)
     report = replace(report, liver_hu=reading.organ_hu).but(*reading.findings, image_sha256=prints.image)
     if reading.image is None:
         return report

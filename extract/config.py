@@ -6,17 +6,19 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from extract.architectures import PENULTIMATE
+from extract.architectures import ARCHITECTURES, PENULTIMATE
+from extract.card_input import to_our_axes
 from extract.checkpoints import EMBEDDED, FILE_SUFFIXES
-from extract.encoder_cards import EncoderCard, read_encoder_card
+from extract.encoder_cards import read_encoder_card
 from extract.region_pooling import REGIONS, drawn_regions
+from extract.scale_checks import check_scales, scales_of_card
+from extract.scales import Box, Millimetres, Scale, box_of
 from pipeline.config import ConfigPath, ExperimentConfig, FileSafeName, Section, load_config, with_table
 from pipeline.errors import ConfigError
 from pipeline.files import with_home
 from pipeline.names import phase_vocabulary
 from pipeline.phase_roles import with_roles_resolved
 
-Millimetres = Annotated[float, Field(gt=0)]
 Window = tuple[float, Annotated[float, Field(gt=0)]]
 TUMOUR = "tumour"
 ABSOLUTE, ORGAN = "absolute", "organ"
@@ -24,7 +26,7 @@ Reference = Annotated[Literal["absolute", "organ"], BeforeValidator(lambda v: OR
 """`liver` is another spelling of `organ`: which organ it is, the column [cohort] organ_mask says."""
 ABOUT_REFERENCE: tuple[Window, ...] = ((0.0, 400.0), (0.0, 200.0), (0.0, 100.0))
 OF_A_CARD = ("encoder", "weights", "layer", "layers")
-INPUT_OF_A_CARD = ("windows", "size_px", "planes", "reference")
+INPUT_OF_A_CARD = ("windows", "size_px", "planes", "slab_planes", "reference")
 EMBEDDED_SIZE_PX = 112
 """Side of the images that the embedded encoder was trained on; its card says so too."""
 
@@ -87,8 +89,11 @@ class MasksSection(Section):
 class InputSection(Section):
     """[extract.input]: how a slice becomes the image that the encoder sees."""
 
-    scales_mm: Mapping[str, Millimetres | Literal["whole"]] = Field({"tight": 120.0}, min_length=1)
-    """Side of the square around the tumour, or `whole` slice, by name; each scale gives instances of its own."""
+    scales_mm: Mapping[str, Scale] = Field({"tight": 120.0}, min_length=1)
+    """Side of the square around the tumour, or `whole` slice, by name; each scale gives instances of its own. With a depth,
+    as in `slab = { side = 70.0, depth = 24.0 }`, it is a slab: a 2D encoder sees its mean, a 3D encoder its planes."""
+    slab_planes: int = Field(16, ge=1, le=256)
+    """Planes that a 3D encoder sees of a slab, evenly spaced through its depth, interpolated between the slices of the scan."""
     reference: Reference = "absolute"
     """`liver`: levels of the windows count from the HU of the lesion-free organ in that phase, not from 0 HU."""
     windows: tuple[Window, ...] = ((40.0, 400.0),)
@@ -119,7 +124,17 @@ class InputSection(Section):
             raise ValueError(f"expected 1 or 3 windows, found {len(self.windows)}")
         if self.planes == 3 and len(self.windows) == 3:
             raise ValueError("three windows and three planes would need nine channels; choose one of them")
+        slab = next((name for name, box in self.boxes.items() if box.depth_mm is not None), None)
+        if self.planes == 3 and slab:
+            raise ValueError(
+                f"planes = 3 shows neighbouring slices in the channels, and scales_mm.{slab} has a depth; leave one of them out"
+            )
         return self
+
+    @property
+    def boxes(self) -> Mapping[str, Box]:
+        """The box that each scale shows, by its name."""
+        return {name: box_of(scale) for name, scale in self.scales_mm.items()}
 
 
 class Required(Section):
@@ -268,14 +283,29 @@ def resolved_config(config: ExtractConfig, place: str, where: str) -> ExtractCon
     Raises:
         ConfigError: a spelling of a phase or the card cannot be used.
     """
-    return _with_card(_with_names_resolved(config, place, where), place)
+    resolved = _with_card(_with_names_resolved(config, place, where), place)
+    if not config.variant_names:  # else each variant is resolved, too, and what all share may fit none
+        section = resolved.extract
+        check_scales(section.input, section.encoder, find_dims(section), place)
+    return resolved
+
+
+def find_dims(section: ExtractSection) -> int:
+    """Return 3 where the encoder sees slabs, 2 where it sees slices, or is not known.
+
+    Raises:
+        ConfigError: its card cannot be read.
+    """
+    if section.card is not None:
+        return read_encoder_card(section.card).input.dims
+    return ARCHITECTURES[section.encoder].dims if section.encoder in ARCHITECTURES else 2
 
 
 def _with_card(config: ExtractConfig, place: str) -> ExtractConfig:
     """Return the configuration with what the card of an encoder decides.
 
     Raises:
-        ConfigError: there is no such card, it is of volumes, or the configuration decides the same.
+        ConfigError: there is no such card, its images are not square, or the configuration decides the same.
     """
     section = config.extract
     if section.card is None:
@@ -287,16 +317,20 @@ def _with_card(config: ExtractConfig, place: str) -> ExtractConfig:
         raise ConfigError(
             f"{place}.{twice[0]}: expected in the card {section.card} only, found here, too; leave it out"
         )
-    if card.input.dims != 2 or card.input.size[0] != card.input.size[1]:
+    *planes, rows, columns = to_our_axes(card.input.size, card.input.orientation)
+    if rows != columns:
         raise ConfigError(
-            f"{place}.card: {section.card}: expected an encoder of square slices, found size {card.input.size}; cards "
-            "of others can be verified, but not run yet"
+            f"{place}.card: {section.card}: expected an encoder of as many rows as columns, found size {card.input.size}; "
+            "cards of others can be verified, but not run yet"
         )
+    given = section.input.scales_mm if "scales_mm" in section.input.model_fields_set else None
     changed = {
-        "size_px": card.input.size[0],
+        "size_px": rows,
         "reference": ABSOLUTE,
-        "scales_mm": _scales_of(section, card, place),
+        "scales_mm": scales_of_card(given, section.input.scales_mm, card, place),
     }
+    if planes:
+        changed["slab_planes"] = planes[0]
     regions = section.regions if "regions" in section.model_fields_set else card.output.regions
     update = {
         "input": section.input.model_copy(update=changed),
@@ -304,26 +338,6 @@ def _with_card(config: ExtractConfig, place: str) -> ExtractConfig:
         "regions": regions,
     }
     return config.model_copy(update={"extract": section.model_copy(update=update)})
-
-
-def _scales_of(section: ExtractSection, card: EncoderCard, place: str) -> Mapping[str, float | str]:
-    """Return the sides of the crops: the configuration's, else the card's.
-
-    Raises:
-        ConfigError: a side of the configuration gives another spacing than the card's.
-    """
-    given = section.input.scales_mm
-    is_given = "scales_mm" in section.input.model_fields_set
-    if card.input.spacing_mm is None:
-        return given if is_given or card.input.field_of_view == "crop" else {"whole": "whole"}
-    side = card.input.size[0] * card.input.spacing_mm[0]
-    wrong = [value for value in given.values() if value == "whole" or abs(value - side) > side / 100]
-    if is_given and wrong:
-        raise ConfigError(
-            f"{place}.input.scales_mm: expected {side:g} mm, the size by the spacing of the card {section.card}, "
-            f"found {wrong[0]}; leave scales_mm out"
-        )
-    return {"card": side}
 
 
 def _with_names_resolved(config: ExtractConfig, place: str, where: str) -> ExtractConfig:

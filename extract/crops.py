@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.slices import PhaseSlices
+
 Size = tuple[int, int]
 CONTEXT_PX = 128
 """A whole slice in the store has at most as many pixels a side: enough to see where a crop lies."""
@@ -22,6 +24,20 @@ def middle_of(region: NDArray[np.bool_]) -> NDArray[np.intp]:
         [(rows[0] + rows[-1] + 1) // 2, (columns[0] + columns[-1] + 1) // 2], dtype=np.intp
     )
     return middle
+
+
+def middles_of(slices: PhaseSlices) -> NDArray[np.int32]:
+    """Return row and column of each crop around which squares are cut, int32 (n, 2), counted in the crop."""
+    if slices.middle is not None:
+        return slices.middle
+    return np.tile(np.array(slices.crops_hu.shape[1:], dtype=np.int32) // 2, (len(slices), 1))
+
+
+def middles_in_scan(slices: PhaseSlices) -> NDArray[np.int32]:
+    """Return the same counted in the slices of the scan; of crops whose corners are known."""
+    assert slices.corner is not None  # only a store of a release without slabs lacks them
+    middles: NDArray[np.int32] = middles_of(slices) + slices.corner
+    return middles
 
 
 def corners_of(middles: NDArray[np.integer], size: tuple[int, ...]) -> NDArray[np.int32]:

@@ -58,11 +58,15 @@ def embed_patients(
     shares: list[Tensor] = []
     for prepared in patients:
         made = [
-            make_images(phase, section.input, encoder.device, encoder.card_input) for phase in prepared.phases
+            make_images(phase, section.input, encoder.device, encoder.card_input, dims=encoder.dims)
+            for phase in prepared.phases
         ]
         waiting.append(_Waiting(prepared, sum(map(len, made))))
         images += made
-        covered = (make_coverage(phase, section, readout, encoder.device) for phase in prepared.phases)
+        covered = (
+            make_coverage(phase, section, readout, encoder.device, dims=encoder.dims)
+            for phase in prepared.phases
+        )
         shares += [share for share in covered if share is not None]
         while sum(map(len, images)) >= full:
             together, share = torch.cat(images), torch.cat(shares) if shares else None

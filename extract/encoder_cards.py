@@ -137,7 +137,7 @@ class CardOutput(Section):
     regions: tuple[Region, ...] = Field(("whole",), min_length=1)
     """What is averaged: `whole`, `lesion`, `rim`, or `cls` for the class token. By these the reference is compared."""
     patch_px: int | None = Field(None, ge=1)
-    """Of a program that gives tokens: side of a patch."""
+    """Of a program that gives tokens: side of a patch, of volumes of a cube."""
     prefix_tokens: int = Field(0, ge=0)
     """Of a program that gives tokens: tokens before those of the patches, the class token first."""
     precisions: tuple[Precision, ...] = Field(("float32",), min_length=1)
@@ -190,8 +190,10 @@ class EncoderCard(Section):
                 f"network: door {self.door!r} expects "
                 + ("none, the program holds it" if self.network else "the name of one")
             )
-        if self.input.dims == 3 and self.door != "program":
-            raise ValueError(f"size {self.input.size}: volumes come in by the door 'program' only")
+        if self.input.dims == 3 and self.door not in ("program", "torchvision"):
+            raise ValueError(
+                f"size {self.input.size}: volumes come in by the doors 'program' and 'torchvision' only"
+            )
         return self
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""The frozen encoder: images in [0, 1] go in, one feature vector per image comes out."""
+"""The frozen encoder: images or slabs in [0, 1] go in, one feature vector for each comes out."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -23,7 +23,7 @@ from extract.region_pooling import (
     pooled,
 )
 from extract.torchvision_maps import TorchvisionMaps
-from extract.weights_description import WeightsDescription
+from extract.weights_description import NONZERO, WeightsDescription
 from pipeline.bags import WHOLE, FeatureBlock, Recipe
 from pipeline.errors import ConfigError
 from pipeline.processor import has_native_bfloat16
@@ -33,19 +33,24 @@ PRECISIONS: Mapping[str, torch.dtype] = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
-_ROWS = {"cpu": 32, "cuda": 128}
-"""Images per forward pass. Libraries choose their kernels by shape and so round float32 differently for other
+MEMORY_FORMATS: Mapping[int, torch.memory_format] = {2: torch.channels_last, 3: torch.channels_last_3d}
+"""In which convolutions are fastest, by the axes of an image."""
+_ROWS = {2: {"cpu": 32, "cuda": 128}, 3: {"cpu": 4, "cuda": 16}}
+"""Images, or slabs, per forward pass. Libraries choose their kernels by shape and so round float32 differently for other
 numbers of rows; a fixed number, the last pass filled up with zeros, gives the same bytes whatever comes together.
 """
+
+_LEAST_DEVIATION = 1e-6
+"""Of a slab of one value, which is centred only."""
 
 
 @dataclass(frozen=True)
 class Readout:
-    """What the features of an encoder are made of, for images of one size.
+    """What the features of an encoder are made of, for images or slabs of one size.
 
     Attributes:
         regions: of `extract.region_pooling`, in the order in which they stand.
-        grids: rows and columns of the map of each layer.
+        grids: cells of the map of each layer along its axes.
         blocks: which columns of the features look at what.
     """
 
@@ -67,8 +72,10 @@ class Encoder:
         weights_sha256: hash of the weights.
         precision: `float32`, `bfloat16` or `float16`.
         device: where the network lies.
-        network: maps normalised images (n, 3, height, width) to one feature map per layer.
+        network: maps normalised images (n, channels, height, width), or slabs (n, channels, planes, height, width), to one
+            feature map per layer.
         is_compiled: whether torch.compile rewrites it at the first pass.
+        dims: 2 for a network of slices, 3 for one of slabs.
     """
 
     name: str
@@ -81,6 +88,7 @@ class Encoder:
     device: torch.device
     network: FeatureNetwork
     is_compiled: bool = False
+    dims: int = 2
 
     @property
     def card_input(self) -> CardInput | None:
@@ -89,8 +97,8 @@ class Encoder:
 
     @property
     def rows(self) -> int:
-        """Images per forward pass; `embed` fills the last pass up to it."""
-        return _ROWS.get(self.device.type, 32)
+        """Images or slabs per forward pass; `embed` fills the last pass up to it."""
+        return _ROWS[self.dims].get(self.device.type, _ROWS[self.dims]["cpu"])
 
     def recipe(self, preprocessing: Mapping[str, Any]) -> Recipe:
         """Return what a bag must say about features of this encoder; the normalisation is added."""
@@ -104,34 +112,38 @@ class Encoder:
         )
 
     @torch.inference_mode()
-    def readout(self, size_px: int) -> Readout:
-        """Say what the features of images of `size_px` rows and columns are made of.
+    def readout(self, size_px: int, n_planes: int = 16) -> Readout:
+        """Say what the features of images of `size_px` rows and columns are made of, or of slabs of `n_planes` such.
 
         Raises:
             ConfigError: the network takes no images of that size, a layer gives no map, or not what a region needs.
         """
         try:
-            maps = self._plain_maps(torch.zeros(1, 1, size_px, size_px))
+            maps = self._plain_maps(torch.zeros(1, 1, *self._shape(size_px, n_planes)))
         except (
             AssertionError,
             RuntimeError,
         ) as error:  # what torch raises for a size of which nothing is left
             said = str(error).strip().partition("\n")[0]
+            planes = f", slab_planes = {n_planes}" if self.dims == 3 else ""
             raise ConfigError(
-                f"[extract.input] size_px = {size_px}: expected a size that {self.name} takes, found: {said}"
+                f"[extract.input] size_px = {size_px}{planes}: expected a size that {self.name} takes, found: {said}"
             ) from error
         regions = self.regions or default_regions(maps)
         check_regions(maps, regions, self.name)
         return Readout(regions, grids(maps), feature_blocks(maps, regions))
 
+    def _shape(self, size_px: int, n_planes: int) -> tuple[int, ...]:
+        return (size_px, size_px) if self.dims == 2 else (n_planes, size_px, size_px)
+
     @torch.inference_mode()
     def embed(self, images: Tensor, coverage: Tensor | None = None) -> Tensor:
-        """Embed images.
+        """Embed images or slabs.
 
         Args:
             images: float (n, 3, height, width), n at least 1, in [0, 1], black to white; or (n, 1, height,
-                width) for three equal channels. The weights' own value range, mean, std and channel order are
-                applied here.
+                width) for three equal channels; of slabs with the planes before the height. The weights' own value range,
+                mean, std and channel order, or their scaling, are applied here.
             coverage: float32 (n, r, cells), the share of each cell of the maps that lies in the regions that need a
                 mask (`extract.region_pooling.pooled`); None leaves these regions out, and reads the whole crop
                 where no other is wanted.
@@ -150,24 +162,29 @@ class Encoder:
         mean, std = (
             torch.tensor(v, dtype=torch.float32) for v in (self.description.mean, self.description.std)
         )
-        shape = (1, 3, 1, 1)
+        shape = (1, 3, *(1,) * self.dims)
         scale, shift = (high - low) / std, (low - mean) / std
         return scale.view(shape).to(self.device), shift.view(shape).to(self.device)
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Turn images in [0, 1] into what the weights were trained on, channels last."""
+        """Turn images or slabs in [0, 1] into what the weights were trained on, channels last."""
+        if self.description.scaling == NONZERO:
+            moved = images.to(self.device, torch.float32, non_blocking=True)
+            return self._channels_last(torch.stack([scaled_by_nonzero(one) for one in moved]))
         if self.description.channel_order == "BGR":
             images = images.flip(1)
         scale, shift = self._scale_and_shift
         normalised: Tensor = torch.addcmul(
             shift, images.to(self.device, torch.float32, non_blocking=True), scale
         )
-        channels_last: Tensor = normalised.contiguous(memory_format=torch.channels_last)
-        return channels_last
+        return self._channels_last(normalised)
+
+    def _channels_last(self, inputs: Tensor) -> Tensor:
+        return inputs.contiguous(memory_format=MEMORY_FORMATS[self.dims])
 
     def _forward(self, images: Tensor, coverage: Tensor | None) -> Tensor:
         real = len(images)
-        inputs = _filled_up(self.normalise(images), self.rows).contiguous(memory_format=torch.channels_last)
+        inputs = self._channels_last(_filled_up(self.normalise(images), self.rows))
         shares = None if coverage is None else _filled_up(coverage.to(self.device, torch.float32), self.rows)
         dtype = PRECISIONS[self.precision]
         with exact_kernels():
@@ -195,6 +212,18 @@ class Encoder:
 def _filled_up(rows: Tensor, n: int) -> Tensor:
     """Return n rows, zeros after those that there are."""
     return rows if len(rows) == n else torch.cat([rows, rows.new_zeros(n - len(rows), *rows.shape[1:])])
+
+
+def scaled_by_nonzero(slab: Tensor) -> Tensor:
+    """Return a slab in [0, 1] less the mean of its voxels above 0, by their deviation; one without any as it is.
+
+    The same as `__itensity_normalize_one_volume__` of MedicalNet, but that zeros are not replaced by noise.
+    """
+    inside = slab[slab > 0]
+    if len(inside) == 0:
+        return slab
+    deviation, mean = torch.std_mean(inside, correction=0)
+    return (slab - mean) / torch.where(deviation > _LEAST_DEVIATION, deviation, 1)
 
 
 def exact_kernels() -> AbstractContextManager[None]:
@@ -235,10 +264,11 @@ def load_encoder(
     place = choose_device(device)
     chosen = choose_precision(precision, place)
     checkpoint = find_checkpoint(architecture, weights)
-    whole = architecture.build()
+    whole = architecture.build(checkpoint.state)
     load_strictly(whole, architecture, checkpoint)
     network = TorchvisionMaps(whole, architecture, layers).eval().requires_grad_(requires_grad=False)
-    network = network.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    memory_format = MEMORY_FORMATS[architecture.dims]
+    network = network.to(place, memory_format=memory_format)  # type: ignore[call-overload]
     if compile_network:
         network.graph.compile(dynamic=False)  # every pass has the same shape
     return Encoder(
@@ -252,6 +282,7 @@ def load_encoder(
         device=place,
         network=network,
         is_compiled=compile_network,
+        dims=architecture.dims,
     )
 
 
@@ -267,7 +298,7 @@ def choose_device(device: str) -> torch.device:
         place = torch.device(device)
     except RuntimeError as error:
         raise ConfigError(f"device {device!r}: expected 'auto', 'cpu' or 'cuda'") from error
-    if place.type not in _ROWS:
+    if place.type not in _ROWS[2]:
         raise ConfigError(f"device {device!r}: expected 'auto', 'cpu' or 'cuda'")
     if place.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(

@@ -4,17 +4,19 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import torch
 from rich.console import Console
 from torch import Tensor
 
-from extract.architectures import ARCHITECTURES, PENULTIMATE, Architecture
+from extract.architectures import ARCHITECTURES, MEDICALNET_PREFIX, PENULTIMATE, Architecture
 from extract.checkpoints import (
     EMBEDDED,
     EMBEDDED_FOLDER,
     Checkpoint,
+    check_fit,
     checkpoint_of_state,
-    load_strictly,
     read_state,
 )
 from extract.config import EMBEDDED_SIZE_PX, ExtractSection, InputSection
@@ -27,12 +29,12 @@ from pipeline.provenance import sha256_of_file
 
 _LINK = re.compile(r"`([^`]+?)\s*<(https?://\S+)>`__?")
 """A link in torchvision's texts, as title and address."""
-_DEFAULT_PX = InputSection().size_px
+_DEFAULT_PX, _DEFAULT_PLANES = InputSection().size_px, InputSection().slab_planes
 _FOR_ALL = f"""
 Features: length of the vector of the penultimate layer, the default layer. Parameters: as torchvision counts them, with the
 classification head, which is left out here. Images: {_DEFAULT_PX} px by default, {EMBEDDED_SIZE_PX} px with embedded weights; weights bring
-their own mean, standard deviation and value range. All weights with a torchvision name were trained on ImageNet-1K, IMAGENET1K_SWAG
-ones before that on photographs of Instagram. Licences: torchvision's code is BSD-3-Clause; for weights without a licence here
+their own mean, standard deviation and value range. Slabs: {_DEFAULT_PLANES} planes by default. Weights with the name IMAGENET1K of torchvision were trained
+on ImageNet-1K, IMAGENET1K_SWAG ones before that on photographs of Instagram, KINETICS400 ones on videos of what people do. Licences: torchvision's code is BSD-3-Clause; for weights without a licence here
 torchvision names none, and points to the terms of the data that they were trained on. Every encoder also takes a .pth, .pt or
 .safetensors file of its own keys; `extract.py encoders --verify FILE` says which encoder a file fits."""
 
@@ -64,7 +66,8 @@ def _lines_of(architecture: Architecture, card: Path | None) -> Iterator[str]:
     counts = [weights.meta["num_params"] for weights in offered] or [_n_parameters(architecture)]
     dims = {PENULTIMATE: architecture.dim, **architecture.layers}
     layers = (f"{name} ({dim})" for name, dim in dims.items())
-    yield f"{name}{default}: {architecture.dim} features, {min(counts) / 1e6:.1f} million parameters"
+    of_slabs = ", 3D: sees slabs" if architecture.dims == 3 else ""
+    yield f"{name}{default}: {architecture.dim} features, {min(counts) / 1e6:.1f} million parameters{of_slabs}"
     yield f"    layers: {', '.join(layers)}"
     yield f"    paper: {architecture.paper or _paper(text)}"
     if card:
@@ -77,12 +80,23 @@ def _lines_of(architecture: Architecture, card: Path | None) -> Iterator[str]:
     for weights in (one for one in offered if min(one.meta["min_size"]) <= _DEFAULT_PX):
         # Others need a network built for larger images, and do not fit this one.
         licence = f", licence {weights.meta['license']}" if "license" in weights.meta else ""
-        yield f'    weights = "{weights.name}": {weights.meta["recipe"]}{licence}'
+        yield f'    weights = "{weights.name}": {weights.meta["recipe"]}{licence}{_trained_on(weights, architecture)}'
+    if architecture.name.startswith(MEDICALNET_PREFIX):
+        yield "    weights = a .pth file of MedicalNet (keys module.*), such as resnet_18.pth; one window"
+
+
+def _trained_on(weights: Any, architecture: Architecture) -> str:  # noqa: ANN401 - torchvision's own kind of enumeration
+    """Say what the images of video weights were, since slabs of CT are none."""
+    if architecture.dims == 2:
+        return ""
+    rows, columns = weights.transforms().crop_size
+    return f", trained on videos of {rows} x {columns} px"
 
 
 def _n_parameters(architecture: Architecture) -> int:
     """Count the parameters of a network without its head."""
-    return sum(values.numel() for values in architecture.build().parameters())
+    with torch.device("meta"):
+        return sum(values.numel() for values in architecture.build().parameters())
 
 
 def _paper(text: str) -> str:
@@ -127,7 +141,9 @@ def _fitting(path: Path, state: Mapping[str, Tensor]) -> Iterator[Checkpoint]:
 def _as_weights_of(architecture: Architecture, path: Path, state: Mapping[str, Tensor]) -> Checkpoint | None:
     try:
         checkpoint = checkpoint_of_state(architecture, path, state)
-        load_strictly(architecture.build(), architecture, checkpoint)
+        with torch.device("meta"):  # shapes alone: the largest networks take seconds to fill with numbers
+            network = architecture.build(checkpoint.state)
+        check_fit(network, architecture, checkpoint)
     except WeightsError:
         return None  # not of this architecture; the caller tells when it is of none
     return checkpoint

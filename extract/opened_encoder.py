@@ -33,9 +33,10 @@ def open_encoder(section: ExtractSection, console: Console) -> OpenedEncoder:
         WeightsError: the weights do not fit, or the precision is too coarse.
     """
     encoder = encoder_of(section)
-    readout = encoder.readout(section.input.size_px)
-    check_precision(encoder, section.input.size_px)
-    recipe = encoder.recipe(preprocessing(section, readout.regions))
+    size_px, n_planes = section.input.size_px, section.input.slab_planes
+    readout = encoder.readout(size_px, n_planes)
+    check_precision(encoder, size_px, n_planes)
+    recipe = encoder.recipe(preprocessing(section, readout.regions, encoder.dims))
     if recipe.has_random_weights:
         say(
             console,

@@ -1,25 +1,27 @@
 """From one scan to its chosen slices: crops in HU around the region."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from extract.config import TUMOUR, ExtractSection, MasksSection, SlicesSection
-from extract.crops import coarser, corners_of, cut_squares, middle_of, size_px
+from extract.crops import Size, coarser, corners_of, cut_squares, middle_of, size_px
 from extract.duplicates import PixelMemory
 from extract.findings import Finding, Kind, errors_of, reason_of
 from extract.masks import Lesions, areas_mm2
 from extract.measuring import measure_lesions
 from extract.reading import ScanReading, neighbour_step, read_scan
-from extract.regions import RegionPlan
+from extract.regions import RegionPlan, on_planes
+from extract.scales import Box, box_around, slab_around
+from extract.slabs import box_of_slabs, cut_box, slices_of_slabs
 from extract.volumes import AIR_HU, VolumeFile
 from pipeline import measures
 from pipeline.bags import Source
 from pipeline.errors import ImageError, MaskError, ScanError
-from pipeline.slices import PhaseSlices
+from pipeline.slices import PhaseSlices, SlabPlanes
 
 _READING = 2
 """Raised when voxels come to mean something else than before; what was prepared earlier is prepared anew."""
@@ -43,24 +45,30 @@ class Preparation:
     masks: MasksSection
     side_mm: float | None
     """Side of the largest square that is wanted; None for the whole slice."""
+    slab: Box | None = None
+    """The box that holds every slab that is wanted; None for slices alone."""
 
     @classmethod
     def of(cls, section: ExtractSection) -> "Preparation":
         """Read the settings out of a configuration."""
-        sides = [side for side in section.input.scales_mm.values() if side != "whole"]
-        whole = len(sides) < len(section.input.scales_mm)
-        return cls(section.slices, section.masks, None if whole else max(sides))
+        return cls.for_all([section])
 
     @classmethod
     def for_all(cls, sections: Sequence[ExtractSection]) -> "Preparation":
-        """Return the settings whose squares hold those of every section; slices and masks are the same in all."""
-        found = [cls.of(section) for section in sections]
-        sides = [one.side_mm for one in found if one.side_mm is not None]
-        return replace(found[0], side_mm=None if len(sides) < len(found) else max(sides))
+        """Return the settings whose squares and slabs hold those of every section; slices and masks are the same in all."""
+        boxes = [box for section in sections for box in section.input.boxes.values()]
+        return cls(sections[0].slices, sections[0].masks, box_around(boxes).side_mm, slab_around(boxes))
+
+    @property
+    def depth_mm(self) -> float:
+        """Depth of the deepest slab; 0 for slices alone."""
+        return (self.slab and self.slab.depth_mm) or 0.0
 
     def as_json(self) -> Mapping[str, Any]:
         """Return the settings as plain JSON values, without paths."""
+        slab = {"slab": {"side_mm": self.slab.side_mm, "depth_mm": self.slab.depth_mm}} if self.slab else {}
         return {
+            **slab,
             "slices": self.slices.model_dump(mode="json", exclude={"z_ranges"}),
             "masks": self.masks.model_dump(mode="json"),
             "side_mm": self.side_mm,
@@ -82,7 +90,7 @@ def prepare_scan(
     plan: RegionPlan, fingerprint: Fingerprint, settings: Preparation, pixels: PixelMemory | None = None
 ) -> PreparedScan:
     """Read a scan and cut out the chosen slices; `pixels` takes the hashes of the slices that were decoded."""
-    reading = read_scan(plan, settings.slices, settings.masks)
+    reading = read_scan(plan, settings.slices, settings.masks, settings.depth_mm)
     found = tuple(reading.findings)
     fault = fault_of(plan, found)
     image, region, planes_hu = reading.image, reading.region, reading.planes_hu
@@ -169,4 +177,25 @@ def _cut(read: _Read, settings: Preparation) -> PhaseSlices:
         measures=measure_lesions(read.planes(chosen), chosen, region, image.grid) if is_tumour else None,
         context_hu=context_hu,
         context_step=context_step,
+        planes=_cut_planes(read, settings.slab, middles) if settings.slab else None,
     )
+
+
+def _cut_planes(read: _Read, slab: Box, middles: NDArray[np.intp]) -> SlabPlanes:
+    """Cut the box out of a scan that holds the slabs of all chosen slices."""
+    image, reading = read.image, read.reading
+    z_mm, row_mm, column_mm = image.grid.spacing_mm
+    n, *shape = image.grid.shape
+    plane: Size = shape[0], shape[1]
+    around, size = middles, plane
+    if slab.side_mm is None:
+        around = np.broadcast_to(np.array(plane) // 2, middles.shape)
+    else:
+        size = size_px(slab.side_mm, (row_mm, column_mm))
+    first, stop = slices_of_slabs(reading.chosen, slab.depth_mm or 0.0, z_mm, n)
+    whole = SlabPlanes(
+        hu=read.planes_hu[first - reading.first : stop - reading.first],
+        masks=on_planes(read.region, first, (stop - first, *plane)),
+        first=(first, 0, 0),
+    )
+    return cut_box(whole, first, stop, box_of_slabs(around, size, plane))

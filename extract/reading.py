@@ -15,7 +15,8 @@ from extract.findings import Finding, Kind
 from extract.masks import Lesions, areas_mm2
 from extract.phases import measure_liver
 from extract.plausibility import check_hounsfield, check_not_air, check_organ_hu, check_share, check_spacing
-from extract.regions import RegionPlan, organ_rule, read_region
+from extract.regions import RegionPlan, on_planes, organ_rule, read_region
+from extract.slabs import slices_of_slabs
 from extract.slice_policy import choose_slices, slices_with_region
 from extract.volumes import PADDING_HU, VolumeError, VolumeFile, open_volume
 
@@ -70,8 +71,10 @@ class ScanReading:
             return None
 
 
-def read_scan(plan: RegionPlan, slices: SlicesSection, masks: MasksSection) -> ScanReading:
-    """Read a scan up to its last wanted slice, and collect all findings about it.
+def read_scan(
+    plan: RegionPlan, slices: SlicesSection, masks: MasksSection, depth_mm: float = 0.0
+) -> ScanReading:
+    """Read a scan up to its last wanted slice, with slabs of `depth_mm` around the slices, and collect all findings about it.
 
     A fault does not end the checks: the voxels of the image are checked even if the mask is bad.
     """
@@ -87,7 +90,7 @@ def read_scan(plan: RegionPlan, slices: SlicesSection, masks: MasksSection) -> S
     if region is not None:
         reading.region = region
         _choose(reading, region, image)
-    reading.attempt(Kind.IMAGE, lambda: _read_planes(reading, image))
+    reading.attempt(Kind.IMAGE, lambda: _read_planes(reading, image, depth_mm))
     if reading.planes_hu is not None and region is not None and len(reading.chosen):
         _judge_masks(reading, region, image, reading.planes_hu)
     return reading
@@ -122,12 +125,14 @@ def _choose(reading: ScanReading, region: Lesions, image: VolumeFile) -> None:
         )
 
 
-def _read_planes(reading: ScanReading, image: VolumeFile) -> None:
-    """Read the chosen slices with their neighbours, or the middle of the image where there are none."""
+def _read_planes(reading: ScanReading, image: VolumeFile, depth_mm: float) -> None:
+    """Read the chosen slices with their neighbours and slabs, or the middle of the image where there are none."""
     n = image.grid.shape[0]
     if len(reading.chosen):
         step = neighbour_step(image, reading.slices)
-        first, stop = max(0, int(reading.chosen[0]) - step), min(n, int(reading.chosen[-1]) + step + 1)
+        first, stop = slices_of_slabs(reading.chosen, depth_mm, image.grid.spacing_mm[0], n)
+        first = max(0, min(first, int(reading.chosen[0]) - step))
+        stop = min(n, max(stop, int(reading.chosen[-1]) + step + 1))
     else:
         first, stop = n // 2, n // 2 + 1
     stored = image.read(first, stop)
@@ -148,7 +153,7 @@ def _judge_masks(
     n_before = len(reading.findings)
     if plan.mask_files:
         path, structure = plan.mask_files[0][1], "tumour" if plan.shows_lesions else "organ"
-        inside = _on_planes(region, reading.first, planes_hu.shape)
+        inside = on_planes(region, reading.first, planes_hu.shape)
         reading.attempt(Kind.MASK, lambda: check_share(path, inside, planes_hu, structure))
         reading.attempt(Kind.HOUNSFIELD, lambda: check_not_air(path, inside, planes_hu, reading.first))
     if len(reading.findings) > n_before or plan.scan.liver_mask is None:
@@ -179,15 +184,3 @@ def _organ_hu(
             f"{_NOT_CHECKED}: {plan.scan.liver_mask}: too little of the organ on the {len(index)} slices looked at"
         )
     return found
-
-
-def _on_planes(region: Lesions, first: int, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Return the region on whole slices, as far as these were read."""
-    inside = np.zeros(shape, dtype=np.bool_)
-    z, row, column = region.start
-    low, high = max(z, first), min(z + len(region.number), first + shape[0])
-    _, height, width = region.number.shape
-    inside[low - first : high - first, row : row + height, column : column + width] = (
-        region.number[low - z : high - z] > 0
-    )
-    return inside

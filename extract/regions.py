@@ -119,6 +119,18 @@ def _check_own_mask(plan: RegionPlan, masks: MasksSection) -> None:
             )
 
 
+def on_planes(region: Lesions, first: int, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return the region on whole slices from `first` on, bool of `shape` (slices, rows, columns)."""
+    inside = np.zeros(shape, dtype=np.bool_)
+    z, row, column = region.start
+    low, high = max(z, first), min(z + len(region.number), first + shape[0])
+    _, height, width = region.number.shape
+    inside[low - first : high - first, row : row + height, column : column + width] = (
+        region.number[low - z : high - z] > 0
+    )
+    return inside
+
+
 def grown(lesions: Lesions, grid: Grid, margin_mm: float) -> Lesions:
     """Dilate lesions by `margin_mm`; an added voxel gets the number of the nearest lesion."""
     # A step of an index leads this far away from the plane of the other two, also where axes are oblique.

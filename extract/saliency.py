@@ -19,7 +19,7 @@ from scipy.stats import spearmanr
 from torch import Tensor
 from torch.nn import functional
 
-from extract.config import ExtractConfig
+from extract.config import ExtractConfig, find_dims
 from extract.encoders import Encoder, load_encoder
 from extract.inputs import make_images
 from extract.overlays import ATTENTION, read_weights
@@ -81,6 +81,11 @@ def draw_saliency(config: ExtractConfig, patients: Collection[str] = ()) -> list
         raise ConfigError(
             f"[extract] card = '{section.card.name}': where an encoder looks is drawn of those of `extract.py encoders` only; "
             "name one by `encoder` to have these pictures"
+        )
+    if find_dims(section) == 3:
+        raise ConfigError(
+            f"[extract] encoder = '{section.encoder}': where an encoder looks is drawn of those of slices only; read the bags of one "
+            "to have these pictures"
         )
     encoders = [
         load_encoder(

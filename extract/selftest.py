@@ -1,4 +1,4 @@
-"""Before a run: one built-in image embedded in the run's precision must come out as in float32."""
+"""Before a run: one built-in image, or slab, embedded in the run's precision must come out as in float32."""
 
 import torch
 from torch import Tensor
@@ -26,7 +26,13 @@ def built_in_image(side: int) -> Tensor:
     return (body + lesion + 0.15 * (x * y).abs()).clamp(0, 1).expand(1, 3, -1, -1)
 
 
-def check_precision(encoder: Encoder, side: int) -> float:
+def built_in_slab(side: int, n_planes: int) -> Tensor:
+    """Draw float32 (1, 1, n_planes, side, side) in [0, 1]: the built-in image, fading towards both ends."""
+    z = (torch.arange(n_planes) + 0.5) / n_planes * 2 - 1
+    return built_in_image(side)[:, :1].unsqueeze(2) * (1 - 0.5 * z**2).view(1, 1, -1, 1, 1)
+
+
+def check_precision(encoder: Encoder, side: int, n_planes: int = 16) -> float:
     """Compare what the run computes, in its precision and compiled if asked, with plain float32.
 
     Returns:
@@ -36,7 +42,7 @@ def check_precision(encoder: Encoder, side: int) -> float:
         ConfigError: torch.compile cannot build the network on this machine.
         WeightsError: the distance is above the tolerance, or not a number.
     """
-    image = built_in_image(side)
+    image = built_in_image(side) if encoder.dims == 2 else built_in_slab(side, n_planes)
     exact = encoder.embed_plainly(image)
     try:
         found = encoder.embed(image)

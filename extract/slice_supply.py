@@ -8,14 +8,16 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.crops import corners_of, cut_squares, size_px
+from extract.crops import corners_of, cut_squares, middles_in_scan, middles_of, size_px
 from extract.duplicates import PixelMemory
 from extract.ordered_writer import OrderedWriter
 from extract.planning import Job
 from extract.prepare import Preparation, PreparedScan, prepare_scan
+from extract.scales import Box
+from extract.slabs import box_of_slabs, cut_box, slices_of_slabs
 from extract.volumes import AIR_HU
 from pipeline.errors import StoreError
-from pipeline.slices import PhaseSlices
+from pipeline.slices import PhaseSlices, SlabPlanes
 from pipeline.store import SliceStore, StoredPatient
 
 
@@ -77,19 +79,38 @@ class SliceSupply:
 
 
 def fitted(slices: Sequence[PhaseSlices], stored: Preparation, own: Preparation) -> tuple[PhaseSlices, ...]:
-    """Return slices that were prepared with the squares of the store as if with the smaller ones of a variant."""
+    """Return slices that were prepared with the squares and slabs of the store as if with the smaller ones of a variant."""
+    found = tuple(slices)
+    if own.slab != stored.slab:
+        found = tuple(replace(one, planes=_narrowed_planes(one, own.slab)) for one in found)
     if own.side_mm is None or own.side_mm == stored.side_mm:
-        return tuple(slices)
-    return tuple(narrowed(one, own.side_mm) for one in slices)
+        return found
+    return tuple(narrowed(one, own.side_mm) for one in found)
+
+
+def _narrowed_planes(slices: PhaseSlices, slab: Box | None) -> SlabPlanes | None:
+    """Cut the box of smaller slabs out: the same arrays as when they are cut out of the scan."""
+    if slab is None or slices.planes is None:
+        return None
+    planes, source = slices.planes, slices.source
+    first, stop = slices_of_slabs(
+        slices.slice_index, slab.depth_mm or 0.0, source.spacing_mm[2], source.n_slices
+    )
+    _, row, column = planes.first
+    _, height, width = planes.hu.shape
+    if slab.side_mm is None:
+        return cut_box(planes, first, stop, ((row, row + height), (column, column + width)))
+    # The stored box ends where the scan does, or beyond what is cut out.
+    box = box_of_slabs(
+        middles_in_scan(slices), size_px(slab.side_mm, slices.spacing_mm), (row + height, column + width)
+    )
+    return cut_box(planes, first, stop, box)
 
 
 def narrowed(slices: PhaseSlices, side_mm: float) -> PhaseSlices:
     """Cut squares of `side_mm` out of larger ones: the same arrays as when they are cut out of the scan."""
     size = size_px(side_mm, slices.spacing_mm)
-    middles = slices.middle
-    if middles is None:
-        half = np.array(slices.crops_hu.shape[1:], dtype=np.int32) // 2
-        middles = np.tile(half, (len(slices), 1))
+    middles = middles_of(slices)
 
     def hu_of(planes: NDArray[np.int16]) -> NDArray[np.int16]:
         return cut_squares(planes, middles, size, AIR_HU).astype(np.int16, copy=False)

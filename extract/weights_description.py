@@ -8,9 +8,13 @@ from typing import Any
 
 from pipeline.errors import WeightsError
 
-KEY_MAPS = ("torchvision", "radimagenet", "efficientnet_lite")
+KEY_MAPS = ("torchvision", "radimagenet", "efficientnet_lite", "medicalnet")
 CHANNEL_ORDERS = ("RGB", "BGR")
+FIXED, NONZERO = "fixed", "nonzero"
+SCALINGS = (FIXED, NONZERO)
 CARD_SUFFIX = ".json"
+_NOT_FILLED = "zeros are scaled like all others, not filled with noise"
+"""What is done otherwise than in MedicalNet's own code, whose noise would make the features of a slab a matter of chance."""
 
 
 @dataclass(frozen=True)
@@ -20,11 +24,13 @@ class WeightsDescription:
     Attributes:
         architecture: name in the table of encoders.
         key_map: `torchvision`; `radimagenet` for the official `backbone.<N>` Sequential files; `efficientnet_lite` for
-            `_blocks.<N>` as EfficientNet-PyTorch writes them.
+            `_blocks.<N>` as EfficientNet-PyTorch writes them; `medicalnet` for the files of MedicalNet.
         mean: per channel, in units of value_range.
         std: per channel, in units of value_range.
         value_range: what black and white became before mean and std were applied.
         channel_order: order of the three channels; it matters where they hold different windows or planes.
+        scaling: `fixed`, by mean and std; `nonzero`, each slab by the mean and deviation of its own voxels above 0, as MedicalNet
+            scales, with mean, std, value_range and channel_order unused.
 
     Raises:
         WeightsError: a value is not one of those allowed.
@@ -36,6 +42,7 @@ class WeightsDescription:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     value_range: tuple[float, float] = (0.0, 1.0)
     channel_order: str = "RGB"
+    scaling: str = FIXED
 
     def __post_init__(self) -> None:
         if self.key_map not in KEY_MAPS:
@@ -44,12 +51,16 @@ class WeightsDescription:
             raise WeightsError(
                 f"channel order {self.channel_order!r}; expected one of {', '.join(CHANNEL_ORDERS)}"
             )
+        if self.scaling not in SCALINGS:
+            raise WeightsError(f"scaling {self.scaling!r}; expected one of {', '.join(SCALINGS)}")
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise WeightsError(f"expected 3 means and 3 positive stds, found {self.mean} and {self.std}")
 
     @property
     def normalisation(self) -> Mapping[str, Any]:
         """The part that changes pixels, as plain JSON values for a bag's preprocessing."""
+        if self.scaling == NONZERO:
+            return {"scaling": "mean and deviation of the voxels above 0 of each slab", "zeros": _NOT_FILLED}
         names = ("mean", "std", "value_range", "channel_order")
         plain = {name: getattr(self, name) for name in names}
         return {name: list(v) if isinstance(v, tuple) else v for name, v in plain.items()}

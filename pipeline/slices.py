@@ -9,6 +9,21 @@ from pipeline.bags import Source
 
 
 @dataclass(frozen=True, eq=False)
+class SlabPlanes:
+    """A box of a scan that holds the slabs around all its chosen slices, as far as these lie within the scan.
+
+    Attributes:
+        hu: int16 (planes, rows, columns), consecutive slices of the scan, oriented and in HU as the crops are.
+        masks: bool (planes, rows, columns), tumour on the same voxels.
+        first: slice, row and column of the scan at which the box begins.
+    """
+
+    hu: NDArray[np.int16]
+    masks: NDArray[np.bool_]
+    first: tuple[int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
 class PhaseSlices:
     """The chosen slices of one phase of one patient, as crops around the tumour.
 
@@ -35,6 +50,8 @@ class PhaseSlices:
         context_step: pixels of the image along the side of a pixel of the context.
         measures: float32 (n, m), in the order of `pipeline.measures.MEASURES`, NaN where one cannot be had; None where
             no tumour was drawn.
+        planes: what slabs around the slices are cut out of; None where no slab was wanted. Spacing along z and number of slices
+            of the scan are those of the source.
     """
 
     phase: str
@@ -53,6 +70,7 @@ class PhaseSlices:
     measures: NDArray[np.float32] | None = None
     context_hu: NDArray[np.int16] | None = None
     context_step: int = 1
+    planes: SlabPlanes | None = None
 
     def __len__(self) -> int:
         return len(self.crops_hu)

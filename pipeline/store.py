@@ -6,6 +6,8 @@
             <phase>/masks                 bool  (n, height, width)
             <phase>/neighbours            int16 (n, 2, height, width), only for 2.5D
             <phase>/context_hu            int16 (n, rows, columns), the whole slices, coarser; none in a store of an earlier release
+            <phase>/planes_hu             int16 (planes, rows, columns), a box of the scan that holds all slabs, only where slabs are wanted;
+            <phase>/planes_masks          bool  (planes, rows, columns); where the box begins stands in phases as planes_first
 
 A patient's group is whole or absent: it is written beside the store and renamed into it. The store can be
 deleted at any time; stage 1 rebuilds it from the scans.
@@ -29,7 +31,7 @@ from pipeline.errors import StoreError
 from pipeline.files import naming, partial_of, written_whole
 from pipeline.measures import MEASURE_NAMES
 from pipeline.provenance import sha256_of_file, sha256_of_json
-from pipeline.slices import PhaseSlices
+from pipeline.slices import PhaseSlices, SlabPlanes
 
 FORMAT = "phasemil-slices"
 VERSION = 1
@@ -44,6 +46,7 @@ _COLUMNS = {
 _PLACES = ("middle", "corner")
 _IMAGES = ("crops_hu", "masks", "neighbours", "context_hu")
 _MAY_LACK = frozenset(("neighbours", "context_hu"))
+_PLANES_HU, _PLANES_MASKS = "planes_hu", "planes_masks"
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,14 +205,17 @@ def _about(phase: PhaseSlices) -> Mapping[str, Any]:
         "context_step": phase.context_step,
         "measures": _by_name(phase.measures),
         "source": vars(phase.source),
+        **({"planes_first": list(phase.planes.first)} if phase.planes else {}),
     }
 
 
 def _write_images(folder: Path, phase: PhaseSlices) -> None:
     (folder).mkdir(parents=True)
     (folder / "zarr.json").write_text(_group({}), encoding="utf-8")
-    for name in _IMAGES:
-        images: NDArray[Any] | None = getattr(phase, name)
+    found: dict[str, NDArray[Any] | None] = {name: getattr(phase, name) for name in _IMAGES}
+    if phase.planes is not None:
+        found |= {_PLANES_HU: phase.planes.hu, _PLANES_MASKS: phase.planes.masks}
+    for name, images in found.items():
         if images is not None:
             zarr.create_array(
                 store=str(folder / name),
@@ -235,9 +241,17 @@ def _phase(folder: Path, name: str, about: Mapping[str, Any]) -> PhaseSlices:
         liver_hu=about.get("liver_hu"),
         measures=_measures(about.get("measures")),
         context_step=int(about.get("context_step", 1)),
+        planes=_planes(folder, about.get("planes_first")),
         **images,
         **columns,
     )
+
+
+def _planes(folder: Path, first: Sequence[int] | None) -> SlabPlanes | None:
+    if first is None:  # no slab was wanted, or the store is of an earlier release
+        return None
+    z, row, column = first
+    return SlabPlanes(_images(folder / _PLANES_HU), _images(folder / _PLANES_MASKS), (z, row, column))
 
 
 def _places(found: Sequence[Sequence[int]] | None) -> NDArray[np.int32] | None:

@@ -47,7 +47,7 @@ def open_program(card: EncoderCard, device: torch.device | str) -> Opened:
     except (RuntimeError, ValueError, KeyError, AssertionError) as error:
         raise unlike(card, "a program that torch.export.load reads", _line(error)) from error
     patch, n_prefix = card.output.patch_px, card.output.prefix_tokens
-    maker = MapMaker(card, Tokens((patch, patch), n_prefix) if patch else None)
+    maker = MapMaker(card, Tokens((patch,) * card.input.dims, n_prefix) if patch else None)
     return Opened(network, lambda inputs: maker.maps(_tensors(card, network(inputs))))
 
 

@@ -1,5 +1,6 @@
 """What the doors share: named layers of a network are read as it runs, and turned into feature maps in our orientation."""
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -19,11 +20,11 @@ class Tokens:
     """How the tokens of a transformer lie.
 
     Attributes:
-        patch_px: rows and columns of a patch.
+        patch_px: of a patch along each axis of the input, in the orientation of the card.
         n_prefix: tokens before those of the patches.
     """
 
-    patch_px: tuple[int, int]
+    patch_px: tuple[int, ...]
     n_prefix: int
 
 
@@ -49,7 +50,7 @@ class CardNetwork(nn.Module):
         self._orientation, self._forward = card.input.orientation, opened.forward
 
     def forward(self, inputs: Tensor) -> tuple[FeatureMap, ...]:
-        """Return one map a layer of the card, of volumes their mean over the slices.
+        """Return one map a layer of the card.
 
         Raises:
             WeightsError: the network gives something that the card does not describe.
@@ -64,11 +65,9 @@ class CardNetwork(nn.Module):
         if layer.places is not None and layer.grid is not None:
             places = turned_back(layer.places, self._orientation)
             prefix = layer.values[:, : layer.n_prefix]
-            grid = (int(places.shape[2]), int(places.shape[3]))
+            grid = tuple(map(int, places.shape[2:]))
             return replace(layer, values=torch.cat([prefix, places.flatten(2).mT], dim=1), grid=grid)
-        if layer.values.ndim == 5:
-            return replace(layer, values=turned_back(layer.values, self._orientation).mean(2))
-        if layer.values.ndim == 4:
+        if layer.values.ndim > 2:
             return replace(layer, values=turned_back(layer.values, self._orientation))
         return layer
 
@@ -106,7 +105,7 @@ class MapMaker:
             return FeatureMap(layer, values)
         if values.ndim == 3 and self.tokens is not None:
             grid, n_prefix = self._grid(self.tokens), self.tokens.n_prefix
-            expected = n_prefix + grid[0] * grid[1]
+            expected = n_prefix + math.prod(grid)
             if values.shape[1] != expected:
                 raise unlike(self.card, f"{expected} tokens", f"{values.shape[1]} of layer {layer}")
             return FeatureMap(layer, values, grid, n_prefix, after_mean)
@@ -115,9 +114,8 @@ class MapMaker:
             return FeatureMap(layer, places, after_mean=after_mean)
         raise unlike(self.card, "vectors, tokens or a map", f"shape {tuple(values.shape)} of layer {layer}")
 
-    def _grid(self, tokens: Tokens) -> tuple[int, int]:
-        rows, columns = self.card.input.size[-2:]
-        return rows // tokens.patch_px[0], columns // tokens.patch_px[1]
+    def _grid(self, tokens: Tokens) -> tuple[int, ...]:
+        return tuple(n // patch for n, patch in zip(self.card.input.size, tokens.patch_px, strict=True))
 
 
 def layers_read(

@@ -16,11 +16,18 @@ def open_torchvision(card: EncoderCard) -> Opened:
         WeightsError: the weights do not fit.
     """
     architecture = find_architecture(card.network)
-    if card.input.channels != 3:
-        raise unlike(card, "3 channels for a network of torchvision", str(card.input.channels))
-    network = architecture.build()
+    if card.input.channels != architecture.channels:
+        raise unlike(
+            card, f"{architecture.channels} channels for {architecture.name}", str(card.input.channels)
+        )
+    if card.input.dims != architecture.dims:
+        raise unlike(
+            card, f"a size of {architecture.dims} axes for {architecture.name}", f"{card.input.size}"
+        )
     try:
-        load_strictly(network, architecture, read_checkpoint(architecture, card.file))
+        checkpoint = read_checkpoint(architecture, card.file)
+        network = architecture.build(checkpoint.state)
+        load_strictly(network, architecture, checkpoint)
     except WeightsError as error:
         raise WeightsError(f"card {card.name}: {error}") from error
     maps = TorchvisionMaps(network, architecture, card.output.layers)

@@ -18,7 +18,10 @@ def test_every_encoder_is_listed_with_size_layers_paper_and_weights(command):
         assert f": {row.dim} features, " in parts[name]
         assert all(f"{layer} ({dim})" in parts[name] for layer, dim in row.layers.items())
         assert re.search(r"paper: .+, https?://\S+", parts[name]), name
-        from_torchvision = 'weights = "IMAGENET1K_V1": https://' in parts[name]
+        from_torchvision = (
+            re.search(r'weights = "(IMAGENET1K|KINETICS400)_V1": https://', parts[name]) is not None
+        )
+        assert (row.dims == 3) == ("3D: sees slabs" in parts[name])
         assert from_torchvision == (name in torchvision_models().list_models())
 
 
