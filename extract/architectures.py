@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
+import torch
 from torch import nn
 
 from extract.efficientnet_lite import LAYERS as LITE_LAYERS
@@ -76,6 +77,14 @@ class Architecture:
         stand_in = nn.AdaptiveAvgPool2d(1) if self.pooled_by_head else nn.Identity()
         setattr(network.get_submodule(parent), last, stand_in)
         return network
+
+    def outline(self, keys: Collection[str] = ()) -> nn.Module:
+        """Return the network of `build` for its shapes alone: the largest ones take seconds to fill with numbers."""
+        try:
+            with torch.device("meta"):
+                return self.build(keys)
+        except NotImplementedError:  # RegNet computes its widths with tensors
+            return self.build(keys)
 
     def module_of(self, layer: str) -> str:
         """Return the name of the module whose output is the map of a layer."""

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from torch import Tensor
 
@@ -95,8 +94,7 @@ def _trained_on(weights: Any, architecture: Architecture) -> str:  # noqa: ANN40
 
 def _n_parameters(architecture: Architecture) -> int:
     """Count the parameters of a network without its head."""
-    with torch.device("meta"):
-        return sum(values.numel() for values in architecture.build().parameters())
+    return sum(values.numel() for values in architecture.outline().parameters())
 
 
 def _paper(text: str) -> str:
@@ -141,9 +139,7 @@ def _fitting(path: Path, state: Mapping[str, Tensor]) -> Iterator[Checkpoint]:
 def _as_weights_of(architecture: Architecture, path: Path, state: Mapping[str, Tensor]) -> Checkpoint | None:
     try:
         checkpoint = checkpoint_of_state(architecture, path, state)
-        with torch.device("meta"):  # shapes alone: the largest networks take seconds to fill with numbers
-            network = architecture.build(checkpoint.state)
-        check_fit(network, architecture, checkpoint)
+        check_fit(architecture.outline(checkpoint.state), architecture, checkpoint)
     except WeightsError:
         return None  # not of this architecture; the caller tells when it is of none
     return checkpoint
