@@ -107,7 +107,9 @@ def rows(name: str, section: type[Section]) -> Iterator[str]:
         kinds_of_type = type_text(annotation, limits(field.metadata))
         if inner := sections_in(annotation):
             target = path_of(name, key, annotation)
-            kinds_of_type = kinds_of_type.replace("table", f"table [`[{target}]`](#{anchor(target)})")
+            # The last one: of a table of tables and other values it is the inner.
+            link = f"table [`[{target}]`](#{anchor(target)})"
+            kinds_of_type = link.join(kinds_of_type.rsplit("table", 1))
             meanings = {attribute: first_sentence(about(inner[0])), **meanings}
         yield row(key, kinds_of_type, empty[attribute], meanings.get(attribute, ""))
 
@@ -158,7 +160,8 @@ def _bare(annotation: object, origin: object, args: tuple[Any, ...]) -> str:
     if origin is tuple and args[-1] is not ...:
         return f"[{'; '.join(type_text(one) for one in args)}]"
     if isinstance(origin, type) and issubclass(origin, Mapping):
-        return "table" if sections_in(args[1]) else f"table: name = {type_text(args[1])}"
+        value = type_text(args[1])
+        return value if value == "table" else f"table: name = {value}"
     if origin is not None:
         return f"list of {type_text(args[0])}"
     return "table" if sections_in(annotation) else NAMES[annotation]

@@ -49,6 +49,37 @@ def test_coverage_keeps_the_area_whatever_the_grid(grid):
     np.testing.assert_allclose(share.mean(2)[:, 0], mask.mean((1, 2, 3)), atol=1e-6)
 
 
+def test_a_region_of_a_volume_is_the_mean_over_its_voxels_of_the_map_enlarged_to_them():
+    """Oracle: each cell enlarged to 2 x 4 x 3 voxels, and an ordinary mean over the voxels of the mask."""
+    rng = np.random.default_rng(3)
+    maps, masks = rng.normal(size=(2, 5, 3, 6, 7)).astype(np.float32), rng.random((2, 2, 6, 24, 21)) < 0.3
+    share = coverage(torch.from_numpy(masks), [(3, 6, 7)])
+    found = pooled([FeatureMap("m", torch.from_numpy(maps))], ("whole", "lesion", "rim"), share).numpy()
+    large = np.kron(maps, np.ones((2, 4, 3)))
+    expected = [[large[i][:, masks[i, r]].mean(axis=1) for r in range(2)] for i in range(2)]
+    np.testing.assert_allclose(found[:, 5:], np.reshape(expected, (2, 10)), atol=1e-5)
+    np.testing.assert_allclose(found[:, :5], maps.mean((2, 3, 4)), atol=1e-5)
+
+
+@pytest.mark.parametrize("grid", [(), (1, 1, 1), (2, 3, 4), (5, 13, 13), (9, 40, 31)])
+def test_coverage_keeps_the_volume_whatever_the_grid(grid):
+    mask = np.random.default_rng(1).random((2, 1, 7, 30, 23)) < 0.4
+    share = coverage(torch.from_numpy(mask), [grid])
+    assert share.shape == (2, 1, np.prod(grid))
+    np.testing.assert_allclose(share.mean(2)[:, 0], mask.mean((1, 2, 3, 4)), atol=1e-6)
+
+
+def test_the_rim_of_a_volume_is_as_wide_in_mm_along_every_axis():
+    """Oracle: the distance of every voxel to every voxel of the lesion, with slices further apart than pixels."""
+    spacing = (2.5, 0.8, 1.1)
+    masks = np.random.default_rng(2).random((2, 6, 15, 20)) < 0.004
+    places = np.indices(masks.shape[1:]).reshape(3, -1).T * spacing
+    (rim,) = draw_regions(masks, spacing, ("rim",), 4.05).transpose(1, 0, 2, 3, 4)
+    for mask, ring in zip(masks, rim, strict=True):
+        near = cdist(places, places[mask.ravel()]).min(axis=1) <= 4.05
+        np.testing.assert_array_equal(ring, near.reshape(mask.shape) & ~mask)
+
+
 def test_a_region_that_covers_the_crop_is_the_whole():
     values = torch.rand(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
     whole, lesion = pooled([FeatureMap("m", values)], BOTH, torch.ones(2, 1, 20)).chunk(2, dim=1)

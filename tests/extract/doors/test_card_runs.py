@@ -4,6 +4,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from extract.card_input import prepared
@@ -11,7 +12,7 @@ from extract.encoder_cards import SHIPPED_CARDS, read_encoder_card
 from pipeline.provenance import sha256_of_file
 from pipeline.store import SliceStore
 from tests.extract.conftest import draw_scan
-from tests.extract.doors.networks import Patches, door_with_network, save_folder, save_program
+from tests.extract.doors.networks import Patches, Volume, door_with_network, save_folder, save_program
 
 DOORS = ("huggingface", "timm", "program", "torchvision")
 REFERENCE = '[reference]\ninput = "slice.npy"\nmask = "mask.npy"\nvector = "vector.npy"\ntolerance = 1e-4'
@@ -287,6 +288,96 @@ def test_a_card_of_whole_slices_shows_whole_slices(desk, playground, command):
     assert command("run", use(playground))[0] == 0
     (slices,) = SliceStore(playground.folder / "out" / "slices.zarr").read_phases("p")
     assert slices.crops_hu.shape[1:] == (36, 40)
+
+
+def card_of_volumes(desk, **more):
+    """A program of volumes of 6 slices, 16 rows and 16 columns, whose axes are columns, rows, slices."""
+    built = save_program(desk.folder / "w.pt2", Volume(), torch.zeros(2, 1, 16, 16, 6))
+    path = desk.write(
+        "program", "w.pt2", dim=8, channels=1, orientation="LPS", size=(16, 16, 6), **more,
+    )  # fmt: skip
+    return built, path
+
+
+def test_the_bag_of_a_card_of_volumes_holds_what_its_network_gives_for_slabs(desk, playground, command):
+    built, path = card_of_volumes(desk, output='regions = ["whole", "lesion"]')
+    edit(path, "size = [16, 16, 6]", "size = [16, 16, 6]\nspacing_mm = [1.0, 1.0, 3.0]")
+    playground.add("p", seed=2)
+    code, printed = command("run", use(playground))
+    assert code == 0, printed
+    bag = playground.bag("p")
+    assert bag.extent_mm.tolist() == [18.0] * 5
+    assert bag.header.tile_size_um == 16_000
+    scan, mask = (voxels.astype(np.float32) for voxels in draw_scan(2))
+    for z, found in zip(bag.slice_index, bag.features, strict=True):
+        # Six planes, each half way between two slices of the scan; 16 columns and rows about the lesion's middle.
+        slices = np.clip(np.array([z - 3, z - 2, z - 1, z, z + 1, z + 2, z + 3]), 0, 11)
+        box = scan[7:23, 9:25][:, :, slices]
+        planes = (box[:, :, :-1] + box[:, :, 1:]) / 2
+        with torch.inference_mode():
+            (cells,) = built(torch.from_numpy(planes / 100)[None, None])
+        np.testing.assert_allclose(found[:8], cells.mean((1, 2, 3)), rtol=1e-3, atol=1e-4)
+        inside = mask[7:23, 9:25][:, :, slices]
+        shares = (inside[:, :, :-1] + inside[:, :, 1:]) / 2
+        large = np.kron(cells, np.ones((8, 8, 2)))
+        expected = (large * shares).sum((1, 2, 3)) / shares.sum()
+        np.testing.assert_allclose(found[8:], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_card_of_volumes_is_verified_with_its_lesion_in_three_dimensions(desk, command):
+    built, path = card_of_volumes(
+        desk,
+        output='regions = ["lesion"]',
+        more='[reference]\ninput = "slab.npy"\nmask = "mask.npy"\nvector = "vector.npy"',
+    )
+    hu = np.random.default_rng(0).normal(0, 100, size=(6, 16, 16)).astype(np.float32)
+    mask = np.zeros(hu.shape, dtype=np.uint8)
+    mask[:2, :8, 8:] = 1  # one cell of 2 slices, 8 rows and 8 columns
+    np.save(desk.folder / "slab.npy", hu)
+    np.save(desk.folder / "mask.npy", mask)
+    with torch.inference_mode():
+        (cells,) = built(torch.from_numpy(hu.transpose(2, 1, 0) / 100)[None, None])
+    np.save(desk.folder / "vector.npy", cells[:, 1, 0, 0].numpy())
+    code, printed = command("encoders", "--verify", path)
+    assert code == 0, printed
+    assert "float32: relative distance" in printed
+
+
+REFUSED_VOLUMES = {
+    "no depth": (
+        "",
+        "states no spacing_mm, found none; write scales_mm = { slab = { side = 70.0, depth = 24.0 } }",
+    ),
+    "a slice": ("[extract.input]\nscales_mm = { tight = 20.0 }\n", "expected a slab for a 3D encoder"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED_VOLUMES)
+def test_a_card_of_volumes_needs_slabs(desk, playground, command, name):
+    text, told = REFUSED_VOLUMES[name]
+    card_of_volumes(desk)
+    playground.add("p")
+    code, printed = command("run", use(playground, text))
+    assert code == 2
+    assert told in printed
+
+
+def test_a_card_of_volumes_takes_slabs_of_any_size_where_it_states_no_spacing(desk, playground, command):
+    card_of_volumes(desk)
+    playground.add("p")
+    slab = "[extract.input]\nscales_mm = { slab = { side = 24.0, depth = 12.0 } }\n"
+    assert command("run", use(playground, slab))[0] == 0
+    assert playground.bag("p").features.shape == (5, 8)
+    assert playground.bag("p").extent_mm.tolist() == [12.0] * 5
+
+
+def test_a_card_of_slices_cannot_name_a_network_of_slabs(desk, playground, command):
+    save_file({"a": torch.zeros(1)}, desk.folder / "w.safetensors")
+    desk.write("torchvision", "w.safetensors", network="r3d_18", dim=512)
+    playground.add("p")
+    code, printed = command("run", use(playground))
+    assert code == 2
+    assert "expected a size of 3 axes for r3d_18" in printed
 
 
 def test_the_shipped_cards_are_listed(command):
