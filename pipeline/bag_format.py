@@ -9,7 +9,8 @@ A bag file MUST be named `<patient_id>.h5` and hold, for n instances, d features
     /phase            int8 (n,): index into the attribute phase_names
     /slice_index      int32 (n,): 0-based along z of the canonical array, inferior to superior; of a slab, its middle slice
     /z_mm             float32 (n,): patient coordinate of the slice centre
-    /extent_mm        float32 (n,): thickness along z that the instance covers, above 0; NaN MAY stand in a bag that is not of CT
+    /extent_mm        float32 (n,): thickness along z that the instance covers, above 0: the slice spacing, or the depth of a slab, also
+                      where it reaches beyond the scan; NaN MAY stand in a bag that is not of CT
     /tumour_area_mm2  float32 (n,)
     /lesion           int16 (n,): number of the connected or given lesion, from 1; 0 where there is none
     /scale            int8 (n,): index into the attribute scale_names
@@ -23,9 +24,9 @@ preprocessing_sha256, precision, software (JSON), content_key, created_utc and c
 
     feature_blocks    JSON, list of name, start, stop: which columns of /features describe which part of the image.
                       Blocks MUST follow one another from 0 to d, each with a name of its own. `whole`, `lesion` and `rim` are means of
-                      the feature map over the crop, the lesion and the ring around it, `cls` is the class token; with several
-                      layers the name MUST say which, as in `lesion@features.4`. A region that covers nothing of an instance
-                      holds the class token, or the mean over the crop where there is none
+                      the feature map over the crop, the lesion and the ring around it, of a slab over their volumes; `cls` is the class
+                      token; with several layers the name MUST say which, as in `lesion@features.4`. A region that covers nothing
+                      of an instance holds the class token, or the mean over the crop where there is none
     reference_hu      JSON, phase -> HU of the liver, or another organ, to which the windows are relative; a phase without one
                       is absent; MAY be empty
     measure_names     array of text (m,), each once; stage 1 writes those of `pipeline.measures`. A measure of a lesion in

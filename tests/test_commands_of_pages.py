@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.bags import read_bag
 from pipeline.tables import read_table
 from tests.page_commands import ROOT, blocks_of, commands_of, made_smaller, run, write_configurations
 
@@ -144,6 +145,17 @@ def test_the_long_steps_of_the_tutorial(with_demo):
         if block.is_slow:
             with_demo.run_script(f"{block.text.strip()}\n", within_s=3000)
     assert {row["n_permutations"] for row in with_demo.table("demo", "null_summary.csv")} == {"20"}
+
+
+@pytest.mark.slow
+def test_slabs_and_scales_go_through_both_stages(reader):
+    (block,) = blocks_of(HOW_TO / "slabs.md", "sh")
+    reader.run_script(block.text)
+    rows = reader.table("slabs", "performance.csv")
+    assert {"slice", "mean_slab", "video", "medicalnet"} <= {row["model"] for row in rows}
+    bag = read_bag(next((reader.folder / "results" / "multiscale" / "bags" / "scales").glob("*.h5")))
+    assert bag.header.scale_names == ("tight", "context", "whole", "slab")
+    assert set(bag.extent_mm[bag.scale == 3]) == {20.0}
 
 
 @pytest.mark.slow
