@@ -98,7 +98,7 @@ def draw_saliency(config: ExtractConfig, patients: Collection[str] = ()) -> list
     for patient_id in chosen:
         found = [
             _of_phase(slices, weights[patient_id, slices.phase], encoders, config)
-            for slices in store.read_phases(patient_id)
+            for slices in store.read_phases(patient_id, with_planes=True)
             if (patient_id, slices.phase) in weights
         ]
         path = folder / f"saliency_{_safe(patient_id)}.svg"

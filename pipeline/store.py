@@ -95,16 +95,16 @@ class SliceStore:
             raise StoreError(f"{self.folder}: no slices of patient {patient_id}; run stage 1 to store them")
         return sha256_of_json([[str(p.relative_to(folder)), sha256_of_file(p)] for p in files])
 
-    def read_phases(self, patient_id: str) -> Sequence[PhaseSlices]:
-        """Read the slices of one patient.
+    def read_phases(self, patient_id: str, *, with_planes: bool = False) -> Sequence[PhaseSlices]:
+        """Read the slices of one patient, without the planes of slabs unless these are wanted, too.
 
         Raises:
             StoreError: they are not in the store, or unreadable.
         """
-        return self.read(patient_id).phases
+        return self.read(patient_id, with_planes=with_planes).phases
 
-    def read(self, patient_id: str) -> StoredPatient:
-        """Read everything that is stored of one patient.
+    def read(self, patient_id: str, *, with_planes: bool = True) -> StoredPatient:
+        """Read what is stored of one patient: everything, or all but the planes of slabs, which are many times the slices.
 
         Raises:
             StoreError: it is not in the store, or unreadable.
@@ -112,7 +112,7 @@ class SliceStore:
         try:
             attributes = self._attributes(patient_id)
             phases = tuple(
-                _phase(self.folder / patient_id / name, name, about)
+                _phase(self.folder / patient_id / name, name, about, with_planes=with_planes)
                 for name, about in attributes["phases"].items()
             )
             # A store of an earlier release has no remarks.
@@ -226,7 +226,7 @@ def _write_images(folder: Path, phase: PhaseSlices) -> None:
             )
 
 
-def _phase(folder: Path, name: str, about: Mapping[str, Any]) -> PhaseSlices:
+def _phase(folder: Path, name: str, about: Mapping[str, Any], *, with_planes: bool) -> PhaseSlices:
     images = {n: _images(folder / n) for n in _IMAGES if n not in _MAY_LACK or (folder / n).exists()}
     columns = {n: np.array(about["columns"][n], dtype=dtype) for n, dtype in _COLUMNS.items()}
     row, column = about["spacing_mm"]
@@ -241,7 +241,7 @@ def _phase(folder: Path, name: str, about: Mapping[str, Any]) -> PhaseSlices:
         liver_hu=about.get("liver_hu"),
         measures=_measures(about.get("measures")),
         context_step=int(about.get("context_step", 1)),
-        planes=_planes(folder, about.get("planes_first")),
+        planes=_planes(folder, about.get("planes_first")) if with_planes else None,
         **images,
         **columns,
     )

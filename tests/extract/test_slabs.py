@@ -60,7 +60,7 @@ def prepared(playground, command):
         playground.add("p", seed=5)
         code, printed = command("run", playground.configure(FLAT), f"input.scales_mm={scales}", *more)
         assert code == 0, printed
-        return SliceStore(playground.folder / "out" / "slices.zarr").read_phases("p")[0]
+        return SliceStore(playground.folder / "out" / "slices.zarr").read_phases("p", with_planes=True)[0]
 
     return prepare
 
@@ -315,11 +315,11 @@ def test_the_planes_are_kept_only_where_a_slab_is_wanted(playground, command):
     config, store = playground.configure(FLAT), SliceStore(playground.folder / "out" / "slices.zarr")
     command("run", config, "input.scales_mm={ tight = 20.0 }")
     key = store.key_of("p")
-    assert store.read_phases("p")[0].planes is None
+    assert store.read_phases("p", with_planes=True)[0].planes is None
     assert not list(store.folder.rglob("planes_*"))
     _, printed = command("run", config, "input.scales_mm={ slab = { side = 20.0, depth = 12.0 } }")
     assert "1 bags written" in printed
-    planes = store.read_phases("p")[0].planes
+    planes = store.read_phases("p", with_planes=True)[0].planes
     assert store.key_of("p") != key
     assert planes.first == (
         4 - 2,
@@ -373,6 +373,7 @@ def test_what_all_variants_share_need_fit_none(playground, command):
     playground.add("p")
     shared = VIDEO.replace("scales_mm = { slab = { side = 32.0, depth = 24.0 } }\n", "")
     own = "[extract.variant.a.input]\nscales_mm = { slab = { side = 20.0, depth = 12.0 } }\n"
+    assert command("check", playground.configure(shared + own))[0] == 0
     assert command("run", playground.configure(shared + own))[0] == 0
     code, printed = command("run", playground.configure(shared + own + "[extract.variant.b]\n"))
     assert code == 2

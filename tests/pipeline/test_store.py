@@ -11,7 +11,7 @@ import zarr
 from pipeline.bags import Source
 from pipeline.errors import StoreError
 from pipeline.measures import MEASURE_NAMES
-from pipeline.slices import PhaseSlices
+from pipeline.slices import PhaseSlices, SlabPlanes
 from pipeline.store import PLACE, SliceStore, StoredPatient
 
 
@@ -62,6 +62,21 @@ def test_what_is_read_equals_what_was_written(tmp_path, stored):
                 np.testing.assert_array_equal(x, y)
             else:
                 assert x == y, name
+
+
+def test_the_planes_of_slabs_are_read_where_they_are_wanted(tmp_path, stored):
+    first, *others = stored.phases
+    planes = SlabPlanes(first.crops_hu, first.masks, (3, 0, 7))
+    store = SliceStore(tmp_path / "slices.zarr")
+    store.write("007", replace(stored, phases=(replace(first, planes=planes), *others)))
+    found, without = (store.read("007").phases[i].planes for i in (0, 1))
+    np.testing.assert_array_equal(found.hu, planes.hu)
+    np.testing.assert_array_equal(found.masks, planes.masks)
+    assert found.masks.dtype == np.bool_
+    assert found.first == (3, 0, 7)
+    assert without is None
+    assert store.read_phases("007")[0].planes is None
+    assert store.read_phases("007", with_planes=True)[0].planes is not None
 
 
 def test_it_is_a_sharded_zarr_that_others_can_open(tmp_path, stored):
