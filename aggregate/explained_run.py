@@ -78,7 +78,7 @@ def _reader(store: SliceStore, study: StudyCohort) -> ReadPatient:
 
 
 def _read_patient(store: SliceStore, phases: Sequence[str], patient_id: str) -> StoredPatient:
-    stored = store.read(patient_id)
+    stored = store.read(patient_id, with_planes=False)
     return replace(stored, phases=tuple(slices for slices in stored.phases if slices.phase in phases))
 
 
