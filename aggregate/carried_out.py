@@ -80,8 +80,9 @@ def check_files(config: AggregateConfig, tables: Iterable[Table]) -> None:
 
 def facts_of(study: StudyCohort) -> CohortFacts:
     """Describe every patient by the first bag there is, those kept aside, too; each bag is read once."""
-    everybody = study.everybody
-    return CohortFacts(tuple(describe_patient(patients.first_bag(i), row) for patients, i, row in everybody))
+    phases = study.phase_names
+    described = (describe_patient(patients.first_bag(i), row, phases) for patients, i, row in study.everybody)
+    return CohortFacts(tuple(described))
 
 
 def say_limited(config: AggregateConfig, since: float, console: Console) -> None:

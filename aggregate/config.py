@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from aggregate.cohort.matching import BagSource
 from aggregate.cohort.patient import ONLY_SET
 from aggregate.model_section import ModelSection
 from aggregate.statistics.config import StatisticsSection
@@ -70,7 +71,23 @@ class BagSetSection(Section):
     """[aggregate.bags.NAME]: a folder of bags of one recipe (an encoder, an input, a modality)."""
 
     folder: ConfigPath
-    """Folder with the files <patient_id>.h5; relative to the configuration."""
+    """Folder with the files <patient_id>.h5; relative to the configuration. With another `format`, the folder of its files."""
+    format: Literal["phasemil", "clam", "trident", "stamp"] = "phasemil"
+    """What wrote the files: this package, or CLAM, TRIDENT or STAMP, whose histology features are read as they are."""
+    slides: ConfigPath | None = None
+    """For the formats of histology: a CSV with one row per slide, columns patient_id and file (or STAMP's PATIENT and FILENAME);
+    without it, the name of each file must be the patient_id."""
+
+    @model_validator(mode="after")
+    def _slides_are_of_histology(self) -> Self:
+        if self.format == "phasemil" and self.slides is not None:
+            raise ValueError('`slides` goes with format = "clam", "trident" or "stamp"')
+        return self
+
+    @property
+    def source(self) -> BagSource:
+        """The folder, and how its files are read."""
+        return BagSource(self.folder, None if self.format == "phasemil" else self.format, self.slides)
 
 
 class AggregateSection(Section):
@@ -132,6 +149,12 @@ class AggregateConfig(ExperimentConfig):
         named = {name: section.folder for name, section in self.aggregate.bags.items()}
         variants = {name: self.bags_folder_of(name) for name in self.variant_names}
         return named or variants or {ONLY_SET: self.bags_folder}
+
+    @property
+    def bag_sources(self) -> Mapping[str, BagSource]:
+        """What the bags of each set come from, by its name."""
+        named = {name: section.source for name, section in self.aggregate.bags.items()}
+        return named or {name: BagSource(folder) for name, folder in self.bag_folders.items()}
 
     @property
     def cache_folder(self) -> Path:

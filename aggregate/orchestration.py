@@ -201,7 +201,7 @@ def _finished(folder: Path, command: str, console: Console) -> Iterator[Aggregat
     with holding(folder, tell=tell), logged(folder, command, tell=tell):
         config = config_of_run(folder)
         gather_tables(folder)
-        check_unchanged(config.results_folder, config.bag_folders)
+        check_unchanged(config.results_folder, config.bag_sources)
         yield config
 
 

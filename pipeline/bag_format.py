@@ -64,6 +64,7 @@ from pipeline.provenance import sha256_of_json
 FORMAT = "phasemil-bag"
 VERSION = 2
 CT = "ct"
+HISTOLOGY = "histology"
 ONLY_PHASE = "-"
 """The phase of a bag whose modality has none."""
 WHOLE = "whole"

@@ -28,6 +28,7 @@ from pipeline.bag_format import (
     Source,
 )
 from pipeline.errors import BagError
+from pipeline.own_datasets import own_dataset as _dataset
 
 _BLOCKS = TypeAdapter(tuple[FeatureBlock, ...])
 _SOURCES = TypeAdapter(dict[str, Source])
@@ -150,21 +151,6 @@ def _header_in(file: h5py.File, version: int, path: Path, patient_id: str) -> Ba
         )
     check_header(header, features.shape[1], path)
     return header
-
-
-def _dataset(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
-    """Return a dataset that lies in this file; h5py itself would follow a link, or read bytes, of any other."""
-    links, key = file.id.links, name.encode()
-    if not links.exists(key):
-        raise BagError(f"{path}: lacks the dataset /{name}; extract it again")
-    if links.get_info(key).type != h5py.h5l.TYPE_HARD:
-        raise BagError(f"{path}: /{name} is a link that may lead to another file, which is never followed")
-    found = file[name]
-    if not isinstance(found, h5py.Dataset) or found.shape is None:
-        raise BagError(f"{path}: expected a dataset as /{name}, found {type(found).__name__}")
-    if found.external or found.is_virtual:
-        raise BagError(f"{path}: the data of /{name} lie in another file, which is never followed")
-    return found
 
 
 def _check_stored(features: h5py.Dataset, path: Path) -> None:

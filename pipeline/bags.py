@@ -13,6 +13,7 @@ from pipeline.bag_checks import check_bag
 from pipeline.bag_format import (
     CT,
     FORMAT,
+    HISTOLOGY,
     NO_SPACING,
     ONLY_PHASE,
     RANDOM_BANNER,
@@ -33,6 +34,7 @@ from pipeline.files import written_whole
 __all__ = [
     "CT",
     "FORMAT",
+    "HISTOLOGY",
     "NO_SPACING",
     "ONLY_PHASE",
     "RANDOM_BANNER",
@@ -46,6 +48,7 @@ __all__ = [
     "Recipe",
     "Source",
     "bag_path",
+    "check_bag",
     "check_one_recipe",
     "how_alike",
     "list_bags",

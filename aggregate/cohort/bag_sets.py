@@ -89,11 +89,19 @@ class BagFolder:
         """Return the number of instances of a bag, read from the file the first time only."""
         return self._sizes[index] if index in self._sizes else len(self[index])
 
+    def load(self, patient_id: str) -> Bag:
+        """Read one bag, in all its phases.
+
+        Raises:
+            BagError: it cannot be read.
+        """
+        return read_bag(bag_path(self.folder, patient_id))
+
     def _read(self, index: int) -> Bag:
         patient_id, phases_present = self.present[index]
         if not phases_present:
             raise BagError(f"{self.folder}: patient {patient_id} has no bag here")
-        bag = read_bag(bag_path(self.folder, patient_id))
+        bag = self.load(patient_id)
         if self.phases is not None:
             bag = bag_in_phases(bag, self.phases)
         self._sizes[index] = len(bag)

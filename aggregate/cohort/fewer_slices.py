@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from aggregate.cohort.bag_sets import BagSet, Phases
-from pipeline.bags import Bag
+from pipeline.bags import HISTOLOGY, Bag
 
 
 class BagsWithFewerSlices:
@@ -24,8 +24,9 @@ class BagsWithFewerSlices:
         return len(self.bags)
 
     def __getitem__(self, index: int) -> Bag:
-        """Return one bag with the slices that are kept."""
-        return bag_with_fewer_slices(self.bags[index], self.share, self.seed)
+        """Return one bag with the slices that are kept; one of histology has no slices and stays whole."""
+        bag = self.bags[index]
+        return bag if bag.header.modality == HISTOLOGY else bag_with_fewer_slices(bag, self.share, self.seed)
 
     def phases_present(self, index: int) -> Phases:
         """Return the phases, none of which is lost."""

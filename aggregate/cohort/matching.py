@@ -1,11 +1,23 @@
 """Match the cohort table with the bag sets of stage 1: the usable patients, and the patients left out with the reason."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from aggregate.cohort.bag_sets import BagFolder, BagSet, Phases, header_in_phases
-from pipeline.bags import CT, BagHeader, Recipe, check_one_recipe, how_alike, list_bags, read_header
+from aggregate.cohort.slide_bags import SlideFolder, slide_headers
+from aggregate.cohort.slide_files import UNKNOWN, SlideFormat
+from aggregate.cohort.slide_table import SlideTable, read_slide_table
+from pipeline.bags import (
+    CT,
+    BagHeader,
+    Recipe,
+    bag_path,
+    check_one_recipe,
+    how_alike,
+    list_bags,
+    read_header,
+)
 from pipeline.cohort import STAGES, Cohort, Exclusion, read_cohort
 from pipeline.cohort import Patient as Row
 from pipeline.config import CohortSection
@@ -42,6 +54,30 @@ class MatchedCohort:
 
 
 @dataclass(frozen=True)
+class BagSource:
+    """Where the bags of a set come from: a folder of this package's bags, or files of histology features of another program."""
+
+    folder: Path
+    format: SlideFormat | None = None
+    """What wrote the files; None for bags of this package."""
+    slides: Path | None = None
+    """Table of the slides of each patient; None where files are named after patients."""
+
+    def content_keys(self, patient_ids: Iterable[str]) -> Mapping[str, str]:
+        """Return the content key of the bag of each of these patients who has one.
+
+        Raises:
+            BagError: a bag cannot be read.
+        """
+        if self.format is None:
+            paths = {name: bag_path(self.folder, name) for name in patient_ids}
+            return {name: read_header(path).content_key for name, path in paths.items() if path.exists()}
+        files = read_slide_table(self.folder, self.format, self.slides).files
+        asked = {name: files[name] for name in patient_ids if name in files}
+        return {name: header.content_key for name, header in slide_headers(asked, self.format).items()}
+
+
+@dataclass(frozen=True)
 class _BagsFound:
     """The bags of a folder, of patients with a label."""
 
@@ -53,6 +89,17 @@ class _BagsFound:
     """Patient identifier -> header as stored in the file."""
     phases: Phases | None
     """The phases used; None if the phases of the configuration do not apply to this modality."""
+    slides: SlideTable | None = None
+    """The files of each patient, where they are those of another program."""
+    format: SlideFormat | None = None
+
+    def bag_set(self, rows: Sequence[Row]) -> BagSet:
+        """Return the bags of the patients of some rows of the cohort table."""
+        if self.slides is not None and self.format is not None:
+            files = {name: self.slides.files[name] for name in self.headers}
+            return SlideFolder(self.folder, files, [row.patient_id for row in rows], self.format)
+        present = [(row.patient_id, self.seen(row.patient_id)) for row in rows]
+        return BagFolder(self.folder, present, phases=self.phases)
 
     @property
     def place(self) -> str:
@@ -66,21 +113,26 @@ class _BagsFound:
         return present if self.phases is None else tuple(name for name in self.phases if name in present)
 
 
-def match_cohort(section: CohortSection, folders: Mapping[str, Path]) -> MatchedCohort:
+def match_cohort(section: CohortSection, folders: Mapping[str, Path | BagSource]) -> MatchedCohort:
     """Match the cohort table with folders of bags; a patient needs a label and a bag in at least one folder.
+
+    The sets of CT come first, whatever the order given: what is told of a patient's scans is told of the first set.
 
     Args:
         section: [cohort].
-        folders: bag set -> folder.
+        folders: bag set -> folder, or what the bags come from.
 
     Raises:
         BagError: a folder holds no bag, bags of different recipes, a bag under another patient's name, or CT bags
-            made without a phase of the configuration.
+            made without a phase of the configuration; or files of histology features cannot be read or told apart.
+        LeakError: one slide belongs to two patients.
         CohortError: no patient has both a bag and a label, or only one class is left.
     """
     cohort = read_cohort(section)
     several = len(folders) > 1
-    found = {name: _bags_in(name if several else "", path, cohort, section) for name, path in folders.items()}
+    given = {name: one if isinstance(one, BagSource) else BagSource(one) for name, one in folders.items()}
+    found = {name: _bags_of(name if several else "", one, cohort, section) for name, one in given.items()}
+    found = dict(sorted(found.items(), key=lambda item: item[1].phases is None))
     exclusions = _exclusions(cohort, list(found.values()), section)
     rows = sorted(
         (row for row in cohort.patients if row.label and any(f.seen(row.patient_id) for f in found.values())),
@@ -91,12 +143,7 @@ def match_cohort(section: CohortSection, folders: Mapping[str, Path]) -> Matched
     return MatchedCohort(
         rows=tuple(rows),
         classes=section.classes,
-        bag_sets={
-            name: BagFolder(
-                f.folder, [(row.patient_id, f.seen(row.patient_id)) for row in rows], phases=f.phases
-            )
-            for name, f in found.items()
-        },
+        bag_sets={name: f.bag_set(rows) for name, f in found.items()},
         headers={
             name: tuple(_shown(header, found[name]) for header in of_set) for name, of_set in headers.items()
         },
@@ -109,8 +156,48 @@ def match_cohort(section: CohortSection, folders: Mapping[str, Path]) -> Matched
         remarks=(
             *cohort.remarks,
             *(line for f in found.values() for line in _phases_without_a_row(rows, f)),
+            *(line for f in found.values() for line in _told_of_slides(rows, f)),
+            *(line for f in found.values() if several for line in _without_a_bag(rows, f)),
         ),
     )
+
+
+def _bags_of(name: str, source: BagSource, cohort: Cohort, section: CohortSection) -> _BagsFound:
+    if source.format is None:
+        return _bags_in(name, source.folder, cohort, section)
+    everybody = [row.patient_id for row in cohort.patients]
+    table = read_slide_table(source.folder, source.format, source.slides, everybody)
+    labelled = sorted(
+        row.patient_id for row in cohort.patients if row.label and row.patient_id in table.files
+    )
+    if not labelled:
+        raise BagError(
+            f"{source.slides or source.folder}: none of the slides of {len(table.files)} patients belongs to a patient with a label"
+        )
+    headers = slide_headers({name: table.files[name] for name in labelled}, source.format)
+    paths = {patient_id: files[0] for patient_id, files in table.files.items()}
+    return _BagsFound(name, source.folder, paths, headers, None, table, source.format)
+
+
+def _told_of_slides(rows: Sequence[Row], found: _BagsFound) -> Iterator[str]:
+    """Tell what files of other programs leave open."""
+    if found.slides is None:
+        return
+    yield from found.slides.remarks
+    files = [found.slides.files[row.patient_id] for row in rows if row.patient_id in found.headers]
+    more = sum(len(one) > 1 for one in files)
+    yield (
+        f"{sum(map(len, files))} slides of {len(files)} patients{found.place}, several of {more}; the tiles of a patient are one bag"
+    )
+    first = next(iter(found.headers.values()))
+    if first.recipe.encoder == UNKNOWN:
+        yield f"the files{found.place} do not say which encoder computed their features; that they share one cannot be checked"
+
+
+def _without_a_bag(rows: Sequence[Row], found: _BagsFound) -> Iterator[str]:
+    lacking = [row.patient_id for row in rows if not found.seen(row.patient_id)]
+    if lacking:
+        yield f"{len(lacking)} of {len(rows)} patients, such as {lacking[0]}, have no bag{found.place}"
 
 
 def _bags_in(name: str, folder: Path, cohort: Cohort, section: CohortSection) -> _BagsFound:

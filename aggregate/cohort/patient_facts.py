@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.bags import Bag
+from pipeline.bags import CT, ONLY_PHASE, Bag
 from pipeline.cohort import Patient
 from pipeline.errors import ResultsError
 from pipeline.quantities import median_of_phases, slice_thickness_mm, tumour_volumes_ml
@@ -68,12 +68,25 @@ class CohortFacts:
         return tuple(dict.fromkeys(name for patient in self.patients for name in patient.covariates))
 
 
-def describe_patient(bag: Bag, patient: Patient) -> PatientFacts:
+def describe_patient(bag: Bag, patient: Patient, phases: Sequence[str] = ()) -> PatientFacts:
     """Collect the facts about one patient from the bag and the row of the cohort table.
 
     The volume is the median over the phases, from the kept slices (pipeline/quantities.py).
+
+    Args:
+        bag: of the patient.
+        patient: the row.
+        phases: those of the experiment's scans; a patient whose bag is of another modality has no slice of them.
     """
     header = bag.header
+    if header.modality != CT and ONLY_PHASE not in phases and phases:
+        return PatientFacts(
+            patient_id=bag.patient_id,
+            label=patient.label or "",
+            centre=patient.centre,
+            slices_per_phase=dict.fromkeys(phases, 0),
+            covariates=dict(patient.covariates),
+        )
     volumes = tumour_volumes_ml(bag)
     sources = [header.sources[name] for name in header.phases_present if name in header.sources]
     spacings = [source.spacing_mm for source in sources if math.isfinite(source.spacing_mm[2])]

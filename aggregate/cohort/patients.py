@@ -23,7 +23,7 @@ from aggregate.cohort.fewer_slices import BagsWithFewerSlices
 from aggregate.cohort.matching import MatchedCohort, match_cohort
 from aggregate.cohort.memory_bags import bags_of_arrays
 from aggregate.cohort.patient import ONLY_SET, BagsByName, Patient
-from pipeline.bags import Bag
+from pipeline.bags import ONLY_PHASE, Bag
 from pipeline.cohort import Exclusion
 from pipeline.config import CohortSection
 from pipeline.covariates import Covariate, read_covariate
@@ -208,8 +208,16 @@ class Patients(Sequence[Patient]):
         return self._first_set(patient)[patient]
 
     def bag_sizes(self) -> NDArray[np.intp]:
-        """Return the number of instances in each patient's first bag (n,)."""
-        sizes = (self._first_set(i).size(i) for i in range(len(self)))
+        """Return the number of instances in each patient's first bag (n,); 0 for a patient without phases where others have some.
+
+        So the tiles of a biopsy are never counted among the slices of scans.
+        """
+        shown = [self._first_set(i).phases_present(i) for i in range(len(self))]
+        has_scans = any(phases != (ONLY_PHASE,) for phases in shown)
+        sizes = (
+            0 if has_scans and phases == (ONLY_PHASE,) else self._first_set(i).size(i)
+            for i, phases in enumerate(shown)
+        )
         return np.fromiter(sizes, dtype=np.intp, count=len(self))
 
     def _first_set(self, patient: int) -> BagSet:
@@ -230,12 +238,15 @@ class Patients(Sequence[Patient]):
         )
 
     def in_phases(self, phases: Iterable[str]) -> "Patients":
-        """Return the same patients with the instances of these phases only; the phase names stay unchanged."""
-        shown = frozenset(phases)
+        """Return the same patients with the instances of these phases only; the phase names stay unchanged.
+
+        Bags of a modality without phases, such as histology, stay whole.
+        """
+        shown = frozenset({*phases, ONLY_PHASE})
         return replace(self, bag_sets={k: BagsInPhases(bags, shown) for k, bags in self.bag_sets.items()})
 
     def with_fewer_slices(self, share: float, *, seed: Sequence[int]) -> "Patients":
-        """Return the same patients with a random share of the slices of each phase, at least one."""
+        """Return the same patients with a random share of the slices of each phase, at least one; histology stays whole."""
         fewer = {name: BagsWithFewerSlices(bags, share, seed) for name, bags in self.bag_sets.items()}
         return replace(self, bag_sets=fewer)
 

@@ -166,7 +166,7 @@ def load_study(config: AggregateConfig) -> StudyCohort:
         BagError: as for `match_cohort`.
         CohortError: as for `match_cohort`.
     """
-    matched = match_cohort(config.cohort, config.bag_folders)
+    matched = match_cohort(config.cohort, config.bag_sources)
     study = StudyCohort(config.name, Patients.of(matched), matched)
     asked = config.aggregate.study.project if config.aggregate.study else ()
     return study.keeping_aside(asked) if asked else study

@@ -111,7 +111,8 @@ def predictions_of(study: StudyCohort, result: OutOfFold) -> Predictions:
         for f, fit in zip(result.folds, fits, strict=True):
             table[repeats.index(f.repeat), f.test] = fit.test
         probabilities[name] = table[:, tested]
-    headers = [study.headers[i] for i in tested]
+    scans = set(study.phase_names)  # a patient who has a biopsy alone has none of these phases
+    present = [[name for name in study.headers[i].phases_present if name in scans] for i in tested]
     return Predictions(
         classes=patients.classes,
         patient_ids=tuple(patients.patient_ids[i] for i in tested),
@@ -119,7 +120,7 @@ def predictions_of(study: StudyCohort, result: OutOfFold) -> Predictions:
         fold=fold[:, tested],
         probabilities=probabilities,
         n_slices=patients.bag_sizes()[tested],
-        phases=tuple("+".join(header.phases_present) for header in headers),
+        phases=tuple(map("+".join, present)),
     )
 
 

@@ -6,16 +6,26 @@ from aggregate.cohort.patient import ONLY_SET
 from aggregate.cohort.study_cohort import StudyCohort
 from aggregate.config import AggregateSection
 from aggregate.planning.fit_tasks import ModelSpec
+from pipeline.bags import HISTOLOGY
 
 WITHOUT_IMAGE = frozenset({"majority", "bag_size", "tumour_size", "covariates"})
 """Kinds that see no features: what a model has to beat. The others that are run beside it see less of the same images."""
+
+_OF_SLICES = frozenset({"tumour_size", "centre_slice"})
+"""Kinds that know slices and their tumour area, which a bag of tiles does not have. Where there are scans beside the histology
+the baselines look at the scans, whose sets come first."""
 
 
 def with_baselines(section: AggregateSection, study: StudyCohort) -> list[ModelSpec]:
     """Return the models of the configuration, then the baselines it does not name itself."""
     specs = [ModelSpec(name, model.kind, model.parameters) for name, model in section.model.items()]
     taken = {spec.name for spec in specs}
-    baselines = _baselines(section, _phases_seen(study), next(iter(study.patients.bag_sets)))
+    is_histology = study.headers_of_first_set[0].modality == HISTOLOGY
+    baselines = [
+        spec
+        for spec in _baselines(section, _phases_seen(study), next(iter(study.patients.bag_sets)))
+        if not (is_histology and spec.kind in _OF_SLICES)
+    ]
     return specs + [spec for spec in baselines if section.baselines and spec.name not in taken]
 
 

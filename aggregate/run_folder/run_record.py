@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from aggregate.cohort.matching import BagSource
 from aggregate.cohort.patient import ONLY_SET
 from aggregate.config import AggregateConfig
-from pipeline.bags import bag_path, read_header
 from pipeline.errors import ResultsError
 from pipeline.files import written_whole
 from pipeline.provenance import sha256_of_file
@@ -121,14 +121,14 @@ def fits_of_run(folder: Path) -> Mapping[str, Sequence[str]]:
     return fits
 
 
-def check_unchanged(folder: Path, bag_folders: Mapping[str, Path]) -> None:
+def check_unchanged(folder: Path, sources: Mapping[str, BagSource]) -> None:
     """Refuse a finished run whose bags or splits are other ones now: its figures would be mixed with theirs.
 
     Where there are no bags, as in a folder that was sent to somebody, there are none to compare.
 
     Args:
         folder: the results folder.
-        bag_folders: bag set -> folder.
+        sources: bag set -> what its bags come from.
 
     Raises:
         ResultsError: the message says what has changed.
@@ -139,14 +139,15 @@ def check_unchanged(folder: Path, bag_folders: Mapping[str, Path]) -> None:
             f"{splits}: not as the run of {folder / RECORD} left it; put the file back, or run `aggregate.py run` again"
         )
     recorded = _recorded_bags(folder)
-    for bag_set, bags_folder in bag_folders.items():
+    for bag_set, source in sources.items():
         keys = recorded.get(bag_set, {})
-        if not bags_folder.is_dir():
+        if not source.folder.is_dir():
             continue
-        changed = [name for name, key in keys.items() if _content_key(bags_folder, name) != key]
+        now = source.content_keys(keys)
+        changed = [name for name, key in keys.items() if now.get(name) != key]
         if changed:
             raise ResultsError(
-                f"{bags_folder}: the bags of {len(changed)} of {len(keys)} patients, such as {changed[0]}, have changed "
+                f"{source.folder}: the bags of {len(changed)} of {len(keys)} patients, such as {changed[0]}, have changed "
                 f"or gone since the run of {folder / RECORD}; run `aggregate.py run` again"
             )
 
@@ -191,11 +192,6 @@ def check_same_bags(folder: Path, bags: Mapping[str, Mapping[str, str]]) -> None
         f"{folder}: the patients and bags are not those of the run in {folder / RECORD} any more ({len(now)} now"
         f"{what}); run `aggregate.py run` again"
     )
-
-
-def _content_key(bags_folder: Path, patient_id: str) -> str | None:
-    path = bag_path(bags_folder, patient_id)
-    return read_header(path).content_key if path.exists() else None
 
 
 def _recorded(folder: Path, key: str) -> Any:  # noqa: ANN401 - as JSON has it
