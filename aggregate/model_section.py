@@ -58,7 +58,7 @@ class ModelSection(Section, extra="allow"):
     grid: Inside | None = None
     """For `kind = "grid"`: parameter and the list of values to try."""
     models: Inside | None = None
-    """For the kinds `stack`, `average` and `halving`: name of each model inside, with its `kind` and parameters."""
+    """For the kinds `stack`, `average`, `either` and `halving`: name of each model inside, with its `kind` and parameters."""
 
     @model_validator(mode="before")
     @classmethod

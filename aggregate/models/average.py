@@ -7,20 +7,21 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregate.models.base import Arrays, Labels, Samples, TunePatients
-from aggregate.models.class_codes import encode_labels
+from aggregate.models.base import Labels, Samples, TunePatients
 from aggregate.models.parameters import NotNegative
-from aggregate.models.several import SeveralModels
+from aggregate.models.several import FitsEach
+from aggregate.statistics.fusion_rules import mean_of_seeing
 from pipeline.errors import ConfigError
 from pipeline.names import hint_of_nearest
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Average(SeveralModels):
+class Average(FitsEach):
     """Mean of the class probabilities of several models, each fitted by itself.
 
     With about 100 patients a rule without parameters is hard to beat by one that is learned (a stack): weights of the
-    models cannot be told from so few. Those given in the configuration are chosen before the results.
+    models cannot be told from so few. Those given in the configuration are chosen before the results. A model that has no data of
+    a patient, such as one of biopsies where there is none, has no vote on that patient.
     """
 
     kind: ClassVar[str] = "average"
@@ -35,21 +36,15 @@ class Average(SeveralModels):
 
     def _fit_patients(self, patients: Samples, labels: Labels, tune: TunePatients | None) -> None:
         """Fit every model inside."""
-        self.classes_, _ = encode_labels(labels)
         self._shares()
-        self.inside_ = [model.fit(patients, labels, tune=tune) for model in self.new_inside()]
+        super()._fit_patients(patients, labels, tune)
 
-    def _predict_patients(self, patients: Samples) -> NDArray[np.float64]:
-        """Return the mean of the class probabilities (patients, classes)."""
-        return self._mean([model.predict_proba(patients) for model in self.inside_])
-
-    def predict_tune(self, patients: Samples) -> NDArray[np.float64]:
-        """Return class probabilities of tuning patients, the mean of those of the models inside (patients, classes)."""
-        return self._mean([model.predict_tune(patients) for model in self.inside_])
-
-    def _mean(self, said: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-        mean: NDArray[np.float64] = np.average(said, axis=0, weights=self._shares())
-        return mean
+    def _joined(
+        self, said: Sequence[NDArray[np.float64]], sees: Sequence[NDArray[np.bool_]]
+    ) -> NDArray[np.float64]:
+        shares, seen = np.array(self._shares()), np.stack(sees)
+        # A model without data of a patient would give the class shares, which are no finding.
+        return mean_of_seeing(np.stack(said), seen & (shares > 0)[:, None], shares)
 
     def _shares(self) -> list[float]:
         """Return the weight of each model inside.
@@ -66,10 +61,3 @@ class Average(SeveralModels):
         if not any(shares):
             raise ConfigError(f"model {self.kind!r}: weights: expected one above 0, found none")
         return shares
-
-    def learned_arrays(self) -> Arrays:
-        """Return nothing: the models inside keep what they learned."""
-        return {}
-
-    def set_learned_arrays(self, arrays: Arrays) -> None:
-        """Take nothing."""

@@ -23,6 +23,7 @@ from aggregate.models.average import Average
 from aggregate.models.base import Arrays, Labels, PatientEstimator, Samples, TunePatients, seed_of
 from aggregate.models.baselines import Majority
 from aggregate.models.class_codes import codes_among, encode_labels
+from aggregate.models.either import Either
 from aggregate.models.parameters import AtLeastTwo
 from aggregate.models.several import KINDS_INSIDE, SeveralModels
 from aggregate.models.stack import Stack
@@ -61,7 +62,7 @@ class Halving(SeveralModels):
     @classmethod
     def kinds_inside(cls) -> Mapping[str, type[PatientEstimator]]:
         """Return what may stand inside: every kind but this one."""
-        return {**KINDS_INSIDE, Average.kind: Average, Stack.kind: Stack}
+        return {**KINDS_INSIDE, Average.kind: Average, Either.kind: Either, Stack.kind: Stack}
 
     def new_model(self, name: str) -> PatientEstimator:
         """Return one of the unfitted models inside.

@@ -16,6 +16,7 @@ _HOLD_OTHERS = frozenset(
         "calibrated",
         "several",
         "average",
+        "either",
         "stack",
         "halving",
         "building",

@@ -7,6 +7,7 @@ from aggregate.models import building
 from aggregate.models.average import Average
 from aggregate.models.base import PatientEstimator
 from aggregate.models.calibrated import Calibrated
+from aggregate.models.either import Either
 from aggregate.models.ensemble import Ensemble
 from aggregate.models.halving import Halving
 from aggregate.models.plain import PLAIN_MODELS
@@ -15,7 +16,7 @@ from aggregate.models.wrappers import Grid
 
 MODELS: Mapping[str, type[PatientEstimator]] = {
     **PLAIN_MODELS,
-    **{model.kind: model for model in (Grid, Ensemble, Calibrated, Average, Stack, Halving)},
+    **{model.kind: model for model in (Grid, Ensemble, Calibrated, Average, Either, Stack, Halving)},
 }
 """Name in a configuration -> class."""
 

@@ -1,5 +1,6 @@
 """What the classifiers share that hold several different models: their parameters, building, reading and saving."""
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregate.models import building
-from aggregate.models.base import PatientEstimator, Samples, seed_of
+from aggregate.models.base import Arrays, Labels, PatientEstimator, Samples, TunePatients, seed_of
 from aggregate.models.calibrated import Calibrated
+from aggregate.models.class_codes import encode_labels
 from aggregate.models.ensemble import Ensemble
 from aggregate.models.plain import PLAIN_MODELS
 from aggregate.models.wrappers import Grid, HoldsModels, sum_or_none
@@ -109,3 +111,36 @@ class SeveralModels(HoldsModels):
             raise ConfigError(f"model {self.kind!r}: models.{name}: expected a `kind`, found {found}")
         parameters = {key: value for key, value in model.items() if key != "kind"}
         return building.build(self.kinds_inside(), str(model["kind"]), parameters, random_state)
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class FitsEach(SeveralModels):
+    """Several models, each fitted by itself, whose probabilities are joined by a rule without anything to learn."""
+
+    @abstractmethod
+    def _joined(
+        self, said: Sequence[NDArray[np.float64]], sees: Sequence[NDArray[np.bool_]]
+    ) -> NDArray[np.float64]:
+        """Return class probabilities (patients, classes) from those of each model, and of which patients it sees anything."""
+
+    def _fit_patients(self, patients: Samples, labels: Labels, tune: TunePatients | None) -> None:
+        """Fit every model inside."""
+        self.classes_, _ = encode_labels(labels)
+        self.inside_ = [model.fit(patients, labels, tune=tune) for model in self.new_inside()]
+
+    def _predict_patients(self, patients: Samples) -> NDArray[np.float64]:
+        """Return class probabilities (patients, classes)."""
+        said = [model.predict_proba(patients) for model in self.inside_]
+        return self._joined(said, [model.sees(patients) for model in self.inside_])
+
+    def predict_tune(self, patients: Samples) -> NDArray[np.float64]:
+        """Return class probabilities of tuning patients, from those of the models inside (patients, classes)."""
+        said = [model.predict_tune(patients) for model in self.inside_]
+        return self._joined(said, [model.sees(patients) for model in self.inside_])
+
+    def learned_arrays(self) -> Arrays:
+        """Return nothing: the models inside keep what they learned."""
+        return {}
+
+    def set_learned_arrays(self, arrays: Arrays) -> None:
+        """Take nothing."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from aggregate.cohort.patient import ONLY_SET
 from aggregate.cohort.study_cohort import StudyCohort
 from aggregate.config import AggregateSection
+from aggregate.models.either import with_class_numbers
 from aggregate.planning.fit_tasks import ModelSpec
 from pipeline.bags import HISTOLOGY
 
@@ -18,7 +19,11 @@ the baselines look at the scans, whose sets come first."""
 
 def with_baselines(section: AggregateSection, study: StudyCohort) -> list[ModelSpec]:
     """Return the models of the configuration, then the baselines it does not name itself."""
-    specs = [ModelSpec(name, model.kind, model.parameters) for name, model in section.model.items()]
+    classes = study.patients.classes
+    specs = [
+        ModelSpec(name, model.kind, with_class_numbers(model.kind, dict(model.parameters), classes))
+        for name, model in section.model.items()
+    ]
     taken = {spec.name for spec in specs}
     is_histology = study.headers_of_first_set[0].modality == HISTOLOGY
     baselines = [

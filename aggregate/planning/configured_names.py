@@ -183,6 +183,13 @@ def _resolved(kind: object, parameters: Mapping[str, Any], phase: Resolve, key: 
             for name, model in found["models"].items()
             if isinstance(model, Mapping)
         }
+    if isinstance(found.get("modalities"), Mapping):
+        found["modalities"] = {
+            name: _resolved(None, given, phase, f"{key}.modalities.{name}")
+            if isinstance(given, Mapping)
+            else given
+            for name, given in found["modalities"].items()
+        }
     if kind == SinglePhase.kind:
         found["phase"] = phase(found.get("phase"), f"{key}.phase")
     inner, grid = found.get("model"), found.get("grid")

@@ -23,6 +23,7 @@ INSIDE = {
     "ensemble": {"model": "phase_concat", "parameters": {"epochs": 2}, "members": 3},
     "halving": {"models": {"a": {"kind": "mean_pooling"}, "b": {"kind": "majority"}}, "inner_folds": 2},
     "average": {"models": {"a": {"kind": "mean_pooling"}, "b": {"kind": "majority"}}},
+    "either": {"models": {"a": {"kind": "mean_pooling"}, "b": {"kind": "majority"}}, "positive": 1},
     "stack": {
         "models": {"network": {"kind": "phase_concat", "epochs": 2}, "pooled": {"kind": "phase_pooling"}},
         "inner_folds": 2,
