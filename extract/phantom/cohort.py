@@ -62,7 +62,7 @@ def is_written(section: PhantomSection, table: Path) -> bool:
 
 
 def _identity(section: PhantomSection) -> dict[str, object]:
-    drawn = section.model_dump(mode="json", exclude={"jobs", "preset"})
+    drawn = section.model_dump(mode="json", exclude={"jobs", "preset", "histology"})
     generator = _generator()
     return {"generator": generator, "sha256": sha256_of_json([generator, drawn]), "section": drawn}
 

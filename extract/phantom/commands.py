@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from extract.phantom.cohort import TRUTH, write_cohort
 from extract.phantom.config import PhantomSection
+from extract.phantom.histology import write_histology
 from extract.phantom.montage import write_montage
 from pipeline.ceiling import write_ceiling
 from pipeline.cohort import read_cohort
@@ -50,6 +51,9 @@ def phantom(
     verb = "wrote" if written else "exists already, unchanged:"
     console.print(f"{verb} {table}: {len(cohort.patients)} patients, {scans} scans", highlight=False)
     _note_ceiling(experiment, console)
+    if experiment.phantom.histology is not None:
+        slides = write_histology(experiment.phantom.histology, table, seed=experiment.phantom.seed)
+        console.print(f"synthetic histology: {slides}", highlight=False)
     if preview:
         picture = table.with_name("preview.png")
         write_montage(picture, cohort, experiment.cohort.phases)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from extract.phantom.facts import CLASSES, PHASES, ClassName, PhaseName
-from pipeline.config import Section
+from pipeline.config import FileSafeName, Section
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     # Seconds, for tests.
@@ -24,8 +24,41 @@ MISSING: Mapping[PhaseName, float] = {"NC": 0.25, "AP": 0.04, "PVP": 0.03, "DP":
 """Share of patients without a phase, where the configuration does not say."""
 
 
+class HistologySection(Section):
+    """[phantom.histology]: synthetic histology features of a biopsy of each patient, tied to the drawn share of HCC-like tissue."""
+
+    folder: FileSafeName = "histology"
+    """Folder beside the cohort table that receives the files, with the table of slides `slides.csv` beside them."""
+    format: Literal["clam", "trident", "stamp"] = "clam"
+    """As which program writes them."""
+    width: int = Field(64, ge=4)
+    """Features of a tile."""
+    tiles: tuple[int, int] = (60, 200)
+    """Fewest and most tiles of a slide."""
+    concentration: float = Field(4.0, gt=0.0)
+    """Sampling error of the core: its share of HCC-like tumour follows a beta distribution about the share of the tumour, with
+    this sum of parameters; a large one means that every core looks like the whole tumour."""
+    one_component: float = Field(0.3, ge=0.0, le=1.0)
+    """Chance that the core of a mixed tumour hits one component only."""
+    look_alikes: float = Field(0.1, ge=0.0, lt=1.0)
+    """Mean share of the tumour's tiles that look like the other component; it differs from slide to slide."""
+    contrast: float = Field(2.0, gt=0.0)
+    """Length of the vector of each kind of tile, in standard deviations of a tile's noise."""
+    without: float = Field(0.2, ge=0.0, le=1.0)
+    """Share of patients without a biopsy."""
+    two_slides: float = Field(0.2, ge=0.0, le=1.0)
+    """Share of the biopsies with two slides."""
+
+    @field_validator("tiles")
+    @classmethod
+    def _tiles_are_a_range(cls, values: tuple[int, int]) -> tuple[int, int]:
+        if not 1 <= values[0] <= values[1]:
+            raise ValueError("expected the fewest and the most tiles of a slide, from 1")
+        return values
+
+
 class PhantomSection(Section):
-    """[phantom]: the synthetic cohort to write, as a preset and changes to it. All keys but `jobs` change the images."""
+    """[phantom]: the synthetic cohort to write, as a preset and changes to it. All keys but `histology` and `jobs` change the images."""
 
     preset: Literal["tiny", "demo", "study", "full"] = "demo"
     """Defaults of `patients`, `matrix` and `thickness_mm`: `tiny` for tests (9 patients), `demo` (36), `study` (120), `full`
@@ -48,6 +81,8 @@ class PhantomSection(Section):
     """Names of the centres, which differ in reconstruction kernel, noise, slice thickness and array orientation."""
     centre_follows_class: float = Field(0.0, ge=0.0, le=1.0)
     """0: centre and class are independent. 1: each class comes from one centre, which is a leak."""
+    histology: HistologySection | None = None
+    """Histology features of biopsies beside the scans; the images do not change with them."""
     jobs: int = -1
     """Patients computed in parallel; -1: one per core."""
 
