@@ -67,6 +67,20 @@ class FiguresSection(Section):
         return self.dpi if "png" in self.formats else None
 
 
+class FusionSection(Section):
+    """[aggregate.fusion]: imaging and biopsy, alone and together, asked about one class (fusion.csv)."""
+
+    imaging: str
+    """Model of the scans."""
+    biopsy: str
+    """Model of the biopsies."""
+    combined: tuple[str, ...] = ()
+    """Models of both, such as an `average` or a `modality_attention`; the rules "either positive" and "both agree" are always
+    made of the two above."""
+    positive: str
+    """The class asked about, such as cHCC-CCA."""
+
+
 class BagSetSection(Section):
     """[aggregate.bags.NAME]: a folder of bags of one recipe (an encoder, an input, a modality)."""
 
@@ -98,6 +112,8 @@ class AggregateSection(Section):
     folder `bags` in `output`."""
     model: Mapping[str, ModelSection] = {}
     """The models to compare; NAME is the name of the model in every table."""
+    fusion: FusionSection | None = None
+    """Models of scans and biopsies, alone and together, compared for one class."""
     study: StudySection | None = None
     """A grid of models instead, compared by `aggregate.py study`."""
     covariates: tuple[str, ...] = ()
@@ -134,6 +150,11 @@ class AggregateSection(Section):
         if not self.model and self.study is None:
             raise ValueError(
                 "expected at least one table [aggregate.model.NAME], or a table [aggregate.study]"
+            )
+        if self.fusion is not None and self.study is not None:
+            raise ValueError(
+                "a table [aggregate.fusion] goes with models [aggregate.model.NAME]; in a study name the models in "
+                "[aggregate.study.beside], and read its leaderboard"
             )
         return self
 

@@ -44,6 +44,7 @@ from aggregate.run_folder.swap import is_cut_off
 from aggregate.study.printed import print_leaderboard
 from aggregate.study_run import rebuild_study_tables
 from aggregate.tables.dictionary import write_columns
+from aggregate.tables.fusion import write_fusion
 from aggregate.tables.null import write_null
 from aggregate.tables.predictions import PREDICTIONS
 from aggregate.tables.registry import written_by
@@ -103,6 +104,9 @@ def _write_everything(run: Run, folder: Path, *, n_null: int, console: Console) 
     write_record(run, folder)
     write_curves(tables, run.result)
     write_tables(tables, run.predictions, facts, config.aggregate.statistics, tuning=tuning)
+    if config.aggregate.fusion is not None:
+        write_fusion(tables, config.aggregate.fusion, config.aggregate.statistics)
+        write_columns(tables)
     if n_null:
         write_null(tables, run.predictions, run_null(config, run.study, n_null))
         write_columns(tables)
@@ -116,6 +120,7 @@ def _tables_of_run(config: AggregateConfig, *, n_null: int) -> list[Table]:
     steps = [Step.RUN, Step.REPORT]
     steps += [Step.EXPLANATIONS] if config.aggregate.explain else []
     steps += [Step.NULL] if n_null else []
+    steps += [Step.FUSION] if config.aggregate.fusion is not None else []
     return written_by(*steps)
 
 
@@ -136,6 +141,8 @@ def tables_of(folder: Path, *, console: Console) -> None:
         with written_beside(config.results_folder, keep=True) as beside:
             if config.aggregate.study is None:
                 rebuild_tables(tables.within(beside), config.aggregate.statistics)
+                if config.aggregate.fusion is not None:
+                    write_fusion(tables.within(beside), config.aggregate.fusion, config.aggregate.statistics)
             else:
                 rebuild_study_tables(config, tables.within(beside))
             write_report(beside)

@@ -47,11 +47,18 @@ def with_names_resolved(
     with mistakes.gathered():
         label = _resolver(label_vocabulary(config.cohort), f"{where}: aggregate.", mistakes)
         decided = tuple(label(text, "statistics.decision_classes") for text in decided)
+    fusion = section.fusion
+    if fusion is not None:
+        with mistakes.gathered():
+            label = _resolver(label_vocabulary(config.cohort), f"{where}: aggregate.", mistakes)
+            fusion = fusion.model_copy(update={"positive": label(fusion.positive, "fusion.positive")})
     if is_whole:
         _check_named_models(config, where, mistakes)
     statistics = section.statistics.model_copy(update={"decision_classes": decided})
     study = section.study and with_projected_resolved(section.study, config.cohort, where, mistakes)
-    section = section.model_copy(update={"model": models, "statistics": statistics, "study": study})
+    section = section.model_copy(
+        update={"model": models, "statistics": statistics, "study": study, "fusion": fusion}
+    )
     return config.model_copy(update={"aggregate": section, "cohort": cohort})
 
 
@@ -242,6 +249,7 @@ def _check_named_models(config: AggregateConfig, where: str, mistakes: Mistakes)
     if section.study is None:
         known = [*section.model, *names_of_baselines(section, config.cohort.phases)]
         _check_primary(section, known, where, mistakes)
+        _check_fusion(section, known, where, mistakes)
     else:  # within a budget the configurations are not the models, but stand inside the only one
         check_asked_configurations(section, [one.name for one in grid_of(config)], where, mistakes)
     if primary and primary.model_a == primary.model_b:
@@ -252,6 +260,18 @@ def _check_named_models(config: AggregateConfig, where: str, mistakes: Mistakes)
         )
     with mistakes.gathered():
         _check_explained_model_is_there(section, where)
+
+
+def _check_fusion(section: AggregateSection, names: Sequence[str], where: str, mistakes: Mistakes) -> None:
+    """Refuse a model that is none or that is named twice."""
+    fusion = section.fusion
+    asked = [] if fusion is None else [fusion.imaging, fusion.biopsy, *fusion.combined]
+    for number, name in enumerate(asked):
+        if name not in names:
+            hint = hint_of_nearest(name, names)
+            mistakes.add(ConfigError(f"{where}: aggregate.fusion names model {name!r}; {hint}"))
+        elif name in asked[:number]:
+            mistakes.add(ConfigError(f"{where}: aggregate.fusion names model {name!r} twice"))
 
 
 def _check_primary(section: AggregateSection, names: Sequence[str], where: str, mistakes: Mistakes) -> None:

@@ -18,9 +18,11 @@ from aggregate.report.cautions import cautions
 from aggregate.report.checklist import CHECKLIST, checklist_rows, checklist_section
 from aggregate.report.elements import Figure, Note, Section
 from aggregate.report.folder import ResultsFolder
+from aggregate.report.fusion_sections import fusion_section
 from aggregate.report.glossary import Glossary, anchor
 from aggregate.report.training_sections import training_section
 from aggregate.report.workbook import write_workbook
+from aggregate.tables.fusion import FUSION
 from pipeline.files import written_whole
 
 
@@ -47,7 +49,8 @@ _SECTIONS = (
     training_section,
     overview.run_section,
 )
-"""Every report of a run has all of these, and that of a study all of its own; an empty section states the reason."""
+"""Every report of a run has all of these, and that of a study all of its own; an empty section states the reason. The section on
+biopsies is there only where they were asked about."""
 
 
 def write_report(results: Path) -> Path:
@@ -100,11 +103,19 @@ def write_figure(figure: Figure, folder: Path, settings: FiguresSection) -> None
 
 
 def _sections(folder: ResultsFolder) -> list[Section]:
-    sections = [section(folder) for section in study.sections_of(folder) or _SECTIONS]
+    sections = [section(folder) for section in study.sections_of(folder) or _sections_of_run(folder)]
     filled = {s.id: s.title for s in sections if any(not isinstance(e, Note) for e in s.elements)}
     rows = checklist_rows(filled)
     folder.tables.write(CHECKLIST, rows)
     return [*sections, checklist_section(rows, filled), overview.tables_section(folder)]
+
+
+def _sections_of_run(folder: ResultsFolder) -> list[Callable[[ResultsFolder], Section]]:
+    """Return the sections of a run; the one on biopsies stands after those on performance."""
+    if not folder.tables.holds(FUSION):
+        return list(_SECTIONS)
+    place = _SECTIONS.index(performance.SECTIONS[-1]) + 1
+    return [*_SECTIONS[:place], fusion_section, *_SECTIONS[place:]]
 
 
 def _standalone(svg: str) -> str:

@@ -170,8 +170,8 @@ def _overall(
     if known.any():
         rates = called[:, known].mean(axis=0), 1 - called[:, known].mean(axis=0)
         tested = replace(sample, labels=sample.labels[known], weights=sample.weights[known])
-        sensitivity = _rate(rates[0], is_positive[known], tested, settings.confidence)
-        specificity = _rate(rates[1], ~is_positive[known], tested, settings.confidence)
+        sensitivity = rate_estimate(rates[0], is_positive[known], tested, settings.confidence)
+        specificity = rate_estimate(rates[1], ~is_positive[known], tested, settings.confidence)
         chosen_on = "the tune patients of each fold"
     else:
         sensitivity = specificity = _NOT_SHOWN
@@ -188,12 +188,20 @@ def _overall(
     }
 
 
-def _rate(
+def rate_estimate(
     per_patient: NDArray[np.float64],
     members: NDArray[np.bool_],
     sample: Sample,
     confidence: float,
 ) -> Estimate:
+    """Return the share of some patients who are called right, with its interval.
+
+    Args:
+        per_patient: float64 (n,), share of the repeats in which a patient is called right.
+        members: bool (n,), the patients that the share is of.
+        sample: the n patients that are resampled.
+        confidence: level of the interval.
+    """
     if not members.any():
         return without_estimate("no such patient")
     weights = sample.weights[members]

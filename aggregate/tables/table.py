@@ -36,6 +36,7 @@ class Step(Enum):
 
     RUN = "every run"
     NULL = "`run --null`"
+    FUSION = "`run` with a table [aggregate.fusion]"
     EXPLANATIONS = "`run` unless `explain = false`, and `explain`"
     REPORT = "the report, and columns.csv before it"
     STUDY = "`study`"

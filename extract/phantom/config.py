@@ -40,9 +40,9 @@ class HistologySection(Section):
     this sum of parameters; a large one means that every core looks like the whole tumour."""
     one_component: float = Field(0.3, ge=0.0, le=1.0)
     """Chance that the core of a mixed tumour hits one component only."""
-    look_alikes: float = Field(0.1, ge=0.0, lt=1.0)
+    look_alikes: float = Field(0.03, ge=0.0, lt=1.0)
     """Mean share of the tumour's tiles that look like the other component; it differs from slide to slide."""
-    contrast: float = Field(2.0, gt=0.0)
+    contrast: float = Field(4.0, gt=0.0)
     """Length of the vector of each kind of tile, in standard deviations of a tile's noise."""
     without: float = Field(0.2, ge=0.0, le=1.0)
     """Share of patients without a biopsy."""

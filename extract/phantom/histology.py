@@ -34,7 +34,7 @@ _MARKER = "histology.json"
 _DIRECTIONS_SEED = 31544304
 """The encoder is the same in every cohort: its directions do not hang on the cohort's seed."""
 _TUMOUR_SHARE = (0.4, 0.8)
-_SHIFT = 0.5
+_SHIFT = 0.2
 """Spread over the slides of what staining adds to every feature, in standard deviations of a tile's noise."""
 _TILE_PX, _TILE_UM = 224, 256.0
 
