@@ -21,6 +21,7 @@ from aggregate.study.learning_curve import LEARNING_CURVE, learning_curve_rows
 from aggregate.study.projection import PROJECTION, projection_rows
 from aggregate.study.robustness import ROBUSTNESS, robustness_rows
 from aggregate.tables.results import ResultTables
+from pipeline.bags import HISTOLOGY
 from pipeline.names import phase_vocabulary
 
 Rows = Iterator[Mapping[str, Any]]
@@ -89,13 +90,14 @@ def _phases_of(run: Run) -> Mapping[str, Sequence[str]]:
     config, study = run.config, run.config.aggregate.study
     resolve = phase_vocabulary(config.cohort).find
     headers = [header for of_set in run.study.matched.headers.values() for header in of_set if header]
-    present = {name for header in headers for name in header.phases_present}
+    present = {name for header in headers for name in header.phases_present if header.modality != HISTOLOGY}
     every = [
         name for name in dict.fromkeys(n for header in headers for n in header.phase_names) if name in present
     ]
     found = {}
     for one in grid_of(config):
-        chosen = {resolve(text) or text for text in study.phases[one.levels["phases"]]} if study else set()
+        given = study.phases[one.levels["phases"]] if study and not one.is_beside else ()
+        chosen = {resolve(text) or text for text in given}
         found[one.name] = [name for name in every if not chosen or name in chosen]
     return found
 

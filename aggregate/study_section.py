@@ -41,6 +41,13 @@ class RobustnessSection(Section):
     """Random choices of the slices, averaged."""
 
 
+class BesideSection(ModelSection):
+    """[aggregate.study.beside.NAME]: a whole model as a row beside the grid, such as one of scans and biopsies."""
+
+    levels: Mapping[str, str] = {}
+    """Factor -> what the tables show as its level; `beside` for a factor that is not named."""
+
+
 class StudySection(Section):
     """[aggregate.study]: a grid of models over bag sets, features, aggregators, measures, phases and covariates.
 
@@ -54,6 +61,9 @@ class StudySection(Section):
     """Level -> blocks of the features; none for all."""
     aggregators: Mapping[str, ModelSection] = Field(min_length=1)
     """Level -> `kind` and parameters of a model; with `grid`, parameters to choose on the tuning patients of each fold."""
+    beside: Mapping[str, BesideSection] = {}
+    """Models that are no combination of the grid, by their name in the tables, with all that they read: in the same leaderboard
+    and comparisons, on the same splits; the effects of the factors are those of the grid alone, and a budget leaves them out."""
     measures: tuple[bool, ...] = Field((False,), min_length=1)
     """Whether the measures of the slices are added to the features."""
     phases: Mapping[str, tuple[str, ...]] = {"all": ()}

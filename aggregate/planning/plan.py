@@ -206,7 +206,12 @@ def _where(config: AggregateConfig) -> Mapping[str, str]:
     if section.study.budget_minutes is not None:
         return dict.fromkeys(section.model, "aggregate.study.aggregators: ")
     grid = grid_of(config)
-    return {one.name: f"aggregate.study.aggregators.{one.levels['aggregator']}: " for one in grid}
+    return {
+        one.name: f"aggregate.study.beside.{one.name}: "
+        if one.is_beside
+        else f"aggregate.study.aggregators.{one.levels['aggregator']}: "
+        for one in grid
+    }
 
 
 def _check_leaks(config: AggregateConfig, study: StudyCohort, mistakes: Mistakes) -> None:

@@ -15,6 +15,8 @@ from pipeline.names import hint_of_nearest
 Levels = Mapping[str, str]
 """Factor -> level."""
 YES, NO = "yes", "no"
+BESIDE = "beside"
+"""Level of every factor of a model beside the grid that says no other."""
 HALVING = "halving"
 """Name and kind of the only model of a study within a budget."""
 
@@ -27,11 +29,13 @@ class Configuration:
         name: the levels of the factors that vary, joined by "/".
         levels: of every factor.
         model: kind and parameters, with all that it reads.
+        is_beside: whether it stands beside the grid.
     """
 
     name: str
     levels: Levels
     model: ModelSection
+    is_beside: bool = False
 
 
 def with_models_of_study(config: AggregateConfig) -> AggregateConfig:
@@ -63,13 +67,30 @@ def _halving(models: Mapping[str, ModelSection], study: StudySection) -> ModelSe
 
 
 def grid_of(config: AggregateConfig) -> tuple[Configuration, ...]:
-    """Spell out the grid of a configuration; nothing where it has no study.
+    """Spell out the grid of a configuration, and the models beside it; nothing where it has no study.
 
     Raises:
-        ConfigError: as `configurations` raises.
+        ConfigError: as `configurations` raises, or a model beside the grid has the name of another or a level of no factor.
     """
     study = config.aggregate.study
-    return configurations(study, list(config.bag_folders)) if study else ()
+    if study is None:
+        return ()
+    grid = configurations(study, list(config.bag_folders))
+    return grid if study.budget_minutes is not None else (*grid, *_beside(study, grid))
+
+
+def _beside(study: StudySection, grid: Sequence[Configuration]) -> Iterator[Configuration]:
+    factors, names = list(grid[0].levels), {one.name for one in grid}
+    for name, section in study.beside.items():
+        where = f"aggregate.study.beside.{name}"
+        if name in names:
+            raise ConfigError(f"{where}: a configuration of the grid has this name; choose another")
+        unknown = next((factor for factor in section.levels if factor not in factors), None)
+        if unknown:
+            raise ConfigError(f"{where}.levels: no factor {unknown!r}; {hint_of_nearest(unknown, factors)}")
+        levels = {factor: section.levels.get(factor, BESIDE) for factor in factors}
+        model = ModelSection.model_validate({"kind": section.kind, **section.parameters})
+        yield Configuration(name, levels, model, is_beside=True)
 
 
 def configurations(study: StudySection, bag_sets: Sequence[str]) -> tuple[Configuration, ...]:

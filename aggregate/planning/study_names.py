@@ -115,6 +115,9 @@ def _left_out_within_budget(section: AggregateSection, *, has_projected: bool) -
     lacking = [
         f"{file} (aggregate.{key.removesuffix('.models')})" for key, file in tables.items() if key in asked
     ]
+    beside = section.study.beside if section.study else {}
+    if beside:
+        lacking.append(f"the models beside the grid, such as {next(iter(beside))} (aggregate.study.beside)")
     if has_projected:
         lacking.append("projection.csv (aggregate.study.project)")
     if lacking:

@@ -33,7 +33,7 @@ class StudyBasis:
     Attributes:
         predictions: of every configuration and baseline, out of fold.
         tuning: by model, the predictions of the tune patients of every fold.
-        configurations: the grid, without the baselines.
+        configurations: the grid, then the models beside it, without the baselines.
         statistics: [aggregate.statistics].
         study: [aggregate.study].
     """
@@ -54,6 +54,11 @@ class StudyBasis:
     def names(self) -> list[str]:
         """Names of the configurations."""
         return [one.name for one in self.configurations]
+
+    @property
+    def grid(self) -> tuple[Described, ...]:
+        """The configurations of the grid, which come first, without the models beside it."""
+        return tuple(one for one in self.configurations if one.name not in self.study.beside)
 
     @property
     def factors(self) -> list[str]:

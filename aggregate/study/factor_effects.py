@@ -48,7 +48,7 @@ class Effect:
 
 def varying(basis: StudyBasis) -> Mapping[str, tuple[str, ...]]:
     """Return the factors that have several levels, with these in the order of the grid."""
-    found = {f: tuple(dict.fromkeys(one.levels[f] for one in basis.configurations)) for f in basis.factors}
+    found = {f: tuple(dict.fromkeys(one.levels[f] for one in basis.grid)) for f in basis.factors}
     return {factor: levels for factor, levels in found.items() if len(levels) > 1}
 
 
@@ -64,7 +64,7 @@ def matched_sets(configurations: Sequence[Described], factor: str) -> Sets:
 def effects(basis: StudyBasis, scores: Scores) -> Iterator[Effect]:
     """Compare every pair of levels of every factor, the later level of the grid minus the earlier one."""
     for factor, levels in varying(basis).items():
-        sets = matched_sets(basis.configurations, factor)
+        sets = matched_sets(basis.grid, factor)
         for level_b, level_a in combinations(levels, 2):
             matched = [(of[level_a], of[level_b]) for of in sets if level_a in of and level_b in of]
             pairs = [float(scores.resampled[a, 0] - scores.resampled[b, 0]) for a, b in matched]
@@ -120,14 +120,14 @@ def _tested(basis: StudyBasis, scores: Scores, matched: Sequence[tuple[int, int]
 
 def _common(basis: StudyBasis, factor: str, levels: Sequence[str]) -> list[str]:
     """Return the levels that are not rare, in their order."""
-    n_of = Counter(one.levels[factor] for one in basis.configurations)
+    n_of = Counter(one.levels[factor] for one in basis.grid)
     return [level for level in levels if n_of[level] >= _RARE * max(n_of.values())]
 
 
 def _factor(basis: StudyBasis, scores: Scores, factor: str, every: Sequence[str]) -> dict[str, Any]:
     levels = _common(basis, factor, every)
     rare = ", ".join(level for level in every if level not in levels)
-    sets = [of for of in matched_sets(basis.configurations, factor) if set(levels) <= of.keys()]
+    sets = [of for of in matched_sets(basis.grid, factor) if set(levels) <= of.keys()]
     row: dict[str, Any] = {"factor": factor, "n_levels": len(levels), "n_sets": len(sets)}
     row["note"] = f"without {rare}, which few configurations have" if rare else ""
     if not sets or len(levels) < 2:

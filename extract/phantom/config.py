@@ -31,7 +31,7 @@ class HistologySection(Section):
     """Folder beside the cohort table that receives the files, with the table of slides `slides.csv` beside them."""
     format: Literal["clam", "trident", "stamp"] = "clam"
     """As which program writes them."""
-    width: int = Field(64, ge=4)
+    width: int = Field(32, ge=4)
     """Features of a tile."""
     tiles: tuple[int, int] = (60, 200)
     """Fewest and most tiles of a slide."""
@@ -40,9 +40,9 @@ class HistologySection(Section):
     this sum of parameters; a large one means that every core looks like the whole tumour."""
     one_component: float = Field(0.3, ge=0.0, le=1.0)
     """Chance that the core of a mixed tumour hits one component only."""
-    look_alikes: float = Field(0.03, ge=0.0, lt=1.0)
+    look_alikes: float = Field(0.02, ge=0.0, lt=1.0)
     """Mean share of the tumour's tiles that look like the other component; it differs from slide to slide."""
-    contrast: float = Field(4.0, gt=0.0)
+    contrast: float = Field(8.0, gt=0.0)
     """Length of the vector of each kind of tile, in standard deviations of a tile's noise."""
     without: float = Field(0.2, ge=0.0, le=1.0)
     """Share of patients without a biopsy."""
