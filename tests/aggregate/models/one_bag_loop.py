@@ -40,6 +40,9 @@ VARIANTS = {
     "instance_pooling": {"pool": "mean"},
     "instance_pooling max": {"pool": "max"},
     "mlp": {},
+    "modality_attention": {
+        "modalities": {"one": {"phases": ["AP"]}, "two": {"phases": ["NC"]}, "three": {"phases": ["PVP", "DP"]}}
+    },
     "clam": {"instances": 3},
     "dsmil": {},
     "transmil": {},
@@ -198,6 +201,31 @@ def mlp(p, patient, **_):
     return affine(p, "classify", embedded(p, patient)[0])
 
 
+def rows_of_modality(patient, given):
+    return [i for i, q in enumerate(patient.phase) if PHASES[q] in given["phases"]]
+
+
+def modality_attention_fixed(patients, modalities, **_):
+    """Return the training rows' mean and deviation of each modality."""
+    found = []
+    for given in modalities.values():
+        x = torch.cat([patient.x[rows_of_modality(patient, given)] for patient in patients])
+        found.append((x.mean(dim=0), x.std(dim=0, correction=0)))
+    return found
+
+
+def modality_attention(p, patient, modalities, fixed, **_):
+    pooled = []
+    for number, given in enumerate(modalities.values()):
+        rows = rows_of_modality(patient, given)
+        if rows:
+            mean, std = fixed[number]
+            h = affine(p, f"embed.{number}.0", (patient.x[rows] - mean) / std).clamp(min=0)
+            pooled.append(share(gated(p, f"instance_score.{number}", h)) @ h)
+    z = torch.stack(pooled)
+    return affine(p, "classify", share(gated(p, "modality_score", z)) @ z)
+
+
 def clam(p, patient, **_):
     return attention_mil(p, patient)
 
@@ -252,7 +280,7 @@ def transmil(p, patient, heads=4, **_):
 
 NETWORKS = {
     "attention_mil": attention_mil, "phase_attention": phase_attention, "phase_concat": phase_concat,
-    "smooth_attention": smooth_attention, "embedding_pooling": embedding_pooling, "instance_pooling": instance_pooling, "mlp": mlp, "clam": clam,
+    "smooth_attention": smooth_attention, "embedding_pooling": embedding_pooling, "instance_pooling": instance_pooling, "mlp": mlp, "clam": clam, "modality_attention": modality_attention,
     "dsmil": dsmil, "transmil": transmil,
 }  # fmt: skip
 
@@ -335,6 +363,8 @@ def compare(name, precision, exercise, *, scramble):
     }  # fmt: skip
     model = build_model(kind, {**settings, **how}, random_state=SEED)
     seen = [as_mlp_sees(bag) for bag in bags] if kind == "mlp" else bags
+    if kind == "modality_attention":
+        model.widths_ = dict.fromkeys(settings["modalities"], D)
     torch.manual_seed(SEED)
     network = model.new_network(Shape(seen[0].features.shape[1], len(PHASES), N_CLASSES))
     begin = {key: value.detach().clone() for key, value in network.named_parameters()}
@@ -343,6 +373,8 @@ def compare(name, precision, exercise, *, scramble):
     model.fit(bags[trained], labels[trained])
     together = np.concatenate([bag.features.astype(np.float64) for bag in seen[trained]])
     patients = [Patient(bag, together.mean(axis=0), together.std(axis=0)) for bag in seen]
+    if kind == "modality_attention":
+        settings = {**settings, "fixed": modality_attention_fixed(patients[trained], **settings)}
     if kind == "phase_concat":
         settings = {**settings, "fixed": phase_concat_fixed(patients[trained], **settings)}
     end = train(kind, begin, patients[trained], labels[trained], settings, exercise.epochs)
