@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from aggregate.cohort.bag_sets import BagList, BagSet, BagsInPhases, Phases
 from aggregate.cohort.chosen import Chosen
 from aggregate.cohort.fewer_slices import BagsWithFewerSlices
-from aggregate.cohort.matching import MatchedCohort, match_cohort
+from aggregate.cohort.matching import BagSource, MatchedCohort, match_cohort
 from aggregate.cohort.memory_bags import bags_of_arrays
 from aggregate.cohort.patient import ONLY_SET, BagsByName, Patient
 from pipeline.bags import ONLY_PHASE, Bag
@@ -69,7 +69,7 @@ class Patients(Sequence[Patient]):
     @classmethod
     def read(
         cls,
-        bags: str | Path | Mapping[str, str | Path],
+        bags: str | Path | Mapping[str, str | Path | BagSource],
         *,
         cohort: str | Path,
         phases: Sequence[str] | None = None,
@@ -78,7 +78,7 @@ class Patients(Sequence[Patient]):
         """Read the patients who have a label in a cohort table and a bag in at least one folder, sorted by identifier.
 
         Args:
-            bags: folder of the bags, or name of the bag set -> folder.
+            bags: folder of the bags, or name of the bag set -> folder, or a `BagSource` of histology features.
             cohort: the cohort table.
             phases: the phases to use, in this order; by default NC, AP, PVP, DP.
             classes: class names, in the order of the codes; by default HCC, iCCA, cHCC-CCA.
@@ -91,7 +91,8 @@ class Patients(Sequence[Patient]):
         section = CohortSection(
             table=Path(cohort), **{k: tuple(v) for k, v in given.items() if v is not None}
         )
-        return cls.of(match_cohort(section, {name: Path(folder) for name, folder in named.items()}))
+        sources = {n: one if isinstance(one, BagSource) else Path(one) for n, one in named.items()}
+        return cls.of(match_cohort(section, sources))
 
     @classmethod
     def of(cls, matched: MatchedCohort) -> "Patients":

@@ -41,7 +41,11 @@ VARIANTS = {
     "instance_pooling max": {"pool": "max"},
     "mlp": {},
     "modality_attention": {
-        "modalities": {"one": {"phases": ["AP"]}, "two": {"phases": ["NC"]}, "three": {"phases": ["PVP", "DP"]}}
+        "modalities": {
+            "one": {"phases": ["AP"]},
+            "two": {"phases": ["NC"]},
+            "three": {"phases": ["PVP", "DP"]},
+        }
     },
     "clam": {"instances": 3},
     "dsmil": {},

@@ -2,7 +2,8 @@
 
 import pytest
 
-from aggregate.planning.study_grid import configurations
+from aggregate.planning.plan import load_aggregate_config, read_plan
+from aggregate.planning.study_grid import configurations, grid_of
 from aggregate.study_section import StudySection
 from pipeline.errors import ConfigError
 
@@ -48,3 +49,46 @@ def test_two_configurations_of_one_name_are_refused():
     )
     with pytest.raises(ConfigError, match="two configurations are named 'a/b/c'"):
         names_of(section, "one", "two")
+
+
+BESIDE = """
+[aggregate.study.aggregators.mean]
+kind = "mean_pooling"
+[aggregate.study.aggregators.majority]
+kind = "majority"
+"""
+
+
+def test_models_beside_the_grid_come_last_with_their_levels(experiment_folder):
+    late = '[aggregate.study.beside.late]\nkind = "average"\nlevels = { aggregator = "late fusion" }\n'
+    inside = '[aggregate.study.beside.late.models.a]\nkind = "mean_pooling"\n'
+    grid = grid_of(load_aggregate_config(experiment_folder(BESIDE + late + inside), ()))
+    assert [(one.name, one.is_beside) for one in grid] == [
+        ("mean", False),
+        ("majority", False),
+        ("late", True),
+    ]
+    assert grid[-1].levels == {**dict.fromkeys(grid[0].levels, "beside"), "aggregator": "late fusion"}
+    assert grid[-1].model.parameters == {"models": {"a": {"kind": "mean_pooling"}}}
+
+
+BESIDE_MISTAKES = {
+    "a name twice": (
+        "[aggregate.study.beside.mean]\nkind = 'majority'",
+        "a configuration of the grid has this name",
+    ),
+    "no factor": (
+        "[aggregate.study.beside.b]\nkind = 'majority'\nlevels = { aggregators = 'x' }",
+        "beside.b.levels: no factor 'aggregators'; nearest valid name: 'aggregator'",
+    ),
+    "no parameter": (
+        "[aggregate.study.beside.b]\nkind = 'mlp'\nhiden = 1",
+        "aggregate.study.beside.b: model 'mlp'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), BESIDE_MISTAKES.values(), ids=BESIDE_MISTAKES)
+def test_a_mistaken_model_beside_the_grid_is_told(experiment_folder, text, message):
+    with pytest.raises(ConfigError, match=message):
+        read_plan(experiment_folder(BESIDE + text))

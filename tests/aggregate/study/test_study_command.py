@@ -3,8 +3,10 @@
 import pytest
 
 from aggregate.planning.plan import read_plan
+from aggregate.study.factor_effects import FACTOR_EFFECTS
 from aggregate.study.leaderboard import LEADERBOARD
 from aggregate.study.selection import SELECTION
+from aggregate.study.study_comparisons import STUDY_COMPARISONS
 from aggregate.tables.results import ResultTables
 from pipeline.errors import FoldError
 from tests.aggregate.conftest import QUICK, command
@@ -77,3 +79,23 @@ def test_a_class_without_tune_patients_is_refused_where_the_auc_picks(toml):
     ):
         read_plan(toml, [*splits, "study.select_by=auc"])
     read_plan(toml, [*splits, "study.select_by=log_loss"])
+
+
+BESIDE = """[aggregate.study.beside.alone]
+kind = "mean_pooling"
+phases = ["DP"]
+"""
+
+
+def test_a_model_beside_the_grid_is_ranked_and_compared_and_no_level_of_a_factor(experiment_folder, tmp_path):
+    toml, tables = experiment_folder(GRID + BESIDE), ResultTables(tmp_path / "out")
+    command("study", toml)
+    board = {row["model"]: row for row in tables.read(LEADERBOARD)}
+    assert board["alone"]["rank"] in range(1, 6)
+    assert board["alone"]["factor aggregator"] == "beside"
+    compared = tables.read(STUDY_COMPARISONS)
+    assert {row["model_a"] for row in compared if row["family"] == "plainest"} == set(board) - {"mean/all"}
+    assert {row["level_a"] for row in tables.read(FACTOR_EFFECTS)} == {"attention", "arterial"}
+    before = tables.path(FACTOR_EFFECTS).read_bytes()
+    command("tables", tmp_path / "out")
+    assert tables.path(FACTOR_EFFECTS).read_bytes() == before
