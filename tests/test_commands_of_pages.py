@@ -140,6 +140,13 @@ def test_a_second_centre_is_tested_on_models_of_the_others(with_own_cohort):
 
 
 @pytest.mark.slow
+def test_the_page_on_biopsies_leads_to_the_table_of_both(reader):
+    reader.follow(HOW_TO / "biopsy.md")
+    ways = {row["way"] for row in reader.table("biopsy", "fusion.csv")}
+    assert ways == {"imaging alone", "biopsy alone", "either positive", "both agree", "late", "intermediate"}
+
+
+@pytest.mark.slow
 def test_the_long_steps_of_the_tutorial(with_demo):
     for block in blocks_of(TUTORIAL, "sh"):
         if block.is_slow:
