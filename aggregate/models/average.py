@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from aggregate.models.base import Labels, Samples, TunePatients
 from aggregate.models.parameters import NotNegative
 from aggregate.models.several import FitsEach
-from aggregate.statistics.fusion_rules import mean_of_seeing
+from aggregate.statistics.fusion_rules import mean_of_seeing, product_of_seeing
 from pipeline.errors import ConfigError
 from pipeline.names import hint_of_nearest
 
@@ -28,6 +28,9 @@ class Average(FitsEach):
 
     weights: Mapping[str, NotNegative] = field(default_factory=dict)
     """Weight of each model by its name; 1 for those that are not named."""
+    pool: Literal["mean", "product"] = "mean"
+    """Mean of the probabilities, or their product divided by its sum, which suits models of different examinations: what both find
+    possible counts, and what one of them excludes does not. A weight is then an exponent."""
 
     def try_building(self, patients: Samples, n_classes: int) -> None:
         """Build the models inside, and check the weights."""
@@ -44,7 +47,8 @@ class Average(FitsEach):
     ) -> NDArray[np.float64]:
         shares, seen = np.array(self._shares()), np.stack(sees)
         # A model without data of a patient would give the class shares, which are no finding.
-        return mean_of_seeing(np.stack(said), seen & (shares > 0)[:, None], shares)
+        join = product_of_seeing if self.pool == "product" else mean_of_seeing
+        return join(np.stack(said), seen & (shares > 0)[:, None], shares)
 
     def _shares(self) -> list[float]:
         """Return the weight of each model inside.

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from aggregate.predictions import as_printed
 
+LEAST = 0.01
+"""A probability below this counts as this in a product: of a hundred patients nobody knows a smaller one."""
 _MARGIN = 1e-6
 """By how much the class asked about is above or below the others where the rule decides: more than printing rounds."""
 
@@ -65,6 +67,22 @@ def mean_of_seeing(
     shares = np.where(shares.sum(axis=0) > 0, shares, own.reshape(-1, *[1] * (said.ndim - 2)))
     mean: NDArray[np.float64] = (said * shares[..., None]).sum(axis=0) / shares.sum(axis=0)[..., None]
     return mean
+
+
+def product_of_seeing(
+    said: NDArray[np.float64], sees: NDArray[np.bool_], weights: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """Return the product over the models that see each patient, or over all where none does, divided by its sum.
+
+    That is Bayes' rule for examinations that are independent within each class, with classes of equal prior. Arguments as for
+    `mean_of_seeing`; a weight is an exponent.
+    """
+    own = np.ones(len(said)) if weights is None else weights
+    shares = own.reshape(-1, *[1] * (said.ndim - 2)) * sees.reshape(_like(sees, said))
+    shares = np.where(shares.sum(axis=0) > 0, shares, own.reshape(-1, *[1] * (said.ndim - 2)))
+    logs = (np.log(np.maximum(said, LEAST)) * shares[..., None]).sum(axis=0)
+    powers: NDArray[np.float64] = np.exp(logs - logs.max(axis=-1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
 
 
 def _like(sees: NDArray[np.bool_], said: NDArray[np.float64]) -> tuple[int, ...]:

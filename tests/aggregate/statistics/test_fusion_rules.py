@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from aggregate.predictions import as_printed
-from aggregate.statistics.fusion_rules import both_of, either_of, mean_of_seeing
+from aggregate.statistics.fusion_rules import both_of, either_of, mean_of_seeing, product_of_seeing
 
 SEEN = np.ones((2, 1), dtype=np.bool_)
 
@@ -54,6 +54,14 @@ def test_whom_nobody_sees_is_not_called():
 def test_the_mean_is_weighted():
     found = mean_of_seeing(one([1.0, 0.0], [0.0, 1.0]), SEEN, np.array([3.0, 1.0]))
     assert found[0] == pytest.approx([0.75, 0.25])
+
+
+def test_the_product_favours_what_both_find_possible():
+    # 0.8 x 0.1, 0.1 x 0.8 and 0.3 x 0.3 of the two classes that are excluded once, and of the third: 8 + 8 + 9 = 25.
+    found = product_of_seeing(one([0.8, 0.1, 0.3], [0.1, 0.8, 0.3]), SEEN)
+    assert found[0] == pytest.approx([8 / 25, 8 / 25, 9 / 25])
+    alone = product_of_seeing(one([0.5, 0.2, 0.3], [0.0, 1.0, 0.0]), np.array([[True], [False]]))
+    assert alone[0] == pytest.approx([0.5, 0.2, 0.3])
 
 
 @pytest.mark.parametrize("n_classes", [2, 3, 4])
