@@ -1,6 +1,6 @@
 """From a prepared patient and its features to a bag."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from extract.config import ORGAN, ExtractConfig
 from extract.embed import PreparedPatient
+from extract.radiomics_settings import described_radiomics
 from extract.reference import reference_of
 from pipeline.bags import Bag, BagHeader, FeatureBlock, Recipe
 from pipeline.measures import MEASURE_NAMES, MEASURE_UNITS
@@ -46,6 +47,7 @@ def make_bag(
             reference_hu=_references_hu(config, prepared),
             measure_names=MEASURE_NAMES if config.extract.has_lesions else (),
             measure_units=MEASURE_UNITS if config.extract.has_lesions else (),
+            **_about_radiomics(config, prepared),
         ),
         features=features,
         phase=np.repeat([names.index(phase.phase) for phase in phases], counts).astype(np.int8),
@@ -56,6 +58,7 @@ def make_bag(
         scale=scale.astype(np.int8),
         measures=np.concatenate([np.tile(_measures(phase), (len(scales), 1)) for phase in phases]),
         extent_mm=np.concatenate([_extents_mm(phase, config) for phase in phases]),
+        **_radiomics(names, phases),
     )
 
 
@@ -68,6 +71,26 @@ def _extents_mm(phase: PhaseSlices, config: ExtractConfig) -> NDArray[np.float32
 
 def _measures(phase: PhaseSlices) -> NDArray[np.float32]:
     return np.empty((len(phase), 0), dtype=np.float32) if phase.measures is None else phase.measures
+
+
+def _about_radiomics(config: ExtractConfig, prepared: PreparedPatient) -> Mapping[str, Any]:
+    """Return what the header says of radiomics; nothing where none were computed."""
+    settings, first = config.extract.radiomics, prepared.phases[0].radiomics
+    if settings is None or first is None:
+        return {}
+    return {"radiomics_names": tuple(first), "radiomics_settings": described_radiomics(settings)}
+
+
+def _radiomics(names: tuple[str, ...], phases: tuple[PhaseSlices, ...]) -> Mapping[str, NDArray[Any]]:
+    """Return the radiomics of the phases, a row for each; nothing where none were computed."""
+    first = phases[0].radiomics
+    if first is None:
+        return {}
+    rows = [[(phase.radiomics or {}).get(name, np.nan) for name in first] for phase in phases]
+    return {
+        "radiomics": np.array(rows, dtype=np.float32),
+        "radiomics_phase": np.array([names.index(phase.phase) for phase in phases], dtype=np.int8),
+    }
 
 
 def _references_hu(config: ExtractConfig, prepared: PreparedPatient) -> dict[str, float]:

@@ -10,6 +10,7 @@ from extract.architectures import ARCHITECTURES, PENULTIMATE
 from extract.card_input import to_our_axes
 from extract.checkpoints import EMBEDDED, FILE_SUFFIXES
 from extract.encoder_cards import read_encoder_card
+from extract.radiomics_settings import RadiomicsSection
 from extract.region_pooling import REGIONS, drawn_regions
 from extract.scale_checks import check_scales, scales_of_card
 from extract.scales import Box, Millimetres, Scale, box_of
@@ -149,7 +150,7 @@ class VariantSection(Section, extra="allow"):
 
     It holds any keys of [extract], also in tables such as [extract.variant.NAME.input], which replace those of [extract]
     for this variant: encoder, layers, regions, windows and so on. `slices`, `masks`, `shared_images` and `store` decide
-    what is prepared from the scans, which is done once, so they are the same for all.
+    what is prepared from the scans, which is done once, so they are the same for all; so are `radiomics`.
     """
 
 
@@ -191,6 +192,8 @@ class ExtractSection(Section):
     slices: SlicesSection = SlicesSection()
     masks: MasksSection = MasksSection()
     input: InputSection = InputSection()
+    radiomics: RadiomicsSection | None = None
+    """Radiomics features of each phase, beside the measures; computed where this table is there, even empty."""
     variant: Mapping[FileSafeName, VariantSection] = {}
     """Several bag sets in one run, by name; without any there is one, in `bags` itself."""
 
@@ -208,6 +211,14 @@ class ExtractSection(Section):
     def _planes_are_prepared(self) -> Self:
         if self.input.planes == 3 and self.slices.neighbour_mm is None:
             raise ValueError("input.planes = 3 needs slices.neighbour_mm, the distance between the planes")
+        return self
+
+    @model_validator(mode="after")
+    def _radiomics_have_a_lesion(self) -> Self:
+        if self.radiomics is not None and not self.has_lesions:
+            raise ValueError(
+                "radiomics need a mask of the tumour: slices.which = 'tumour', or leave [extract.radiomics] out"
+            )
         return self
 
     @model_validator(mode="after")

@@ -46,6 +46,7 @@ class Kind(StrEnum):
     ORGAN = "organ mask"
     ORDER = "order of phases"
     REFERENCE = "reference of the windows"
+    RADIOMICS = "radiomics"
     IDENTIFIER = "identifier"
     STRANGER = "file of another patient"
 

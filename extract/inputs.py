@@ -43,6 +43,7 @@ def preprocessing(section: ExtractSection, regions: Sequence[str], dims: int = 2
         prepared["slab"] = f"{_OF_A_SLAB[dims]}; beyond the scan its first or last slice goes on"
     # Slices have no planes: without the key their bags are those of a release without slabs.
     left_out = {"slab_planes"} if dims == 2 else set()
+    prepared.pop("radiomics", None)  # they are no features of the encoder
     return {
         "crop": "square around the largest lesion of the slice",
         **prepared,

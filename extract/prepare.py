@@ -1,7 +1,7 @@
 """From one scan to its chosen slices: crops in HU around the region."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from extract.duplicates import PixelMemory
 from extract.findings import Finding, Kind, errors_of, reason_of
 from extract.masks import Lesions, areas_mm2
 from extract.measuring import measure_lesions
+from extract.radiomics_boxes import Radiomics, ScanBox, box_of_lesions
+from extract.radiomics_settings import RadiomicsSection, described_radiomics
 from extract.reading import ScanReading, neighbour_step, read_scan
 from extract.regions import RegionPlan, on_planes
 from extract.scales import Box, box_around, slab_around
@@ -47,6 +49,8 @@ class Preparation:
     """Side of the largest square that is wanted; None for the whole slice."""
     slab: Box | None = None
     """The box that holds every slab that is wanted; None for slices alone."""
+    radiomics: RadiomicsSection | None = None
+    """None: none are computed."""
 
     @classmethod
     def of(cls, section: ExtractSection) -> "Preparation":
@@ -57,7 +61,13 @@ class Preparation:
     def for_all(cls, sections: Sequence[ExtractSection]) -> "Preparation":
         """Return the settings whose squares and slabs hold those of every section; slices and masks are the same in all."""
         boxes = [box for section in sections for box in section.input.boxes.values()]
-        return cls(sections[0].slices, sections[0].masks, box_around(boxes).side_mm, slab_around(boxes))
+        return cls(
+            sections[0].slices,
+            sections[0].masks,
+            box_around(boxes).side_mm,
+            slab_around(boxes),
+            sections[0].radiomics,
+        )
 
     @property
     def depth_mm(self) -> float:
@@ -65,7 +75,12 @@ class Preparation:
         return (self.slab and self.slab.depth_mm) or 0.0
 
     def as_json(self) -> Mapping[str, Any]:
-        """Return the settings as plain JSON values, without paths."""
+        """Return the settings as plain JSON values, without paths.
+
+        Raises:
+            ConfigError: radiomics are wanted, and their extra is not installed.
+        """
+        of_radiomics = {} if self.radiomics is None else {"radiomics": described_radiomics(self.radiomics)}
         slab = {"slab": {"side_mm": self.slab.side_mm, "depth_mm": self.slab.depth_mm}} if self.slab else {}
         return {
             **slab,
@@ -74,6 +89,7 @@ class Preparation:
             "side_mm": self.side_mm,
             "reading": _READING,
             "measures": measures.VERSION if self.slices.which == TUMOUR else None,
+            **of_radiomics,
         }
 
 
@@ -87,10 +103,23 @@ class PreparedScan:
 
 
 def prepare_scan(
-    plan: RegionPlan, fingerprint: Fingerprint, settings: Preparation, pixels: PixelMemory | None = None
+    plan: RegionPlan,
+    fingerprint: Fingerprint,
+    settings: Preparation,
+    pixels: PixelMemory | None = None,
+    measure: Callable[[ScanBox | None], Radiomics] | None = None,
 ) -> PreparedScan:
-    """Read a scan and cut out the chosen slices; `pixels` takes the hashes of the slices that were decoded."""
-    reading = read_scan(plan, settings.slices, settings.masks, settings.depth_mm)
+    """Read a scan and cut out the chosen slices.
+
+    Args:
+        plan: where the region comes from.
+        fingerprint: hashes of the files.
+        settings: what is cut out.
+        pixels: takes the hashes of the slices that were decoded.
+        measure: computes the radiomics of a box, or of None for a scan that has none; left out, there are none.
+    """
+    wanted = settings.radiomics if measure is not None else None
+    reading = read_scan(plan, settings.slices, settings.masks, settings.depth_mm, wanted)
     found = tuple(reading.findings)
     fault = fault_of(plan, found)
     image, region, planes_hu = reading.image, reading.region, reading.planes_hu
@@ -98,7 +127,17 @@ def prepare_scan(
         return PreparedScan(found, None, fault)
     if pixels is not None:
         pixels.remember(fingerprint.image, planes_hu)
-    return PreparedScan(found, _cut(_Read(reading, fingerprint, image, region, planes_hu), settings), None)
+    slices = _cut(_Read(reading, fingerprint, image, region, planes_hu), settings)
+    if wanted is not None and measure is not None:
+        box = None
+        if reading.around_hu is not None:
+            box = box_of_lesions(
+                reading.around_hu, reading.around_first, region, wanted, image.grid.spacing_mm
+            )
+        of_scan = measure(box)
+        slices = replace(slices, radiomics=of_scan.values)
+        found += tuple(Finding(Kind.RADIOMICS, remark) for remark in of_scan.remarks)
+    return PreparedScan(found, slices, None)
 
 
 def fault_of(plan: RegionPlan, found: Iterable[Finding]) -> ScanError | None:

@@ -15,6 +15,8 @@ from extract.findings import Finding, Kind
 from extract.masks import Lesions, areas_mm2
 from extract.phases import measure_liver
 from extract.plausibility import check_hounsfield, check_not_air, check_organ_hu, check_share, check_spacing
+from extract.radiomics_boxes import planes_needed
+from extract.radiomics_settings import RadiomicsSection
 from extract.regions import RegionPlan, on_planes, organ_rule, read_region
 from extract.slabs import slices_of_slabs
 from extract.slice_policy import choose_slices, slices_with_region
@@ -36,6 +38,7 @@ class ScanReading:
         plan: where the region comes from.
         slices: which slices of it are wanted.
         masks: the configuration of masks.
+        radiomics: that are computed of the scan; None without.
         findings: everything found so far.
         image: its header.
         region: the lesions, the organ or the range of slices.
@@ -44,11 +47,14 @@ class ScanReading:
         first: index of the first slice of planes_hu in the image.
         planes_hu: int16 (m, rows, columns); where no slice was chosen, the middle one of the image.
         organ_hu: median HU of the organ without lesions; None without a mask of it.
+        around_first: index of the first slice of around_hu in the image.
+        around_hu: int16 (m, rows, columns), the slices that radiomics need, at least those of planes_hu; None without.
     """
 
     plan: RegionPlan
     slices: SlicesSection
     masks: MasksSection
+    radiomics: RadiomicsSection | None = None
     findings: list[Finding] = field(default_factory=list)
     image: VolumeFile | None = None
     region: Lesions | None = None
@@ -57,6 +63,8 @@ class ScanReading:
     first: int = 0
     planes_hu: NDArray[np.int16] | None = None
     organ_hu: float | None = None
+    around_first: int = 0
+    around_hu: NDArray[np.int16] | None = None
 
     def note(self, kind: Kind, reason: str) -> None:
         """Note a finding."""
@@ -72,13 +80,17 @@ class ScanReading:
 
 
 def read_scan(
-    plan: RegionPlan, slices: SlicesSection, masks: MasksSection, depth_mm: float = 0.0
+    plan: RegionPlan,
+    slices: SlicesSection,
+    masks: MasksSection,
+    depth_mm: float = 0.0,
+    radiomics: RadiomicsSection | None = None,
 ) -> ScanReading:
     """Read a scan up to its last wanted slice, with slabs of `depth_mm` around the slices, and collect all findings about it.
 
     A fault does not end the checks: the voxels of the image are checked even if the mask is bad.
     """
-    reading = ScanReading(plan, slices, masks)
+    reading = ScanReading(plan, slices, masks, radiomics)
     image = reading.attempt(Kind.IMAGE, lambda: open_volume(plan.scan.image, plan.scan.overrides))
     if image is None:
         return reading
@@ -135,13 +147,27 @@ def _read_planes(reading: ScanReading, image: VolumeFile, depth_mm: float) -> No
         stop = min(n, max(stop, int(reading.chosen[-1]) + step + 1))
     else:
         first, stop = n // 2, n // 2 + 1
-    stored = image.read(first, stop)
+    low, high = _around(reading, image, first, stop)
+    around = image.read(low, high)
+    stored = around[first - low : stop - low]
     planes_hu = image.to_hu(stored)
     lowest = image.lowest_hu(stored)
     if lowest <= PADDING_HU:
         reading.note(Kind.PADDING, f"padding of {lowest:.0f} HU is taken as air")
     reading.attempt(Kind.HOUNSFIELD, lambda: check_hounsfield(image.path, image.sampled_hu(stored)))
     reading.first, reading.planes_hu = first, planes_hu
+    if reading.radiomics is not None:
+        reading.around_first = low
+        reading.around_hu = reading.attempt(Kind.RADIOMICS, lambda: image.to_hu(around))
+
+
+def _around(reading: ScanReading, image: VolumeFile, first: int, stop: int) -> tuple[int, int]:
+    """Return the range of slices that holds another one and what radiomics need, so that a scan is decoded once."""
+    if reading.radiomics is None or reading.region is None or not len(reading.chosen):
+        return first, stop
+    grid = image.grid
+    low, high = planes_needed(reading.region, reading.radiomics, grid.spacing_mm, grid.shape[0])
+    return min(low, first), max(high, stop)
 
 
 def _judge_masks(

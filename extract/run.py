@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
@@ -25,6 +25,7 @@ from extract.phases import implausible_order, order_not_checked
 from extract.planning import NO_SCAN, Job, Memory, lacking, plan_jobs, shared_scans
 from extract.prepare import Preparation
 from extract.progress import RunProgress
+from extract.radiomics_workers import RadiomicsWorkers
 from extract.record import RunRecord, RunResult
 from extract.reference import remark_on
 from extract.regions import Ranges, ranges_of
@@ -72,10 +73,11 @@ def run_variants(
         check_encoders(chosen)
     shared = _Shared.of(experiment, cohort, ranges)
     results = {}
-    for variant in chosen:
-        if variant.name:
-            say(console, f"variant {variant.name}")
-        results[variant.name] = _run_variant(variant, shared, console)
+    with closing(shared.supply):
+        for variant in chosen:
+            if variant.name:
+                say(console, f"variant {variant.name}")
+            results[variant.name] = _run_variant(variant, shared, console)
     return results
 
 
@@ -107,7 +109,13 @@ class _Shared:
         hashes, pixels = store.with_name("fingerprints.json"), store.with_name("slice_hashes.txt")
         memory = Memory(FileHashes(hashes), PixelMemory(pixels))
         used = SliceStore(store) if config.extract.store else None
-        supply = SliceSupply(used, experiment.preparation, memory.pixels)
+        settings = experiment.preparation
+        workers = (
+            None
+            if settings.radiomics is None
+            else RadiomicsWorkers(settings.radiomics, config.extract.workers)
+        )
+        supply = SliceSupply(used, settings, memory.pixels, workers)
         return cls(cohort, ranges, memory, supply, RunRecord(config.bags_folder, experiment.names))
 
 

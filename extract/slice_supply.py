@@ -13,6 +13,7 @@ from extract.duplicates import PixelMemory
 from extract.ordered_writer import OrderedWriter
 from extract.planning import Job
 from extract.prepare import Preparation, PreparedScan, prepare_scan
+from extract.radiomics_workers import RadiomicsWorkers
 from extract.scales import Box
 from extract.slabs import box_of_slabs, cut_box, slices_of_slabs
 from extract.volumes import AIR_HU
@@ -29,6 +30,7 @@ class SliceSupply:
         store: the slice store; None where it is not used.
         settings: what is prepared from the scans, large enough for every variant.
         pixels: takes the hashes of slices that are decoded.
+        radiomics: the processes that compute them; None without any.
         unusable: key -> what became of a patient with no usable scan, who is not in the store.
         damaged: keys of patients whose slices in the store cannot be read.
     """
@@ -36,6 +38,7 @@ class SliceSupply:
     store: SliceStore | None
     settings: Preparation
     pixels: PixelMemory
+    radiomics: RadiomicsWorkers | None = None
     unusable: dict[str, StoredPatient] = field(default_factory=dict)
     damaged: set[str] = field(default_factory=set)
 
@@ -70,7 +73,13 @@ class SliceSupply:
             return _gathered(job, [_done(self._from_scan(job, phase)) for phase in job.plans])
 
     def _from_scan(self, job: Job, phase: str) -> PreparedScan:
-        return prepare_scan(job.plans[phase], job.fingerprints[phase], self.settings, self.pixels)
+        measure = None if self.radiomics is None else self.radiomics.measure
+        return prepare_scan(job.plans[phase], job.fingerprints[phase], self.settings, self.pixels, measure)
+
+    def close(self) -> None:
+        """End the processes that were started for it."""
+        if self.radiomics is not None:
+            self.radiomics.close()
 
     def _remembered(self, found: StoredPatient) -> StoredPatient:
         if not found.phases:

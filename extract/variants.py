@@ -22,6 +22,7 @@ from pipeline.names import hint_of_nearest
 _WHY = {
     "slices": "the slice store holds one choice of slices for all variants",
     "masks": "the slice store holds one reading of the masks for all variants",
+    "radiomics": "they are computed once for all variants, while the scans are read",
     "shared_images": "it decides which scans are prepared for all variants",
     "store": "each variant after the first is made from the slice store",
 }
@@ -186,7 +187,7 @@ def _prepared_otherwise(
     """Yield the keys of a variant by which its slices would not be those in the store."""
     for key in (key for key in _WHY if key in own):
         value, expected = getattr(section, key), getattr(base, key)
-        if isinstance(value, Section):
+        if isinstance(value, Section) and isinstance(expected, Section):
             yield from (f"{key}.{k}" for k in own[key] if getattr(value, k) != getattr(expected, k))
         elif value != expected:
             yield key

@@ -67,6 +67,22 @@ def check_measures(measures: Shaped, header: BagHeader, n: int, where: object) -
     _check_names(names, "measure_names", where)
 
 
+def check_radiomics(radiomics: Shaped, phase: Shaped, header: BagHeader, where: object) -> None:
+    """Check types and shapes of the radiomics, before any of their data are read, and that each column has a name.
+
+    Raises:
+        BagError: the array, what was expected and what was found are named.
+    """
+    n, k = phase.shape[0] if phase.shape else 0, len(header.radiomics_names)
+    expected = {"radiomics_phase": (phase, np.int8, (n,)), "radiomics": (radiomics, np.float32, (n, k))}
+    for name, (array, dtype, shape) in expected.items():
+        if array.dtype != dtype or array.shape != shape:
+            found = f"{array.dtype} {array.shape}"
+            raise BagError(f"{where}: expected {name} as {np.dtype(dtype)} {shape}, found {found}")
+    if n > _MAX_NAMES:
+        raise BagError(f"{where}: expected radiomics of at most {_MAX_NAMES} phases, found {n} rows")
+
+
 def check_header(header: BagHeader, n_features: int, where: object) -> None:
     """Check that a header is consistent in itself and with the width of the features.
 
@@ -79,6 +95,11 @@ def check_header(header: BagHeader, n_features: int, where: object) -> None:
         if not 0 < len(names) <= _MAX_NAMES:
             raise BagError(f"{where}: expected 1 to {_MAX_NAMES} {what}, found {len(names)}")
         _check_names(names, what, where)
+    _check_names(header.radiomics_names, "radiomics_names", where)
+    if bool(header.radiomics_names) != bool(header.radiomics_settings):
+        raise BagError(
+            f"{where}: expected radiomics_names and radiomics_settings together, found one of them"
+        )
     for what in ("sources", "phases_missing", "reference_hu"):
         unknown = sorted(set(getattr(header, what)) - set(header.phase_names))
         if unknown:
@@ -102,6 +123,7 @@ def check_bag(bag: Bag, where: object) -> None:
     check_shapes({name: getattr(bag, name) for name in ("features", *COLUMNS)}, where)
     check_header(bag.header, bag.features.shape[1], where)
     check_measures(bag.measures, bag.header, len(bag), where)
+    check_radiomics(bag.radiomics, bag.radiomics_phase, bag.header, where)
     _check_numbers(bag, where)
     _check_values(bag, where)
     order = np.lexsort((bag.slice_index, bag.scale, bag.phase))
@@ -182,6 +204,19 @@ def _check_values(bag: Bag, where: object) -> None:
         raise BagError(
             f"{where}: measures holds an infinite value; expected NaN where a measure is not available"
         )
+    _check_radiomics_values(bag, where)
     is_unknown = np.isnan(bag.extent_mm) & (bag.header.modality != CT)
     if not (is_unknown | (np.isfinite(bag.extent_mm) & (bag.extent_mm > 0))).all():
         raise BagError(f"{where}: expected extent_mm above 0, found a value that is not")
+
+
+def _check_radiomics_values(bag: Bag, where: object) -> None:
+    numbers = bag.radiomics_phase
+    if (np.diff(numbers.astype(np.intp)) <= 0).any() or not np.isin(numbers, bag.phase).all():
+        raise BagError(
+            f"{where}: expected radiomics_phase ascending, of phases in the arrays, each once; found {numbers.tolist()}"
+        )
+    if np.isinf(bag.radiomics).any():
+        raise BagError(
+            f"{where}: radiomics holds an infinite value; expected NaN where a feature is not available"
+        )

@@ -41,6 +41,17 @@ sources (JSON, phase -> file, image_sha256, mask_sha256, mask_source, spacing_mm
 of the arrays; a source MAY have n_before_thinning, the number of slices of the region before thinning. In a bag of
 another modality these MAY be absent, and so MAY spacing_mm in a source; without phase_names the bag has the single phase "-".
 
+A bag MAY hold radiomics features of its phases. Then it MUST have, for r phases and k features,
+
+    /radiomics        float32 (r, k): a row for each phase that was measured, NaN where a feature is not available; r MAY be 0,
+                      k MUST be at least 1
+    /radiomics_phase  int8 (r,): index into the attribute phase_names, ascending; each MUST occur in /phase
+    radiomics_names   attribute, array of text (k,), each once: region and name of the Image Biomarker Standardisation
+                      Initiative (IBSI), as in `lesion.stat_mean`
+    radiomics_settings  attribute, JSON: `software`, `version`, and the settings of resampling, intensities and regions
+
+all four or none of them. A reader MAY ignore them.
+
 A bag MUST NOT hold a label: relabelling never needs a new extraction. A reader MUST refuse a file whose format
 or version it does not know, or whose attribute patient_id is not its name. It MUST NOT follow links to other files:
 of each dataset it reads, the link MUST be a hard link, and the data MUST NOT lie in external or virtual storage.
@@ -83,6 +94,9 @@ COLUMNS: Mapping[str, type[np.generic]] = {
     "scale": np.int8,
 }
 """Datasets of one value per instance."""
+
+PER_PHASE = ("radiomics", "radiomics_phase")
+"""Arrays of a row for each measured phase; all others have one for each instance."""
 
 _TO_BE_FILLED: NDArray[np.float32] = np.empty((0, 0), dtype=np.float32)
 _N_INT8 = 256
@@ -169,6 +183,9 @@ class BagHeader:
     """Phase -> reference HU of the liver."""
     measure_names: tuple[str, ...] = ()
     measure_units: tuple[str, ...] = ()
+    radiomics_names: tuple[str, ...] = ()
+    radiomics_settings: Mapping[str, Any] = field(default_factory=dict)
+    """Software, version and settings, as plain JSON values; empty without radiomics."""
 
     @property
     def phases_present(self) -> tuple[str, ...]:
@@ -195,6 +212,9 @@ class Bag:
             left out.
         extent_mm: float32 (n,), thickness along z that the instance covers; if left out, the slice spacing of its phase,
             NaN where the phase has none.
+        radiomics: float32 (r, k), one row per measured phase, in the order of header.radiomics_names, NaN where a feature is
+            not available; r = 0 if left out.
+        radiomics_phase: int8 (r,), index into header.phase_names, ascending.
     """
 
     header: BagHeader
@@ -207,6 +227,8 @@ class Bag:
     scale: NDArray[np.int8]
     measures: NDArray[np.float32] = field(default_factory=lambda: _TO_BE_FILLED)
     extent_mm: NDArray[np.float32] = field(default_factory=lambda: _TO_BE_FILLED)
+    radiomics: NDArray[np.float32] = field(default_factory=lambda: _TO_BE_FILLED)
+    radiomics_phase: NDArray[np.int8] = field(default_factory=lambda: np.empty(0, dtype=np.int8))
 
     def __post_init__(self) -> None:
         # Code that knows no blocks, measures or extents builds bags too; a frozen class is filled in this way only.
@@ -217,6 +239,9 @@ class Bag:
             object.__setattr__(self, "measures", np.empty((len(self.features), 0), dtype=np.float32))
         if self.extent_mm is _TO_BE_FILLED:
             object.__setattr__(self, "extent_mm", _slice_spacing_mm(self.header)[self.phase])
+        if self.radiomics is _TO_BE_FILLED:
+            none = np.empty((0, len(self.header.radiomics_names)), dtype=np.float32)
+            object.__setattr__(self, "radiomics", none)
 
     @property
     def patient_id(self) -> str:
@@ -227,8 +252,14 @@ class Bag:
         return len(self.features)
 
     def take(self, instances: NDArray[Any]) -> "Bag":
-        """Return the bag of the instances that an index or boolean array selects, in its order."""
-        arrays = {f.name: getattr(self, f.name)[instances] for f in fields(self) if f.name != "header"}
+        """Return the bag of the instances that an index or boolean array selects, in its order.
+
+        Radiomics remain of the phases that have an instance left.
+        """
+        names = [f.name for f in fields(self) if f.name not in ("header", *PER_PHASE)]
+        arrays = {name: getattr(self, name)[instances] for name in names}
+        is_left = np.isin(self.radiomics_phase, arrays["phase"])
+        arrays |= {name: getattr(self, name)[is_left] for name in PER_PHASE}
         return Bag(header=self.header, **arrays)
 
     def in_phases(self, names: Iterable[str]) -> "Bag":

@@ -12,13 +12,14 @@ import h5py
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.bag_checks import check_coords, check_header, check_measures, check_shapes
+from pipeline.bag_checks import check_coords, check_header, check_measures, check_radiomics, check_shapes
 from pipeline.bag_format import (
     COLUMNS,
     CT,
     FORMAT,
     NO_SPACING,
     ONLY_PHASE,
+    PER_PHASE,
     VERSION,
     WHOLE,
     Bag,
@@ -33,6 +34,7 @@ from pipeline.own_datasets import own_dataset as _dataset
 _BLOCKS = TypeAdapter(tuple[FeatureBlock, ...])
 _SOURCES = TypeAdapter(dict[str, Source])
 _REASONS = TypeAdapter(dict[str, str])
+_SETTINGS = TypeAdapter(dict[str, Any])
 _REFERENCES = TypeAdapter(dict[str, float])
 _OF_RECIPE = ("encoder", "layer", "weights_name", "weights_sha256", "precision")
 _SINCE_VERSION_2 = frozenset({"measures", "extent_mm"})
@@ -58,6 +60,7 @@ def bag_of_file(path: Path, patient_id: str) -> Bag:
             measures = _dataset(file, "measures", path)
             check_measures(measures, header, len(datasets["features"]), path)
             datasets["measures"] = measures
+            datasets |= _radiomics(file, header, path)
         arrays = {name: dataset[()] for name, dataset in datasets.items()}
     coords = arrays.pop("coords")
     bag = Bag(header=header, **arrays)
@@ -153,6 +156,15 @@ def _header_in(file: h5py.File, version: int, path: Path, patient_id: str) -> Ba
     return header
 
 
+def _radiomics(file: h5py.File, header: BagHeader, path: Path) -> Mapping[str, h5py.Dataset]:
+    """Return the datasets of the radiomics of which the header speaks; none where it does not."""
+    if not header.radiomics_names:
+        return {}
+    found = {name: _dataset(file, name, path) for name in PER_PHASE}
+    check_radiomics(found["radiomics"], found["radiomics_phase"], header, path)
+    return found
+
+
 def _check_stored(features: h5py.Dataset, path: Path) -> None:
     """Refuse features whose shape promises more than the file holds; every other length follows from theirs."""
     is_contiguous = features.id.get_create_plist().get_layout() == h5py.h5d.CONTIGUOUS
@@ -216,7 +228,16 @@ def _added_in_version_2(attributes: Attributes, _: int) -> Mapping[str, Any]:
         "reference_hu": _REFERENCES.validate_json(_text(attributes, "reference_hu")),
         "measure_names": _texts(attributes, "measure_names"),
         "measure_units": _texts(attributes, "measure_units"),
+        **_of_radiomics(attributes),
     }
+
+
+def _of_radiomics(attributes: Attributes) -> Mapping[str, Any]:
+    """Return what the header says of radiomics; nothing for a bag without them."""
+    if "radiomics_names" not in attributes and "radiomics_settings" not in attributes:
+        return {}
+    settings = _SETTINGS.validate_json(_text(attributes, "radiomics_settings"), strict=True)
+    return {"radiomics_names": _texts(attributes, "radiomics_names"), "radiomics_settings": settings}
 
 
 _ADDED_SINCE_1: Mapping[int, Callable[[Attributes, int], Mapping[str, Any]]] = {

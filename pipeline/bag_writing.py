@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.bag_format import COLUMNS, FORMAT, RANDOM_BANNER, VERSION, Bag, BagHeader, Source
+from pipeline.bag_format import COLUMNS, FORMAT, PER_PHASE, RANDOM_BANNER, VERSION, Bag, BagHeader, Source
 from pipeline.provenance import canonical_json, software_versions, utc_now
 
 
@@ -30,6 +30,9 @@ def _write_arrays(file: h5py.File, bag: Bag) -> None:
     file.create_dataset("coords", data=np.stack([bag.phase, bag.slice_index], axis=1).astype(np.int64))
     for name in COLUMNS:
         file.create_dataset(name, data=getattr(bag, name))
+    if bag.header.radiomics_names:
+        for name in PER_PHASE:
+            file.create_dataset(name, data=np.ascontiguousarray(getattr(bag, name)))
 
 
 def _attributes(header: BagHeader) -> Mapping[str, Any]:
@@ -72,6 +75,16 @@ def _of_contents(header: BagHeader) -> Mapping[str, Any]:
         "reference_hu": canonical_json(header.reference_hu),
         "measure_names": _texts(header.measure_names),
         "measure_units": _texts(header.measure_units),
+        **_of_radiomics(header),
+    }
+
+
+def _of_radiomics(header: BagHeader) -> Mapping[str, Any]:
+    if not header.radiomics_names:
+        return {}
+    return {
+        "radiomics_names": _texts(header.radiomics_names),
+        "radiomics_settings": canonical_json(header.radiomics_settings),
     }
 
 

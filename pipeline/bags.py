@@ -16,6 +16,7 @@ from pipeline.bag_format import (
     HISTOLOGY,
     NO_SPACING,
     ONLY_PHASE,
+    PER_PHASE,
     RANDOM_BANNER,
     RANDOM_PREFIX,
     VERSION,
@@ -37,6 +38,7 @@ __all__ = [
     "HISTOLOGY",
     "NO_SPACING",
     "ONLY_PHASE",
+    "PER_PHASE",
     "RANDOM_BANNER",
     "RANDOM_PREFIX",
     "SUFFIX",
@@ -140,8 +142,18 @@ def _differences(a: BagHeader, b: BagHeader) -> Iterable[tuple[str, object, obje
     for name in ("modality", "phase_names", "scale_names", "measure_names", "measure_units"):
         if getattr(a, name) != getattr(b, name):
             yield name, getattr(a, name), getattr(b, name)
+    if a.radiomics_names != b.radiomics_names:
+        yield "radiomics_names", _counted(a.radiomics_names), _counted(b.radiomics_names)
+    for key in {**a.radiomics_settings, **b.radiomics_settings}:
+        if a.radiomics_settings.get(key) != b.radiomics_settings.get(key):
+            yield f"radiomics_settings, {key}", a.radiomics_settings.get(key), b.radiomics_settings.get(key)
     if a.feature_blocks != b.feature_blocks:
         yield "feature_blocks", _listed(a.feature_blocks), _listed(b.feature_blocks)
+
+
+def _counted(names: tuple[str, ...]) -> str:
+    """Say how many names there are, and which are the first; hundreds would hide the rest of a message."""
+    return f"{len(names)} ({', '.join(names[:3])} ...)" if names else "none"
 
 
 def _listed(blocks: Iterable[FeatureBlock]) -> str:

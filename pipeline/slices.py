@@ -1,5 +1,6 @@
 """Slices ready to be embedded: crops in HU with their masks, before any windowing."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +53,8 @@ class PhaseSlices:
             no tumour was drawn.
         planes: what slabs around the slices are cut out of; None where no slab was wanted. Spacing along z and number of slices
             of the scan are those of the source.
+        radiomics: region and name of each radiomics feature of the phase, as in `lesion.stat_mean` -> value, NaN where it
+            cannot be had; None where they were not computed.
     """
 
     phase: str
@@ -71,6 +74,7 @@ class PhaseSlices:
     context_hu: NDArray[np.int16] | None = None
     context_step: int = 1
     planes: SlabPlanes | None = None
+    radiomics: Mapping[str, float] | None = None
 
     def __len__(self) -> int:
         return len(self.crops_hu)

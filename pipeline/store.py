@@ -1,7 +1,7 @@
 """The slice store (contract 3): prepared slices of every patient as Zarr v3, before any windowing.
 
     <name>/slices.zarr/                   group; attributes format = "phasemil-slices", format_version = 1
-        <patient_id>/                     group; attributes key, faults (phase -> reason), remarks, phases (columns, measures, source)
+        <patient_id>/                     group; attributes key, faults (phase -> reason), remarks, phases (columns, measures, radiomics, source)
             <phase>/crops_hu              int16 (n, height, width), one chunk per slice, one shard per phase
             <phase>/masks                 bool  (n, height, width)
             <phase>/neighbours            int16 (n, 2, height, width), only for 2.5D
@@ -204,6 +204,7 @@ def _about(phase: PhaseSlices) -> Mapping[str, Any]:
         "liver_hu": phase.liver_hu,
         "context_step": phase.context_step,
         "measures": _by_name(phase.measures),
+        "radiomics": None if phase.radiomics is None else _told(phase.radiomics),
         "source": vars(phase.source),
         **({"planes_first": list(phase.planes.first)} if phase.planes else {}),
     }
@@ -236,10 +237,11 @@ def _phase(folder: Path, name: str, about: Mapping[str, Any], *, with_planes: bo
         spacing_mm=(row, column),
         source=Source(**{**source, "spacing_mm": tuple(source["spacing_mm"])}),
         middle=_places(about["columns"]["middle"]),
-        # A store of an earlier release lacks the corners, the liver, the measures and the whole slices.
+        # A store of an earlier release lacks the corners, the liver, the measures, the radiomics and the whole slices.
         corner=_places(about["columns"].get("corner")),
         liver_hu=about.get("liver_hu"),
         measures=_measures(about.get("measures")),
+        radiomics=None if about.get("radiomics") is None else _known(about["radiomics"]),
         context_step=int(about.get("context_step", 1)),
         planes=_planes(folder, about.get("planes_first")) if with_planes else None,
         **images,
@@ -264,6 +266,14 @@ def _by_name(measures: NDArray[np.float32] | None) -> Mapping[str, Any] | None:
         return None
     columns = [[value if math.isfinite(value) else None for value in c] for c in measures.T.tolist()]
     return dict(zip(MEASURE_NAMES, columns, strict=True))
+
+
+def _told(values: Mapping[str, float]) -> Mapping[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+
+def _known(values: Mapping[str, float | None]) -> Mapping[str, float]:
+    return {name: math.nan if value is None else value for name, value in values.items()}
 
 
 def _measures(found: Mapping[str, Any] | None) -> NDArray[np.float32] | None:

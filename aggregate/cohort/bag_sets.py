@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.bags import Bag, BagHeader, bag_path, read_bag
 from pipeline.errors import BagError
@@ -203,6 +204,19 @@ def bag_in_phases(bag: Bag, phases: Phases) -> Bag:
     if bag.header.phase_names == phases:
         return bag
     number = np.array([phases.index(p) if p in phases else -1 for p in bag.header.phase_names], dtype=np.int8)
-    seen = replace(bag, header=header_in_phases(bag.header, phases), phase=number[bag.phase])
+    seen = replace(
+        bag,
+        header=header_in_phases(bag.header, phases),
+        phase=number[bag.phase],
+        **_radiomics_in(bag, number),
+    )
     order = np.lexsort((seen.slice_index, seen.scale, seen.phase))
     return seen.take(order[seen.phase[order] >= 0])
+
+
+def _radiomics_in(bag: Bag, number: NDArray[np.int8]) -> Mapping[str, NDArray[Any]]:
+    """Return the radiomics under the new numbers of their phases, in their order; -1 is a phase left out."""
+    renumbered = number[bag.radiomics_phase]
+    order = np.argsort(renumbered, kind="stable")
+    order = order[renumbered[order] >= 0]
+    return {"radiomics": bag.radiomics[order], "radiomics_phase": renumbered[order]}

@@ -273,7 +273,8 @@ class BagEstimator(PatientEstimator):
     bags: str = ""
     """Name of the bag set ([aggregate.bags.NAME]); required if there are several."""
     features: tuple[str, ...] = ()
-    """Feature blocks to look at, such as whole, lesion, rim; none for all that the bags have. ["measures"]: the measures alone."""
+    """Feature blocks to look at, such as whole, lesion, rim; none for all that the bags have. ["measures"]: the
+    measures alone; "radiomics": the radiomics of the phase, of bags made with [extract.radiomics]."""
     measures: bool = False
     """Add the physical measures of each instance (HU, mm) to its features."""
     phases: tuple[str, ...] = ()

@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.bags import Bag
+from pipeline.bags import PER_PHASE, Bag
 from pipeline.errors import SampleError
 
 MEASURES = "measures"
 """Name of the feature block that holds the measures."""
+RADIOMICS = "radiomics"
+"""Name of the feature block that holds the radiomics of the phase of each instance."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def _check_alone(bag: Bag) -> None:
             f"patient {bag.patient_id}: expected features as float32 (slices, features) of at least one slice, found "
             f"{features.dtype} {features.shape}"
         )
-    for name in (field.name for field in fields(bag) if field.name not in ("header", "features")):
+    for name in (f.name for f in fields(bag) if f.name not in ("header", "features", *PER_PHASE)):
         values = getattr(bag, name)
         lengths = (
             values.shape[:1] if name == "measures" else values.shape
@@ -116,9 +118,7 @@ def _check_alone(bag: Bag) -> None:
     for name in ("features", "tumour_area_mm2"):
         values = getattr(bag, name)
         if not np.isfinite(values).all():
-            n_bad = int((~np.isfinite(values)).sum()) - (
-                _n_missing_measures(bag) if name == "features" else 0
-            )
+            n_bad = int((~np.isfinite(values)).sum()) - (_n_missing(bag) if name == "features" else 0)
             if not n_bad:
                 continue
             raise SampleError(
@@ -127,12 +127,12 @@ def _check_alone(bag: Bag) -> None:
             )
 
 
-def _n_missing_measures(bag: Bag) -> int:
-    """Count the missing measures (NaN) among the features."""
+def _n_missing(bag: Bag) -> int:
+    """Count the missing measures and radiomics (NaN) among the features."""
     return sum(
         int(np.isnan(bag.features[:, block.start : block.stop]).sum())
         for block in bag.header.feature_blocks
-        if block.name == MEASURES
+        if block.name in (MEASURES, RADIOMICS)
     )
 
 

@@ -1,4 +1,4 @@
-"""The data of a patient that a model uses: bag set, feature blocks, measures, phases and covariates."""
+"""The data of a patient that a model uses: bag set, feature blocks, measures, radiomics, phases and covariates."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from aggregate.cohort.bag_sets import bag_in_phases
 from aggregate.cohort.patient import ONLY_SET, Patient
-from aggregate.models.samples import MEASURES, BagCheck
+from aggregate.models.samples import MEASURES, RADIOMICS, BagCheck
 from pipeline.bags import Bag, FeatureBlock
 from pipeline.covariates import Value
 from pipeline.errors import ConfigError, SampleError
@@ -45,7 +45,7 @@ class View:
     Attributes:
         bags: name of the bag set; "" where there is one only.
         features: names of the feature blocks, side by side in this order; none for all. `measures` among them stands for
-            the measures, so that ("measures",) is the measures alone.
+            the measures, so that ("measures",) is the measures alone, and `radiomics` for the radiomics of the instance's phase.
         measures: whether the measures follow as further columns, NaN where one cannot be had.
         phases: the only phases seen, in this order; none for all.
     """
@@ -106,8 +106,10 @@ def _with_columns(bag: Bag, blocks: Sequence[str], *, measures: bool) -> Bag:
             f"patient {bag.patient_id}: a model reads measures, and the bag holds none; extract it again"
         )
     known[MEASURES] = bag.measures
+    if RADIOMICS in blocks:
+        known[RADIOMICS] = _radiomics_of_instances(bag)
     for name in names:
-        _check_name(name, list(known), "feature block", bag)
+        _check_name(name, list(dict.fromkeys((*known, RADIOMICS))), "feature block", bag)
     parts = [(name, known[name]) for name in names]
     stops = np.cumsum([part.shape[1] for _, part in parts]).tolist()
     starts = [0, *stops[:-1]]
@@ -116,6 +118,23 @@ def _with_columns(bag: Bag, blocks: Sequence[str], *, measures: bool) -> Bag:
     )
     features = np.concatenate([part for _, part in parts], axis=1)
     return replace(bag, header=replace(bag.header, feature_blocks=seen), features=features)
+
+
+def _radiomics_of_instances(bag: Bag) -> NDArray[np.float32]:
+    """Return the radiomics of the phase of each instance (n, k), NaN where the phase has none.
+
+    Raises:
+        ConfigError: the bag was made without radiomics.
+    """
+    if not bag.header.radiomics_names:
+        raise ConfigError(
+            f"patient {bag.patient_id}: a model reads the block radiomics, and the bag holds none; add the table "
+            "[extract.radiomics] to the configuration and extract the bags again"
+        )
+    by_phase = np.full((len(bag.header.phase_names), bag.radiomics.shape[1]), np.nan, dtype=np.float32)
+    by_phase[bag.radiomics_phase] = bag.radiomics
+    rows: NDArray[np.float32] = by_phase[bag.phase]
+    return rows
 
 
 def _check_name(name: str, known: Sequence[str], what: str, bag: Bag) -> None:
