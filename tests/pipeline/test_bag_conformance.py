@@ -47,3 +47,13 @@ def test_a_histology_bag_has_a_single_phase_and_needs_no_spacing():
     slide = read_bag(FOLDER / "valid-histology-with-sources.h5").header
     assert slide.sources["-"].spacing_mm == NO_SPACING
     assert slide.phases_present == ("-",)
+
+
+def test_radiomics_are_a_row_for_each_phase_and_a_bag_without_them_has_none():
+    bag = read_bag(FOLDER / "valid-ct-with-radiomics.h5")
+    assert bag.header.radiomics_names == ("lesion.stat_mean", "rim.stat_var")
+    assert bag.header.radiomics_settings == {"software": "mirp"}
+    assert bag.radiomics_phase.tolist() == [0, 1]
+    np.testing.assert_array_equal(bag.radiomics, np.array([[0.5, np.nan]] * 2, dtype=np.float32))
+    bare = read_bag(FOLDER / "valid-ct.h5")
+    assert (bare.header.radiomics_names, bare.radiomics.shape, len(bare.radiomics_phase)) == ((), (0, 0), 0)

@@ -63,6 +63,8 @@ def bags(draw: st.DrawFn) -> Bag:
         "slice_index": draw(arrays(np.int32, n, elements=st.integers(0, 2**31 - 1))),
     }
     order = np.lexsort([index[name] for name in reversed(ORDER)])
+    names = draw(distinct(0, 3))
+    measured = np.unique(index["phase"])[draw(st.integers(0, 1)) :] if names else np.empty(0, dtype=np.int8)
     present = {phases[number] for number in index["phase"]}
     header = BagHeader(
         patient_id=draw(st.text(string.ascii_letters + "ä-", min_size=1, max_size=8)),
@@ -79,6 +81,8 @@ def bags(draw: st.DrawFn) -> Bag:
         reference_hu={name: draw(FINITE) for name in phases if name in present},
         measure_names=draw(distinct(m, m)),
         measure_units=tuple(draw(st.lists(st.sampled_from(("", "HU", "mm²")), min_size=m, max_size=m))),
+        radiomics_names=names,
+        radiomics_settings={"software": "mirp", "spacing_mm": draw(FINITE)} if names else {},
     )
     return Bag(
         header=header,
@@ -89,6 +93,8 @@ def bags(draw: st.DrawFn) -> Bag:
         lesion=draw(arrays(np.int16, n)),
         measures=draw(arrays(np.float32, (n, m), elements=FINITE | st.just(np.nan))),
         extent_mm=draw(arrays(np.float32, n, elements=ABOVE_0)),
+        radiomics=draw(arrays(np.float32, (len(measured), len(names)), elements=FINITE | st.just(np.nan))),
+        radiomics_phase=measured,
     )
 
 
@@ -121,6 +127,17 @@ def test_instances_taken_keep_their_measures_and_extents(bag, data):
     assert taken.header == bag.header
     phase = bag.header.phase_names[bag.phase[0]]
     np.testing.assert_array_equal(bag.in_phases([phase]).extent_mm, bag.extent_mm[bag.phase == bag.phase[0]])
+
+
+@given(bag=bags(), data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_radiomics_stay_of_the_phases_that_have_an_instance_left(bag, data):
+    """Of others they would tell a model of a phase that is withheld from it."""
+    taken = bag.take(np.array(data.draw(st.lists(st.integers(0, len(bag) - 1))), dtype=np.intp))
+    left = [number for number in bag.radiomics_phase.tolist() if number in taken.phase]
+    assert taken.radiomics_phase.tolist() == left
+    rows = [bag.radiomics_phase.tolist().index(number) for number in left]
+    np.testing.assert_array_equal(taken.radiomics, bag.radiomics[rows])
 
 
 def test_a_bag_made_without_blocks_measures_and_extents_gets_those_of_whole_slices(bags_and_labels):
@@ -162,6 +179,11 @@ def test_a_bag_whose_features_changed_their_width_is_not_written_with_the_old_bl
         ),
         ({"measure_names": ("area",), "measure_units": ("mm2",)}, r"measure_names: \(\) against \('area',\)"),
         ({"measure_units": ("mm2",)}, r"measure_units: \(\) against \('mm2',\)"),
+        (
+            {"radiomics_names": ("lesion.stat_mean",)},
+            r"radiomics_names: none against 1 \(lesion.stat_mean ...\)",
+        ),
+        ({"radiomics_settings": {"spacing_mm": 2.0}}, r"radiomics_settings, spacing_mm: None against 2.0"),
     ],
 )
 def test_bags_whose_numbers_mean_different_things_are_never_mixed(bags_and_labels, changes, told):

@@ -185,6 +185,24 @@ def no_measures(file: h5py.File) -> None:
     file.attrs.update({"measure_names": texts(), "measure_units": texts()})
 
 
+def radiomics(
+    phases: tuple[int, ...] = (0, 1), values: object = (0.5, np.nan), settings: str = '{"software":"mirp"}'
+) -> Change:
+    """Add radiomics of two features, the second of which no phase has."""
+
+    def change(file: h5py.File) -> None:
+        file["radiomics"] = np.tile(np.array(values, dtype="f4"), (len(phases), 1))
+        file["radiomics_phase"] = np.array(phases, dtype="i1")
+        file.attrs["radiomics_names"] = texts("lesion.stat_mean", "rim.stat_var")
+        file.attrs["radiomics_settings"] = settings
+
+    return change
+
+
+def then(*changes: Change) -> Change:
+    return lambda file: [change(file) for change in changes]
+
+
 def more_than_known(file: h5py.File) -> None:
     """What a reader does not know it may ignore, a link in it too, which it does not follow."""
     file.attrs["comment"] = "a later release may add this"
@@ -202,6 +220,8 @@ VALID: Mapping[str, Change] = {
     "valid-ct-of-version-1": version_1,
     "valid-ct-without-measures": no_measures,
     "valid-ct-with-more-than-known": more_than_known,
+    "valid-ct-with-radiomics": radiomics(),
+    "valid-ct-with-radiomics-of-no-phase": radiomics(phases=()),
     "valid-histology": histology,
     "valid-histology-with-sources": histology_with_sources,
 }
@@ -272,6 +292,31 @@ HOSTILE: Mapping[str, tuple[Change, str]] = {
     "names-as-one-text": (attribute("measure_names", "lesion_median"), "expected measure_names as a list of texts"),
     "reference-not-finite": (attribute("reference_hu", '{"AP":NaN}'), "reference_hu holds a value that is not finite"),
     "reference-of-no-phase": (attribute("reference_hu", '{"EAP":60}'), "reference_hu names the phase 'EAP'"),
+    "no-radiomics": (then(radiomics(), without("radiomics")), "lacks the dataset /radiomics"),
+    "no-radiomics_phase": (then(radiomics(), without("radiomics_phase")), "lacks the dataset /radiomics_phase"),
+    "no-radiomics_settings": (then(radiomics(), without_attribute("radiomics_settings")), DAMAGED),
+    "radiomics-without-names": (then(radiomics(), without_attribute("radiomics_names")), DAMAGED),
+    "radiomics-of-one-name": (
+        then(radiomics(), attribute("radiomics_names", texts("lesion.stat_mean"))),
+        "expected radiomics as float32 (2, 1), found float32 (2, 2)",
+    ),
+    "radiomics-named-twice": (
+        then(radiomics(), attribute("radiomics_names", texts("lesion.stat_mean", "lesion.stat_mean"))),
+        "radiomics_names holds 'lesion.stat_mean'",
+    ),
+    "radiomics-settings-as-a-list": (radiomics(settings="[]"), DAMAGED),
+    "radiomics-without-settings": (radiomics(settings="{}"), "expected radiomics_names and radiomics_settings together"),
+    "radiomics-of-a-phase-without-instances": (radiomics(phases=(0, 2)), "of phases in the arrays, each once; found [0, 2]"),
+    "radiomics-of-a-phase-twice": (radiomics(phases=(1, 1)), "each once; found [1, 1]"),
+    "radiomics-unsorted": (radiomics(phases=(1, 0)), "expected radiomics_phase ascending"),
+    "infinite-radiomics": (radiomics(values=(np.inf, 0.0)), "radiomics holds an infinite value"),
+    "float64-radiomics": (
+        then(radiomics(), dataset("radiomics", lambda v: v.astype("f8"))), "expected radiomics as float32 (2, 2), found float64",
+    ),
+    "absurd-radiomics": (
+        then(radiomics(), lambda file: put(file, "radiomics_phase", lambda: file.create_dataset("radiomics_phase", (2**40,), "i1"))),
+        "expected radiomics as float32 (1099511627776, 2)",
+    ),
     "external-link": (linked("features", h5py.ExternalLink(OTHER, "/features")), f"/features is a link that may lead to another file, {NOT_FOLLOWED}"),
     "external-link-to-a-column": (linked("z_mm", h5py.ExternalLink(OTHER, "/z_mm")), f"/z_mm is a link that may lead to another file, {NOT_FOLLOWED}"),
     "external-link-to-nowhere": (linked("lesion", h5py.ExternalLink("nowhere.h5", "/lesion")), f"/lesion is a link that may lead to another file, {NOT_FOLLOWED}"),
