@@ -131,7 +131,17 @@ def _shared(header: BagHeader, n_features: int, version: int) -> Mapping[str, st
         "d": str(n_features),
         "blocks": ", ".join(map(str, header.feature_blocks)),
         "measures": ", ".join(f"{name} ({unit})" if unit else name for name, unit in measures) or "none",
+        "radiomics": _radiomics(header),
     }
+
+
+def _radiomics(header: BagHeader) -> str:
+    if not header.radiomics_names:
+        return "none"
+    regions = Counter(name.partition(".")[0] for name in header.radiomics_names)
+    listed = ", ".join(f"{n} of {region}" for region, n in regions.items())
+    settings = header.radiomics_settings
+    return f"{listed}; {settings.get('software', 'unknown software')} {settings.get('version', '')}".rstrip()
 
 
 def _summary(found: Sequence[Contents]) -> Mapping[str, str]:

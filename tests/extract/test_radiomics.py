@@ -10,10 +10,11 @@ from extract.radiomics_settings import RadiomicsSection
 
 pytest.importorskip("mirp", reason="the extra radiomics is not installed")
 
-from extract.radiomics import feature_names, measure_box  # noqa: E402 - it imports MIRP
-from mirp import extract_features  # noqa: E402
-from mirp._images.ct_image import CTImage  # noqa: E402
-from mirp._masks.base_mask import BaseMask  # noqa: E402
+from mirp import extract_features
+from mirp._images.ct_image import CTImage
+from mirp._masks.base_mask import BaseMask
+
+from extract.radiomics import feature_names, measure_box
 
 # The digital phantom of the IBSI (CC BY 4.0): Zwanenburg A, Leger S, Vallières M, Löck S. Image biomarker standardisation
 # initiative, arXiv:1612.07003, chapter on the reference data sets; (z, y, x), voxels of 2 mm.
@@ -44,7 +45,7 @@ CONSENSUS = {
     "ngt_coarseness_3d": (0.0296, 0), "ngt_strength_3d": (0.763, 0),
     "ngl_dc_entr_d1_a0.0_3d": (4.4, 0), "ngl_dc_energy_d1_a0.0_3d": (0.0533, 0),
 }  # fmt: skip
-ALL = RadiomicsSection.model_fields["families"].default + ("local_intensity",)
+ALL = (*RadiomicsSection.model_fields["families"].default, "local_intensity")
 OF_PHANTOM = RadiomicsSection(
     spacing_mm="native", range_hu=(1, 6), bin_width_hu=1, families=ALL, regions=("lesion",)
 )

@@ -59,6 +59,99 @@ def test_measures_can_be_all_that_is_seen(bags):
     np.testing.assert_array_equal(seen.features, bags[0].measures)
 
 
+@pytest.fixture
+def with_radiomics(bags):
+    """A bag with radiomics of two features, 10, 11 of NC, 20, 21 of AP and so on; of DP the second is missing."""
+    bag = next(bag for bag in bags if {0, 1, 3} <= set(bag.phase.tolist()))
+    phases = np.unique(bag.phase)
+    rows = (10.0 * (phases[:, None] + 1) + np.arange(2)).astype(np.float32)
+    rows[phases == 3, 1] = np.nan
+    header = replace(
+        bag.header, radiomics_names=("lesion.a", "rim.b"), radiomics_settings={"software": "mirp"}
+    )
+    return replace(bag, header=header, radiomics=rows, radiomics_phase=phases.astype(np.int8))
+
+
+def test_radiomics_stand_on_every_instance_of_their_phase(with_radiomics):
+    bag = with_radiomics
+    seen = View(features=("radiomics",)).of(Patient("p", {"a": bag}))
+    assert set(seen.features[bag.phase == 1].ravel().tolist()) == {20.0, 21.0}
+    assert seen.features[bag.phase == 0, 1].tolist() == [11.0] * int(np.sum(bag.phase == 0))
+    assert np.isnan(seen.features[bag.phase == 3, 1]).all()
+    beside = View(features=("rim", "radiomics"), measures=True).of(Patient("p", {"a": bag}))
+    np.testing.assert_array_equal(
+        beside.features, np.hstack([bag.features[:, 10:], seen.features, bag.measures])
+    )
+    assert [block.name for block in beside.header.feature_blocks] == ["rim", "radiomics", "measures"]
+
+
+def test_radiomics_are_no_part_of_all_blocks(with_radiomics):
+    seen = View(measures=True).of(Patient("p", {"a": with_radiomics}))
+    assert seen.features.shape[1] == 16 + 2
+
+
+def test_radiomics_follow_their_phase_to_its_new_number(with_radiomics):
+    """In the order DP, AP the phases get other numbers, and those that are not seen have no row left."""
+    seen = View(features=("radiomics",), phases=("DP", "AP")).of(Patient("p", {"a": with_radiomics}))
+    assert (seen.features[seen.phase == 0, 0] == 40).all()
+    assert (seen.features[seen.phase == 1] == [20, 21]).all()
+    assert seen.radiomics_phase.tolist() == [0, 1]
+    np.testing.assert_array_equal(seen.radiomics, np.array([[40, np.nan], [20, 21]], dtype=np.float32))
+
+
+def test_a_phase_without_a_row_of_radiomics_is_missing(with_radiomics):
+    bag = with_radiomics
+    less = replace(bag, radiomics=bag.radiomics[1:], radiomics_phase=bag.radiomics_phase[1:])
+    seen = View(features=("radiomics",)).of(Patient("p", {"a": less}))
+    assert np.isnan(seen.features[bag.phase == 0]).all()
+    assert np.isfinite(seen.features[bag.phase == 1]).all()
+
+
+def test_radiomics_of_a_bag_without_them_are_told_how_to_get(bags):
+    with pytest.raises(
+        ConfigError, match=r"holds none; add the table \[extract.radiomics\] to the configuration and extract"
+    ):
+        View(features=("radiomics",)).of(Patient("p", {"a": bags[0]}))
+    with pytest.raises(
+        ConfigError, match="no feature block 'radiomic' in the bag; nearest valid name: 'radiomics'"
+    ):
+        View(features=("radiomic",)).of(Patient("p", {"a": bags[0]}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters"),
+    [
+        ("phase_pooling", {}),
+        ("xgboost", {"statistics": ["mean"]}),
+        ("attention_mil", {"epochs": 3}),
+        (
+            "stack",
+            {"models": {"linear": {"kind": "phase_pooling", "features": ["radiomics"]}}, "inner_folds": 2},
+        ),
+    ],
+)
+def test_models_read_radiomics_with_constant_and_missing_columns(kind, parameters):
+    """Column 0 of the arterial phase tells the class, 1 is constant, 2 is missing now and then, 3 has no value at all."""
+    rng = np.random.default_rng(8)
+    patients = []
+    for i, label in enumerate(LABELS):
+        bag = draw_bag(f"r{i:02}", int(label), rng, signal=0.0)
+        phases = np.unique(bag.phase)
+        rows = np.tile([0.0, 7.0, 1.0, np.nan], (len(phases), 1)).astype(np.float32)
+        rows[:, 0] = rng.normal(0, 0.3, len(phases)) + 3.0 * (phases == 1) * label
+        rows[:, 2] = np.where(rng.random(len(phases)) < 0.3, np.nan, rng.normal(size=len(phases)))
+        names = tuple(f"lesion.f{j}" for j in range(4))
+        header = replace(bag.header, radiomics_names=names, radiomics_settings={"software": "mirp"})
+        bag = replace(bag, header=header, radiomics=rows, radiomics_phase=phases.astype(np.int8))
+        patients.append(Patient(bag.patient_id, {"a": bag}))
+    own = parameters if kind == "stack" else {**parameters, "features": ["radiomics"]}
+    model = build_model(kind, own, random_state=0).fit(patients, LABELS)
+    probabilities = model.predict_proba(patients)
+    assert np.isfinite(probabilities).all()
+    if kind != "attention_mil":  # three epochs show that it runs, not that it learns
+        assert (probabilities.argmax(axis=1) == LABELS).mean() > 0.9
+
+
 def test_phases_are_seen_in_the_order_that_is_asked(bags):
     seen = View(phases=("DP", "AP")).of(Patient("p", {"a": bags[1]}))
     assert seen.header.phase_names == ("DP", "AP")
