@@ -147,6 +147,16 @@ def test_the_page_on_biopsies_leads_to_the_table_of_both(reader):
 
 
 @pytest.mark.slow
+def test_the_page_on_radiomics_is_followed(reader):
+    pytest.importorskip("mirp")
+    (commands,) = (block.text for block in blocks_of(HOW_TO / "radiomics.md", "sh"))
+    printed = reader.run_script(commands)
+    assert "of lesion, " in printed
+    models = {row["model"] for row in reader.table("radiomics", "performance.csv")}
+    assert {"image", "measures", "radiomics", "radiomics_xgboost", "stack"} <= models
+
+
+@pytest.mark.slow
 def test_the_long_steps_of_the_tutorial(with_demo):
     for block in blocks_of(TUTORIAL, "sh"):
         if block.is_slow:

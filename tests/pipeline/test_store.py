@@ -1,5 +1,6 @@
 """The slice store keeps slices as they are, whole or not at all."""
 
+import math
 import re
 import shutil
 from dataclasses import fields, replace
@@ -35,6 +36,7 @@ def draw(phase: str, n: int, *, neighbours: bool = False) -> PhaseSlices:
         measures=_some_measures(n) if neighbours else None,
         context_hu=crops[:, ::4, ::4] if neighbours else None,
         context_step=4 if neighbours else 1,
+        radiomics={"lesion.stat_mean": 80.5, "rim.stat_var": math.nan} if neighbours else None,
     )
 
 
