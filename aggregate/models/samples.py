@@ -115,6 +115,12 @@ def _check_alone(bag: Bag) -> None:
             raise SampleError(
                 f"patient {bag.patient_id}: expected {name} of {len(bag)} slices, found {values.shape}"
             )
+    n_measured = len(bag.radiomics_phase)
+    if bag.radiomics_phase.ndim != 1 or bag.radiomics.shape != (n_measured, len(bag.header.radiomics_names)):
+        raise SampleError(
+            f"patient {bag.patient_id}: expected radiomics of {n_measured} phases and {len(bag.header.radiomics_names)} features, "
+            f"found {bag.radiomics.shape}"
+        )
     for name in ("features", "tumour_area_mm2"):
         values = getattr(bag, name)
         if not np.isfinite(values).all():

@@ -3,7 +3,7 @@
 import numpy as np
 
 from extract.masks import Lesions
-from extract.radiomics_boxes import cut_box, margin_mm, planes_needed
+from extract.radiomics_boxes import box_of_lesions, margin_mm, planes_needed
 from extract.radiomics_settings import RadiomicsSection
 
 SPACING = (5.0, 1.0, 1.0)
@@ -34,7 +34,7 @@ def test_slices_are_needed_as_far_as_the_margin_and_the_image_go():
 def test_the_largest_lesion_is_cut_out_with_its_margin_and_the_other_is_known_as_tumour():
     planes = np.arange(100 * 90 * 14, dtype=np.int32).reshape(14, 90, 100).astype(np.int16)
     settings = RadiomicsSection(rim_mm=6.0, spacing_mm=2.0)
-    box = cut_box(planes, 7, two_lesions(), settings, SPACING)
+    box = box_of_lesions(planes, 7, two_lesions(), settings, SPACING)
     assert (box.lesion.sum(), box.tumour.sum()) == (3 * 6 * 6, 3 * 6 * 6)
     # Rows 50 to 55 and columns 60 to 65 of the image, slices 15 to 17, which are 8 to 10 of those that were read.
     np.testing.assert_array_equal(box.hu, planes[5:14, 36:70, 46:80])
@@ -43,5 +43,5 @@ def test_the_largest_lesion_is_cut_out_with_its_margin_and_the_other_is_known_as
 
 def test_all_lesions_are_one_region_where_that_is_asked():
     planes = np.zeros((14, 90, 100), dtype=np.int16)
-    box = cut_box(planes, 7, two_lesions(), RadiomicsSection(lesions="all"), SPACING)
+    box = box_of_lesions(planes, 7, two_lesions(), RadiomicsSection(lesions="all"), SPACING)
     assert box.lesion.sum() == 2 * 4 * 4 + 3 * 6 * 6

@@ -17,6 +17,7 @@ from aggregate.models.mean_pooling import MeanPooling
 from aggregate.models.registry import MODELS, build_model, load_model
 from aggregate.models.simple_pooling import EmbeddingPooling
 from aggregate.models.wrappers import Grid
+from pipeline.bags import PER_PHASE
 from pipeline.errors import ConfigError, ResultsError, SampleError
 from tests.aggregate.models.tabicl_weights import IS_INSTALLED, tabicl_parameters
 
@@ -246,6 +247,15 @@ def test_what_is_no_bag_is_named_by_its_type(cohort):
 
 def test_every_array_of_a_bag_is_looked_at(cohort):
     bag = cohort[0][0]
-    for name in (field.name for field in fields(bag) if field.name not in ("header", "features")):
+    for name in (f.name for f in fields(bag) if f.name not in ("header", "features", *PER_PHASE)):
         with pytest.raises(SampleError, match=f"patient p000: expected {name} of {len(bag)} slices"):
             MeanPooling().fit([cut(bag, name), *cohort[0][1:]], cohort[1])
+
+
+def test_radiomics_need_a_row_for_each_of_their_phases(cohort):
+    bag = cohort[0][0]
+    told = r"patient p000: expected radiomics of 2 phases and 0 features, found \(0, 0\)"
+    with pytest.raises(SampleError, match=told):
+        MeanPooling().fit(
+            [replace(bag, radiomics_phase=np.array([0, 1], dtype=np.int8)), *cohort[0][1:]], cohort[1]
+        )
