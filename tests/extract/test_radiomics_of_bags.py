@@ -147,3 +147,15 @@ def test_a_variant_with_other_radiomics_is_refused(playground, command):
     code, printed = command("run", playground.configure(BASE + other))
     assert code == 2
     assert "they are computed once for all variants, while the scans are read" in " ".join(printed.split())
+
+
+def test_slabs_beside_them_change_no_number(playground, command):
+    playground.add("a")
+    command("run", playground.configure(SMALL))
+    alone = playground.bag("a")
+    slab = "[extract.input]\nsize_px = 32\nscales_mm = { slab = { side = 20.0, depth = 12.0 } }\n"
+    code, printed = command("run", playground.configure(SMALL + slab))
+    assert code == 0, printed
+    beside = playground.bag("a")
+    assert beside.extent_mm.tolist() == [12.0] * 5
+    np.testing.assert_array_equal(beside.radiomics, alone.radiomics)
