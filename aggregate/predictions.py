@@ -29,7 +29,7 @@ class Predictions:
         fold: intp (repeats, n), the fold in which a patient was tested, from 0.
         probabilities: model name -> float64 (repeats, n, classes), rows summing to 1 but for rounding, never NaN.
             Kept as they are printed, so that whatever is computed from them follows from predictions.csv.
-        n_slices: intp (n,), instances in the bag.
+        n_slices: intp (n,), slices in the bag.
         phases: per patient the phases present, such as "AP+PVP".
     """
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from aggregate.cohort.scales import n_slices
 from pipeline.bags import Bag, BagHeader, bag_path, read_bag
 from pipeline.errors import BagError
 
@@ -36,7 +37,7 @@ class BagSet(Protocol):
         ...
 
     def size(self, index: int) -> int:
-        """Return the number of instances of a patient's bag."""
+        """Return the number of slices of a patient's bag, each once at however many scales."""
         ...
 
 
@@ -87,8 +88,8 @@ class BagFolder:
         return self.present[index][1]
 
     def size(self, index: int) -> int:
-        """Return the number of instances of a bag, read from the file the first time only."""
-        return self._sizes[index] if index in self._sizes else len(self[index])
+        """Return the number of slices of a bag, read from the file the first time only."""
+        return self._sizes[index] if index in self._sizes else n_slices(self[index])
 
     def load(self, patient_id: str) -> Bag:
         """Read one bag, in all its phases.
@@ -105,7 +106,7 @@ class BagFolder:
         bag = self.load(patient_id)
         if self.phases is not None:
             bag = bag_in_phases(bag, self.phases)
-        self._sizes[index] = len(bag)
+        self._sizes[index] = n_slices(bag)
         if bag.features.nbytes <= self._room:
             self._bags[index] = bag
             self._room -= bag.features.nbytes
@@ -149,8 +150,8 @@ class BagList:
         return () if bag is None else phases_with_instances(bag)
 
     def size(self, index: int) -> int:
-        """Return the number of instances of a bag."""
-        return len(self[index])
+        """Return the number of slices of a bag."""
+        return n_slices(self[index])
 
 
 class BagsInPhases:
@@ -173,8 +174,8 @@ class BagsInPhases:
         return tuple(name for name in self.bags.phases_present(index) if name in self.phases)
 
     def size(self, index: int) -> int:
-        """Return the number of remaining instances."""
-        return len(self[index])
+        """Return the number of remaining slices."""
+        return n_slices(self[index])
 
 
 def phases_with_instances(bag: Bag) -> Phases:

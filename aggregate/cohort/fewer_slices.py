@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from aggregate.cohort.bag_sets import BagSet, Phases
+from aggregate.cohort.scales import n_slices
 from pipeline.bags import HISTOLOGY, Bag
 
 
@@ -33,8 +34,8 @@ class BagsWithFewerSlices:
         return self.bags.phases_present(index)
 
     def size(self, index: int) -> int:
-        """Return the number of remaining instances."""
-        return len(self[index])
+        """Return the number of remaining slices."""
+        return n_slices(self[index])
 
 
 def bag_with_fewer_slices(bag: Bag, share: float, seed: Sequence[int]) -> Bag:

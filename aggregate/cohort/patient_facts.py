@@ -4,8 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
+from aggregate.cohort.scales import slices_per_phase
 from pipeline.bags import CT, ONLY_PHASE, Bag
 from pipeline.cohort import Patient
 from pipeline.errors import ResultsError
@@ -96,12 +95,6 @@ def describe_patient(bag: Bag, patient: Patient, phases: Sequence[str] = ()) -> 
         centre=patient.centre,
         tumour_volume_ml=median_of_phases(volumes.values()) if volumes else None,
         slice_thickness_mm=slice_thickness_mm(spacings) if spacings else None,
-        slices_per_phase=_slices_per_phase(bag),
+        slices_per_phase=dict(zip(header.phase_names, slices_per_phase(bag), strict=True)),
         covariates=dict(patient.covariates),
     )
-
-
-def _slices_per_phase(bag: Bag) -> Mapping[str, int]:
-    """Count slices, not instances: a slice extracted at two scales counts once."""
-    names = bag.header.phase_names
-    return {name: len(np.unique(bag.slice_index[bag.phase == i])) for i, name in enumerate(names)}

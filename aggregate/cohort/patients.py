@@ -209,7 +209,7 @@ class Patients(Sequence[Patient]):
         return self._first_set(patient)[patient]
 
     def bag_sizes(self) -> NDArray[np.intp]:
-        """Return the number of instances in each patient's first bag (n,); 0 for a patient without phases where others have some.
+        """Return the number of slices in each patient's first bag (n,); 0 for a patient without phases where others have some.
 
         So the tiles of a biopsy are never counted among the slices of scans.
         """

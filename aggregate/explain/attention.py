@@ -10,7 +10,7 @@ from scipy.stats import rankdata
 
 from aggregate.explain.inputs import PerInstance
 from aggregate.explain.resampling import Resampling
-from aggregate.tables.shared_columns import MODEL, PATIENT_ID, PHASE, SLICE_NUMBER, interval
+from aggregate.tables.shared_columns import MODEL, PATIENT_ID, PHASE, SCALE, SLICE_NUMBER, interval
 from aggregate.tables.table import Column, Kind, Step, Table
 from pipeline.bags import Bag
 
@@ -28,12 +28,13 @@ _CHECKS = (
 MODEL_OR_CONTROL = Column("model", "Name of the model; `control: ...` is a rule that uses no image")
 ATTENTION = Table(
     "attention.csv",
-    "model x patient x phase x slice",
+    "model x patient x phase x slice x scale",
     (
         MODEL,
         PATIENT_ID,
         PHASE,
         SLICE_NUMBER,
+        SCALE,
         Column("z_mm", "Patient coordinate of the slice", "mm", Kind.NUMBER),
         Column(
             "weight",
@@ -43,7 +44,7 @@ ATTENTION = Table(
         ),
         Column("weight_sd", "Standard deviation over the repeats", "0 to 1", Kind.NUMBER),
         Column("rank", "Rank by weight within the patient; 1 for the largest weight", "", Kind.COUNT),
-        Column("uniform_weight", "Control: equal weight for every slice", "0 to 1", Kind.NUMBER),
+        Column("uniform_weight", "Control: equal weight for every row of the patient", "0 to 1", Kind.NUMBER),
         Column(
             "centre_weight",
             "Control: weight from a normal curve around the middle slice of each phase",
@@ -56,7 +57,7 @@ ATTENTION = Table(
     step=Step.EXPLANATIONS,
     notes=(
         "Attention shows which slices a model weighted, not why it decided. A bag with several scales has one"
-        " row per slice and scale."
+        " row per slice and scale; the weight of a slice is their sum, as in explanation_checks.csv."
     ),
 )
 EXPLANATION_CHECKS = Table(
@@ -106,7 +107,7 @@ def controls(bags: Sequence[Bag], patients: Sequence[int]) -> list[PerInstance]:
 
 
 def attention_rows(attention: PerInstance, bags: Sequence[Bag]) -> Iterator[Mapping[str, Any]]:
-    """Yield the rows of attention.csv of one model: one per patient, phase and slice, in the order of the bag."""
+    """Yield the rows of attention.csv of one model: one per patient and instance, in the order of the bag."""
     for patient, weights in attention.values.items():
         bag, mean = bags[patient], attention.mean(patient)
         rank = np.empty(len(bag), dtype=np.intp)
@@ -118,6 +119,7 @@ def attention_rows(attention: PerInstance, bags: Sequence[Bag]) -> Iterator[Mapp
                 "patient_id": bag.patient_id,
                 "phase": bag.header.phase_names[bag.phase[i]],
                 "slice_number": int(bag.slice_index[i]) + 1,
+                "scale": bag.header.scale_names[bag.scale[i]],
                 "z_mm": float(bag.z_mm[i]),
                 "weight": float(mean[i]),
                 "weight_sd": float(weights[:, i].std(ddof=1)) if len(weights) > 1 else None,
@@ -145,19 +147,32 @@ class PatientChecks:
 
 
 def check_patient(weights: NDArray[np.float64], bag: Bag) -> PatientChecks:
-    """Compute the attention measures from the weights (repeats, n) of one patient."""
+    """Compute the attention measures from the weights (repeats, n) of one patient, those of a slice's scales summed."""
+    weights, area, centre = _of_slices(weights, bag)
     safe = np.where(weights > 0, weights, 1)
     effective = float(np.exp(-np.sum(safe * np.log(safe) * (weights > 0), axis=1)).mean())
-    mean, area = weights.mean(axis=0), bag.tumour_area_mm2.astype(np.float64)
-    agreement = rank_correlations(np.stack([*weights, mean, area, centre_weights(bag)]))
+    agreement = rank_correlations(np.stack([*weights, weights.mean(axis=0), area, centre]))
     pairs = agreement[np.triu_indices(len(weights), k=1)]
     return PatientChecks(
         effective_slices=effective,
-        effective_share=effective / len(bag),
+        effective_share=effective / weights.shape[1],
         rank_stability=float(np.mean(pairs)) if len(pairs) else float("nan"),
         area_agreement=float(agreement[-3, -2]),
         centre_agreement=float(agreement[-3, -1]),
     )
+
+
+def _of_slices(
+    weights: NDArray[np.float64], bag: Bag
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return weights (repeats, slices), tumour area and centre-slice control (slices,) of slices, their scales summed."""
+    area, centre = bag.tumour_area_mm2.astype(np.float64), centre_weights(bag)
+    if len(np.unique(bag.scale)) == 1:
+        return weights, area, centre
+    places = np.stack([bag.phase, bag.slice_index, bag.lesion], axis=1)
+    _, first, place = np.unique(places, axis=0, return_index=True, return_inverse=True)
+    is_of = (place.ravel() == np.arange(len(first))[:, None]).astype(np.float64)  # (slices, instances)
+    return weights @ is_of.T, area[first], is_of @ centre
 
 
 def rank_correlations(rows: NDArray[np.float64]) -> NDArray[np.float64]:

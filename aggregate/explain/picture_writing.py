@@ -83,11 +83,19 @@ def _headed(
                     phase=row["phase"],
                     slice_number=row["slice_number"],
                     label=row["label"],
-                    note=_weight(row, inputs, attention),
+                    note="\n".join(filter(None, [_weight(row, inputs, attention), _scale(row, inputs)])),
                     stands_out="class" in row and row["class"] != row["label"],
                 )
             )
     return found
+
+
+def _scale(row: Row, inputs: OutOfFoldModels) -> str:
+    """Say at which scale a slice was seen, where the bags of the patient have several; the picture shows no crop."""
+    (patient,) = inputs.patients.index_of([row["patient_id"]])
+    sets = [bags for bags in inputs.patients.bag_sets.values() if bags.phases_present(patient)]
+    has_several = any(len(bags[patient].header.scale_names) > 1 for bags in sets)
+    return f"at scale {row['scale']}" if has_several else ""
 
 
 def _weight(row: Row, inputs: OutOfFoldModels, attention: PerInstance | None) -> str:

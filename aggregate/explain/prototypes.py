@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from aggregate.cohort.patients import Patients
 from aggregate.explain.inputs import ExplainableModel, OutOfFoldModels, PerInstance
 from aggregate.explain.resampling import Resampling
-from aggregate.tables.shared_columns import LABEL, MODEL, PATIENT_ID, PHASE, SLICE_NUMBER
+from aggregate.tables.shared_columns import LABEL, MODEL, PATIENT_ID, PHASE, SCALE, SLICE_NUMBER
 from aggregate.tables.table import Column, Kind, Step, Table
 from pipeline.bags import Bag
 
@@ -50,6 +50,7 @@ TYPICAL_SLICES = Table(
         LABEL,
         PHASE,
         SLICE_NUMBER,
+        SCALE,
         Column(
             "evidence",
             "Evidence for the class minus the strongest evidence for another class",
@@ -69,7 +70,7 @@ CLUSTERS = Table(
         ),
         Column("cluster", "1 for the largest", "", Kind.COUNT),
         Column("class", "Reference class of the slices"),
-        Column("n_slices", "Slices of the class in the cluster", "slices", Kind.COUNT),
+        Column("n_slices", "Slices of the class in the cluster, once at each scale", "slices", Kind.COUNT),
         Column("share_of_cluster", "Share of the class in the cluster", "0 to 1", Kind.NUMBER),
         Column("share_of_all", "Control: share of the class in all slices", "0 to 1", Kind.NUMBER),
         Column(
@@ -117,6 +118,7 @@ CLUSTER_SLICES = Table(
         LABEL,
         PHASE,
         SLICE_NUMBER,
+        SCALE,
         Column(
             "distance",
             "Distance to the centre of the cluster, in principal components of the standardised features",
@@ -249,12 +251,13 @@ class Clusters:
 def cluster_slices(bags: Sequence[Bag], number: int, *, seed: int) -> Clusters:
     """Cluster all slices by k-means on the standardised features, without labels.
 
-    Each phase is centred on its own mean first: otherwise the clusters would only reproduce the phases.
+    Each scale of each phase is centred on its own mean first: otherwise the clusters would only reproduce these.
     """
     features = np.concatenate([bag.features for bag in bags]).astype(np.float64)
-    phase = np.concatenate([bag.phase for bag in bags])
-    for index in np.unique(phase):
-        features[phase == index] -= features[phase == index].mean(axis=0)
+    n_scales = len(bags[0].header.scale_names)
+    group = np.concatenate([bag.phase.astype(np.intp) * n_scales + bag.scale for bag in bags])
+    for index in np.unique(group):
+        features[group == index] -= features[group == index].mean(axis=0)
     features = StandardScaler().fit_transform(features)
     n_components = min(_COMPONENTS, *features.shape)
     reduced = PCA(n_components, random_state=seed, svd_solver="randomized").fit_transform(features)
@@ -324,13 +327,14 @@ def cluster_slice_rows(
 
 
 def _named_slice(patients: Patients, bags: Sequence[Bag], patient: int, i: int) -> dict[str, Any]:
-    """Return the cells that name an instance of a patient's bag: patient, label, phase and slice number from 1."""
+    """Return the cells that name an instance of a patient's bag: patient, label, phase, slice number from 1, scale."""
     bag = bags[patient]
     return {
         "patient_id": bag.patient_id,
         "label": patients.label(patient),
         "phase": bag.header.phase_names[bag.phase[i]],
         "slice_number": int(bag.slice_index[i]) + 1,
+        "scale": bag.header.scale_names[bag.scale[i]],
     }
 
 

@@ -36,7 +36,7 @@ SLICE_VOTES = Table(
             "0 to 1",
             Kind.NUMBER,
         ),
-        Column("n_slices", "Instances in the bag", "slices", Kind.COUNT),
+        Column("n_slices", "Slices in the bag that vote, once at each scale", "slices", Kind.COUNT),
     ),
     place=210,
     step=Step.EXPLANATIONS,

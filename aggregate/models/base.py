@@ -249,7 +249,10 @@ class PatientEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         model.classes_ = np.asarray(config["classes"])
         bags = config["bags"]
         model.bag_shape_ = bags and BagShape(
-            bags["n_features"], tuple(bags["phase_names"]), tuple(bags["blocks"])
+            bags["n_features"],
+            tuple(bags["phase_names"]),
+            tuple(bags["blocks"]),
+            tuple(bags.get("scale_names", ())),
         )
         try:
             arrays = load((folder / _ARRAYS).read_bytes())
@@ -263,7 +266,7 @@ class PatientEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class BagEstimator(PatientEstimator):
-    """Base class of the classifiers that read one bag per patient: the choice of the bag set, blocks and phases.
+    """Base class of the classifiers that read one bag per patient: the choice of the bag set, blocks, phases and scales.
 
     Bags are checked while a model reads them, so that no bag is read twice. Patients without a bag in the set, or
     without any of the phases, are not used for training; they are predicted as the class shares of the training
@@ -279,6 +282,11 @@ class BagEstimator(PatientEstimator):
     """Add the physical measures of each instance (HU, mm) to its features."""
     phases: tuple[str, ...] = ()
     """Phases to use; an empty list uses all."""
+    scales: tuple[str, ...] = ()
+    """Scales to use ([extract.input] scales_mm); an empty list uses all."""
+    join_scales: bool = False
+    """Put the scales of a slice side by side as one instance, instead of an instance each. `features` then names a block at
+    every scale; `lesion@tight` names it at one."""
 
     @abstractmethod
     def _fit(self, bags: SeenBags, labels: Labels, tune: Tune | None) -> None:
@@ -357,7 +365,14 @@ class BagEstimator(PatientEstimator):
         return SeenBags(Chosen(patients, numbers), self._view(), check), labels[numbers]
 
     def _view(self) -> View:
-        return View(self.bags, tuple(self.features), self.measures, tuple(self.phases))
+        return View(
+            self.bags,
+            tuple(self.features),
+            self.measures,
+            tuple(self.phases),
+            tuple(self.scales),
+            self.join_scales,
+        )
 
 
 def read_model_config(folder: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregate.cohort.patient import Reads
+from aggregate.cohort.scales import n_slices, slices_per_phase
 from aggregate.models.base import Arrays, Labels, PatientEstimator, Samples, TunePatients
 from aggregate.models.logistic import BagLogistic, LogisticOnVectors
 from aggregate.models.pooling import mean_of_instances
@@ -56,7 +57,7 @@ class BagSize(BagLogistic):
 
     def vectors(self, bags: Sequence[Bag]) -> NDArray[np.float64]:
         """Return log(1 + slices) (bags, 1 + phases)."""
-        counts = [[len(bag), *bag.slices_per_phase().values()] for bag in bags]
+        counts = [[n_slices(bag), *slices_per_phase(bag)] for bag in bags]
         return np.log1p(np.array(counts, dtype=np.float64))
 
 
@@ -78,7 +79,7 @@ class TumourSize(BagLogistic):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class CentreSlice(BagLogistic):
-    """Logistic regression on the middle slice of each phase, averaged over the phases present."""
+    """Logistic regression on the middle slice of each phase, averaged over the phases present and its scales."""
 
     kind: ClassVar[str] = "centre_slice"
 
@@ -162,9 +163,11 @@ def _mean_of_phase(bag: Bag, phase: str) -> NDArray[np.float64]:
 
 
 def _middle_slices(bag: Bag) -> NDArray[np.intp]:
+    """Return the instances of the middle slice of each phase: one, or one at each scale."""
     middle = []
     for phase in np.unique(bag.phase):
-        here = np.flatnonzero(bag.phase == phase)
-        in_order = here[np.lexsort((bag.lesion[here], bag.scale[here], bag.slice_index[here]))]
-        middle.append(in_order[len(in_order) // 2])
-    return np.array(middle, dtype=np.intp)
+        places = np.stack([bag.slice_index, bag.lesion], axis=1)
+        in_order = np.unique(places[bag.phase == phase], axis=0)
+        is_middle = (places == in_order[len(in_order) // 2]).all(axis=1)
+        middle.append(np.flatnonzero(is_middle & (bag.phase == phase)))
+    return np.concatenate(middle)

@@ -127,16 +127,27 @@ def _check_rows(output: Output, instances: Instances, n_classes: int, name: str)
 
 
 def _drawn(shape: Shape) -> Instances:
-    """Draw random bags of standardised features, the slices of each bag grouped by phase."""
+    """Draw random bags of standardised features, the slices of each bag grouped by phase and scale."""
     bag = torch.repeat_interleave(torch.arange(len(_SIZES)), torch.tensor(_SIZES))
-    phase = torch.cat([torch.sort(torch.randint(shape.n_phases, (n,))).values for n in _SIZES])
+    n_groups = shape.n_phases * shape.n_scales
+    group = torch.cat([torch.sort(torch.randint(n_groups, (n,))).values for n in _SIZES])
     here = torch.arange(len(bag))
-    is_next = (bag[1:] == bag[:-1]) & (phase[1:] == phase[:-1])
+    is_next = (bag[1:] == bag[:-1]) & (group[1:] == group[:-1])
     below, above = here.clone(), here.clone()
     below[1:] -= is_next.long()
     above[:-1] += is_next.long()
     features = torch.randn(len(bag), shape.n_features)
-    return Instances(features, bag, phase, below, above, len(_SIZES), shape.n_phases)
+    return Instances(
+        features=features,
+        bag=bag,
+        phase=group // shape.n_scales,
+        below=below,
+        above=above,
+        n_bags=len(_SIZES),
+        n_phases=shape.n_phases,
+        scale=group % shape.n_scales,
+        n_scales=shape.n_scales,
+    )
 
 
 def _pieces() -> list[tuple[int, int]]:
@@ -155,6 +166,8 @@ def _reordered(instances: Instances, order: Tensor) -> Instances:
         above=place[instances.above[order]],
         n_bags=instances.n_bags,
         n_phases=instances.n_phases,
+        scale=instances.scale[order],
+        n_scales=instances.n_scales,
     )
 
 
@@ -169,6 +182,8 @@ def _only(instances: Instances, bag: int) -> Instances:
         above=instances.above[rows] - rows[0],
         n_bags=1,
         n_phases=instances.n_phases,
+        scale=instances.scale[rows],
+        n_scales=instances.n_scales,
     )
 
 

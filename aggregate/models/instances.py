@@ -19,6 +19,8 @@ _FEATURE_BYTES_IN_MEMORY = 2**30
 which fits on a laptop of 8 GB; larger matrices go into a temporary file, which the operating system caches as memory
 allows."""
 
+_TO_BE_FILLED = torch.empty(0, dtype=torch.int64)
+
 
 @dataclass(frozen=True, eq=False)
 class Instances:
@@ -36,6 +38,8 @@ class Instances:
         n_bags: number of bags; each has at least one row.
         n_phases: number of phases of the experiment.
         covariates: float32 (bags, k), standardised covariates of the patients; None where the model reads none.
+        scale: int64 (rows,), index of the row's scale among the scales of the bags; 0 if left out.
+        n_scales: number of scales of the bags.
     """
 
     features: Tensor
@@ -46,6 +50,13 @@ class Instances:
     n_bags: int
     n_phases: int
     covariates: Tensor | None = None
+    scale: Tensor = _TO_BE_FILLED
+    n_scales: int = 1
+
+    def __post_init__(self) -> None:
+        # Code that knows no scales makes batches too; a frozen class is filled in this way only.
+        if self.scale is _TO_BE_FILLED:
+            object.__setattr__(self, "scale", torch.zeros_like(self.bag))
 
     @cached_property
     def sizes(self) -> Tensor:
@@ -82,6 +93,8 @@ class PackedBags:
         to_above: int64 (instances,), the same for the next slice above.
         start: intp (bags + 1,): bag i is the rows start[i] to start[i + 1] - 1.
         n_phases: number of phase names.
+        scale: int64 (instances,), index into the scale names.
+        n_scales: number of scale names.
         covariates: float32 (bags, k), standardised covariates of the patients; None where the model reads none.
     """
 
@@ -91,6 +104,8 @@ class PackedBags:
     to_above: Tensor
     start: NDArray[np.intp]
     n_phases: int
+    scale: Tensor
+    n_scales: int
     covariates: Tensor | None = None
 
     def __len__(self) -> int:
@@ -135,6 +150,8 @@ class PackedBags:
             n_bags=len(bags) + (n_filling > 0),
             n_phases=self.n_phases,
             covariates=self._covariates_of(bags, is_filled=n_filling > 0),
+            scale=self.scale[chosen],
+            n_scales=self.n_scales,
         )
 
     def _covariates_of(self, bags: NDArray[np.intp], *, is_filled: bool) -> Tensor | None:
@@ -179,13 +196,14 @@ class Scaling:
 def pack(bags: Iterable[Bag]) -> PackedBags:
     """Concatenate bags, reading each once; features above a limit of bytes go into a temporary file."""
     features = _Rows()
-    phases, steps, sizes, n_phases = [], [], [0], 0
+    phases, scales, steps, sizes, n_phases, n_scales = [], [], [], [0], 0, 0
     for bag in bags:
         features.append(bag.features)
         phases.append(bag.phase)
+        scales.append(bag.scale)
         steps.append(_steps_to_neighbours(bag))
         sizes.append(len(bag))
-        n_phases = len(bag.header.phase_names)
+        n_phases, n_scales = len(bag.header.phase_names), len(bag.header.scale_names)
     below, above = torch.from_numpy(np.concatenate(steps, axis=1))
     return PackedBags(
         features=features.together(),
@@ -194,6 +212,8 @@ def pack(bags: Iterable[Bag]) -> PackedBags:
         to_above=above,
         start=np.cumsum(sizes).astype(np.intp),
         n_phases=n_phases,
+        scale=torch.from_numpy(np.concatenate(scales).astype(np.int64)),
+        n_scales=n_scales,
     )
 
 

@@ -81,7 +81,7 @@ class MILEstimator(BagEstimator):
         """Build the network for bags of this shape."""
         packed = pack(self.prepared([bag]))
         with self._own_random_numbers(0):
-            self.new_network(Shape(packed.n_features, packed.n_phases, n_classes))
+            self.new_network(_shape_of(packed, n_classes))
 
     def _fit(self, bags: SeenBags, labels: Labels, tune: Tune | None) -> None:
         """Train on `bags` with early stopping on `tune`."""
@@ -96,7 +96,7 @@ class MILEstimator(BagEstimator):
             columns = self._columns(everybody)
             self.covariate_scaling_ = Scaling.of(columns[: len(codes)])
             packed = self._placed(replace(packed, covariates=self._scaled(columns)))
-            network = self.new_network(Shape(packed.n_features, packed.n_phases, len(classes)))
+            network = self.new_network(_shape_of(packed, len(classes)))
             weights = np.ones(len(classes))
             if self.class_weight == "balanced":
                 weights = balanced_weights(codes, len(classes))
@@ -112,7 +112,8 @@ class MILEstimator(BagEstimator):
             network = self._with_covariates(network, len(classes)).to(self.device)
             self.course_ = train(network, task, self._training(), rng)
             self.best_epoch_ = self.course_.kept
-        self.network_, self.n_phases_, self.classes_ = network, packed.n_phases, classes
+        self.network_, self.classes_ = network, classes
+        self.n_phases_, self.n_scales_ = packed.n_phases, packed.n_scales
 
     def _predict_proba(self, bags: SeenBags) -> NDArray[np.float64]:
         """Return class probabilities (bags, classes)."""
@@ -120,7 +121,7 @@ class MILEstimator(BagEstimator):
         return torch.cat(logits).softmax(dim=1).cpu().numpy()
 
     def learned_arrays(self) -> Arrays:
-        """Return the state of the network, the scaling and the number of phases."""
+        """Return the state of the network, the scaling and the numbers of phases and scales."""
         state = {f"network.{name}": value for name, value in self.network_.state_dict().items()}
         scaling = {"scaling.mean": self.scaling_.mean, "scaling.std": self.scaling_.std}
         arrays = {name: value.cpu().numpy() for name, value in {**state, **scaling}.items()}
@@ -130,6 +131,7 @@ class MILEstimator(BagEstimator):
             **{f"covariates.{name}": value.numpy() for name, value in beside.items()},
             "covariates.words": self.covariate_columns_.as_array(),
             "n_phases": np.array([self.n_phases_]),
+            "n_scales": np.array([self.n_scales_]),
         }
 
     def set_learned_arrays(self, arrays: Arrays) -> None:
@@ -139,13 +141,19 @@ class MILEstimator(BagEstimator):
         self.covariate_scaling_ = Scaling(tensors["covariates.mean"], tensors["covariates.std"])
         self.covariate_columns_ = CovariateColumns.of_array(arrays["covariates.words"])
         self.n_phases_ = int(arrays["n_phases"][0])
+        # A model of a release that knew no scales has none written; its network looked at none.
+        self.n_scales_ = int(arrays["n_scales"][0]) if "n_scales" in arrays else 1
         with self._own_random_numbers(0):
-            network = self.new_network(Shape(len(self.scaling_.mean), self.n_phases_, len(self.classes_)))
+            network = self.new_network(self.fitted_shape())
         network = self._with_covariates(network, len(self.classes_))
         prefix = "network."
         state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
         network.load_state_dict(state)
         self.network_ = network.to(self.device).eval()
+
+    def fitted_shape(self) -> Shape:
+        """Return the sizes with which the fitted network was built."""
+        return Shape(len(self.scaling_.mean), self.n_phases_, len(self.classes_), self.n_scales_)
 
     def per_row(self, patients: Samples, name: str) -> list[NDArray[np.float64]]:
         """Return the network's "attention" or "evidence" of each instance, one array per bag (n, ...).
@@ -204,6 +212,7 @@ class MILEstimator(BagEstimator):
             packed,
             features=packed.features.to(device, DTYPES[self.precision]),
             phase=packed.phase.to(device),
+            scale=packed.scale.to(device),
             to_below=packed.to_below.to(device),
             to_above=packed.to_above.to(device),
             covariates=None if packed.covariates is None else packed.covariates.to(device),
@@ -226,6 +235,10 @@ class MILEstimator(BagEstimator):
             bags_per_step=self.bags_per_step,
             dtype=DTYPES[self.precision],
         )
+
+
+def _shape_of(packed: PackedBags, n_classes: int) -> Shape:
+    return Shape(packed.n_features, packed.n_phases, n_classes, packed.n_scales)
 
 
 class AttendingEstimator(MILEstimator):

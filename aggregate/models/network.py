@@ -30,11 +30,12 @@ class Output:
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes needed to build a network: features, phases, classes."""
+    """The sizes needed to build a network: features, phases, classes, scales."""
 
     n_features: int
     n_phases: int
     n_classes: int
+    n_scales: int = 1
 
 
 class Network(nn.Module, ABC):

@@ -17,7 +17,7 @@ from torch import nn
 from aggregate.models.attention_mil import AttentionMIL, GatedAttention
 from aggregate.models.instances import Instances
 from aggregate.models.network import GatedScore, Output, Shape
-from aggregate.models.segments import segment_softmax, segment_sum
+from aggregate.models.two_steps import pooled_in_two_steps
 
 
 class TwoStepAttention(GatedAttention):
@@ -30,17 +30,15 @@ class TwoStepAttention(GatedAttention):
 
     def forward(self, instances: Instances) -> Output:
         """Return logits, attention and evidence."""
-        n_bags, n_phases = instances.n_bags, len(self.phase_embedding)
         embedded = self.embed(instances.features)  # (rows, hidden)
-        group = instances.bag * n_phases + instances.phase  # (rows,)
-        within = segment_softmax(self.scores(embedded, instances), group, n_bags * n_phases)
-        pooled = segment_sum(within.unsqueeze(1) * embedded, group, n_bags * n_phases)
-        phases = pooled + self.phase_embedding.repeat(n_bags, 1)  # (bags x phases, hidden)
-        is_present = torch.zeros_like(phases[:, 0], dtype=torch.bool).index_fill(0, group, True)
-        scores = self.phase_score(phases).masked_fill(~is_present, -torch.inf)
-        across = scores.view(n_bags, n_phases).softmax(dim=1)  # (bags, phases)
-        mixed = (across.unsqueeze(1) @ phases.view(n_bags, n_phases, -1)).squeeze(1)
-        attention = across.flatten().index_select(0, group) * within
+        mixed, attention = pooled_in_two_steps(
+            embedded,
+            self.scores(embedded, instances),
+            instances.bag * len(self.phase_embedding) + instances.phase,
+            instances.n_bags,
+            embedding=self.phase_embedding,
+            score_of=self.phase_score,
+        )
         return Output(self.classify(self.drop(mixed)), attention, self.classify(embedded))
 
 

@@ -1,7 +1,7 @@
 """Checks of the bags and labels given to models; each error is one line that names the patient and the numbers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,6 +25,12 @@ class BagShape:
     phase_names: tuple[str, ...]
     blocks: tuple[str, ...] = ()
     """Feature blocks with their columns."""
+    scale_names: tuple[str, ...] = ()
+    """Empty in a model that was saved by a release that did not keep them."""
+
+    def fits(self, other: "BagShape") -> bool:
+        """Return whether a bag of another shape may stand beside one of this shape."""
+        return self == (other if self.scale_names else replace(other, scale_names=()))
 
 
 class BagCheck:
@@ -42,14 +48,17 @@ class BagCheck:
 
         Raises:
             SampleError: the bag has no instance, arrays of different lengths, a value that is not finite, or another
-                number of features or other phase names than the other bags of this model.
+                number of features or other phase or scale names than the other bags of this model.
         """
         _check_alone(bag)
         found = BagShape(
-            bag.features.shape[1], bag.header.phase_names, tuple(map(str, bag.header.feature_blocks))
+            bag.features.shape[1],
+            bag.header.phase_names,
+            tuple(map(str, bag.header.feature_blocks)),
+            bag.header.scale_names,
         )
         wanted = self.shape = self.shape or found
-        if found != wanted:
+        if not wanted.fits(found):
             told, other = _told(wanted, found), _told(found, wanted)
             raise SampleError(
                 f"patient {bag.patient_id}: expected {told} as in the other bags of this model, found {other}; extract "
@@ -143,7 +152,8 @@ def _n_missing(bag: Bag) -> int:
 
 
 def _told(shape: BagShape, other: BagShape) -> str:
-    """Describe the format of a bag, with its blocks if the blocks differ."""
-    only_blocks = (shape.n_features, shape.phase_names) == (other.n_features, other.phase_names)
-    blocks = f" ({', '.join(shape.blocks)})" if only_blocks else ""
-    return f"{shape.n_features} features{blocks} and the phases {', '.join(shape.phase_names)}"
+    """Describe the format of a bag, with its blocks or scales if nothing else differs."""
+    is_alike = (shape.n_features, shape.phase_names) == (other.n_features, other.phase_names)
+    blocks = f" ({', '.join(shape.blocks)})" if is_alike and shape.blocks != other.blocks else ""
+    scales = f" at the scales {', '.join(shape.scale_names)}" if is_alike and not blocks else ""
+    return f"{shape.n_features} features{blocks}{scales} and the phases {', '.join(shape.phase_names)}"

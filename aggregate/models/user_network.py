@@ -7,7 +7,8 @@
     epochs = 40                          # a training setting, as for every network
 
 `MyNet(n_features, n_phases, n_classes, hidden=32)` is a `torch.nn.Module` whose `forward(instances)` gets the
-`Instances` of a few bags and returns logits (bags, classes), or an `Output` that also holds attention and evidence.
+`Instances` of a few bags and returns logits (bags, classes), or an `Output` that also holds attention and evidence. If it has
+an argument `n_scales`, it is given the number of scales too.
 """
 
 import importlib.util
@@ -31,6 +32,8 @@ from pipeline.errors import ConfigError
 from pipeline.provenance import sha256_of_file, sha256_of_json, version_of
 
 _SIZES = ("n_features", "n_phases", "n_classes")
+_SCALES = "n_scales"
+"""Given to a network that asks for it."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -57,7 +60,7 @@ class ModuleMIL(AttendingEstimator, EvidentEstimator):
     def _fit(self, bags: SeenBags, labels: Labels, tune: Tune | None) -> None:
         super()._fit(bags, labels, tune)
         # Some networks break the contract only after training, such as one with a position weight that starts at zero.
-        check_network(self.network_, self._fitted_shape(), f"{self.module}, trained")
+        check_network(self.network_, self.fitted_shape(), f"{self.module}, trained")
 
     @classmethod
     def settings_names(cls, parameters: Mapping[str, Any]) -> list[str]:
@@ -69,7 +72,7 @@ class ModuleMIL(AttendingEstimator, EvidentEstimator):
         path = parameters.get("module")
         if not isinstance(path, str) or ":" not in path:
             raise ConfigError(f'kind = "module": expected module = "FILE.py:CLASS", found {path!r}')
-        given = {*_SIZES, "in_shape", "args", "kwargs"}
+        given = {*_SIZES, _SCALES, "in_shape", "args", "kwargs"}
         names = [name for name in inspect.signature(_class_at(path)).parameters if name not in given]
         own = {field.name for field in fields(cls)}
         clash = [name for name in names if name in own]
@@ -92,18 +95,17 @@ class ModuleMIL(AttendingEstimator, EvidentEstimator):
         """Whether the fitted network has attention and evidence; True before `fit`, when this is unknown."""
         if not hasattr(self, "network_"):
             return True
-        output = check_network(self.network_, self._fitted_shape(), self.module)
+        output = check_network(self.network_, self.fitted_shape(), self.module)
         return output.attention is not None and output.evidence is not None
-
-    def _fitted_shape(self) -> Shape:
-        return Shape(len(self.scaling_.mean), self.n_phases_, len(self.classes_))
 
     def _built(self, shape: Shape) -> nn.Module:
         found = _class_at(self.module)
         try:
             if self.module.startswith(torchmil_network.PREFIX):
                 return torchmil_network.OneForEachClass(found, shape, self.settings)
-            return found(shape.n_features, shape.n_phases, shape.n_classes, **self.settings)
+            asks = _SCALES in inspect.signature(found).parameters
+            scales = {_SCALES: shape.n_scales} if asks else {}
+            return found(shape.n_features, shape.n_phases, shape.n_classes, **scales, **self.settings)
         except Exception as error:  # what somebody else's code raises cannot be listed
             raise ConfigError(
                 f"{self.module}: cannot be built from n_features = {shape.n_features}, n_phases = {shape.n_phases}, "

@@ -1,4 +1,4 @@
-"""The data of a patient that a model uses: bag set, feature blocks, measures, radiomics, phases and covariates."""
+"""The data of a patient that a model uses: bag set, feature blocks, measures, radiomics, phases, scales and covariates."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from aggregate.cohort.bag_sets import bag_in_phases
 from aggregate.cohort.patient import ONLY_SET, Patient
+from aggregate.cohort.scales import at_scale, bag_in_scales, with_scales_joined
 from aggregate.models.samples import MEASURES, RADIOMICS, BagCheck
 from pipeline.bags import Bag, FeatureBlock
 from pipeline.covariates import Value
@@ -48,12 +49,17 @@ class View:
             the measures, so that ("measures",) is the measures alone, and `radiomics` for the radiomics of the instance's phase.
         measures: whether the measures follow as further columns, NaN where one cannot be had.
         phases: the only phases seen, in this order; none for all.
+        scales: the only scales seen, in this order; none for all.
+        join_scales: whether the scales of a slice stand side by side as one instance. A feature block then names that block
+            at every scale, and `lesion@tight` the block lesion at the scale tight.
     """
 
     bags: str = ""
     features: tuple[str, ...] = ()
     measures: bool = False
     phases: tuple[str, ...] = ()
+    scales: tuple[str, ...] = ()
+    join_scales: bool = False
 
     def has_bag(self, patient: Patient) -> bool:
         """Return whether a patient has data for the model, without reading features from a file.
@@ -68,7 +74,8 @@ class View:
         """Return the bag as the model uses it; None if the patient has no data for it.
 
         Raises:
-            ConfigError: the bag set, block, phase or measures do not exist; the message gives the nearest name.
+            ConfigError: the bag set, block, phase, scale or measures do not exist; the message gives the nearest name.
+            SampleError: scales are joined, and a slice does not have each scale once.
         """
         bag = patient.bags[self._bag_set(patient)]
         if bag is None:
@@ -77,9 +84,16 @@ class View:
             for name in self.phases:
                 _check_name(name, bag.header.phase_names, "phase", bag)
             bag = bag_in_phases(bag, self.phases)
+        if self.scales:
+            for name in self.scales:
+                _check_name(name, bag.header.scale_names, "scale", bag)
+            bag = bag_in_scales(bag, self.scales)
         if not len(bag):
             return None
-        return _with_columns(bag, self.features, measures=self.measures)
+        scales = bag.header.scale_names if self.join_scales else ()
+        if self.join_scales:
+            bag = with_scales_joined(bag)
+        return _with_columns(bag, _at_scales(self.features, bag, scales), measures=self.measures)
 
     def _bag_set(self, patient: Patient) -> str:
         names = list(patient.bags)
@@ -93,6 +107,16 @@ class View:
                 f"{', '.join(names)}"
             )
         return self.bags
+
+
+def _at_scales(blocks: Sequence[str], bag: Bag, scales: Sequence[str]) -> list[str]:
+    """Return the names of blocks with each that is named without a scale once for every joined scale."""
+    known = {block.name for block in bag.header.feature_blocks}
+    found: list[str] = []
+    for name in blocks:
+        joined = [at_scale(name, scale) for scale in scales]
+        found += joined if joined and set(joined) <= known else [name]
+    return found
 
 
 def _with_columns(bag: Bag, blocks: Sequence[str], *, measures: bool) -> Bag:
@@ -170,8 +194,9 @@ class SeenBags(Sequence[Bag]):
         patient = as_patient(self.patients[index])
         bag = self.view.of(patient)
         if bag is None:
+            at = f" at the scales {', '.join(self.view.scales)}" if self.view.scales else ""
             raise SampleError(
-                f"patient {patient.patient_id}: expected a bag with at least one slice, found none"
+                f"patient {patient.patient_id}: expected a bag with at least one slice{at}, found none"
             )
         return self.check.checked(bag)
 

@@ -32,7 +32,7 @@ PREDICTIONS = Table(
         PROBABILITY_OF_CLASS,
         Column(
             "n_slices",
-            "Instances in the bag; of several bag sets, in the first that has one",
+            "Slices in the bag, each once at however many scales; of several bag sets, in the first that has one",
             "slices",
             Kind.COUNT,
         ),

@@ -13,7 +13,7 @@ that the comparison sees it. `tests/aggregate/models/test_oracle.py` runs this u
 import argparse
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -50,6 +50,8 @@ VARIANTS = {
     "clam": {"instances": 3},
     "dsmil": {},
     "transmil": {},
+    "multiscale_attention embedding": {"scales_by": "embedding"},
+    "multiscale_attention attention": {"scales_by": "attention"},
 }
 """Name -> parameters; the first word is the kind."""
 
@@ -76,7 +78,7 @@ class Patient:
 
     def __init__(self, bag, mean, std):
         self.x = torch.from_numpy((bag.features.astype(np.float64) - mean) / std)
-        self.phase = bag.phase.tolist()
+        self.phase, self.scale = bag.phase.tolist(), bag.scale.tolist()
         place = {(p, z): row for row, (p, z) in enumerate(zip(self.phase, bag.slice_index, strict=True))}
         self.below = [
             place.get((p, z - 1), r) for r, (p, z) in enumerate(zip(self.phase, bag.slice_index, strict=True))
@@ -282,10 +284,23 @@ def transmil(p, patient, heads=4, **_):
     return affine(p, "classify", layer_norm(token, token.shape, p["norm.weight"], p["norm.bias"]))
 
 
+def multiscale_attention(p, patient, scales_by, **_):
+    h, e = embedded(p, patient), p["scale_embedding"]
+    if scales_by == "embedding":
+        rows = torch.stack([one + e[s] for one, s in zip(h, patient.scale, strict=True)])
+        return affine(p, "classify", share(gated(p, "slice_score", rows)) @ rows)
+    scores, pooled = gated(p, "slice_score", h), []
+    for scale in sorted(set(patient.scale)):
+        rows = [i for i, s in enumerate(patient.scale) if s == scale]
+        pooled.append(share(scores[rows]) @ h[rows] + e[scale])
+    z = torch.stack(pooled)
+    return affine(p, "classify", share(gated(p, "scale_score", z)) @ z)
+
+
 NETWORKS = {
     "attention_mil": attention_mil, "phase_attention": phase_attention, "phase_concat": phase_concat,
     "smooth_attention": smooth_attention, "embedding_pooling": embedding_pooling, "instance_pooling": instance_pooling, "mlp": mlp, "clam": clam, "modality_attention": modality_attention,
-    "dsmil": dsmil, "transmil": transmil,
+    "dsmil": dsmil, "transmil": transmil, "multiscale_attention": multiscale_attention,
 }  # fmt: skip
 
 
@@ -348,6 +363,23 @@ def draw_bag(patient_id, label, rng, signal):
     )  # fmt: skip
 
 
+def at_two_scales(bags):
+    """Return the bags with every slice at a second scale, too; some have one of the scales only."""
+    return [with_second_scale(bag, number % 4) for number, bag in enumerate(bags)]
+
+
+def with_second_scale(bag, which):
+    """Every feature of the second scale is another one of the slice, half as large; of which 1 and 2 one scale is left."""
+    header = replace(bag.header, scale_names=("tight", "context"))
+    second = replace(bag, features=bag.features[:, ::-1] / 2, scale=np.ones(len(bag), np.int8))
+    parts = [[bag, second], [bag], [second], [bag, second]][which]
+    arrays = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in ("features", "phase", "slice_index", "z_mm", "tumour_area_mm2", "lesion", "scale")
+    }
+    return Bag(header=header, **arrays)
+
+
 def as_mlp_sees(bag):
     """Return the bag of one row: mean, maximum and deviation of each feature."""
     exact = bag.features.astype(np.float64)
@@ -360,6 +392,8 @@ def as_mlp_sees(bag):
 def compare(name, precision, exercise, *, scramble):
     kind, settings = name.split()[0], VARIANTS[name]
     bags, labels = draw_cohort(exercise)
+    if kind == "multiscale_attention":
+        bags = at_two_scales(bags)
     trained, tested = slice(exercise.n_train), slice(exercise.n_train, None)
     how = {
         "epochs": exercise.epochs, "learning_rate": RATE, "weight_decay": DECAY, "bags_per_step": BAGS_PER_STEP,
@@ -370,7 +404,8 @@ def compare(name, precision, exercise, *, scramble):
     if kind == "modality_attention":
         model.widths_ = dict.fromkeys(settings["modalities"], D)
     torch.manual_seed(SEED)
-    network = model.new_network(Shape(seen[0].features.shape[1], len(PHASES), N_CLASSES))
+    scales = len(bags[0].header.scale_names)
+    network = model.new_network(Shape(seen[0].features.shape[1], len(PHASES), N_CLASSES, scales))
     begin = {key: value.detach().clone() for key, value in network.named_parameters()}
     if scramble:
         scramble_a_gradient(model)
