@@ -10,7 +10,17 @@ from pipeline.config import Section
 
 SelectBy = Literal["log_loss", "auc"]
 OWN_FACTORS = ("features", "aggregator", "measures", "phases", "covariates")
-"""Factors that every study may vary, beside those that `bags` names."""
+"""Factors that every study has, beside those that `bags` names and `scales` where it is given."""
+SCALES = "scales"
+
+
+class ScalesSection(Section):
+    """Scales that a model sees, and how."""
+
+    scales: tuple[str, ...] = ()
+    """Names of scales; none for all."""
+    join: bool = False
+    """Whether the scales of a slice stand side by side as one instance."""
 
 
 class LearningCurveSection(Section):
@@ -49,7 +59,7 @@ class BesideSection(ModelSection):
 
 
 class StudySection(Section):
-    """[aggregate.study]: a grid of models over bag sets, features, aggregators, measures, phases and covariates.
+    """[aggregate.study]: a grid of models over bag sets, features, aggregators, measures, phases, scales and covariates.
 
     Every combination of levels is a configuration, named by the levels of the factors that vary.
     """
@@ -68,6 +78,9 @@ class StudySection(Section):
     """Whether the measures of the slices are added to the features."""
     phases: Mapping[str, tuple[str, ...]] = {"all": ()}
     """Level -> the only phases that are seen; none for all."""
+    scales: Mapping[str, tuple[str, ...] | ScalesSection] = {}
+    """Level -> the only scales that are seen, none for all; or these with `join`, such as
+    `joined = { scales = ["tight", "context"], join = true }`. Left out, all scales are seen and it is no factor."""
     covariates: Mapping[str, tuple[str, ...]] = {"none": ()}
     """Level -> columns of the cohort table that the models read."""
     without: tuple[Mapping[str, str | tuple[str, ...]], ...] = ()
@@ -90,6 +103,14 @@ class StudySection(Section):
     robustness: RobustnessSection | None = None
     """Which configurations are tested with fewer phases and slices."""
 
+    @property
+    def scale_levels(self) -> Mapping[str, ScalesSection]:
+        """Level -> scales and whether they are joined; empty where scales are no factor."""
+        return {
+            level: given if isinstance(given, ScalesSection) else ScalesSection(scales=given)
+            for level, given in self.scales.items()
+        }
+
     @model_validator(mode="after")
     def _bag_sets_have_the_same_factors(self) -> Self:
         described = {name: set(levels) for name, levels in self.bags.items()}
@@ -100,7 +121,7 @@ class StudySection(Section):
                     f"bags.{name}: expected the factors of the other bag sets ({', '.join(sorted(first))}), found "
                     f"{', '.join(sorted(factors)) or 'none'}"
                 )
-            taken = factors & set(OWN_FACTORS)
+            taken = factors & {*OWN_FACTORS, *([SCALES] if self.scales else [])}
             if taken:
                 raise ValueError(f"bags.{name}: {min(taken)!r} is a factor of its own; choose another name")
         return self

@@ -248,12 +248,7 @@ class PatientEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         model = cls(**config["parameters"])
         model.classes_ = np.asarray(config["classes"])
         bags = config["bags"]
-        model.bag_shape_ = bags and BagShape(
-            bags["n_features"],
-            tuple(bags["phase_names"]),
-            tuple(bags["blocks"]),
-            tuple(bags.get("scale_names", ())),
-        )
+        model.bag_shape_ = bags and BagShape.of_record(bags)
         try:
             arrays = load((folder / _ARRAYS).read_bytes())
         except (OSError, SafetensorError) as error:
@@ -365,14 +360,8 @@ class BagEstimator(PatientEstimator):
         return SeenBags(Chosen(patients, numbers), self._view(), check), labels[numbers]
 
     def _view(self) -> View:
-        return View(
-            self.bags,
-            tuple(self.features),
-            self.measures,
-            tuple(self.phases),
-            tuple(self.scales),
-            self.join_scales,
-        )
+        names = (tuple(self.phases), tuple(self.scales))
+        return View(self.bags, tuple(self.features), self.measures, *names, self.join_scales)
 
 
 def read_model_config(folder: Path) -> dict[str, Any]:

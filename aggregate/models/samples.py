@@ -1,6 +1,6 @@
 """Checks of the bags and labels given to models; each error is one line that names the patient and the numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
@@ -27,6 +27,12 @@ class BagShape:
     """Feature blocks with their columns."""
     scale_names: tuple[str, ...] = ()
     """Empty in a model that was saved by a release that did not keep them."""
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> "BagShape":
+        """Restore the shape that a saved model tells; an earlier release told no scales."""
+        names = (tuple(record[name]) for name in ("phase_names", "blocks"))
+        return cls(record["n_features"], *names, scale_names=tuple(record.get("scale_names", ())))
 
     def fits(self, other: "BagShape") -> bool:
         """Return whether a bag of another shape may stand beside one of this shape."""

@@ -8,7 +8,7 @@ from typing import Any
 from aggregate.config import AggregateConfig
 from aggregate.model_section import ModelSection
 from aggregate.models.samples import MEASURES
-from aggregate.study_section import StudySection
+from aggregate.study_section import SCALES, ScalesSection, StudySection
 from pipeline.errors import ConfigError
 from pipeline.names import hint_of_nearest
 
@@ -145,7 +145,8 @@ def _check_same(levels: Levels, known: ModelSection, model: ModelSection) -> Non
 def factors_of(study: StudySection) -> list[str]:
     """Return the factors of a study, those of the bag sets first."""
     of_bags = next(iter(study.bags.values()), {"bags": ""})
-    return [*of_bags, "features", "aggregator", "measures", "phases", "covariates"]
+    scales = [SCALES] if study.scales else []
+    return [*of_bags, "features", "aggregator", "measures", "phases", *scales, "covariates"]
 
 
 def _combinations(study: StudySection, bag_sets: Sequence[str]) -> Iterator[tuple[Levels, ModelSection]]:
@@ -156,9 +157,13 @@ def _combinations(study: StudySection, bag_sets: Sequence[str]) -> Iterator[tupl
         study.aggregators.items(),
         study.measures,
         study.phases.items(),
+        (study.scale_levels or {"": ScalesSection()}).items(),
         study.covariates.items(),
     )
-    for (bags, of_bags), (f, blocks), (a, model), measures, (p, phases), (c, covariates) in product(*axes):
+    for combination in product(*axes):
+        (bags, of_bags), (f, blocks), (a, model), measures, (p, phases), (s, scales), (c, covariates) = (
+            combination
+        )
         has_measures = measures or MEASURES in blocks
         levels = {**of_bags, "features": f, "aggregator": a, "measures": YES if has_measures else NO}
         read = {
@@ -166,15 +171,18 @@ def _combinations(study: StudySection, bag_sets: Sequence[str]) -> Iterator[tupl
             "features": list(blocks),
             "measures": measures and MEASURES not in blocks,
             "phases": list(phases),
+            "scales": list(scales.scales),
+            "join_scales": scales.join,
         }
         _check_reads_no_other(
             a,
             model,
-            {"features": f, "phases": p, "covariates": c, "bags": bags},
+            {"features": f, "phases": p, "covariates": c, "bags": bags, "scales": s, "join_scales": s},
             read | {"covariates": list(covariates)},
         )
+        of_scales = {SCALES: s} if study.scales else {}
         yield (
-            {**levels, "phases": p, "covariates": c},
+            {**levels, "phases": p, **of_scales, "covariates": c},
             _reading(model, {key: value for key, value in read.items() if value}, list(covariates)),
         )
 
