@@ -79,8 +79,8 @@ class StudySection(Section):
     phases: Mapping[str, tuple[str, ...]] = {"all": ()}
     """Level -> the only phases that are seen; none for all."""
     scales: Mapping[str, tuple[str, ...] | ScalesSection] = {}
-    """Level -> the only scales that are seen, none for all; or these with `join`, such as
-    `joined = { scales = ["tight", "context"], join = true }`. Left out, all scales are seen and it is no factor."""
+    """Level -> list of the only scales that are seen, empty for all, such as `tight = ["tight"]`; or a table of these with
+    `join`, such as `joined = { scales = ["tight", "context"], join = true }`. Left out, it is no factor: all scales are seen."""
     covariates: Mapping[str, tuple[str, ...]] = {"none": ()}
     """Level -> columns of the cohort table that the models read."""
     without: tuple[Mapping[str, str | tuple[str, ...]], ...] = ()

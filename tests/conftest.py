@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,19 @@ def draw_bag(
         lesion=np.ones(len(phase), dtype=np.int16),
         scale=np.zeros(len(phase), dtype=np.int8),
     )
+
+
+def at_two_scales(bag: Bag) -> Bag:
+    """Return the bag with every slice at the scale `context` too, where its features are minus a half of those at `tight`."""
+    header = replace(bag.header, scale_names=("tight", "context"))
+    wide = replace(bag, features=-bag.features / 2, scale=np.ones_like(bag.scale))
+    arrays = {
+        f.name: np.concatenate([getattr(bag, f.name), getattr(wide, f.name)])
+        for f in fields(Bag)
+        if f.name != "header"
+    }
+    both = Bag(header=header, **arrays)
+    return both.take(np.lexsort((both.slice_index, both.scale, both.phase)))
 
 
 def patients_of(bags: list[Bag], labels: np.ndarray, classes: tuple[str, ...] = CLASSES) -> Patients:

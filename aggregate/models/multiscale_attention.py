@@ -39,9 +39,7 @@ class ScaleEmbedding(GatedAttention):
     def __init__(self, shape: Shape, *, hidden: int, gate: int, dropout: float) -> None:
         super().__init__(shape, hidden=hidden, gate=gate, dropout=dropout)
         several = shape.n_scales > 1
-        self.scale_embedding = (
-            nn.Parameter(0.1 * torch.randn(shape.n_scales, hidden)) if several else None
-        )
+        self.scale_embedding = nn.Parameter(0.1 * torch.randn(shape.n_scales, hidden)) if several else None
 
     def forward(self, instances: Instances) -> Output:
         """Return logits, attention and evidence."""

@@ -102,10 +102,7 @@ class SliceTraining:
         labels, weight = codes[rows.patient], self._weights(rows.patient, codes)
         scaler = StandardScaler().fit(rows.features.astype(np.float64), sample_weight=weight)
         standardised = np.nan_to_num(scaler.transform(rows.features.astype(np.float64)))
-        n = min(self.n_components, *standardised.shape)
-        # The weighted mean is 0: singular vectors of the weighted rows are the weighted principal components.
-        basis = TruncatedSVD(n, random_state=self.seed).fit(np.sqrt(weight)[:, None] * standardised)
-        components = basis.components_  # (n, d)
+        components = self._components(np.sqrt(weight)[:, None] * standardised)  # (n, d)
         regression = LogisticRegression(C=self.strength, max_iter=1000)
         regression.fit(standardised @ components.T, labels, sample_weight=weight)
         weights, bias = regression.coef_, regression.intercept_
@@ -115,6 +112,17 @@ class SliceTraining:
         model.bias[group] = -np.inf
         model.bias[group, regression.classes_] = bias
         model.weights[group][:, regression.classes_] = components.T @ weights.T
+
+    def _components(self, weighted: Floats) -> Floats:
+        """Return the principal components (n, d) of rows of weighted mean 0 (rows, d), each times the root of its weight.
+
+        Where all would be kept they only turn the axes, which ridge regression does not feel.
+        """
+        n_rows, d = weighted.shape
+        if self.n_components >= d:
+            return np.eye(d)
+        basis = TruncatedSVD(min(self.n_components, n_rows), random_state=self.seed).fit(weighted)
+        return np.asarray(basis.components_, dtype=np.float64)
 
     def _weights(self, patient: NDArray[np.intp], codes: NDArray[np.intp]) -> Floats:
         """Return the weight of each slice (rows,), summing to the number of patients."""

@@ -140,5 +140,9 @@ def distribution_of(scores: Floats, bins: int) -> Floats:
     """Describe the scores (slices, classes) of some slices: per class quantiles, mean, and shares of a histogram."""
     edges = np.linspace(0, 1, bins + 1)
     shares = [np.histogram(of_class, edges)[0] / len(scores) for of_class in scores.T]
-    rows = [np.quantile(scores, QUANTILES, axis=0), scores.mean(axis=0, keepdims=True), np.stack(shares, axis=1)]
+    rows = [
+        np.quantile(scores, QUANTILES, axis=0),
+        scores.mean(axis=0, keepdims=True),
+        np.stack(shares, axis=1),
+    ]
     return np.concatenate(rows, axis=0).T.ravel()

@@ -22,7 +22,9 @@ PHASE = Column("phase", "Contrast phase")
 SLICE_NUMBER = Column(
     "slice_number", "Slice number from 1, inferior to superior, however the file is stored", "", Kind.COUNT
 )
-SCALE = Column("scale", "Scale at which the slice was seen; tight+context where a model sees both side by side")
+SCALE = Column(
+    "scale", "Scale at which the slice was seen; tight+context where a model sees both side by side"
+)
 
 LOW = "Lower end of the confidence interval (<confidence>)"
 HIGH = "Upper end of the confidence interval"

@@ -17,6 +17,7 @@ from aggregate.explain.attention import (
 )
 from aggregate.explain.inputs import PerInstance
 from aggregate.explain.resampling import resampling_of
+from tests.conftest import at_two_scales
 
 
 @pytest.fixture
@@ -104,3 +105,24 @@ def test_rows_are_numbered_as_in_a_viewer_and_ranked_within_the_patient(bags):
     assert sorted(row["rank"] for row in rows) == list(range(1, len(bag) + 1))
     assert sum(row["weight"] for row in rows) == pytest.approx(1)
     assert min(rows, key=lambda row: row["rank"])["weight"] == max(row["weight"] for row in rows)
+
+
+def test_rows_of_one_slice_at_two_scales_name_the_scale(bags):
+    bag = at_two_scales(bags[0])
+    rows = list(attention_rows(PerInstance("m", {0: uniform_weights(bag)[None]}), [bag]))
+    places = {(row["phase"], row["slice_number"], row["scale"]) for row in rows}
+    assert len(places) == len(rows) == 2 * len(bags[0])
+    assert {row["scale"] for row in rows} == {"tight", "context"}
+
+
+def test_the_checks_of_two_scales_are_those_of_the_slices_with_their_weights_summed(bags):
+    weights = np.random.default_rng(0).dirichlet(np.ones(len(bags[0])), size=3)
+    bag = at_two_scales(bags[0])
+    of_slice = [
+        np.flatnonzero((bags[0].phase == p) & (bags[0].slice_index == z))[0]
+        for p, z in zip(bag.phase, bag.slice_index, strict=True)
+    ]
+    shared = np.where(bag.scale == 0, 0.3, 0.7) * weights[:, of_slice]
+    both, once = check_patient(shared, bag), check_patient(weights, bags[0])
+    for name in type(once).__dataclass_fields__:
+        assert getattr(both, name) == pytest.approx(getattr(once, name)), name

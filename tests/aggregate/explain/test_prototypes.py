@@ -13,6 +13,7 @@ from aggregate.explain.prototypes import (
     prototype_rows,
     typical_rows,
 )
+from tests.conftest import at_two_scales
 
 
 def test_every_patient_has_neighbours_from_its_own_training_patients_only(inputs):
@@ -66,3 +67,14 @@ def test_the_middle_of_a_cluster_is_shown_by_one_slice_per_patient_the_nearest_f
         d[c == 1].min() for c, d in zip(clusters.of_slices, clusters.distances, strict=True) if (c == 1).any()
     ]
     assert distances[0] == min(of_cluster)
+
+
+def test_clusters_are_no_scales(inputs):
+    """Two scales that lie apart: slices of both are in every cluster."""
+    bags = [at_two_scales(bag) for bag in inputs.bags("attention")]
+    for bag in bags:
+        bag.features[bag.scale == 1] += 50
+    clusters = np.concatenate(cluster_slices(bags, 2, seed=0).of_slices)
+    scale = np.concatenate([bag.scale for bag in bags])
+    for cluster in (0, 1):
+        assert 0.2 < np.mean(scale[clusters == cluster]) < 0.8

@@ -49,6 +49,20 @@ def test_bag_size_counts_slices_in_all_and_of_each_phase():
     np.testing.assert_allclose(BagSize().vectors([bag]), np.log([[1 + 4, 1 + 0, 1 + 3, 1 + 1, 1 + 0]]))
 
 
+def test_bag_size_and_centre_slice_count_a_slice_once_at_however_many_scales():
+    """Of slices 3, 5 and 8 the middle one is 5, at both scales; of 2 and 4 the upper one."""
+    once = [
+        (1, 3, 1.0, [3.0]),
+        (1, 5, 1.0, [5.0]),
+        (1, 8, 1.0, [8.0]),
+        (2, 2, 1.0, [2.0]),
+        (2, 4, 1.0, [4.0]),
+    ]
+    twice = bag_of(*((*row, 0) for row in once), *((p, z, a, [10 * x[0]], 1) for p, z, a, x in once))
+    np.testing.assert_array_equal(BagSize().vectors([twice]), BagSize().vectors([bag_of(*once)]))
+    np.testing.assert_allclose(CentreSlice().vectors([twice]), [[(5 + 50 + 4 + 40) / 4]])
+
+
 def test_tumour_size_is_the_largest_area_and_the_volume_that_cohort_csv_tells_the_median_over_the_phases():
     bag = bag_of(
         (1, 7, 100.0, [0.0]),

@@ -12,6 +12,7 @@ from aggregate.models.registry import MODELS, build_model, load_model
 from aggregate.models.torchmil_network import _adjacency
 from aggregate.planning.plan import load_aggregate_config
 from pipeline.errors import ConfigError, ResultsError
+from tests.conftest import at_two_scales
 
 GOOD = """
 import torch
@@ -43,6 +44,15 @@ def test_its_own_parameters_are_keys_beside_those_of_the_training(tmp_path, coho
     assert model.network_.embed.out_features == 5
     assert model.learning_rate == 0.01
     np.testing.assert_allclose(model.predict_proba(cohort[0]).sum(axis=1), 1)
+
+
+def test_it_is_given_the_number_of_scales_if_it_asks(tmp_path, cohort):
+    asking = GOOD.replace("n_classes, hidden", "n_classes, n_scales, hidden").replace(
+        "super().__init__()", "super().__init__(); self.n_scales = n_scales"
+    )
+    bags = [at_two_scales(bag) for bag in cohort[0]]
+    assert build(tmp_path, asking).fit(bags, cohort[1]).network_.n_scales == 2
+    assert build(tmp_path, asking).fit(*cohort).network_.n_scales == 1
 
 
 def test_it_is_saved_and_read_like_any_other(tmp_path, cohort):

@@ -3,7 +3,7 @@
 import pytest
 
 from aggregate.planning.plan import load_aggregate_config, read_plan
-from aggregate.planning.study_grid import configurations, grid_of
+from aggregate.planning.study_grid import configurations, factors_of, grid_of
 from aggregate.study_section import StudySection
 from pipeline.errors import ConfigError
 
@@ -92,3 +92,30 @@ BESIDE_MISTAKES = {
 def test_a_mistaken_model_beside_the_grid_is_told(experiment_folder, text, message):
     with pytest.raises(ConfigError, match=message):
         read_plan(experiment_folder(BESIDE + text))
+
+
+SCALES = {"tight": ["tight"], "both": [], "joined": {"scales": ["tight", "context"], "join": True}}
+
+
+def test_scales_are_a_factor_that_says_what_is_seen_and_whether_side_by_side():
+    grid = configurations(study(scales=SCALES), ("bags",))
+    assert [one.name for one in grid] == ["tight", "both", "joined"]
+    read = [{k: one.model.parameters.get(k) for k in ("scales", "join_scales")} for one in grid]
+    assert read == [
+        {"scales": ["tight"], "join_scales": None},
+        {"scales": None, "join_scales": None},
+        {"scales": ["tight", "context"], "join_scales": True},
+    ]
+
+
+def test_scales_that_are_not_given_are_no_factor_and_no_column():
+    section = study()
+    assert "scales" not in factors_of(section)
+    assert [list(one.levels) for one in configurations(section, ("bags",))] == [factors_of(section)]
+    assert factors_of(study(scales=SCALES))[-3:] == ["phases", "scales", "covariates"]
+
+
+def test_an_aggregator_that_sees_another_scale_than_its_level_is_refused():
+    section = study(aggregators={"pooling": {**POOLING, "scales": ["context"]}}, scales=SCALES)
+    with pytest.raises(ConfigError, match=r"aggregators.pooling: scales = .*'context'.* level 'tight'"):
+        names_of(section)
