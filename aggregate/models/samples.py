@@ -31,8 +31,8 @@ class BagShape:
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> "BagShape":
         """Restore the shape that a saved model tells; an earlier release told no scales."""
-        names = (tuple(record[name]) for name in ("phase_names", "blocks"))
-        return cls(record["n_features"], *names, scale_names=tuple(record.get("scale_names", ())))
+        phases, blocks, scales = (tuple(record.get(k, ())) for k in ("phase_names", "blocks", "scale_names"))
+        return cls(record["n_features"], phases, blocks, scales)
 
     def fits(self, other: "BagShape") -> bool:
         """Return whether a bag of another shape may stand beside one of this shape."""

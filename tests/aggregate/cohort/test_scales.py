@@ -97,7 +97,7 @@ def test_a_slice_that_lacks_a_scale_is_refused_and_not_filled_in(bag):
     phase = bag.header.phase_names[bag.phase[first]]
     with pytest.raises(
         SampleError,
-        match=f"patient p1, {phase}, slice {number}: .* one instance at each scale, found 0 at context",
+        match=rf"patient p1, {phase}, slice {number}: .* one instance at each scale, found 0 at context",
     ):
         with_scales_joined(lacking)
 
@@ -140,6 +140,6 @@ def test_bags_of_other_scales_than_those_it_was_trained_on_are_refused(bags_and_
     for one in (model, type(model).load(tmp_path)):
         with pytest.raises(
             SampleError,
-            match="expected 16 features at the scales tight, context .* found 16 features at the scales context",
+            match=r"expected 16 features at the scales tight, context .* found 16 features at the scales context",
         ):
             one.predict_proba([other])

@@ -163,6 +163,6 @@ def test_the_tuning_patients_change_nothing():
 
 
 def test_a_class_of_one_patient_is_refused():
-    bags, labels = draw(6, 0)
+    bags, _ = draw(6, 0)
     with pytest.raises(FoldError, match="a class has one training patient, too few for inner folds"):
         build_model("slice_scores", {}, 0).fit(bags[:4], np.array([0, 0, 0, 1]))
