@@ -95,7 +95,7 @@ def _scale(row: Row, inputs: OutOfFoldModels) -> str:
     (patient,) = inputs.patients.index_of([row["patient_id"]])
     sets = [bags for bags in inputs.patients.bag_sets.values() if bags.phases_present(patient)]
     has_several = any(len(bags[patient].header.scale_names) > 1 for bags in sets)
-    return f"at scale {row['scale']}" if has_several else ""
+    return f"seen at scale {row['scale']}" if has_several else ""
 
 
 def _weight(row: Row, inputs: OutOfFoldModels, attention: PerInstance | None) -> str:
