@@ -54,10 +54,10 @@ _READING_OF_PICTURES = (
 )
 READING_OF_CASES = (
     "Columns: the phases at the height (z) of the slice with most weight, or where no tumour lies there, the nearest slice with "
-    "tumour. Top: the slice, with the square cut out for the encoder in blue (of several scales the largest) and the lesion's outline in yellow; outside of the "
-    "square it is shown coarser than it is, and an outline that ends at the edge of the square goes on beyond it. Middle: the "
-    "lesion, all phases at one scale. Bottom: the weight of every slice with tumour (of several scales their sum) in multiples of an equal share (dashed), the "
-    "shown slice in dark blue. Right: measures of the lesion (black line) beside median and quartiles of each class in the "
+    "tumour. Top: the slice, with the square cut out for the encoder in blue (of several scales the largest) and the lesion's "
+    "outline in yellow; outside of the square it is shown coarser than it is, and an outline that ends at the edge of the square goes on beyond it. Middle: the "
+    "lesion, all phases at one scale. Bottom: the weight of every slice with tumour (of several scales their sum) in multiples of "
+    "an equal share (dashed), the shown slice in dark blue. Right: measures of the lesion (black line) beside median and quartiles of each class in the "
     "cohort, the patient's own class in bold; wash-in is the lesion's density in the arterial less the non-contrast phase, "
     "washout that in the arterial less the last phase. R and L are the patient's right and left, with a ? where the header of "
     "the scan leaves them in doubt."

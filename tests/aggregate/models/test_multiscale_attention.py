@@ -8,6 +8,7 @@ from aggregate.models.instances import Instances, pack
 from aggregate.models.multiscale_attention import ScaleAttention, ScaleEmbedding
 from aggregate.models.network import Shape
 from aggregate.models.registry import build_model
+from aggregate.models.two_steps import pooled_in_two_steps
 from tests.conftest import at_two_scales
 
 WAYS = ("embedding", "attention")
@@ -60,6 +61,22 @@ def test_attention_over_scales_counts_each_scale_once_by_hand():
     output = by_hand(ScaleAttention)(of_rows(*ROWS))
     torch.testing.assert_close(output.attention, torch.tensor([1 / 6, 1 / 6, 1 / 2, 1 / 6]))
     torch.testing.assert_close(output.logits, torch.tensor([[(4 + 1) / 2, (3 + 4) / 2]]))
+
+
+def test_the_gradients_of_two_steps_are_those_of_finite_differences():
+    """Three bags of two scales, the second bag without the first scale, the third without the second."""
+    torch.manual_seed(0)
+    group = torch.tensor([0, 0, 1, 3, 3, 4, 4, 4])
+    embedded, scores, embedding, weights = (
+        torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in ((8, 3), (8,), (2, 3), (3,))
+    )
+
+    def pooled(embedded, scores, embedding, weights):
+        return pooled_in_two_steps(
+            embedded, scores, group, 3, embedding=embedding, score_of=lambda z: torch.tanh(z) @ weights
+        )
+
+    assert torch.autograd.gradcheck(pooled, (embedded, scores, embedding, weights))
 
 
 def test_a_scale_without_instances_has_no_part():
