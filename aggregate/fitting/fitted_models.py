@@ -11,7 +11,7 @@ from aggregate.cohort.patients import Patients
 from aggregate.fitting.cross_validation import OutOfFold
 from aggregate.models.base import PatientEstimator, Samples
 from aggregate.models.registry import load_model
-from aggregate.predictions import as_printed
+from aggregate.statistics.printed_probabilities import as_printed
 from aggregate.store.fit_cache import FitCache
 
 

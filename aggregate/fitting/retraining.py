@@ -10,7 +10,7 @@ from aggregate.cohort.folds import Fold
 from aggregate.cohort.patients import Patients
 from aggregate.cohort.study_cohort import StudyCohort
 from aggregate.fitting.cross_validation import OutOfFold
-from aggregate.predictions import as_printed
+from aggregate.statistics.printed_probabilities import as_printed
 from pipeline.errors import FoldError
 
 CrossValidate = Callable[[StudyCohort, Sequence[Fold]], OutOfFold]

@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from aggregate.cohort.study_cohort import UNSEEN
-from aggregate.predictions import Predictions, as_printed
+from aggregate.predictions import Predictions
 from aggregate.report.folder import ResultsFolder
 from aggregate.report.spreadsheet import Sheet, SheetColumn
 from aggregate.statistics.intervals import NOT_ESTIMABLE
 from aggregate.statistics.measures import MACRO, predicted_labels
+from aggregate.statistics.printed_probabilities import as_printed
 from aggregate.tables.cohort import COHORT
 from aggregate.tables.excluded import EXCLUDED
 from aggregate.tables.performance import PERFORMANCE

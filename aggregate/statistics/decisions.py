@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregate.predictions import as_printed
+from aggregate.statistics.printed_probabilities import as_printed
 
 ThresholdRule = Literal["youden", "sensitivity", "specificity"]
 DECISION_THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))

@@ -7,7 +7,7 @@ calls the patient positive.
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregate.predictions import as_printed
+from aggregate.statistics.printed_probabilities import as_printed
 
 LEAST = 0.01
 """A probability below this counts as this in a product: of a hundred patients nobody knows a smaller one."""

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregate.predictions import PROBABILITY_DIGITS, Predictions
+from aggregate.predictions import Predictions
 from aggregate.statistics.config import StatisticsSection
 from aggregate.statistics.decisions import DECISION_THRESHOLDS, TuneFold, choose_threshold, net_benefit
 from aggregate.statistics.intervals import NOT_ESTIMABLE, Estimate, bootstrap_interval, without_estimate
+from aggregate.statistics.printed_probabilities import PROBABILITY_DIGITS
 from aggregate.statistics.ranking import ratio
 from aggregate.statistics.resamples import Sample
 from aggregate.statistics.training import trained_sample

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from aggregate.predictions import PROBABILITY_DIGITS, Predictions
+from aggregate.predictions import Predictions
 from aggregate.statistics.measures import predicted_labels
+from aggregate.statistics.printed_probabilities import PROBABILITY_DIGITS
 from aggregate.tables.results import ResultTables
 from aggregate.tables.rows import Row
 from aggregate.tables.shared_columns import LABEL, MODEL, PATIENT_ID, PROBABILITY_OF_CLASS, REPEAT

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from aggregate.predictions import PROBABILITY_DIGITS
 from aggregate.statistics.decisions import TuneFold
+from aggregate.statistics.printed_probabilities import PROBABILITY_DIGITS
 from aggregate.tables.predictions import PROBABILITY_PREFIX
 from aggregate.tables.results import ResultTables
 from aggregate.tables.rows import Row

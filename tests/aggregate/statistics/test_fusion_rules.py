@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from aggregate.predictions import as_printed
 from aggregate.statistics.fusion_rules import both_of, either_of, mean_of_seeing, product_of_seeing
+from aggregate.statistics.printed_probabilities import as_printed
 
 SEEN = np.ones((2, 1), dtype=np.bool_)
 
