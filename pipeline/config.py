@@ -205,7 +205,7 @@ def read_tables(path: Path, mistakes: Mistakes, *, overrides: Sequence[str] = ()
     tables = _read_toml(path)
     for override in overrides:
         with mistakes.gathered():
-            _apply_override(tables, override)
+            apply_override(tables, override)
     return tables
 
 
@@ -261,7 +261,12 @@ def _without(tables: Mapping[str, Any], errors: Sequence[ErrorDetails]) -> dict[
     return left
 
 
-def _apply_override(tables: dict[str, Any], override: str) -> None:
+def apply_override(tables: dict[str, Any], override: str) -> None:
+    """Put a value such as `aggregate.repeats=2` into tables.
+
+    Raises:
+        ConfigError: it is not of this form, or a value stands where it needs a table.
+    """
     keys, equals, text = override.partition("=")
     if not equals:
         raise ConfigError(f"override {override!r}: expected key=value, such as aggregate.repeats=2")

@@ -13,12 +13,15 @@ from pipeline.config import CohortSection
 from pipeline.errors import CohortError, ConfigError
 
 PHASE_ALIASES: Mapping[str, Sequence[str]] = {
-    "NC": ("nc", "dry", "plain", "native", "precontrast", "pre", "c-pre", "non-contrast"),
-    "AP": ("ap", "art", "arterial", "c1", "c+a"),
-    "PVP": ("pvp", "pv", "ven", "venous", "portal", "portal venous", "c2", "c+v"),
+    "NC": ("nc", "dry", "plain", "native", "precontrast", "pre", "c-pre", "non-contrast", "nativ", "sans injection",
+           "ohne kontrastmittel"),
+    "AP": ("ap", "art", "arterial", "c1", "c+a", "artériel", "arteriel", "artérielle", "arterielle", "arteriell"),
+    "PVP": ("pvp", "pv", "ven", "venous", "portal", "portal venous", "c2", "c+v", "veineux", "venös", "portalvenös",
+            "portal venös", "portalvenoes"),
     "DP": ("dp", "del", "delay", "delayed", "c3", "c+delay"),
-}
-"""Spellings found in public multiphasic liver datasets (PLC-CECT, WAW-TACE, AMPLIFAI, LLD-MMRI)."""
+}  # fmt: skip
+"""Spellings found in public multiphasic liver datasets (PLC-CECT, WAW-TACE, AMPLIFAI, LLD-MMRI), and French and German words
+that mean one phase only."""
 PHASE_ROLES: Mapping[str, str] = {"NC": "non_contrast", "AP": "arterial", "PVP": "portal", "DP": "delayed"}
 """The role in [cohort.phase_roles] of a phase with this name or one of its spellings."""
 CHANNELS: Mapping[str, str] = {"0000": "NC", "0001": "AP", "0002": "PVP", "0003": "DP"}
@@ -27,6 +30,9 @@ AMBIGUOUS_PHASES: Mapping[str, str] = {
     "p": "plain in some data sets, portal venous in others",
     "a": "arterial in some data sets, the first of a lettered series in others",
     "late": "delayed to some, late arterial to others",
+    "tardif": "delayed to some, late arterial to others",
+    "spät": "delayed to some, late arterial to others",
+    "spaet": "delayed to some, late arterial to others",
 }
 LABEL_ALIASES: Mapping[str, Sequence[str]] = {
     "HCC": ("hcc",),

@@ -1,0 +1,169 @@
+"""One import: a layout finds scans, labels are joined, spellings made names, and every file is accounted for."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from extract.importers.found import Entry, How, Import, ScanRow, not_used
+from extract.importers.label_table import LabelTable, join_labels, refuse_reserved
+from extract.importers.layout import ImportRequest, Layout, LayoutSettings
+from extract.importers.patients import in_two_spellings
+from extract.importers.spellings import Spellings, read_spellings
+from pipeline.config import apply_override, read_section
+from pipeline.errors import CohortError, Mistakes
+from pipeline.files import path_hint
+from pipeline.names import count_of_rows
+
+REPORT = "import_report.csv"
+_OF_A_SYSTEM = ("Thumbs.db", "desktop.ini", ".*")
+"""Files that operating systems leave in folders."""
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """What the user says beside layout and folder.
+
+    Attributes:
+        table: the cohort table to write.
+        settings: of the layout, `key=value`.
+        spellings: of phases, classes and patients.
+        labels: a table of labels; None for none.
+        covariates: columns to take from it, or from a table of the layout where there is none.
+        skip: patterns of files to leave out, relative to the folder.
+        tell: prints a line of progress.
+    """
+
+    table: Path
+    settings: Sequence[str] = ()
+    spellings: Spellings = field(default_factory=read_spellings)
+    labels: LabelTable | None = None
+    covariates: tuple[str, ...] = ()
+    skip: Sequence[str] = ()
+    tell: Callable[[str], None] = field(default=lambda _: None)
+
+
+def import_folder(layout: Layout, folder: Path, options: ImportOptions) -> Import:
+    """Find the scans of a folder; every file in it is used, or listed with the reason.
+
+    Raises:
+        CohortError: the folder does not hold what the layout expects, or something cannot be known: the message names
+            the option to give.
+        ConfigError: a setting is unknown or not allowed.
+    """
+    settings = read_settings(layout, options.settings)
+    refuse_reserved(options.covariates)
+    files, skipped = _files(folder, options)
+    own = () if options.labels else options.covariates
+    request = ImportRequest(folder, files, options.table, options.spellings, own, options.tell)
+    found = layout.find(request, settings)
+    if not found.rows:
+        raise CohortError(f"{folder}: no scan found as the layout {layout.name!r} expects: {layout.about}")
+    mistakes = Mistakes()
+    for question in (*_patients_twice(found.rows), *_images_twice(found.rows, request)):
+        mistakes.add(CohortError(question))
+    mistakes.raise_all()
+    rows, joined = found.rows, tuple[Entry, ...]()
+    if options.labels:
+        rows, joined = join_labels(rows, options.labels, options.spellings)
+    rows, named = _with_classes(rows, options.spellings)
+    entries = (*found.entries, *joined, *named, *skipped)
+    left = _left_over(request, replace(found, rows=rows, entries=entries), options)
+    return Import(rows, (*entries, *left))
+
+
+def read_settings(layout: Layout, given: Sequence[str]) -> LayoutSettings:
+    """Return the settings of a layout from `key=value`; paths are relative to the current folder.
+
+    Raises:
+        ConfigError: a key is unknown (the nearest is named), or a value not allowed.
+    """
+    mistakes, values = Mistakes(), dict[str, object]()
+    for text in given:
+        with mistakes.gathered():
+            apply_override(values, text)
+    settings = read_section(values, layout.settings, mistakes, path=Path(layout.name), place=())
+    mistakes.raise_all()
+    assert settings is not None  # there was no mistake
+    return settings
+
+
+def _files(folder: Path, options: ImportOptions) -> tuple[tuple[Path, ...], list[Entry]]:
+    """Return the files of a folder, and entries of those that the user leaves out."""
+    if not folder.is_dir():
+        raise CohortError(f"{folder}: expected a folder with scans, found none{path_hint(str(folder))}")
+    written = {options.table.resolve(), options.table.with_name(REPORT).resolve()}
+    files, skipped = [], []
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = path.relative_to(folder).as_posix()
+        pattern = next((pattern for pattern in options.skip if fnmatchcase(name, pattern)), None)
+        if pattern is not None:
+            skipped.append(not_used(name, f"left out by --skip {pattern!r}"))
+        elif path.resolve() not in written:
+            files.append(path)
+    return tuple(files), skipped
+
+
+def _patients_twice(rows: Sequence[ScanRow]) -> Iterator[str]:
+    for group in in_two_spellings(row.patient_id for row in rows):
+        first, *others = group
+        told = " ".join(f'--patient "{other}={first}"' for other in others)
+        apart = " ".join(f'--patient "{name}={name}x"' for name in others)
+        yield (
+            f"patients {' and '.join(map(repr, group))} differ in case, zeros or separators only; if they are one: {told}; "
+            f"if not, give them other identifiers: {apart}"
+        )
+
+
+def _images_twice(rows: Sequence[ScanRow], request: ImportRequest) -> Iterator[str]:
+    images: dict[tuple[str, str], dict[Path, None]] = {}
+    for row in rows:
+        images.setdefault((row.patient_id, row.phase), {})[row.image] = None
+    for (patient_id, phase), paths in images.items():
+        if len(paths) > 1:
+            names = [request.named(path) for path in paths]
+            yield (
+                f"patient {patient_id}, phase {phase}: expected one image, found {', '.join(names)}; leave out all but one: "
+                f"--skip {names[-1]!r}"
+            )
+
+
+def _with_classes(
+    rows: Sequence[ScanRow], spellings: Spellings
+) -> tuple[tuple[ScanRow, ...], tuple[Entry, ...]]:
+    """Return rows with labels by their names, and one entry for each spelling."""
+    mistakes, entries, names = Mistakes(), [], dict[str, str]()
+    for label, n in Counter(row.label for row in rows if row.label).items():
+        question = spellings.question(spellings.classes, label)
+        if question:
+            mistakes.add(CohortError(f"{question} ({count_of_rows(n)})"))
+        name = spellings.classes.find(label)
+        names[label] = name or label
+        if name is None:
+            entries.append(
+                Entry(f"{label!r} is kept as a class of its own ({count_of_rows(n)})", source="the label")
+            )
+        elif name != label:
+            ground = spellings.ground(label, "known spellings of classes")
+            entries.append(Entry(f"label {label!r} read as {name} ({count_of_rows(n)})", source=ground))
+    mistakes.raise_all()
+    return tuple(replace(row, label=names.get(row.label, "")) for row in rows), tuple(entries)
+
+
+def _left_over(request: ImportRequest, found: Import, options: ImportOptions) -> Iterator[Entry]:
+    """Yield an entry of each file that nothing speaks of."""
+    used = {path for row in found.rows for path in (row.image, row.mask, row.liver_mask) if path}
+    named = {entry.file for entry in found.entries}
+    labels = options.labels.path.resolve() if options.labels else None
+    for path in request.files:
+        name = request.named(path)
+        if path in used or path in found.accounted or name in named or path.resolve() == labels:
+            continue
+        is_of_system = any(fnmatchcase(path.name, pattern) for pattern in _OF_A_SYSTEM)
+        yield not_used(name, "written by an operating system" if is_of_system else "no part of the layout")
+
+
+def guesses(found: Import) -> tuple[Entry, ...]:
+    """Return the entries that somebody has to look at."""
+    return tuple(entry for entry in found.entries if entry.how is How.GUESSED)

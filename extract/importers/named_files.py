@@ -1,0 +1,247 @@
+"""Scans by the names of their files: a template says which is which, or the words of the names do."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from extract.importers.found import Decision, Entry, How, Import, ScanRow, not_used
+from extract.importers.layout import ImportRequest, LayoutSettings
+from extract.importers.mask_contents import MaskLabel, look_into_masks
+from extract.importers.name_words import Role, phase_words, role_of
+from extract.importers.path_templates import fields_in, read_template
+from extract.importers.volume_files import stem_of, volumes_in
+from pipeline.errors import CohortError, Mistakes
+
+
+class NamedFilesSettings(LayoutSettings):
+    """Settings of layouts in which the names of the files tell phase and role."""
+
+    pattern: str = ""
+    """Path of an image below the folder, such as `{patient}/{phase}.nii.gz`; fields: patient, phase, class, centre. Without it
+    the words of the names tell, and the report calls that guessed."""
+    mask_pattern: str = ""
+    """Path of a mask of the tumour, such as `{patient}/{phase}_seg_{lesion}.nii.gz`."""
+    liver_pattern: str = ""
+    """Path of a mask of the organ."""
+    mask_phase: str = ""
+    """Phase on which the masks were drawn whose names tell none."""
+    tumour_label: int | None = None
+    """Value of the tumour in masks of more than two values."""
+    organ_label: int | None = None
+    """Value of the organ in masks of more than two values."""
+
+
+@dataclass(frozen=True)
+class NamedFile:
+    """A volume and what its path tells; without a phase it is told by other means or not at all."""
+
+    path: Path
+    patient_id: str
+    role: Role
+    phase: str | None
+    label: str = ""
+    centre: str = ""
+    lesion: str = ""
+    how: How = How.GUESSED
+    source: str = ""
+    word: str = ""
+    """The spelling of the phase in its path."""
+
+
+def find_named(request: ImportRequest, settings: NamedFilesSettings, levels: tuple[str, ...]) -> Import:
+    """Find scans by the names of files in folders of the given levels, such as ("class", "patient").
+
+    Raises:
+        CohortError: what a file is, or the value of a mask, cannot be known.
+    """
+    mistakes, files = Mistakes(), list[NamedFile]()
+    for path in volumes_in(request.files):
+        with mistakes.gathered():
+            found = (
+                _by_template(path, request, settings)
+                if settings.pattern
+                else _by_words(path, request, levels)
+            )
+            if found:
+                files.append(found)
+    mistakes.raise_all()
+    files = _placed_all(files, request, settings)
+    rows, looked = look_into_masks(
+        _rows(files, request),
+        request,
+        MaskLabel(_label(settings.tumour_label)),
+        MaskLabel(_label(settings.organ_label), "organ_label=1"),
+    )
+    told = {entry.file for entry in looked}
+    used = {path for row in rows for path in (row.image, row.mask, row.liver_mask)}
+    entries = (_entry(file, request, is_used=file.path in used) for file in files)
+    return Import(
+        rows,
+        (*(entry for entry in entries if entry.file not in told or entry.decision is Decision.USED), *looked),
+    )
+
+
+def _label(value: int | None) -> tuple[int, ...]:
+    return () if value is None else (value,)
+
+
+def _by_template(path: Path, request: ImportRequest, settings: NamedFilesSettings) -> NamedFile | None:
+    """Return what the templates tell of a file; None where none fits."""
+    templates = {
+        Role.TUMOUR: settings.mask_pattern,
+        Role.ORGAN: settings.liver_pattern,
+        Role.IMAGE: settings.pattern,
+    }
+    name = request.named(path)
+    for role, template in templates.items():
+        fields = fields_in(read_template(template), name) if template else None
+        if fields is None:
+            continue
+        return NamedFile(
+            path,
+            request.spellings.patient(_field(fields, "patient", template)),
+            role,
+            _phase_of_template(fields.get("phase"), name, request),
+            fields.get("class") or "",
+            fields.get("centre") or "",
+            fields.get("lesion") or "",
+            How.DECIDED,
+            f"the template {template}",
+        )
+    return None
+
+
+def _field(fields: Mapping[str, str], name: str, template: str) -> str:
+    if name not in fields:
+        raise CohortError(f"template {template!r}: expected a field {{{name}}}")
+    return fields[name]
+
+
+def _phase_of_template(text: str | None, name: str, request: ImportRequest) -> str | None:
+    if text is None:
+        return None
+    phase = request.spellings.phase(text)
+    if phase is None:
+        raise CohortError(f'{name}: unknown phase {text!r}; say which: --phase "{text}=NAME"')
+    return phase
+
+
+def _by_words(path: Path, request: ImportRequest, levels: tuple[str, ...]) -> NamedFile | None:
+    """Return what the folders and the words of its name tell of a file; None where it lies above the patients."""
+    parts = path.relative_to(request.folder).parts
+    if len(parts) <= len(levels):
+        return None
+    folders = dict(zip(levels, parts, strict=False))
+    names = [*parts[len(levels) : -1], stem_of(path)]
+    names[-1] = _without(names[-1], folders["patient"])
+    found = [word for name in names for word in phase_words(name, request.spellings)]
+    phases = {word.phase for word in found if word.phase}
+    if len(phases) > 1:
+        told = ", ".join(f"{word.spelling!r}" for word in found)
+        raise CohortError(
+            f"{request.named(path)}: the words {told} tell several phases; rename it, or --skip it"
+        )
+    if found and not phases and role_of(names[-1]) is Role.IMAGE:
+        raise CohortError(
+            f"{request.named(path)}: {request.spellings.question(request.spellings.phases, found[0].spelling)}"
+        )
+    role = next((role for role in map(role_of, reversed(names)) if role is not Role.IMAGE), Role.IMAGE)
+    word = next((word for word in found if word.phase), None)
+    return NamedFile(
+        path,
+        request.spellings.patient(folders["patient"]),
+        role,
+        word.phase if word else None,
+        folders.get("class", ""),
+        source=f"the word {word.spelling!r} in its path" if word else "its name",
+        word=word.spelling if word else "",
+    )
+
+
+def _without(stem: str, patient: str) -> str:
+    """Return a name without the identifier at its beginning, whose letters may look like a phase."""
+    return stem[len(patient) :] if stem.lower().startswith(patient.lower()) else stem
+
+
+def _placed_all(
+    files: Sequence[NamedFile], request: ImportRequest, settings: NamedFilesSettings
+) -> list[NamedFile]:
+    """Return the files, masks with the phase that their name does not tell."""
+    by_patient = _by_patient(files)
+    return [_placed(file, by_patient[file.patient_id], request, settings) for file in files]
+
+
+def _placed(
+    file: NamedFile, own: Sequence[NamedFile], request: ImportRequest, settings: NamedFilesSettings
+) -> NamedFile:
+    if file.phase or file.role is Role.IMAGE:
+        return file
+    if settings.mask_phase:
+        phase = _phase_of_template(settings.mask_phase, "mask_phase", request)
+        return replace(file, phase=phase, how=How.DECIDED, source="mask_phase")
+    images = {other.phase for other in own if other.role is Role.IMAGE and other.phase}
+    if len(images) == 1:
+        return replace(file, phase=images.pop(), source="the only image of the patient")
+    return file
+
+
+def _by_patient(files: Sequence[NamedFile]) -> Mapping[str, list[NamedFile]]:
+    found: dict[str, list[NamedFile]] = {}
+    for file in files:
+        found.setdefault(file.patient_id, []).append(file)
+    return found
+
+
+def _rows(files: Sequence[NamedFile], request: ImportRequest) -> list[ScanRow]:
+    """Return the rows of all patients.
+
+    Raises:
+        CohortError: a patient would have none.
+    """
+    rows, mistakes = list[ScanRow](), Mistakes()
+    for patient_id, own in _by_patient(files).items():
+        of_patient = list(_rows_of(patient_id, own))
+        rows += of_patient
+        if not of_patient:
+            names = ", ".join(request.named(file.path) for file in own[:4])
+            mistakes.add(CohortError(
+                f"patient {patient_id}: no image with a phase in its name among {names}; say which word is which phase: "
+                '--phase "WORD=NAME", or leave the patient out: --skip'
+            ))  # fmt: skip
+    mistakes.raise_all()
+    return rows
+
+
+def _entry(file: NamedFile, request: ImportRequest, *, is_used: bool) -> Entry:
+    name, hint = request.named(file.path), '--phase "WORD=NAME"'
+    if file.phase is None:
+        if file.role is not Role.IMAGE:
+            hint = "mask_phase=NAME says on which phase masks were drawn"
+        return not_used(name, f"{file.role}: its name tells no phase; {hint}", patient_id=file.patient_id)
+    if not is_used:
+        why = f"{file.role}: the patient has no image of {file.phase}, or another such file"
+        return not_used(name, why, patient_id=file.patient_id, phase=file.phase)
+    how = How.DECIDED if request.spellings.ground(file.word, "") else file.how
+    what = f"{file.role} of {file.phase}"
+    return Entry(what, Decision.USED, how, file.source, file.patient_id, file.phase, name)
+
+
+def _rows_of(patient_id: str, files: Sequence[NamedFile]) -> Iterator[ScanRow]:
+    """Yield a row for each image with a phase; for each mask where it has several."""
+    of = {role: [file for file in files if file.role is role and file.phase] for role in Role}
+    for image in of[Role.IMAGE]:
+        masks = [file for file in of[Role.TUMOUR] if file.phase == image.phase]
+        organ = next((file.path for file in of[Role.ORGAN] if file.phase == image.phase), None)
+        row = ScanRow(
+            patient_id,
+            image.phase or "",
+            image.path,
+            label=image.label,
+            centre=image.centre,
+            liver_mask=organ,
+        )
+        if len(masks) < 2:
+            yield replace(row, mask=masks[0].path if masks else None)
+            continue
+        for i, mask in enumerate(masks, start=1):
+            yield replace(row, mask=mask.path, lesion_id=mask.lesion or str(i))

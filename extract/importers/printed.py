@@ -1,0 +1,76 @@
+"""What an import prints: counts by class and phase, what was guessed, what is not used, and the next command."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from extract.importers.found import Decision, Entry, Import, ScanRow
+from extract.importers.importing import guesses
+from pipeline.run_log import say, say_table
+
+NO_LABEL = "(no label)"
+_AT_MOST = 12
+"""Lines of one kind that are printed; the report has all."""
+
+
+def print_import(found: Import, table: Path, report: Path, console: Console) -> None:
+    """Print what an import found."""
+    say_table(console, counts(found))
+    for line in _lines(found):
+        say(console, line)
+    say(
+        console,
+        f"{table} written: {len(found.rows)} rows; {report}: every decision and every file that is not used",
+    )
+    say(console, f"Look at both, then: python extract.py init {table} --out my_cohort.toml")
+
+
+def counts(found: Import) -> Table:
+    """Return patients by class and phase, with those that have a mask of the tumour."""
+    phases = list(dict.fromkeys(row.phase for row in found.rows))
+    table = Table(
+        "class", "patients", *phases, title="Patients (with a mask of the tumour)", title_justify="left"
+    )
+    for label in sorted({row.label for row in found.rows}):
+        rows = [row for row in found.rows if row.label == label]
+        cells = (_cell([row for row in rows if row.phase == phase]) for phase in phases)
+        table.add_row(label or NO_LABEL, str(len({row.patient_id for row in rows})), *cells)
+    return table
+
+
+def _cell(rows: list[ScanRow]) -> str:
+    patients = {row.patient_id for row in rows}
+    return f"{len(patients)} ({len({row.patient_id for row in rows if row.mask})})"
+
+
+def _lines(found: Import) -> Iterator[str]:
+    yield from _block("Guessed, to be looked at", [f"{e.what}, from {e.source}" for e in guesses(found)])
+    decided = [entry for entry in found.entries if not entry.patient_id and entry.decision is Decision.USED]
+    yield from _block("Decided", [f"{entry.what}, from {entry.source}" for entry in decided])
+    yield from _block(
+        "Not used", [_named(e) for e in found.entries if e.decision is Decision.NOT_USED], joined=False
+    )
+    unlabelled = list(dict.fromkeys(row.patient_id for row in found.rows if not row.label))
+    if unlabelled:
+        yield from _block(f"{len(unlabelled)} patients without a label", unlabelled, joined=False)
+    to_set = dict.fromkeys(f"{e.what} ({e.source})" for e in found.entries if e.decision is Decision.TO_SET)
+    yield from _block("For the configuration (`extract.py init` writes it)", list(to_set))
+
+
+def _named(entry: Entry) -> str:
+    who = f"patient {entry.patient_id}: " if entry.patient_id else ""
+    return f"{who}{entry.file}: {entry.what}"
+
+
+def _block(title: str, lines: list[str], *, joined: bool = True) -> Iterator[str]:
+    """Yield a title and its lines; equal lines once with their number."""
+    if not lines:
+        return
+    yield f"{title}:"
+    told = [f"{line} ({n} x)" if n > 1 else line for line, n in Counter(lines).items()] if joined else lines
+    yield from (f"  {line}" for line in told[:_AT_MOST])
+    if len(told) > _AT_MOST:
+        yield f"  and {len(told) - _AT_MOST} more"
