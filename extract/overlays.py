@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extract.config import ExtractConfig, MasksSection
+from extract.itk_volumes import is_itk_file
 from extract.regions import RegionPlan, plan_region, ranges_of, read_region
 from extract.volumes import DISPLAY, VolumeError, VolumeFile, open_volume
 from pipeline.cohort import read_cohort
@@ -131,11 +132,15 @@ def _save(path: Path, overlay: NDArray[np.float32], image: VolumeFile) -> None:
     """
     back = nib.orientations.ornt_transform(DISPLAY, nib.orientations.axcodes2ornt(image.stored_codes))
     stored = nib.apply_orientation(overlay, back)
-    scan = nib.Nifti1Image.from_filename(image.path)
-    volume = nib.Nifti1Image(stored, scan.affine)
-    volume.set_sform(*scan.get_sform(coded=True))
-    volume.set_qform(*scan.get_qform(coded=True))
-    volume.header.set_xyzt_units(*scan.header.get_xyzt_units())
+    volume = nib.Nifti1Image(stored, image.header_affine)
+    if is_itk_file(image.path):
+        volume.set_sform(image.header_affine, code="scanner")
+        volume.header.set_xyzt_units("mm")
+    else:
+        scan = nib.Nifti1Image.from_filename(image.path)
+        volume.set_sform(*scan.get_sform(coded=True))
+        volume.set_qform(*scan.get_qform(coded=True))
+        volume.header.set_xyzt_units(*scan.header.get_xyzt_units())
     volume.header["descrip"] = b"attention relative to equal weights"
     volume.header["cal_max"] = float(overlay.max())
     with written_whole(path) as sibling:

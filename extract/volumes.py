@@ -1,4 +1,4 @@
-"""NIfTI volumes, read slice by slice in the order in which radiologists look at them.
+"""NIfTI, NRRD and MHA volumes, read slice by slice in the order in which radiologists look at them.
 
 Display order is (z, row, column): z from inferior to superior, rows from anterior to posterior, columns from the
 patient's right to left. Voxel grids carry an affine from these indices to RAS+ millimetres.
@@ -15,6 +15,7 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from extract.inflate import GzipDamage, inflate, is_compressed
+from extract.itk_volumes import is_itk_file, read_itk_header, read_itk_voxels
 from pipeline.cohort import HeaderOverrides
 from pipeline.errors import PhasemilError
 
@@ -83,7 +84,7 @@ class Grid:
 
 @dataclass(frozen=True, eq=False)
 class VolumeFile:
-    """A NIfTI file whose header has been read; voxels are read on demand.
+    """A file whose header has been read; voxels are read on demand.
 
     Attributes:
         path: the file.
@@ -91,10 +92,11 @@ class VolumeFile:
         stored_shape: (i, j, k) in the file, i fastest.
         stored_codes: orientation of the stored axes, such as "LPS".
         dtype: of the stored voxels.
-        offset: of the first voxel, in bytes.
+        offset: of the first voxel, in bytes; None in a format that is read whole.
         slope: HU per stored unit.
         intercept: HU of stored 0.
         to_display: nibabel orientation that leads from stored to display order.
+        header_affine: from the stored axes to RAS+ millimetres as the header alone says, without overrides.
         doubt: ambiguity in the header about the position of the volume; None if there is none.
     """
 
@@ -103,10 +105,11 @@ class VolumeFile:
     stored_shape: tuple[int, int, int]
     stored_codes: str
     dtype: np.dtype[Any]
-    offset: int
+    offset: int | None
     slope: float
     intercept: float
     to_display: NDArray[np.float64]
+    header_affine: NDArray[np.float64]
     doubt: str | None = None
 
     def read(self, start: int = 0, stop: int | None = None) -> NDArray[Any]:
@@ -168,6 +171,8 @@ class VolumeFile:
     def _stored(self, first: int, last: int) -> NDArray[Any]:
         """Read stored slices as (k, j, i)."""
         i, j, k = self.stored_shape
+        if self.offset is None:
+            return _read_whole(self.path).reshape(k, j, i)[first:last]
         slice_bytes = i * j * self.dtype.itemsize
         skip, wanted = self.offset + first * slice_bytes, (last - first) * slice_bytes
         whole = self.offset + k * slice_bytes
@@ -176,25 +181,37 @@ class VolumeFile:
         return read(self.path, skip, wanted, whole).view(self.dtype).reshape(last - first, j, i)
 
 
+@dataclass(frozen=True, eq=False)
+class _Header:
+    """What a file says of its voxels, whatever its format."""
+
+    shape: tuple[int, ...]
+    affine: NDArray[np.float64]
+    dtype: np.dtype[Any]
+    doubt: str | None
+    offset: int | None = None
+    slope: float = 1.0
+    intercept: float = 0.0
+
+
 def open_volume(path: Path, overrides: HeaderOverrides | None = None) -> VolumeFile:
-    """Read the header of a NIfTI file (.nii, .nii.gz or .nii.bz2).
+    """Read the header of a NIfTI (.nii, .nii.gz, .nii.bz2), NRRD (.nrrd) or MetaImage file (.mha).
 
     Args:
         path: the file.
         overrides: values of the cohort table that replace those of the header; None for none.
 
     Raises:
-        VolumeError: the file is missing or damaged, no NIfTI, not 3-D, or holds no real numbers.
+        VolumeError: the file is missing or damaged, of another format, not 3-D, or holds no real numbers.
     """
-    image, voxels = _load(path)
-    shape = image.shape[:3] + tuple(n for n in image.shape[3:] if n != 1)
+    header = _itk_header(path) if is_itk_file(path) else _nifti_header(path)
+    shape = header.shape[:3] + tuple(n for n in header.shape[3:] if n != 1)
     if len(shape) != 3 or min(shape) < 1:
-        raise VolumeError(f"{path}: expected a 3-D volume, found shape {' x '.join(map(str, image.shape))}")
-    dtype = voxels.dtype
-    if dtype.kind not in "iuf":
-        raise VolumeError(f"{path}: expected integer or float voxels, found {dtype}")
+        raise VolumeError(f"{path}: expected a 3-D volume, found shape {' x '.join(map(str, header.shape))}")
+    if header.dtype.kind not in "iuf":
+        raise VolumeError(f"{path}: expected integer or float voxels, found {header.dtype}")
     overrides = overrides or HeaderOverrides()
-    affine = image.affine.astype(np.float64)
+    affine = header.affine
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise VolumeError(f"{path}: expected an invertible affine, found {affine[:3].round(3).tolist()}")
     affine = _overridden(affine, shape, overrides)
@@ -208,27 +225,47 @@ def open_volume(path: Path, overrides: HeaderOverrides | None = None) -> VolumeF
         grid=Grid((int(display_shape[0]), int(display_shape[1]), int(display_shape[2])), display_affine),
         stored_shape=shape,
         stored_codes="".join(nib.aff2axcodes(affine)),
-        dtype=dtype,
-        offset=int(voxels.offset),
-        slope=float(voxels.slope) * overrides.hu_slope,
-        intercept=float(voxels.inter) * overrides.hu_slope + overrides.hu_intercept,
+        dtype=header.dtype,
+        offset=header.offset,
+        slope=header.slope * overrides.hu_slope,
+        intercept=header.intercept * overrides.hu_slope + overrides.hu_intercept,
         to_display=to_display,
-        doubt=_doubtful_place(image),
+        header_affine=header.affine,
+        doubt=header.doubt,
     )
 
 
-def _load(path: Path) -> tuple[nib.Nifti1Image, nib.arrayproxy.ArrayProxy]:
+def _nifti_header(path: Path) -> _Header:
     try:
         image = nib.load(path)
     except FileNotFoundError:
         raise VolumeError(f"{path}: no such file") from None
     except (ImageFileError, HeaderDataError, OSError, EOFError, GzipDamage, ValueError) as error:
         raise VolumeError(f"{path}: expected a NIfTI file, found: {str(error).splitlines()[0]}") from error
-    if not isinstance(image, nib.Nifti1Image) or not isinstance(image.dataobj, nib.arrayproxy.ArrayProxy):
+    voxels = image.dataobj
+    if not isinstance(image, nib.Nifti1Image) or not isinstance(voxels, nib.arrayproxy.ArrayProxy):
         raise VolumeError(
-            f"{path}: expected a NIfTI file (.nii, .nii.gz, .nii.bz2), found {type(image).__name__}"
+            f"{path}: expected a NIfTI (.nii, .nii.gz, .nii.bz2), NRRD or MHA file, found {type(image).__name__}"
         )
-    return image, image.dataobj
+    return _Header(
+        image.shape,
+        image.affine.astype(np.float64),
+        voxels.dtype,
+        _doubtful_place(image),
+        int(voxels.offset),
+        float(voxels.slope),
+        float(voxels.inter),
+    )
+
+
+def _itk_header(path: Path) -> _Header:
+    if not path.exists():
+        raise VolumeError(f"{path}: no such file")
+    try:
+        header = read_itk_header(path)
+    except ValueError as error:
+        raise VolumeError(f"{path}: expected a NRRD or MHA volume, found {error}") from error
+    return _Header(header.shape, header.affine, header.dtype, header.doubt)
 
 
 def _overridden(
@@ -289,6 +326,13 @@ def _extent(affine: NDArray[np.float64], shape: tuple[int, ...]) -> str:
     places = (affine @ _corners(shape))[:3]
     axes = zip("xyz", places.min(axis=1), places.max(axis=1), strict=True)
     return ", ".join(f"{axis} {low:.0f} to {high:.0f} mm" for axis, low, high in axes)
+
+
+def _read_whole(path: Path) -> NDArray[Any]:
+    try:
+        return read_itk_voxels(path)
+    except ValueError as error:
+        raise VolumeError(f"{path}: expected a NRRD or MHA volume, found {error}") from error
 
 
 def _read_plain(path: Path, skip: int, wanted: int, whole: int) -> NDArray[np.uint8]:
