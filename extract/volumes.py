@@ -242,7 +242,7 @@ def _nifti_header(path: Path) -> _Header:
         raise VolumeError(f"{path}: no such file") from None
     except (ImageFileError, HeaderDataError, OSError, EOFError, GzipDamage, ValueError) as error:
         raise VolumeError(f"{path}: expected a NIfTI file, found: {str(error).splitlines()[0]}") from error
-    voxels = image.dataobj
+    voxels = image.dataobj if isinstance(image, nib.Nifti1Image) else None
     if not isinstance(image, nib.Nifti1Image) or not isinstance(voxels, nib.arrayproxy.ArrayProxy):
         raise VolumeError(
             f"{path}: expected a NIfTI (.nii, .nii.gz, .nii.bz2), NRRD or MHA file, found {type(image).__name__}"

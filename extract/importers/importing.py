@@ -19,6 +19,7 @@ from pipeline.names import count_of_rows
 REPORT = "import_report.csv"
 _OF_A_SYSTEM = ("Thumbs.db", "desktop.ini", ".*")
 """Files that operating systems leave in folders."""
+_UNNAMED = "no part of the layout, or of a scan that is not used"
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ def _left_over(request: ImportRequest, found: Import, options: ImportOptions) ->
         if path in used or path in found.accounted or name in named or path.resolve() == labels:
             continue
         is_of_system = any(fnmatchcase(path.name, pattern) for pattern in _OF_A_SYSTEM)
-        yield not_used(name, "written by an operating system" if is_of_system else "no part of the layout")
+        yield not_used(name, "written by an operating system" if is_of_system else _UNNAMED)
 
 
 def guesses(found: Import) -> tuple[Entry, ...]:

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from extract.importers.found import Entry, ScanRow, not_used, to_set
-from extract.importers.layout import ImportRequest
+from extract.importers.layout import ImportRequest, LayoutSettings
 from extract.importers.volume_files import values_in
 from extract.volumes import VolumeError
 from pipeline.errors import CohortError, Mistakes
@@ -27,6 +27,25 @@ class MaskLabel:
     values: tuple[int, ...] = ()
     setting: str = "tumour_label=2"
     source: str = "the command"
+
+
+class MaskSettings(LayoutSettings):
+    """Settings of layouts whose masks are looked into."""
+
+    tumour_label: int | None = None
+    """Value of the tumour in masks of more than two values."""
+    organ_label: int | None = None
+    """Value of the organ in masks of more than two values."""
+
+    @property
+    def of_tumour(self) -> MaskLabel:
+        """What was said about the tumour."""
+        return MaskLabel(() if self.tumour_label is None else (self.tumour_label,))
+
+    @property
+    def of_organ(self) -> MaskLabel:
+        """What was said about the organ."""
+        return MaskLabel(() if self.organ_label is None else (self.organ_label,), "organ_label=1")
 
 
 def look_into_masks(

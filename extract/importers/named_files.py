@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from extract.importers.found import Decision, Entry, How, Import, ScanRow, not_used
-from extract.importers.layout import ImportRequest, LayoutSettings
-from extract.importers.mask_contents import MaskLabel, look_into_masks
+from extract.importers.layout import ImportRequest
+from extract.importers.mask_contents import MaskSettings, look_into_masks
 from extract.importers.name_words import Role, phase_words, role_of
 from extract.importers.path_templates import fields_in, read_template
 from extract.importers.volume_files import stem_of, volumes_in
 from pipeline.errors import CohortError, Mistakes
 
 
-class NamedFilesSettings(LayoutSettings):
+class NamedFilesSettings(MaskSettings):
     """Settings of layouts in which the names of the files tell phase and role."""
 
     pattern: str = ""
@@ -25,10 +25,6 @@ class NamedFilesSettings(LayoutSettings):
     """Path of a mask of the organ."""
     mask_phase: str = ""
     """Phase on which the masks were drawn whose names tell none."""
-    tumour_label: int | None = None
-    """Value of the tumour in masks of more than two values."""
-    organ_label: int | None = None
-    """Value of the organ in masks of more than two values."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +62,7 @@ def find_named(request: ImportRequest, settings: NamedFilesSettings, levels: tup
                 files.append(found)
     mistakes.raise_all()
     files = _placed_all(files, request, settings)
-    rows, looked = look_into_masks(
-        _rows(files, request),
-        request,
-        MaskLabel(_label(settings.tumour_label)),
-        MaskLabel(_label(settings.organ_label), "organ_label=1"),
-    )
+    rows, looked = look_into_masks(_rows(files, request), request, settings.of_tumour, settings.of_organ)
     told = {entry.file for entry in looked}
     used = {path for row in rows for path in (row.image, row.mask, row.liver_mask)}
     entries = (_entry(file, request, is_used=file.path in used) for file in files)
@@ -79,10 +70,6 @@ def find_named(request: ImportRequest, settings: NamedFilesSettings, levels: tup
         rows,
         (*(entry for entry in entries if entry.file not in told or entry.decision is Decision.USED), *looked),
     )
-
-
-def _label(value: int | None) -> tuple[int, ...]:
-    return () if value is None else (value,)
 
 
 def _by_template(path: Path, request: ImportRequest, settings: NamedFilesSettings) -> NamedFile | None:

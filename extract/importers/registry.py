@@ -2,14 +2,31 @@
 
 from collections.abc import Mapping
 
-from extract.importers import class_folders, patient_folders
+from extract.importers import (
+    class_folders,
+    lld_mmri,
+    mct_ltdiag,
+    nnunet,
+    patient_folders,
+    plc_cect,
+    totalsegmentator,
+    waw_tace,
+)
 from extract.importers.layout import Layout
 from pipeline.errors import ConfigError
 from pipeline.names import hint_of_nearest
 
-LAYOUTS: Mapping[str, Layout] = {
-    layout.name: layout for layout in (class_folders.LAYOUT, patient_folders.LAYOUT)
-}
+_MODULES = (
+    patient_folders,
+    class_folders,
+    nnunet,
+    totalsegmentator,
+    plc_cect,
+    mct_ltdiag,
+    waw_tace,
+    lld_mmri,
+)
+LAYOUTS: Mapping[str, Layout] = {module.LAYOUT.name: module.LAYOUT for module in _MODULES}
 
 
 def layout_named(name: str) -> Layout:

@@ -1,60 +1,199 @@
-"""Layouts `class-folders` and `patient-folders`, through the command, on folders as they lie on disks."""
+"""Layouts `class-folders` and `patient-folders`: the names of the files tell, and what they do not tell is asked."""
 
-import csv
-from pathlib import Path
-
-import numpy as np
-import pytest
-
-from tests.extract.conftest import draw_scan, save
+import openpyxl
 
 
-def put(folder: Path, name: str, *, seed: int = 0, mask: bool = False, three_values: bool = False) -> None:
-    image, drawn = draw_scan(seed)
-    if three_values:
-        drawn = np.where(drawn > 0, 2, 0).astype(np.uint8)
-        drawn[2:8, 2:8, 3:6] = 1
-    (folder / name).parent.mkdir(parents=True, exist_ok=True)
-    save(folder / name, drawn if mask or three_values else image)
-
-
-def table(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
-
-
-@pytest.fixture
-def scans(tmp_path) -> Path:
-    return tmp_path / "scans"
-
-
-@pytest.fixture
-def imported(tmp_path, scans, command):
-    """Import the folder; return exit code, what was printed, the rows of the cohort table and of the report."""
-
-    def run(layout: str, *words: object):
-        code, printed = command("import", layout, scans, *words, "--out", tmp_path / "cohort.csv")
-        if code:
-            return code, printed, [], []
-        return code, printed, table(tmp_path / "cohort.csv"), table(tmp_path / "import_report.csv")
-
-    return run
-
-
-def test_a_folder_for_each_class_gives_label_phase_and_mask(scans, imported):
-    put(scans, "HCC/P1/P1_art.nii.gz")
-    put(scans, "HCC/P1/P1_art_mask.nii.gz", mask=True)
-    put(scans, "ICC/P2/portalvenös.nii.gz")
-    put(scans, "ICC/P2/liver_portalvenös.nii.gz", mask=True)
-    code, printed, rows, report = imported("class-folders")
-    assert code == 0
-    assert [
-        (r["patient_id"], r["phase"], r["label"], bool(r["mask"]), bool(r["liver_mask"])) for r in rows
-    ] == [
-        ("P1", "AP", "HCC", True, False),
-        ("P2", "PVP", "iCCA", False, True),
+def test_a_folder_for_each_class_gives_label_phase_and_mask(tree, imported):
+    tree.image("HCC/P1/P1_art.nii.gz")
+    tree.mask("HCC/P1/P1_art_mask.nii.gz")
+    tree.image("ICC/P2/portalvenös.nii.gz")
+    tree.mask("ICC/P2/liver_portalvenös.nii.gz")
+    done = imported("class-folders")
+    assert [tuple(row.values()) for row in done.rows] == [
+        ("P1", "AP", "scans/HCC/P1/P1_art.nii.gz", "scans/HCC/P1/P1_art_mask.nii.gz", "HCC", ""),
+        ("P2", "PVP", "scans/ICC/P2/portalvenös.nii.gz", "", "iCCA", "scans/ICC/P2/liver_portalvenös.nii.gz"),
     ]
-    told = {row["file"]: (row["what"], row["how"], row["from"]) for row in report}
-    assert told["HCC/P1/P1_art.nii.gz"] == ("image of AP", "guessed", "the word 'art' in its path")
-    assert "label 'ICC' read as iCCA (1 row)" in printed
-    assert (rows[0]["image"]) == "scans/HCC/P1/P1_art.nii.gz"
+    assert done.told("HCC/P1/P1_art.nii.gz") == [("used", "image of AP", "guessed")]
+    assert done.said("image of AP, from the word 'art' in its path")
+    assert done.said("label 'ICC' read as iCCA (1 row), from known spellings of classes")
+
+
+def test_an_ambiguous_class_is_asked_and_the_answer_taken(tree, imported):
+    tree.image("CHC/P1/art.nii.gz")
+    assert imported("class-folders").said("label 'CHC' is ambiguous (hepatocellular carcinoma in French")
+    assert imported("class-folders", "--class", "CHC=HCC").row("P1", "AP")["label"] == "HCC"
+
+
+def test_an_ambiguous_phase_is_asked_and_the_answer_taken(tree, imported):
+    tree.image("P1/P1_tardif.nii.gz")
+    refused = imported("patient-folders")
+    assert refused.code == 2
+    assert refused.said(
+        "phase 'tardif' is ambiguous (delayed to some, late arterial to others); say which: --phase"
+    )
+    done = imported("patient-folders", "--phase", "tardif=DP")
+    assert done.told("P1/P1_tardif.nii.gz") == [("used", "image of DP", "decided")]
+
+
+def test_a_name_with_two_phases_is_refused(tree, imported):
+    tree.image("P1/art/portal.nii.gz")
+    assert imported("patient-folders").said("the words 'art', 'portal' tell several phases")
+
+
+def test_the_number_of_a_patient_is_no_channel(tree, imported):
+    tree.image("0001/0001_ven.nii.gz")
+    assert [row["phase"] for row in imported("patient-folders").rows] == ["PVP"]
+
+
+def test_two_images_of_one_phase_are_asked_about(tree, imported):
+    tree.image("P1/art.nii.gz")
+    tree.image("P1/art_old.nii.gz", seed=1)
+    assert imported("patient-folders").said(
+        "patient P1, phase AP: expected one image, found P1/art.nii.gz, P1/art_old.nii.gz"
+    )
+    done = imported("patient-folders", "--skip", "*old*")
+    assert done.told("P1/art_old.nii.gz") == [("not used", "left out by --skip '*old*'", "decided")]
+
+
+def test_a_patient_in_two_spellings_is_asked_about(tree, imported):
+    tree.image("P07/art.nii.gz")
+    tree.image("p7/portal.nii.gz", seed=1)
+    assert imported("patient-folders").said(
+        "patients 'P07' and 'p7' differ in case, zeros or separators only"
+    )
+    done = imported("patient-folders", "--patient", "p7=P07")
+    assert {(row["patient_id"], row["phase"]) for row in done.rows} == {("P07", "AP"), ("P07", "PVP")}
+
+
+def test_a_mask_of_several_values_is_asked_about(tree, imported):
+    tree.image("P1/art.nii.gz")
+    tree.label_map("P1/art_seg.nii.gz")
+    tree.image("P2/art.nii.gz", seed=1)
+    tree.mask("P2/art_seg.nii.gz")
+    assert imported("patient-folders").said(
+        "P1/art_seg.nii.gz: the mask holds the values 0, 1, 2; say which is the tumour: tumour_label=2"
+    )
+    done = imported("patient-folders", "tumour_label=2")
+    assert (done.row("P1", "AP")["mask_label"], done.row("P2", "AP")["mask_label"]) == ("2", "")
+
+
+def test_an_empty_mask_is_left_out_and_told(tree, imported):
+    tree.image("P1/art.nii.gz")
+    tree.mask("P1/art_seg.nii.gz", empty=True)
+    done = imported("patient-folders")
+    assert done.row("P1", "AP")["mask"] == ""
+    assert done.told("P1/art_seg.nii.gz") == [("not used", "an empty mask", "decided")]
+
+
+def test_a_mask_without_a_phase_belongs_to_the_phase_that_is_said(tree, imported):
+    tree.image("P1/art.nii.gz")
+    tree.image("P1/portal.nii.gz", seed=1)
+    tree.mask("P1/tumeur.nii.gz")
+    silent = imported("patient-folders")
+    assert not any(row["mask"] for row in silent.rows)
+    assert silent.told("P1/tumeur.nii.gz")[0][0] == "not used"
+    done = imported("patient-folders", "mask_phase=PVP", "--overwrite")
+    assert done.row("P1", "PVP")["mask"] == "scans/P1/tumeur.nii.gz"
+
+
+def test_several_masks_are_several_lesions(tree, imported):
+    tree.image("P1/art.nii.gz")
+    tree.mask("P1/art_lesion_1.nii.gz")
+    tree.mask("P1/art_lesion_2.nii.gz")
+    assert [row["lesion_id"] for row in imported("patient-folders").rows] == ["1", "2"]
+
+
+def test_a_template_decides(tree, imported):
+    tree.image("P1/CT_C1.nii.gz")
+    tree.mask("P1/SEG_C1_1.nii.gz")
+    tree.image("P1/CT_C9.nii.gz", seed=1)
+    words = ("pattern={patient}/CT_{phase}.nii.gz", "mask_pattern={patient}/SEG_{phase}_{lesion}.nii.gz")
+    assert imported("patient-folders", *words).said("unknown phase 'C9'; say which: --phase")
+    done = imported("patient-folders", *words, "--phase", "C9=late arterial")
+    assert done.told("P1/CT_C1.nii.gz") == [("used", "image of AP", "decided")]
+    assert {row["phase"] for row in done.rows} == {"AP", "late arterial"}
+
+
+def test_every_file_that_is_not_used_is_listed(tree, imported):
+    tree.image("P1/art.nii.gz")
+    tree.image("P1/scout.nii.gz", seed=1)
+    tree.text("P1/report.txt", "notes")
+    tree.text("Thumbs.db", "")
+    done = imported("patient-folders")
+    assert {row["file"] for row in done.report if row["decision"] == "not used"} == {
+        "P1/scout.nii.gz",
+        "P1/report.txt",
+        "Thumbs.db",
+    }
+    assert done.said("P1/scout.nii.gz: image: its name tells no phase")
+
+
+def test_a_patient_is_not_lost_for_want_of_a_phase(tree, imported):
+    tree.image("P1/art.nii.gz")
+    tree.image("P2/series_4.nii.gz", seed=1)
+    assert imported("patient-folders").said(
+        "patient P2: no image with a phase in its name among P2/series_4.nii.gz"
+    )
+
+
+def test_labels_are_joined_and_every_non_match_named(tree, imported, tmp_path):
+    tree.image("P01/art.nii.gz")
+    tree.image("P02/art.nii.gz", seed=1)
+    book = openpyxl.Workbook()
+    for cells in (
+        ("Nr", "Diagnose", "Alter", "Zentrum"),
+        ("P01", "HCC", 63, "A"),
+        ("P2", "ICC", 70, "B"),
+        ("P09", "HCC", 50, "A"),
+    ):
+        book.active.append(cells)
+    book.save(tmp_path / "labels.xlsx")
+    words = (
+        "--labels",
+        tmp_path / "labels.xlsx",
+        "--labels-id",
+        "Nr",
+        "--labels-class",
+        "Diagnose",
+        "--covariates",
+        "Alter",
+    )
+    done = imported("patient-folders", *words)
+    assert [(row["patient_id"], row["label"], row["Alter"]) for row in done.rows] == [
+        ("P01", "HCC", "63"),
+        ("P02", "", ""),
+    ]
+    assert done.said(
+        'patient P2: labels.xlsx: line 3: no scan of this patient; is it the same? --patient "P2=P02"'
+    )
+    assert done.said("patient P09: labels.xlsx: line 4: no scan of this patient")
+    assert done.said("1 patients without a label: P02")
+    assert "Zentrum" not in done.rows[0]
+    assert (
+        imported("patient-folders", *words, "--patient", "P2=P02", "--overwrite").row("P02", "AP")["label"]
+        == "iCCA"
+    )
+
+
+def test_labels_that_contradict_the_folders_are_refused(tree, imported, tmp_path):
+    tree.image("HCC/P1/art.nii.gz")
+    (tmp_path / "labels.csv").write_text("id,class\nP1,iCCA\n")
+    refused = imported(
+        "class-folders", "--labels", tmp_path / "labels.csv", "--labels-id", "id", "--labels-class", "class"
+    )
+    assert refused.said("says 'iCCA', the folder says 'HCC'; expected one label")
+
+
+def test_a_table_that_somebody_corrected_is_not_overwritten(tree, imported):
+    tree.image("P1/art.nii.gz")
+    assert imported("patient-folders").code == 0
+    assert imported("patient-folders").said("exists already; give another --out, or --overwrite")
+    assert imported("patient-folders", "--overwrite").code == 0
+
+
+def test_mistyped_layouts_and_settings_are_named_with_the_nearest(tree, imported):
+    tree.image("P1/art.nii.gz")
+    assert imported("patient-folder").said("layout 'patient-folder': nearest valid name: 'patient-folders'")
+    assert imported("patient-folders", "mask_fase=PVP").said(
+        "unknown key 'mask_fase'; nearest valid key: 'mask_phase'"
+    )
