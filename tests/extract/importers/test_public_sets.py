@@ -21,7 +21,7 @@ def windowed(*, lungs_first: bool, fat_hu: float = -140.0, n: int = 24) -> np.nd
     lungs = slice(0, n // 4) if lungs_first else slice(-(n // 4), None)
     hu[18:-18, 18:-18, lungs] = -200.0
     hu += np.random.default_rng(0).normal(0, 3, hu.shape)
-    return np.clip((hu + 200) / 400 * 255, 0, 255).astype(np.uint8)
+    return np.rint(np.clip((hu + 200) / 400 * 255, 0, 255)).astype(np.uint8)
 
 
 @pytest.fixture
