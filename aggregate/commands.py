@@ -17,6 +17,7 @@ _TABLE_WIDTH = 108
 application = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    epilog="In this order: plan, run; then report, explain, compare. `init` writes a configuration for bags without one.",
 )
 
 ConfigArgument = Annotated[Path, typer.Argument(help="TOML configuration of the experiment.")]
@@ -58,9 +59,27 @@ def stage(*, version: VersionOption = False) -> None:
 
 
 @application.command()
-def plan(config: ConfigArgument, overrides: OverridesArgument = None, *, time: TimeOption = False) -> None:
-    """Show what `run` would do, how many fits are in the cache and the expected time; write nothing."""
+def init(
+    bags: Annotated[Path, typer.Argument(help="Folder of bags of one recipe.")],
+    table: Annotated[Path, typer.Argument(help="The cohort table with the labels.")],
+    out: Annotated[Path, typer.Option(help="The configuration to write, such as my_bags.toml.")],
+) -> None:
+    """Write a commented configuration for bags that lie there; for scans, `extract.py init` writes that of both stages.
+
+    Next: `aggregate.py plan`.
+    """
     # Heavy imports wait until a command needs them, so that --help answers at once.
+    from aggregate.first_config import write_first_config  # noqa: PLC0415
+
+    write_first_config(bags, table, out, _wide_console())
+
+
+@application.command()
+def plan(config: ConfigArgument, overrides: OverridesArgument = None, *, time: TimeOption = False) -> None:
+    """Show what `run` would do, how many fits are in the cache and the expected time; write nothing.
+
+    Next: `aggregate.py run`.
+    """
     from aggregate.orchestration import print_plan_of  # noqa: PLC0415
 
     print_plan_of(config, overrides or (), time_fits=time, console=_wide_console())

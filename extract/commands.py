@@ -15,6 +15,7 @@ from pipeline.run_log import details_shown, logged, say
 application = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    epilog="In this order: import (or a cohort table of one's own), init, check, run; then aggregate.py plan and run.",
 )
 
 ConfigArgument = Annotated[Path, typer.Argument(help="TOML configuration of the experiment.")]
@@ -34,6 +35,28 @@ application.command()(layouts)
 
 
 @application.command()
+def init(
+    table: Annotated[Path, typer.Argument(help="The cohort table, such as `import` writes it.")],
+    out: Annotated[Path, typer.Option(help="The configuration to write, such as my_cohort.toml.")],
+    phase: Annotated[
+        list[str] | None, typer.Option(help="A spelling of a phase, such as P=NC; may be repeated.")
+    ] = None,
+    class_: Annotated[
+        list[str] | None,
+        typer.Option("--class", help="A spelling of a class, such as CHC=HCC; may be repeated."),
+    ] = None,
+) -> None:
+    """Write a commented configuration of both stages for a cohort table: its phases, classes, centres and masks.
+
+    Next: `extract.py check`.
+    """
+    from extract.first_config import write_first_config  # noqa: PLC0415
+    from pipeline.spellings import read_spellings  # noqa: PLC0415
+
+    write_first_config(table, out, read_spellings(phase or (), class_ or ()), Console(stderr=True))
+
+
+@application.command()
 def run(
     config: ConfigArgument,
     overrides: OverridesArgument = None,
@@ -44,7 +67,10 @@ def run(
     *,
     verbose: VerboseOption = False,
 ) -> None:
-    """Embed the cohort into bags; finished patients are skipped, unusable ones are listed in excluded.csv."""
+    """Embed the cohort into bags; finished patients are skipped, unusable ones are listed in excluded.csv.
+
+    Next: `aggregate.py plan`.
+    """
     # Heavy imports wait until a command needs them, so that --help answers at once.
     from extract.printed_results import print_results  # noqa: PLC0415
     from extract.run import run_variants  # noqa: PLC0415
@@ -64,7 +90,10 @@ def run(
 
 @application.command()
 def check(config: ConfigArgument, overrides: OverridesArgument = None) -> None:
-    """Read the whole cohort, embed nothing, and write cohort_check.csv; exit code 2 when a scan cannot be used."""
+    """Read the whole cohort, embed nothing, and write cohort_check.csv; exit code 2 when a scan cannot be used.
+
+    Next: `extract.py run`.
+    """
     from extract.check import check_cohort, has_errors  # noqa: PLC0415
     from extract.variants import load_experiment  # noqa: PLC0415
 

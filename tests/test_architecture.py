@@ -42,6 +42,7 @@ STEPS = (
         "budgeted_run",
         "cluster",
         "compared_runs",
+        "first_config",
         "commands",
     },
 )

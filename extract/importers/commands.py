@@ -55,8 +55,8 @@ def import_scans(  # noqa: PLR0913 - the options of one command
     from extract.importers.label_table import LabelTable  # noqa: PLC0415
     from extract.importers.printed import print_import  # noqa: PLC0415
     from extract.importers.registry import layout_named  # noqa: PLC0415
-    from extract.importers.spellings import read_spellings  # noqa: PLC0415
     from extract.importers.written import refuse_to_overwrite, write_import  # noqa: PLC0415
+    from pipeline.spellings import read_spellings  # noqa: PLC0415
 
     refuse_to_overwrite(out, overwrite=overwrite)
     named = tuple(name.strip() for name in covariates.split(",") if name.strip())

@@ -60,6 +60,8 @@ class Entry:
     phase: str = ""
     file: str = ""
     """Relative to the folder, or a name that tells no identity."""
+    gist: str = ""
+    """What is printed in place of `what` and `source`, where many files have it in common."""
 
 
 @dataclass(frozen=True)

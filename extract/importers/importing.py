@@ -10,11 +10,11 @@ from extract.importers.found import Entry, How, Import, ScanRow, not_used
 from extract.importers.label_table import LabelTable, join_labels, refuse_reserved
 from extract.importers.layout import ImportRequest, Layout, LayoutSettings
 from extract.importers.patients import in_two_spellings
-from extract.importers.spellings import Spellings, read_spellings
 from pipeline.config import apply_override, read_section
 from pipeline.errors import CohortError, Mistakes
 from pipeline.files import path_hint
 from pipeline.names import count_of_rows
+from pipeline.spellings import Spellings, read_spellings
 
 REPORT = "import_report.csv"
 _OF_A_SYSTEM = ("Thumbs.db", "desktop.ini", ".*")

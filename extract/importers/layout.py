@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from extract.importers.found import Import
-from extract.importers.spellings import Spellings
 from pipeline.config import Section
+from pipeline.spellings import Spellings
 
 
 class LayoutSettings(Section):

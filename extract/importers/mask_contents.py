@@ -8,6 +8,7 @@ from pathlib import Path
 from extract.importers.found import Entry, ScanRow, not_used, to_set
 from extract.importers.layout import ImportRequest, LayoutSettings
 from extract.importers.volume_files import values_in
+from extract.mask_values import AT_MOST_LABELS, LEAST_LABEL
 from extract.volumes import VolumeError
 from pipeline.errors import CohortError, Mistakes
 
@@ -88,7 +89,7 @@ class _Look:
     def usable(self, path: Path, row: ScanRow) -> tuple[float, ...]:
         """Return the values of a mask; nothing where it cannot be used, which becomes an entry."""
         found, name = self.values(path), self.request.named(path)
-        why = found if isinstance(found, str) else "an empty mask" if found == (0,) else ""
+        why = found if isinstance(found, str) else _why_no_mask(found)
         if why:
             self.entries.append(not_used(name, why, patient_id=row.patient_id, phase=row.phase))
             return ()
@@ -100,6 +101,15 @@ class _Look:
         self.mistakes.add(CohortError(
             f"{self.request.named(path)}: the mask holds the values {listed}; say which is the {structure}: {label.setting}"
         ))  # fmt: skip
+
+
+def _why_no_mask(values: Sequence[float]) -> str:
+    """Return why a file with these values is no mask; nothing where it may be one."""
+    if tuple(values) == (0.0,):
+        return "an empty mask"
+    if len(values) > AT_MOST_LABELS or values[0] < LEAST_LABEL:
+        return f"no mask: it holds {len(values)} values from {values[0]:g} to {values[-1]:g}, as of an image"
+    return ""
 
 
 def _with_tumour(row: ScanRow, look: _Look, label: MaskLabel) -> ScanRow:

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from extract.importers.spellings import Spellings
 from pipeline.names import CHANNELS, folded
+from pipeline.spellings import Spellings
 
 _MASK = {
     "mask",
@@ -56,14 +56,22 @@ def words_of(name: str) -> tuple[str, ...]:
     return tuple(filter(None, _BETWEEN_WORDS.split(folded(name))))
 
 
-def role_of(name: str) -> Role:
+@dataclass(frozen=True)
+class RoleWord:
+    """What a file is, and the word that says so; an image needs none."""
+
+    role: Role
+    word: str = ""
+
+
+def role_of(name: str) -> RoleWord:
     """Tell by the words of a name what the file is; a tumour of the liver is a tumour."""
-    words = set(words_of(name))
-    if words & _TUMOUR:
-        return Role.TUMOUR
-    if words & _ORGAN:
-        return Role.ORGAN
-    return Role.TUMOUR if words & _MASK else Role.IMAGE
+    words = words_of(name)
+    for role, known in ((Role.TUMOUR, _TUMOUR), (Role.ORGAN, _ORGAN), (Role.TUMOUR, _MASK)):
+        found = next((word for word in words if word in known), None)
+        if found:
+            return RoleWord(role, found)
+    return RoleWord(Role.IMAGE)
 
 
 def phase_words(name: str, spellings: Spellings) -> tuple[PhaseWord, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from extract.importers.found import Decision, Entry, How, Import, ScanRow, not_used
 from extract.importers.layout import ImportRequest
 from extract.importers.mask_contents import MaskSettings, look_into_masks
-from extract.importers.name_words import Role, phase_words, role_of
+from extract.importers.name_words import Role, RoleWord, phase_words, role_of
 from extract.importers.path_templates import fields_in, read_template
 from extract.importers.volume_files import stem_of, volumes_in
 from pipeline.errors import CohortError, Mistakes
@@ -40,8 +40,10 @@ class NamedFile:
     lesion: str = ""
     how: How = How.GUESSED
     source: str = ""
-    word: str = ""
+    phase_word: str = ""
     """The spelling of the phase in its path."""
+    role_word: str = ""
+    """The word in its path that makes it a mask."""
 
 
 def find_named(request: ImportRequest, settings: NamedFilesSettings, levels: tuple[str, ...]) -> Import:
@@ -128,20 +130,23 @@ def _by_words(path: Path, request: ImportRequest, levels: tuple[str, ...]) -> Na
         raise CohortError(
             f"{request.named(path)}: the words {told} tell several phases; rename it, or --skip it"
         )
-    if found and not phases and role_of(names[-1]) is Role.IMAGE:
+    if found and not phases and role_of(names[-1]).role is Role.IMAGE:
         raise CohortError(
             f"{request.named(path)}: {request.spellings.question(request.spellings.phases, found[0].spelling)}"
         )
-    role = next((role for role in map(role_of, reversed(names)) if role is not Role.IMAGE), Role.IMAGE)
+    roles = (role_of(name) for name in reversed(names))
+    role = next((role for role in roles if role.role is not Role.IMAGE), RoleWord(Role.IMAGE))
     word = next((word for word in found if word.phase), None)
+    words = [repr(text) for text in (word.spelling if word else "", role.word) if text]
     return NamedFile(
         path,
         request.spellings.patient(folders["patient"]),
-        role,
+        role.role,
         word.phase if word else None,
         folders.get("class", ""),
-        source=f"the word {word.spelling!r} in its path" if word else "its name",
-        word=word.spelling if word else "",
+        source=f"its path: {' and '.join(words)}" if words else "its name",
+        phase_word=word.spelling if word else "",
+        role_word=role.word,
     )
 
 
@@ -168,7 +173,7 @@ def _placed(
         return replace(file, phase=phase, how=How.DECIDED, source="mask_phase")
     images = {other.phase for other in own if other.role is Role.IMAGE and other.phase}
     if len(images) == 1:
-        return replace(file, phase=images.pop(), source="the only image of the patient")
+        return replace(file, phase=images.pop(), source=f"{file.source}, and the only image of the patient")
     return file
 
 
@@ -208,9 +213,15 @@ def _entry(file: NamedFile, request: ImportRequest, *, is_used: bool) -> Entry:
     if not is_used:
         why = f"{file.role}: the patient has no image of {file.phase}, or another such file"
         return not_used(name, why, patient_id=file.patient_id, phase=file.phase)
-    how = How.DECIDED if request.spellings.ground(file.word, "") else file.how
+    is_said = file.role is Role.IMAGE and request.spellings.ground(file.phase_word, "") != ""
+    how = How.DECIDED if is_said else file.how
+    gist = (
+        f"{file.role} by the word {file.role_word!r}"
+        if file.role_word
+        else f"phase {file.phase} by the word {file.phase_word!r}"
+    )
     what = f"{file.role} of {file.phase}"
-    return Entry(what, Decision.USED, how, file.source, file.patient_id, file.phase, name)
+    return Entry(what, Decision.USED, how, file.source, file.patient_id, file.phase, name, gist)
 
 
 def _rows_of(patient_id: str, files: Sequence[NamedFile]) -> Iterator[ScanRow]:

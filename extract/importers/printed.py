@@ -3,16 +3,18 @@
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 
 from rich.console import Console
 from rich.table import Table
 
 from extract.importers.found import Decision, Entry, Import, ScanRow
 from extract.importers.importing import guesses
+from pipeline.names import PHASE_ALIASES
 from pipeline.run_log import say, say_table
 
 NO_LABEL = "(no label)"
-_AT_MOST = 12
+_AT_MOST = 24
 """Lines of one kind that are printed; the report has all."""
 
 
@@ -25,12 +27,19 @@ def print_import(found: Import, table: Path, report: Path, console: Console) -> 
         console,
         f"{table} written: {len(found.rows)} rows; {report}: every decision and every file that is not used",
     )
-    say(console, f"Look at both, then: python extract.py init {table} --out my_cohort.toml")
+    say(
+        console,
+        f"Look at both, then: python extract.py init {quote(str(table))} --out {quote(table.stem)}.toml",
+    )
 
 
 def counts(found: Import) -> Table:
     """Return patients by class and phase, with those that have a mask of the tumour."""
-    phases = list(dict.fromkeys(row.phase for row in found.rows))
+    present = dict.fromkeys(row.phase for row in found.rows)
+    phases = [
+        *(name for name in PHASE_ALIASES if name in present),
+        *(p for p in present if p not in PHASE_ALIASES),
+    ]
     table = Table(
         "class", "patients", *phases, title="Patients (with a mask of the tumour)", title_justify="left"
     )
@@ -47,7 +56,9 @@ def _cell(rows: list[ScanRow]) -> str:
 
 
 def _lines(found: Import) -> Iterator[str]:
-    yield from _block("Guessed, to be looked at", [f"{e.what}, from {e.source}" for e in guesses(found)])
+    yield from _block(
+        "Guessed, to be looked at", [e.gist or f"{e.what}, from {e.source}" for e in guesses(found)]
+    )
     decided = [entry for entry in found.entries if not entry.patient_id and entry.decision is Decision.USED]
     yield from _block("Decided", [f"{entry.what}, from {entry.source}" for entry in decided])
     yield from _block(

@@ -72,14 +72,18 @@ def test_a_truncated_file_is_told(tmp_path):
     whole = copied(save(tmp_path / "a.nii.gz", draw_scan()[0]), "b.nrrd")
     whole.write_bytes(whole.read_bytes()[:9000])
     volume = open_volume(whole)
-    with pytest.raises(VolumeError, match=r"b\.nrrd: expected a NRRD or MHA volume, found a file that cannot be read"):
+    with pytest.raises(
+        VolumeError, match=r"b\.nrrd: expected a NRRD or MHA volume, found a file that cannot be read"
+    ):
         volume.read()
 
 
 def test_segments_that_overlap_are_refused_with_what_to_do(tmp_path):
     layers = sitk.GetImageFromArray(np.zeros((4, 5, 6, 2), dtype=np.uint8), isVector=True)
     sitk.WriteImage(layers, str(tmp_path / "layers.nrrd"))
-    with pytest.raises(VolumeError, match="2 values in each voxel.*export each segment as a volume of its own"):
+    with pytest.raises(
+        VolumeError, match=r"2 values in each voxel.*export each segment as a volume of its own"
+    ):
         open_volume(tmp_path / "layers.nrrd")
 
 

@@ -14,7 +14,8 @@ def test_a_folder_for_each_class_gives_label_phase_and_mask(tree, imported):
         ("P2", "PVP", "scans/ICC/P2/portalvenös.nii.gz", "", "iCCA", "scans/ICC/P2/liver_portalvenös.nii.gz"),
     ]
     assert done.told("HCC/P1/P1_art.nii.gz") == [("used", "image of AP", "guessed")]
-    assert done.said("image of AP, from the word 'art' in its path")
+    assert done.said("phase AP by the word 'art'")
+    assert done.said("mask of the organ by the word 'liver'")
     assert done.said("label 'ICC' read as iCCA (1 row), from known spellings of classes")
 
 
@@ -75,6 +76,14 @@ def test_a_mask_of_several_values_is_asked_about(tree, imported):
     )
     done = imported("patient-folders", "tumour_label=2")
     assert (done.row("P1", "AP")["mask_label"], done.row("P2", "AP")["mask_label"]) == ("2", "")
+
+
+def test_an_image_in_a_folder_that_is_called_like_a_mask_is_not_taken_for_one(tree, imported):
+    tree.image("P1/art.nii.gz")
+    tree.image("P1/liver lesion protocol/art.nii.gz", seed=1)
+    done = imported("patient-folders")
+    assert done.row("P1", "AP")["mask"] == ""
+    assert done.said("no mask: it holds")
 
 
 def test_an_empty_mask_is_left_out_and_told(tree, imported):

@@ -1,0 +1,156 @@
+"""What a cohort table holds: phases, classes, centres, masks and covariates, for a configuration that fits it."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.cohort import COLUMNS, Patient, read_cohort
+from pipeline.cohort_table import Row, read_user_table
+from pipeline.config import CohortSection
+from pipeline.covariates import Kind, read_covariate
+from pipeline.errors import CohortError, Mistakes
+from pipeline.names import Vocabulary, count_of_rows
+from pipeline.spellings import Spellings
+
+PROPOSED = "?"
+"""At the end of a phase that an import proposed and nobody has confirmed."""
+_AT_MOST_WORDS = 10
+"""Different words of a category that is still one; more of them are a free text or an identifier."""
+
+
+@dataclass(frozen=True)
+class CohortFacts:
+    """A cohort table, counted.
+
+    Attributes:
+        section: [cohort] of a configuration that reads it.
+        n_patients: with at least one scan.
+        phases: name -> patients with it.
+        masks: name of a phase -> patients with a mask of the tumour on it.
+        n_organs: scans with a mask of the organ.
+        n_scans: scans.
+        classes: name -> patients, in the order of the section.
+        n_unlabelled: patients without a label.
+        centres: name -> patients; empty where the table has none.
+        covariates: columns that can be used.
+        left_out: other columns and why.
+        spellings: what was read as another word.
+        n_proposed: rows whose phase waits for a human.
+        n_unusable: rows that cannot be used.
+    """
+
+    section: CohortSection
+    n_patients: int
+    phases: Mapping[str, int]
+    masks: Mapping[str, int]
+    n_organs: int
+    n_scans: int
+    classes: Mapping[str, int]
+    n_unlabelled: int
+    centres: Mapping[str, int]
+    covariates: tuple[str, ...]
+    left_out: Mapping[str, str]
+    spellings: tuple[str, ...]
+    n_proposed: int
+    n_unusable: int
+
+
+def read_facts(table: Path, spellings: Spellings) -> CohortFacts:
+    """Read a cohort table for which there is no configuration yet.
+
+    Spellings that mean one thing everywhere get the usual names; others are phases and classes of their own.
+
+    Raises:
+        CohortError: the table cannot be read, holds no scan, or a spelling is ambiguous; all of them are named.
+    """
+    rows = read_user_table(table, COLUMNS, what="cohort table").rows
+    section = _section(table, rows, spellings)
+    cohort = read_cohort(section)
+    patients = cohort.patients
+    if not patients:
+        raise CohortError(f"{table}: expected at least one scan, found none that can be used")
+    covariates, left_out = _covariates(patients)
+    scans = [scan for patient in patients for scan in patient.scans.values()]
+    return CohortFacts(
+        section=section,
+        n_patients=len(patients),
+        phases={phase: sum(phase in p.scans for p in patients) for phase in section.phases},
+        masks={
+            phase: sum(scan.phase == phase and bool(scan.masks) for scan in scans) for phase in section.phases
+        },
+        n_organs=sum(scan.liver_mask is not None for scan in scans),
+        n_scans=len(scans),
+        classes={name: sum(p.label == name for p in patients) for name in section.classes},
+        n_unlabelled=sum(p.label is None for p in patients),
+        centres=dict(Counter(p.centre for p in patients if p.centre)),
+        covariates=covariates,
+        left_out=left_out,
+        spellings=tuple(map(str, cohort.translations)),
+        n_proposed=sum(row["phase"].endswith(PROPOSED) for row in rows),
+        n_unusable=sum(e.stage == "cohort" and e.phase != "" for e in cohort.exclusions),
+    )
+
+
+def _section(table: Path, rows: Sequence[Row], spellings: Spellings) -> CohortSection:
+    """Return [cohort] with the phases and classes of a table, the usual ones first.
+
+    Raises:
+        CohortError: a spelling is ambiguous.
+    """
+    mistakes = Mistakes()
+    confirmed = (row["phase"] for row in rows if not row["phase"].endswith(PROPOSED))
+    phases = _names(confirmed, spellings.phases, spellings, mistakes)
+    classes = _names((row["label"] for row in rows), spellings.classes, spellings, mistakes)
+    mistakes.raise_all()
+    if not phases:
+        raise CohortError(f"{table}: expected at least one confirmed phase, found none")
+    usual = CohortSection(table=table).classes
+    return CohortSection(
+        table=table,
+        phases=tuple(phases),
+        # A configuration has two classes; a table with one of the usual three gets these.
+        classes=tuple(classes) if len(classes) > 1 or not set(classes) <= set(usual) else usual,
+        phase_aliases=_given(rows, "phase", spellings.phases, spellings),
+        label_aliases=_given(rows, "label", spellings.classes, spellings),
+    )
+
+
+def _names(
+    texts: Iterable[str], vocabulary: Vocabulary, spellings: Spellings, mistakes: Mistakes
+) -> list[str]:
+    found: dict[str, None] = {}
+    for text, n in Counter(filter(None, texts)).items():
+        question = spellings.question(vocabulary, text)
+        if question:
+            mistakes.add(CohortError(f"{question} ({count_of_rows(n)})"))
+        found[vocabulary.find(text) or text] = None
+    return [
+        *(name for name in vocabulary.names if name in found),
+        *(n for n in found if n not in vocabulary.names),
+    ]
+
+
+def _given(
+    rows: Sequence[Row], column: str, vocabulary: Vocabulary, spellings: Spellings
+) -> Mapping[str, str]:
+    """Return the spellings of a column whose meaning the user gave."""
+    texts = dict.fromkeys(row[column] for row in rows if spellings.ground(row[column], ""))
+    return {text: name for text in texts if (name := vocabulary.find(text)) and name != text}
+
+
+def _covariates(patients: Sequence[Patient]) -> tuple[tuple[str, ...], Mapping[str, str]]:
+    """Return the columns that can be covariates, and the others with the reason."""
+    used, left_out = list[str](), dict[str, str]()
+    for name in patients[0].covariates:
+        column = read_covariate(name, {p.patient_id: p.covariates[name] for p in patients})
+        why = column.doubt
+        if not why and len(column.levels) < 2:
+            why = "one value for all"
+        if not why and column.kind is Kind.CATEGORY and len(column.levels) > _AT_MOST_WORDS:
+            why = f"{len(column.levels)} different words"
+        if why:
+            left_out[name] = why
+        else:
+            used.append(name)
+    return tuple(used), left_out
