@@ -9,45 +9,28 @@ import pytest
 from extract.volumes import open_volume
 from pipeline.cohort import read_cohort
 from pipeline.config import CohortSection
+from tests.extract.importers.trees import (
+    Tree,
+    put_boxes,
+    put_mct_ltdiag,
+    put_nnunet,
+    put_plc_cect,
+    put_totalsegmentator,
+    put_waw_tace,
+)
 
 SPACING = "spacing=0.8,0.8,5"
 
 
-def windowed(*, lungs_first: bool, fat_hu: float = -140.0, n: int = 24) -> np.ndarray:
-    """An 8-bit chest and abdomen: air around, a body with a rim of fat, lungs at one end; 0 is -200 HU and 255 is 200."""
-    hu = np.full((60, 60, n), -200.0)
-    hu[8:-8, 8:-8] = fat_hu
-    hu[14:-14, 14:-14] = 20.0
-    lungs = slice(0, n // 4) if lungs_first else slice(-(n // 4), None)
-    hu[18:-18, 18:-18, lungs] = -200.0
-    hu += np.random.default_rng(0).normal(0, 3, hu.shape)
-    return np.rint(np.clip((hu + 200) / 400 * 255, 0, 255)).astype(np.uint8)
+@pytest.fixture
+def plc_cect(tree) -> Tree:
+    put_plc_cect(tree)
+    return tree
 
 
 @pytest.fixture
-def plc_cect(tree):
-    """PLC-CECT: an HCC, a combined carcinoma with a 4-D array, and a control without a mask."""
-    header = "patient_id,age,gender,phase,cancer_type,ct_path,mask_path,liver_mask_path"
-    drawn = np.zeros((60, 60, 24), dtype=np.uint8)
-    drawn[25:35, 25:35, 8:12] = 1
-    lines = [header]
-    for patient, phase, kind, gender in (
-        ("P0001", "P", "HCC", "M"), ("P0001", "C1", "HCC", "M"), ("P0002", "C2", "CHCC", "NA"), ("P0003", "C1", "CN", "F"),
-    ):  # fmt: skip
-        ct, mask, liver = (
-            f"ct_files/{patient}_ct_{phase}.nii.gz",
-            f"mask_files/{patient}_mask_{phase}.nii.gz",
-            f"liver_mask_files/{patient}-livermask_{phase}.nii.gz",
-        )
-        tree.bare(ct, windowed(lungs_first=phase != "C1" or patient != "P0003"))
-        if kind != "CN":
-            tree.bare(mask, drawn)
-        tree.bare(liver, drawn * (phase != "C1"))
-        lines.append(f"{patient},55,{gender},{phase},{kind},{ct},{'NA' if kind == 'CN' else mask},{liver}")
-    tree.bare("ct_files/P0002_ct_C3.nii.gz", np.zeros((6, 6, 4, 2), dtype=np.uint8))
-    lines.append("P0002,55,NA,C3,CHCC,ct_files/P0002_ct_C3.nii.gz,,")
-    tree.text("patient_data.csv", "\n".join(lines) + "\n")
-    tree.text("README.md", "columns: Patient ID, Stage, CT File")
+def mct_ltdiag(tree) -> Tree:
+    put_mct_ltdiag(tree)
     return tree
 
 
@@ -109,20 +92,6 @@ def test_plc_cect_takes_spacings_from_a_table(plc_cect, imported, tmp_path):
     assert imported("plc-cect", f"spacing={path}", "hu_offset=0").row("P0003", "AP")["spacing_z"] == "1.25"
 
 
-@pytest.fixture
-def mct_ltdiag(tree):
-    """MCT-LTDiag as folders: ages as DICOM writes them, free text, a fold file of tumours."""
-    for case in ("230312a11", "230401b02"):
-        for seed, phase in enumerate(("nc", "art", "pvp", "delay")):
-            tree.image(f"{case}/NIFTI/{phase}.nii.gz", seed)
-        tree.mask(f"{case}/NIFTI/mask_pvp.nii.gz")
-        tree.mask(f"{case}/NIFTI/liver_mask_pvp.nii.gz")
-    table = "ID,type,sex,age,cirrhosis,chemo\n230312a11,ICC,F,062Y,N,Y(TACE 2x)\n230401b02,HCC,M,018M,Y,N\n230500c09,HH,M,040Y,N,N\n"
-    tree.text("meta_info_patient.csv", table)
-    tree.text("fold_0.txt", "230312a11_tumor_1 0\n230312a11_tumor_2 0\n")
-    return tree
-
-
 def test_mct_ltdiag_has_its_mask_on_the_portal_phase_only(mct_ltdiag, imported):
     done = imported("mct-ltdiag", "--covariates", "age,chemo")
     assert [(r["phase"], bool(r["mask"])) for r in done.rows[:4]] == [
@@ -163,18 +132,8 @@ def test_mct_ltdiag_as_its_benchmark_has_the_type_in_the_path(tree, imported):
 
 
 def test_waw_tace_has_a_mask_for_each_lesion_on_one_phase(tree, imported):
-    itk = pytest.importorskip("SimpleITK", reason="SimpleITK is not installed")
-    header = "patient_id,ct_phase,ct_file_name,tumor_count,slice_thickness\n"
-    rows = "2,0,2_0.nii.gz,2,5\n2,1,2_1.nii.gz,2,5\n7,2,7_2.nii.gz,1,2\n7,3,gone.nii.gz,1,2\n"
-    tree.text("ct_hcc_metadata.csv", header + rows)
-    for seed, name in enumerate(("2_0", "2_1", "7_2")):
-        tree.image(f"images/{name}.nii.gz", seed)
-        tree.label_map(f"organ_masks/{name}.nii.gz", liver=5)
-    tree.mask("drawn.nii.gz")
-    for name in ("2_1_1", "2_1_2", "9_1_1"):
-        path = tree.place(f"tumor_masks/{name}_tumor_seg.nrrd")
-        itk.WriteImage(itk.ReadImage(str(tree.folder / "drawn.nii.gz")), str(path))
-    (tree.folder / "drawn.nii.gz").unlink()
+    pytest.importorskip("SimpleITK", reason="SimpleITK is not installed")
+    put_waw_tace(tree)
     done = imported("waw-tace")
     assert [(r["patient_id"], r["phase"], r["lesion_id"], r["label"]) for r in done.rows] == [
         ("2", "NC", "", "HCC"), ("2", "AP", "1", "HCC"), ("2", "AP", "2", "HCC"), ("7", "PVP", "", "HCC"),
@@ -187,28 +146,8 @@ def test_waw_tace_has_a_mask_for_each_lesion_on_one_phase(tree, imported):
     )
 
 
-def lld_annotation(**boxes: tuple[int, int]) -> dict:
-    """An annotation with one lesion of category 6 on each phase; names with + stand for themselves."""
-
-    def lesion(z):
-        return {
-            "category": 6,
-            "bbox": {
-                "3D_box": {"x_min": 1, "x_max": 5, "y_min": 1, "y_max": 5, "z_min": z[0], "z_max": z[1]}
-            },
-        }
-
-    scans = [
-        {"studyUID": "1.2", "seriesUID": f"3.{i}", "phase": phase, "annotation": {"num_targets": 1, "lesion": {"0": lesion(z)}}}
-        for i, (phase, z) in enumerate(boxes.items())
-    ]  # fmt: skip
-    return {"Annotation_info": {"MR 17": scans}}
-
-
 def test_lld_boxes_become_ranges_of_z(tree, imported, tmp_path):
-    tree.json("labels/Annotation.json", lld_annotation(**{"C+A": (2, 4), "C+Delay": (8, 20), "T2WI": (1, 2)}))
-    for i in range(3):
-        tree.image(f"images/MR 17/1.2/3.{i}.nii.gz", i)
+    put_boxes(tree)
     assert imported("lld-mmri").said("box_z=stored or box_z=reversed")
     done = imported("lld-mmri", "box_z=stored")
     assert [(r["patient_id"], r["phase"], r["label"]) for r in done.rows] == [
@@ -230,18 +169,8 @@ def test_lld_boxes_become_ranges_of_z(tree, imported, tmp_path):
     assert (tmp_path / "z_ranges.csv").read_text().splitlines()[1] == "MR 17,AP,20.990000,27.010000"
 
 
-def nnunet_of(tree, channels: dict, labels: dict) -> None:
-    tree.json("dataset.json", {"channel_names": channels, "labels": labels, "file_ending": ".nii.gz"})
-    for case in ("liver_001", "liver_002"):
-        for channel in range(len(channels)):
-            tree.image(f"imagesTr/{case}_{channel:04}.nii.gz", channel)
-    tree.label_map("labelsTr/liver_001.nii.gz")
-    tree.label_map("labelsTr/liver_900.nii.gz")
-    tree.image("imagesTs/liver_003_0000.nii.gz", 5)
-
-
 def test_nnunet_channels_are_phases_and_labels_have_names(tree, imported):
-    nnunet_of(tree, {"0": "arterial", "1": "portal venous"}, {"background": 0, "liver": 1, "tumor": 2})
+    put_nnunet(tree, {"0": "arterial", "1": "portal venous"}, {"background": 0, "liver": 1, "tumor": 2})
     done = imported("nnunet")
     assert [(r["patient_id"], r["phase"], r["mask_label"], r["liver_mask"]) for r in done.rows] == [
         ("liver_001", "AP", "2", "scans/labelsTr/liver_001.nii.gz"),
@@ -257,7 +186,7 @@ def test_nnunet_channels_are_phases_and_labels_have_names(tree, imported):
 
 
 def test_nnunet_asks_which_phase_a_channel_called_ct_is_and_which_label_the_tumour(tree, imported):
-    nnunet_of(tree, {"0": "CT"}, {"background": 0, "organ": 1, "mass": 2})
+    put_nnunet(tree, {"0": "CT"}, {"background": 0, "organ": 1, "mass": 2})
     refused = imported("nnunet")
     assert refused.said("channel 0000 is called 'CT', which is no phase; say which: --phase \"0000=NAME\"")
     assert refused.said(
@@ -276,11 +205,7 @@ def test_nnunet_labels_of_version_1_are_read_the_other_way_round(tree, imported)
 
 
 def test_totalsegmentator_masks_and_the_phase_of_its_json(tree, imported):
-    for scan, phase, seed in (("scan_1", "arterial_late", 0), ("scan_2", "portal_venous", 1)):
-        tree.image(f"P1/{scan}/ct.nii.gz", seed)
-        for organ in ("liver", "liver_lesions", "spleen"):
-            tree.mask(f"P1/{scan}/segmentations/{organ}.nii.gz")
-        tree.json(f"P1/{scan}/phase.json", {"pi_time": 43.2, "phase": phase, "probability": 0.9})
+    put_totalsegmentator(tree)
     done = imported("totalsegmentator")
     assert [(r["phase"], bool(r["mask"]), bool(r["liver_mask"])) for r in done.rows] == [
         ("AP", True, True),

@@ -1,0 +1,172 @@
+"""`init` of both stages: a configuration that fits the cohort at hand, and that both stages accept."""
+
+import pytest
+from typer.testing import CliRunner
+
+from aggregate.commands import application as stage_2
+from aggregate.config import AggregateConfig
+from aggregate.planning.plan import load_aggregate_config
+from extract.commands import application as stage_1
+from extract.config import ExtractConfig
+from extract.variants import load_experiment
+from pipeline.config import load_config
+from pipeline.errors import CohortError, ConfigError
+from pipeline.tables import write_table
+
+COLUMNS = "patient_id,phase,image,mask,label,centre,age,sex,note,hospital_number\n"
+
+
+def put_table(folder, *rows: str, header: str = COLUMNS):
+    path = folder / "cohort.csv"
+    path.write_text(header + "".join(f"{row}\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def cohort(folder):
+    """Six patients of two classes and two centres; masks on the portal venous phase only, spellings of two kinds."""
+    rows = []
+    for i in range(6):
+        label, centre = ("HCC" if i < 4 else "ICC"), ("A" if i % 2 else "B")
+        for phase, mask in (("art", ""), ("PVP", f"m{i}.nii.gz")):
+            rows.append(
+                f"P{i},{phase},{i}{phase}.nii.gz,{mask},{label},{centre},{50 + i},{'MF'[i % 2]},same,{i}-x{i}"
+            )
+    return put_table(folder, *rows)
+
+
+def init(*words: object, stage=stage_1) -> str:
+    return CliRunner().invoke(stage, ["init", *map(str, words)], catch_exceptions=False).output
+
+
+def test_it_holds_what_the_table_holds(tmp_path):
+    out = tmp_path / "my.toml"
+    init(cohort(tmp_path), "--out", out)
+    config = load_config(out, ExtractConfig)
+    assert (config.name, config.cohort.table, config.output) == (
+        "my",
+        tmp_path / "cohort.csv",
+        tmp_path / "results" / "my",
+    )
+    assert (config.cohort.phases, config.cohort.classes) == (("AP", "PVP"), ("HCC", "iCCA"))
+    assert config.extract.masks.propagate_from == ("PVP",)
+    text = out.read_text(encoding="utf-8")
+    assert "# patients: AP 6, PVP 6" in text
+    assert "# phase 'art' read as AP (6 rows)" in text
+    assert "# centres: B 3, A 3" in text
+    assert "patients with a mask: PVP 6; scans without: AP 6" in text
+
+
+def test_both_stages_accept_it(tmp_path):
+    out = tmp_path / "my.toml"
+    init(cohort(tmp_path), "--out", out)
+    assert load_experiment(out, ()).config.extract.regions == ("whole", "lesion", "rim")
+    stage_2_of = load_aggregate_config(out, ())
+    assert stage_2_of.aggregate.splits.folds == 2
+    assert set(stage_2_of.aggregate.model) == {"image", "mean_pooling", "measures"}
+
+
+def test_covariates_are_columns_that_tell_something(tmp_path):
+    out = tmp_path / "my.toml"
+    init(cohort(tmp_path), "--out", out)
+    assert load_config(out, AggregateConfig).aggregate.covariates == ("age", "sex")
+    assert "left out: note: one value for all; hospital_number: " in out.read_text(encoding="utf-8")
+
+
+def test_it_says_the_next_command(tmp_path):
+    assert "extract.py check" in init(cohort(tmp_path), "--out", tmp_path / "my.toml")
+
+
+def test_it_overwrites_nothing(tmp_path):
+    (tmp_path / "my.toml").write_text("# mine\n")
+    with pytest.raises(ConfigError, match="exists already"):
+        init(cohort(tmp_path), "--out", tmp_path / "my.toml")
+    assert (tmp_path / "my.toml").read_text() == "# mine\n"
+
+
+def test_an_ambiguous_spelling_is_asked_and_the_answer_written(tmp_path):
+    table = put_table(
+        tmp_path,
+        "P1,P,a.nii.gz,m.nii.gz,CHC",
+        "P2,C1,b.nii.gz,m.nii.gz,ICC",
+        header="patient_id,phase,image,mask,label\n",
+    )
+    with pytest.raises(ConfigError, match="phase 'P' is ambiguous") as asked:
+        init(table, "--out", tmp_path / "my.toml")
+    assert "label 'CHC' is ambiguous" in str(asked.value)
+    init(table, "--out", tmp_path / "my.toml", "--phase", "P=NC", "--class", "CHC=HCC")
+    config = load_config(tmp_path / "my.toml", ExtractConfig)
+    assert (config.cohort.phase_aliases, config.cohort.label_aliases) == ({"P": "NC"}, {"CHC": "HCC"})
+
+
+def test_phases_and_classes_of_another_disease_are_taken_as_they_are(tmp_path):
+    rows = (
+        "P1,corticomedullary,a.nii.gz,m.nii.gz,clear cell",
+        "P2,corticomedullary,b.nii.gz,m.nii.gz,papillary",
+    )
+    out = tmp_path / "kidney.toml"
+    init(put_table(tmp_path, *rows, header="patient_id,phase,image,mask,label\n"), "--out", out)
+    config = load_config(out, ExtractConfig)
+    assert (config.cohort.phases, config.cohort.classes) == (
+        ("corticomedullary",),
+        ("clear cell", "papillary"),
+    )
+    assert "which of corticomedullary is non_contrast, arterial, portal, delayed?" in out.read_text()
+
+
+def test_a_proposed_phase_is_no_phase(tmp_path):
+    rows = ("P1,AP,a.nii.gz,m.nii.gz,HCC", "P2,AP?,b.nii.gz,m.nii.gz,ICC", "P2,PVP,c.nii.gz,m.nii.gz,ICC")
+    out = tmp_path / "my.toml"
+    init(put_table(tmp_path, *rows, header="patient_id,phase,image,mask,label\n"), "--out", out)
+    assert load_config(out, ExtractConfig).cohort.phases == ("AP", "PVP")
+    assert "1 rows have a proposed phase, such as AP?" in out.read_text()
+
+
+def test_a_cohort_without_masks_of_tumours_takes_slices_of_the_organ(tmp_path):
+    rows = ("P1,AP,a.nii.gz,,HCC,l.nii.gz", "P2,AP,b.nii.gz,,ICC,l.nii.gz")
+    out = tmp_path / "my.toml"
+    init(put_table(tmp_path, *rows, header="patient_id,phase,image,mask,label,liver_mask\n"), "--out", out)
+    assert load_config(out, ExtractConfig).extract.slices.which == "organ"
+    assert load_config(out, AggregateConfig).aggregate.model["mean_pooling"].parameters == {
+        "features": ["whole"]
+    }
+
+
+def test_what_the_import_found_out_is_taken_from_its_report(tmp_path):
+    columns = ("patient_id", "phase", "file", "decision", "what", "how", "from")
+    what = "extract.masks.labels.organ=[5]"
+    row = dict.fromkeys(columns, "") | {
+        "decision": "to set",
+        "what": what,
+        "from": "the description of the data set",
+    }
+    write_table(tmp_path / "import_report.csv", columns, [row])
+    out = tmp_path / "my.toml"
+    init(cohort(tmp_path), "--out", out)
+    assert load_config(out, ExtractConfig).extract.masks.labels.organ == (5,)
+    assert "import_report.csv: the description of the data set" in out.read_text()
+
+
+def test_an_empty_table_is_refused(tmp_path):
+    with pytest.raises(CohortError, match="at least one"):
+        init(put_table(tmp_path), "--out", tmp_path / "my.toml")
+
+
+def test_stage_2_writes_one_for_bags_that_lie_there(experiment_folder, tmp_path):
+    experiment_folder("")
+    out = tmp_path / "bags.toml"
+    told = init(tmp_path / "out" / "bags", tmp_path / "cohort.csv", "--out", out, stage=stage_2)
+    assert "aggregate.py plan" in told
+    config = load_config(out, AggregateConfig)
+    assert config.bag_folders == {"bags": tmp_path / "out" / "bags"}
+    assert set(config.aggregate.model) == {"image", "mean_pooling"}
+    planned = CliRunner().invoke(stage_2, ["plan", str(out)], catch_exceptions=False)
+    assert planned.exit_code == 0, planned.output
+
+
+def test_the_help_of_every_step_names_the_next():
+    steps = {"import": "init", "init": "check", "check": "run", "run": "plan"}
+    for step, following in steps.items():
+        text = " ".join(CliRunner().invoke(stage_1, [step, "--help"]).output.replace("│", " ").split())
+        assert "Next:" in text, step
+        assert following in text.partition("Next:")[2][:40], step
+    assert "In this order" in CliRunner().invoke(stage_1, ["--help"]).output
