@@ -7,6 +7,7 @@ from rich.console import Console
 
 from extract.importers.found import Decision
 from extract.importers.importing import REPORT
+from extract.importers.written import is_report_of
 from pipeline.cohort_facts import CohortFacts, read_facts
 from pipeline.first_config import (
     Instances,
@@ -50,10 +51,9 @@ def write_first_config(table: Path, out: Path, spellings: Spellings, console: Co
 
 def _to_set(table: Path) -> Mapping[str, tuple[str, str]]:
     """Return what the report of the import says that the configuration needs: key -> (value, source)."""
-    report = table.with_name(REPORT)
-    if not report.exists():
+    if not is_report_of(table):
         return {}
-    rows = (row for row in read_table(report) if row["decision"] == Decision.TO_SET)
+    rows = (row for row in read_table(table.with_name(REPORT)) if row["decision"] == Decision.TO_SET)
     pairs = ((*row["what"].partition("="), row["from"]) for row in rows)
     return {key: (value, f"{REPORT}: {source}") for key, _, value, source in pairs}
 

@@ -34,7 +34,11 @@ def write_hospital(folder: Path, labels: Path, cohort: Path) -> None:
     """Copy the scans of a phantom into a folder as a hospital leaves it, with a workbook of labels beside it."""
     with cohort.open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
-    patients = list(dict.fromkeys(row["patient_id"] for row in rows))
+    of_class = {
+        kind: list(dict.fromkeys(r["patient_id"] for r in rows if r["label"] == kind))[:5] for kind in CLASSES
+    }
+    patients = [patient for five in of_class.values() for patient in five]
+    rows = [row for row in rows if row["patient_id"] in patients]
     names = {patient: f"H{i:03}" for i, patient in enumerate(patients, start=1)}
     for row in rows:
         _write_scan(folder, names[row["patient_id"]], row, cohort.parent)

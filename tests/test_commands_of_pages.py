@@ -12,6 +12,16 @@ import pytest
 
 from pipeline.bags import read_bag
 from pipeline.tables import read_table
+from tests.extract.importers.trees import (
+    Tree,
+    put_boxes,
+    put_mct_ltdiag,
+    put_nnunet,
+    put_plc_cect,
+    put_totalsegmentator,
+    put_waw_tace,
+)
+from tests.messy_hospital import write_hospital
 from tests.page_commands import ROOT, blocks_of, commands_of, made_smaller, run, write_configurations
 
 DOCS = ROOT / "docs"
@@ -125,6 +135,30 @@ def test_the_page_on_an_own_cohort_is_followed(with_own_cohort):
 
 def test_the_page_on_a_machine_without_internet_is_followed(reader):
     reader.follow(HOW_TO / "secured_machine.md")
+
+
+@pytest.mark.slow
+def test_ten_patients_of_a_hospital_come_to_a_report_in_five_commands(reader):
+    """And the folders of the data sets on the same page to their cohort tables."""
+    folder = reader.folder
+    cohort = folder / "results" / "demo" / "cohort" / "cohort.csv"
+    write_hospital(folder / "hospital", folder / "labels.xlsx", cohort)
+    put_plc_cect(Tree(folder / "plc_cect"))
+    scans = ("P0001,P", "P0001,C1", "P0002,C2", "P0003,C1")
+    text = "".join(f"{scan},0.8,0.8,5\n" for scan in scans)
+    (folder / "spacings.csv").write_text("patient_id,phase,spacing_x,spacing_y,spacing_z\n" + text)
+    put_mct_ltdiag(Tree(folder / "mct_ltdiag"))
+    put_waw_tace(Tree(folder / "waw_tace"))
+    put_nnunet(
+        Tree(folder / "Dataset001"), {"0": "art", "1": "portal"}, {"background": 0, "liver": 1, "tumor": 2}
+    )
+    put_totalsegmentator(Tree(folder / "segmented"))
+    put_boxes(Tree(folder / "boxes"))
+    reader.follow(HOW_TO / "import.md")
+    assert {row["n"] for row in reader.table("hospital", "performance.csv") if row["model"] == "image"} == {
+        "10"
+    }
+    assert (folder / "results" / "hospital" / "report.html").is_file()
 
 
 @pytest.mark.slow

@@ -131,19 +131,29 @@ def test_a_cohort_without_masks_of_tumours_takes_slices_of_the_organ(tmp_path):
     }
 
 
-def test_what_the_import_found_out_is_taken_from_its_report(tmp_path):
+def report_of(folder, table: str) -> None:
+    """Write a report of an import that says which label is the organ."""
     columns = ("patient_id", "phase", "file", "decision", "what", "how", "from")
-    what = "extract.masks.labels.organ=[5]"
-    row = dict.fromkeys(columns, "") | {
-        "decision": "to set",
-        "what": what,
-        "from": "the description of the data set",
-    }
-    write_table(tmp_path / "import_report.csv", columns, [row])
+    source = "the description of the data set"
+    rows = (
+        {"file": table, "decision": "used", "what": "the cohort table of this report"},
+        {"decision": "to set", "what": "extract.masks.labels.organ=[5]", "from": source},
+    )
+    write_table(folder / "import_report.csv", columns, [dict.fromkeys(columns, "") | row for row in rows])
+
+
+def test_what_the_import_found_out_is_taken_from_its_report(tmp_path):
+    report_of(tmp_path, "cohort.csv")
     out = tmp_path / "my.toml"
     init(cohort(tmp_path), "--out", out)
     assert load_config(out, ExtractConfig).extract.masks.labels.organ == (5,)
     assert "import_report.csv: the description of the data set" in out.read_text()
+
+
+def test_the_report_of_another_table_is_left_alone(tmp_path):
+    report_of(tmp_path, "other.csv")
+    init(cohort(tmp_path), "--out", tmp_path / "my.toml")
+    assert load_config(tmp_path / "my.toml", ExtractConfig).extract.masks.labels.organ == ()
 
 
 def test_an_empty_table_is_refused(tmp_path):

@@ -10,22 +10,36 @@ from extract.importers.importing import REPORT
 from pipeline.cohort import OPTIONAL, REQUIRED
 from pipeline.errors import CohortError
 from pipeline.files import written_whole
-from pipeline.tables import write_table
+from pipeline.tables import read_table, write_table
 
 REPORT_COLUMNS = ("patient_id", "phase", "file", "decision", "what", "how", "from")
 _DIGITS = 8
+_ABOUT = "the cohort table of this report"
 
 
 def refuse_to_overwrite(table: Path, *, overwrite: bool) -> None:
-    """Refuse a table that somebody may have corrected by hand.
+    """Refuse a table that somebody may have corrected by hand, and a report of another table.
 
     Raises:
-        CohortError: it exists, and is not to be overwritten.
+        CohortError: one exists, and is not to be overwritten.
     """
     if table.exists() and not overwrite:
         raise CohortError(f"{table}: exists already; give another --out, or --overwrite")
+    report = table.with_name(REPORT)
+    if report.exists() and not is_report_of(table) and not overwrite:
+        raise CohortError(
+            f"{report}: the report of another table; give --out in another folder, or --overwrite"
+        )
     if table.suffix.lower() != ".csv":
         raise CohortError(f"--out {table}: expected a file that ends in .csv")
+
+
+def is_report_of(table: Path) -> bool:
+    """Whether the report beside a table is that of its import, and not of another table in the same folder."""
+    report = table.with_name(REPORT)
+    if not report.exists():
+        return False
+    return any(row["what"] == _ABOUT and row["file"] == table.name for row in read_table(report))
 
 
 def write_import(found: Import, table: Path, folder: Path) -> Path:
@@ -37,9 +51,8 @@ def write_import(found: Import, table: Path, folder: Path) -> Path:
         writer.writeheader()
         writer.writerows(_cells(row, table.parent, folder, columns) for row in found.rows)
     report = table.with_name(REPORT)
-    write_table(
-        report, REPORT_COLUMNS, [*map(_of_row, _rows_told(found, folder)), *map(_of_row, found.entries)]
-    )
+    about = Entry(_ABOUT, source="the command", file=table.name)
+    write_table(report, REPORT_COLUMNS, map(_of_row, (about, *_rows_told(found, folder), *found.entries)))
     return report
 
 

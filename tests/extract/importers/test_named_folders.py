@@ -200,6 +200,16 @@ def test_a_table_that_somebody_corrected_is_not_overwritten(tree, imported):
     assert imported("patient-folders", "--overwrite").code == 0
 
 
+def test_the_report_of_another_table_is_not_overwritten(tree, imported, tmp_path):
+    tree.image("P1/art.nii.gz")
+    assert imported("patient-folders").code == 0
+    (tmp_path / "cohort.csv").rename(tmp_path / "first.csv")
+    (tmp_path / "import_report.csv").write_text(
+        (tmp_path / "import_report.csv").read_text().replace("cohort.csv", "first.csv")
+    )
+    assert imported("patient-folders").said("the report of another table; give --out in another folder")
+
+
 def test_mistyped_layouts_and_settings_are_named_with_the_nearest(tree, imported):
     tree.image("P1/art.nii.gz")
     assert imported("patient-folder").said("layout 'patient-folder': nearest valid name: 'patient-folders'")
