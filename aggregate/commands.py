@@ -62,7 +62,9 @@ def stage(*, version: VersionOption = False) -> None:
 def init(
     bags: Annotated[Path, typer.Argument(help="Folder of bags of one recipe.")],
     table: Annotated[Path, typer.Argument(help="The cohort table with the labels.")],
-    out: Annotated[Path, typer.Option(help="The configuration to write, such as my_bags.toml.")],
+    out: Annotated[
+        Path, typer.Option(metavar="CONFIG", help="The configuration to write, such as my_bags.toml.")
+    ],
 ) -> None:
     """Write a commented configuration for bags that lie there; for scans, `extract.py init` writes that of both stages.
 

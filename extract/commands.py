@@ -37,13 +37,20 @@ application.command()(layouts)
 @application.command()
 def init(
     table: Annotated[Path, typer.Argument(help="The cohort table, such as `import` writes it.")],
-    out: Annotated[Path, typer.Option(help="The configuration to write, such as my_cohort.toml.")],
+    out: Annotated[
+        Path, typer.Option(metavar="CONFIG", help="The configuration to write, such as my_cohort.toml.")
+    ],
     phase: Annotated[
-        list[str] | None, typer.Option(help="A spelling of a phase, such as P=NC; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="SPELLING=NAME", help="A spelling of a phase, such as P=NC; may be repeated."),
     ] = None,
     class_: Annotated[
         list[str] | None,
-        typer.Option("--class", help="A spelling of a class, such as CHC=HCC; may be repeated."),
+        typer.Option(
+            "--class",
+            metavar="SPELLING=NAME",
+            help="A spelling of a class, such as CHC=HCC; may be repeated.",
+        ),
     ] = None,
 ) -> None:
     """Write a commented configuration of both stages for a cohort table: its phases, classes, centres and masks.

@@ -20,27 +20,45 @@ def import_scans(  # noqa: PLR0913 - the options of one command
         list[str] | None, typer.Argument(help="Settings of the layout, such as mask_phase=PVP.")
     ] = None,
     *,
-    out: Annotated[Path, typer.Option(help="The cohort table to write; import_report.csv goes beside it.")],
+    out: Annotated[
+        Path,
+        typer.Option(metavar="TABLE", help="The cohort table to write; import_report.csv goes beside it."),
+    ],
     labels: Annotated[
-        Path | None, typer.Option(help="Table of labels (.csv or .xlsx), one row per patient.")
+        Path | None,
+        typer.Option(metavar="TABLE", help="Table of labels (.csv or .xlsx), one row per patient."),
     ] = None,
-    labels_id: Annotated[str | None, typer.Option(help="Its column of the patients.")] = None,
-    labels_class: Annotated[str | None, typer.Option(help="Its column of the classes.")] = None,
+    labels_id: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Its column of the patients.")
+    ] = None,
+    labels_class: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Its column of the classes.")
+    ] = None,
     covariates: Annotated[
-        str, typer.Option(help="Further columns to take, such as age,sex; `centre` becomes the centre.")
-    ] = "",
+        str | None,
+        typer.Option(
+            metavar="COLUMNS", help="Further columns to take, such as age,sex; `centre` becomes the centre."
+        ),
+    ] = None,
     phase: Annotated[
-        list[str] | None, typer.Option(help=f"A spelling of a phase, such as portale=PVP; {_SPELLING}.")
+        list[str] | None,
+        typer.Option(
+            metavar="SPELLING=NAME", help=f"A spelling of a phase, such as portale=PVP; {_SPELLING}."
+        ),
     ] = None,
     class_: Annotated[
         list[str] | None,
-        typer.Option("--class", help=f"A spelling of a class, such as CHC=HCC; {_SPELLING}."),
+        typer.Option(
+            "--class", metavar="SPELLING=NAME", help=f"A spelling of a class, such as CHC=HCC; {_SPELLING}."
+        ),
     ] = None,
     patient: Annotated[
-        list[str] | None, typer.Option(help=f"A spelling of a patient, such as p05=P05; {_SPELLING}.")
+        list[str] | None,
+        typer.Option(metavar="SPELLING=NAME", help=f"A spelling of a patient, such as p05=P05; {_SPELLING}."),
     ] = None,
     skip: Annotated[
-        list[str] | None, typer.Option(help=f"Files to leave out, such as 'P03/*old*'; {_SPELLING}.")
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help=f"Files to leave out, such as 'P03/*old*'; {_SPELLING}."),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a cohort table that is there.")
@@ -59,7 +77,7 @@ def import_scans(  # noqa: PLR0913 - the options of one command
     from pipeline.spellings import read_spellings  # noqa: PLC0415
 
     refuse_to_overwrite(out, overwrite=overwrite)
-    named = tuple(name.strip() for name in covariates.split(",") if name.strip())
+    named = tuple(name.strip() for name in (covariates or "").split(",") if name.strip())
     if labels and not labels_id:
         raise CohortError("--labels: expected also --labels-id, its column of the patients")
     if not labels and (labels_id or labels_class):
