@@ -1,6 +1,6 @@
 """What a layout finds in a folder: rows of the cohort table, decisions with their grounds, files that are not used."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -73,11 +73,14 @@ class Import:
         entries: decisions and files that are not used; files that neither a row nor an entry names are listed by the
             frame as no part of the layout.
         accounted: files that rows or entries speak of without naming them, such as the slices of a DICOM series.
+        pseudonym: of a layout that replaces identifiers: from one as a table of labels spells it to the one of the rows. No
+            file, identifier or pattern of the user is then repeated as it is.
     """
 
     rows: tuple[ScanRow, ...]
     entries: tuple[Entry, ...] = ()
     accounted: frozenset[Path] = frozenset()
+    pseudonym: Callable[[str], str] | None = None
 
 
 def not_used(file: str, why: str, *, patient_id: str = "", phase: str = "") -> Entry:

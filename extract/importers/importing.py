@@ -10,6 +10,7 @@ from extract.importers.found import Entry, How, Import, ScanRow, not_used
 from extract.importers.label_table import LabelTable, join_labels, refuse_reserved
 from extract.importers.layout import ImportRequest, Layout, LayoutSettings
 from extract.importers.patients import in_two_spellings
+from extract.importers.volume_files import DETACHED
 from pipeline.config import apply_override, read_section
 from pipeline.errors import CohortError, Mistakes
 from pipeline.files import path_hint
@@ -19,7 +20,6 @@ from pipeline.spellings import Spellings, read_spellings
 REPORT = "import_report.csv"
 _OF_A_SYSTEM = ("Thumbs.db", "desktop.ini", ".*")
 """Files that operating systems leave in folders."""
-_UNNAMED = "no part of the layout, or of a scan that is not used"
 
 
 @dataclass(frozen=True)
@@ -61,17 +61,27 @@ def import_folder(layout: Layout, folder: Path, options: ImportOptions) -> Impor
     found = layout.find(request, settings)
     if not found.rows:
         raise CohortError(f"{folder}: no scan found as the layout {layout.name!r} expects: {layout.about}")
-    mistakes = Mistakes()
-    for question in (*_patients_twice(found.rows), *_images_twice(found.rows, request)):
-        mistakes.add(CohortError(question))
-    mistakes.raise_all()
+    _ask(*_patients_twice(found.rows), *_images_twice(found.rows, request))
     rows, joined = found.rows, tuple[Entry, ...]()
     if options.labels:
         rows, joined = join_labels(rows, options.labels, options.spellings)
     rows, named = _with_classes(rows, options.spellings)
+    _ask(*_labels_twice(rows))
     entries = (*found.entries, *joined, *named, *skipped)
     left = _left_over(request, replace(found, rows=rows, entries=entries), options)
     return Import(rows, (*entries, *left))
+
+
+def _ask(*questions: str) -> None:
+    """Put questions to the user.
+
+    Raises:
+        CohortError: there is one; SeveralMistakesError: there are several.
+    """
+    mistakes = Mistakes()
+    for question in questions:
+        mistakes.add(CohortError(question))
+    mistakes.raise_all()
 
 
 def read_settings(layout: Layout, given: Sequence[str]) -> LayoutSettings:
@@ -95,15 +105,23 @@ def _files(folder: Path, options: ImportOptions) -> tuple[tuple[Path, ...], list
     if not folder.is_dir():
         raise CohortError(f"{folder}: expected a folder with scans, found none{path_hint(str(folder))}")
     written = {options.table.resolve(), options.table.with_name(REPORT).resolve()}
-    files, skipped = [], []
+    files, skipped = list[Path](), list[Entry]()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = path.relative_to(folder).as_posix()
         pattern = next((pattern for pattern in options.skip if fnmatchcase(name, pattern)), None)
         if pattern is not None:
-            skipped.append(not_used(name, f"left out by --skip {pattern!r}"))
+            skipped.append(not_used(name, _skipped_by(pattern)))
         elif path.resolve() not in written:
             files.append(path)
+    used = {entry.what for entry in skipped}
+    _ask(
+        *(f"--skip {p!r}: matches no file of the folder" for p in options.skip if _skipped_by(p) not in used)
+    )
     return tuple(files), skipped
+
+
+def _skipped_by(pattern: str) -> str:
+    return f"left out by --skip {pattern!r}"
 
 
 def _patients_twice(rows: Sequence[ScanRow]) -> Iterator[str]:
@@ -128,6 +146,16 @@ def _images_twice(rows: Sequence[ScanRow], request: ImportRequest) -> Iterator[s
                 f"patient {patient_id}, phase {phase}: expected one image, found {', '.join(names)}; leave out all but one: "
                 f"--skip {names[-1]!r}"
             )
+
+
+def _labels_twice(rows: Sequence[ScanRow]) -> Iterator[str]:
+    labels: dict[str, dict[str, None]] = {}
+    for row in rows:
+        labels.setdefault(row.patient_id, {})[row.label] = None
+    for patient_id, found in labels.items():
+        if len(found) > 1:
+            names = " and ".join(repr(label) for label in found)
+            yield f"patient {patient_id} has the labels {names}; leave out the files under one of them: --skip"
 
 
 def _with_classes(
@@ -161,8 +189,21 @@ def _left_over(request: ImportRequest, found: Import, options: ImportOptions) ->
         name = request.named(path)
         if path in used or path in found.accounted or name in named or path.resolve() == labels:
             continue
-        is_of_system = any(fnmatchcase(path.name, pattern) for pattern in _OF_A_SYSTEM)
-        yield not_used(name, "written by an operating system" if is_of_system else _UNNAMED)
+        yield not_used(name, _why_unused(path))
+    if found.pseudonym is None:
+        for folder in sorted(path for path in request.folder.rglob("*") if path.is_dir()):
+            if not any(folder.iterdir()):
+                yield not_used(request.named(folder), "an empty folder")
+
+
+def _why_unused(path: Path) -> str:
+    if any(fnmatchcase(path.name, pattern) for pattern in _OF_A_SYSTEM):
+        return "written by an operating system"
+    if path.suffix.lower() in DETACHED:
+        return "a header and its voxels in two files; write them as one: .nii.gz, .nrrd or .mha"
+    if path.suffix.lower() in (".dcm", ".ima"):
+        return "DICOM; the layout `dicom` reads it"
+    return "no part of the layout, or of a scan that is not used"
 
 
 def guesses(found: Import) -> tuple[Entry, ...]:

@@ -1,7 +1,8 @@
 """What a layout is: a name, its settings, and a function that finds scans in a folder."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,6 +34,14 @@ class ImportRequest:
     spellings: Spellings
     covariates: tuple[str, ...] = ()
     tell: Callable[[str], None] = field(default=lambda _: None)
+
+    @cached_property
+    def files_by_name(self) -> Mapping[str, tuple[Path, ...]]:
+        """The files by their names without folders, which need not be unique."""
+        found: dict[str, list[Path]] = {}
+        for path in self.files:
+            found.setdefault(path.name, []).append(path)
+        return {name: tuple(paths) for name, paths in found.items()}
 
     def named(self, path: Path) -> str:
         """Return a file as reports name it: relative to the folder."""

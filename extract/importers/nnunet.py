@@ -108,15 +108,21 @@ def _phases(
     spellings, mistakes, found = request.spellings, Mistakes(), dict[str, str]()
     for channel in sorted({channel for _, channel in images}):
         name = str(names.get(str(int(channel)), ""))
-        phase = spellings.phase(channel) if spellings.ground(channel, "") else None
-        if phase is None and name and folded(name) not in _NAMES_OF_A_CT:
-            with mistakes.gathered():
-                phase = spellings.phase(name)
-        if phase is None and not mistakes:
+        text = channel if spellings.ground(channel, "") else "" if folded(name) in _NAMES_OF_A_CT else name
+        phase = None
+        try:
+            phase = spellings.phase(text) if text else None
+        except CohortError as error:
+            mistakes.add(error)
+            continue
+        if phase is None:
             told = f"called {name!r}" if name else "without a name"
-            mistakes.add(CohortError(
-                f'dataset.json: channel {channel} is {told}, which is no phase; say which: --phase "{channel}=NAME"'
-            ))  # fmt: skip
+            mistakes.add(
+                CohortError(
+                    f"dataset.json: channel {channel} is {told}, which is no phase; say which: "
+                    f'--phase "{channel}=NAME"'
+                )
+            )
         found[channel] = phase or ""
     mistakes.raise_all()
     return found

@@ -81,8 +81,7 @@ def cell_of(row: Row, column: str) -> str:
 
 def file_of(cell: str, request: ImportRequest) -> Path | None:
     """Return the file that a cell names: below the folder, or the only one of that name; None where there is none."""
-    direct = request.folder / cell
-    if direct in request.files:
-        return direct
-    named = [path for path in request.files if path.name == Path(cell).name]
-    return named[0] if len(named) == 1 else None
+    named = request.files_by_name.get(Path(cell).name, ())
+    direct = [path for path in named if path == request.folder / cell]
+    chosen = direct or named
+    return chosen[0] if len(chosen) == 1 else None

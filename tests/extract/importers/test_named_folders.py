@@ -137,6 +137,30 @@ def test_every_file_that_is_not_used_is_listed(tree, imported):
     assert done.said("P1/scout.nii.gz: image: its name tells no phase")
 
 
+def test_what_is_of_another_format_is_told_as_such(tree, imported):
+    tree.image("P1/art.nii.gz")
+    for name in ("P1/old.hdr", "P1/old.img", "P1/IM001.dcm"):
+        tree.text(name, "")
+    tree.place("P2/nothing").parent.mkdir(exist_ok=True)
+    done = imported("patient-folders")
+    assert "write them as one: .nii.gz, .nrrd or .mha" in done.told("P1/old.hdr")[0][1]
+    assert done.told("P1/IM001.dcm")[0][1] == "DICOM; the layout `dicom` reads it"
+    assert done.told("P2") == [("not used", "an empty folder", "decided")]
+
+
+def test_a_patient_of_two_classes_is_asked_about(tree, imported):
+    tree.image("HCC/P1/art.nii.gz")
+    tree.image("ICC/P1/portal.nii.gz", seed=1)
+    assert imported("class-folders").said("patient P1 has the labels 'HCC' and 'iCCA'")
+
+
+def test_a_pattern_that_leaves_out_nothing_is_told(tree, imported):
+    tree.image("P1/art.nii.gz")
+    assert imported("patient-folders", "--skip", "*odl*").said(
+        "--skip '*odl*': matches no file of the folder"
+    )
+
+
 def test_a_patient_is_not_lost_for_want_of_a_phase(tree, imported):
     tree.image("P1/art.nii.gz")
     tree.image("P2/series_4.nii.gz", seed=1)
