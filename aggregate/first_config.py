@@ -20,6 +20,7 @@ from pipeline.first_config import (
     relative,
     write_config,
 )
+from pipeline.names import number_of
 from pipeline.run_log import say
 from pipeline.spellings import read_spellings
 
@@ -47,7 +48,7 @@ def write_first_config(bags: Path, table: Path, out: Path, console: Console) -> 
     write_config(out, _lines(bags, facts, header, out))
     say(
         console,
-        f"{out} written: {len(found)} bags, {facts.n_patients} patients; classes {counted(facts.classes)}",
+        f"{out} written: {number_of(len(found), 'bag')}, {number_of(facts.n_patients, 'patient')}; classes {counted(facts.classes)}",
     )
     say(console, f"Read it, then: python aggregate.py plan {out}")
 

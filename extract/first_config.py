@@ -19,6 +19,7 @@ from pipeline.first_config import (
     noted,
     write_config,
 )
+from pipeline.names import number_of
 from pipeline.run_log import say
 from pipeline.spellings import Spellings
 from pipeline.tables import read_table
@@ -39,7 +40,7 @@ def write_first_config(table: Path, out: Path, spellings: Spellings, console: Co
     write_config(out, _lines(facts, told, table, out))
     say(
         console,
-        f"{out} written: {facts.n_patients} patients; phases {counted(facts.phases)}; classes {counted(facts.classes)}",
+        f"{out} written: {number_of(facts.n_patients, 'patient')}; phases {counted(facts.phases)}; classes {counted(facts.classes)}",
     )
     for line in (
         *facts.spellings,

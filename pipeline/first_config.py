@@ -10,7 +10,7 @@ from pathlib import Path
 from pipeline.cohort_facts import CohortFacts
 from pipeline.errors import ConfigError
 from pipeline.files import written_whole
-from pipeline.names import PHASE_ROLES
+from pipeline.names import PHASE_ROLES, count_of_rows, number_of
 
 _COLUMN = 44
 """Where comments begin."""
@@ -61,7 +61,7 @@ def cohort_lines(facts: CohortFacts, folder: Path) -> Iterator[str]:
     yield "[cohort]"
     yield noted(
         f"table = {quoted(relative(section.table, folder))}",
-        f"{facts.n_patients} patients, {facts.n_scans} scans",
+        f"{number_of(facts.n_patients, 'patient')}, {number_of(facts.n_scans, 'scan')}",
     )
     yield noted(f"phases = {listed(section.phases)}", f"patients: {counted(facts.phases)}")
     labels = {name: n for name, n in facts.classes.items() if n} | (
@@ -73,9 +73,9 @@ def cohort_lines(facts: CohortFacts, folder: Path) -> Iterator[str]:
     for line in facts.spellings:
         yield f"# {line}"
     if facts.n_proposed:
-        yield f"# {facts.n_proposed} rows have a proposed phase, such as AP?: confirm each in the table, or delete it"
+        yield f"# {count_of_rows(facts.n_proposed)} with a proposed phase, such as AP?: confirm each in the table, or delete it"
     if facts.n_unusable:
-        yield f"# {facts.n_unusable} rows cannot be used; `extract.py check` names them"
+        yield f"# {count_of_rows(facts.n_unusable)} that cannot be used; `extract.py check` names them"
     yield ""
     for table, aliases in (
         ("phase_aliases", section.phase_aliases),
@@ -124,7 +124,9 @@ def _split_lines(facts: CohortFacts) -> Iterator[str]:
     smallest = min(sizes, key=lambda name: sizes[name])
     yield "[aggregate.splits]"
     folds = max(2, min(_FOLDS, sizes[smallest]))
-    yield noted(f"folds = {folds}", f"the smallest class, {smallest}, has {sizes[smallest]} patients")
+    yield noted(
+        f"folds = {folds}", f"the smallest class, {smallest}, has {number_of(sizes[smallest], 'patient')}"
+    )
     yield "repeats = 5"
     if len(facts.centres) > 1:
         yield noted(

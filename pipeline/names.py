@@ -192,4 +192,9 @@ def hint_of_nearest(text: str, valid: Iterable[str]) -> str:
 
 def count_of_rows(n: int) -> str:
     """Return `1 row` or `24 rows`."""
-    return "1 row" if n == 1 else f"{n} rows"
+    return number_of(n, "row")
+
+
+def number_of(n: int, noun: str) -> str:
+    """Return a number with a noun, which takes an s: `1 patient`, `0 patients`."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

@@ -65,7 +65,8 @@ def _records(
         cells = [_text(cell.value) for cell in row]
         if any(cells):
             if not records:
-                watched = {i + 1 for i, text in enumerate(cells) if _form(text) in identifiers}
+                forms = {_form(name) for name in identifiers}
+                watched = {i + 1 for i, text in enumerate(cells) if _form(text) in forms}
             records.append((row[0].row, cells))
     return records
 

@@ -118,7 +118,7 @@ def test_a_proposed_phase_is_no_phase(tmp_path):
     out = tmp_path / "my.toml"
     init(put_table(tmp_path, *rows, header="patient_id,phase,image,mask,label\n"), "--out", out)
     assert load_config(out, ExtractConfig).cohort.phases == ("AP", "PVP")
-    assert "1 rows have a proposed phase, such as AP?" in out.read_text()
+    assert "1 row with a proposed phase, such as AP?" in out.read_text()
 
 
 def test_a_cohort_without_masks_of_tumours_takes_slices_of_the_organ(tmp_path):

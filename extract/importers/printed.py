@@ -1,7 +1,7 @@
 """What an import prints: counts by class and phase, what was guessed, what is not used, and the next command."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from shlex import quote
 
@@ -10,12 +10,14 @@ from rich.table import Table
 
 from extract.importers.found import Decision, Entry, Import, ScanRow
 from extract.importers.importing import guesses
-from pipeline.names import PHASE_ALIASES
+from pipeline.names import PHASE_ALIASES, count_of_rows, number_of
 from pipeline.run_log import say, say_table
 
 NO_LABEL = "(no label)"
 _AT_MOST = 24
 """Lines of one kind that are printed; the report has all."""
+_ONE_BY_ONE = 4
+"""Files of one reason that are printed one by one."""
 
 
 def print_import(found: Import, table: Path, report: Path, console: Console) -> None:
@@ -25,7 +27,7 @@ def print_import(found: Import, table: Path, report: Path, console: Console) -> 
         say(console, line)
     say(
         console,
-        f"{table} written: {len(found.rows)} rows; {report}: every decision and every file that is not used",
+        f"{table} written: {count_of_rows(len(found.rows))}; {report}: every decision and every file that is not used",
     )
     say(
         console,
@@ -66,9 +68,26 @@ def _lines(found: Import) -> Iterator[str]:
     )
     unlabelled = list(dict.fromkeys(row.patient_id for row in found.rows if not row.label))
     if unlabelled:
-        yield from _block(f"{len(unlabelled)} patients without a label", unlabelled, joined=False)
+        yield from _block(
+            f"{number_of(len(unlabelled), 'patient')} without a label", unlabelled, joined=False
+        )
     to_set = dict.fromkeys(f"{e.what} ({e.source})" for e in found.entries if e.decision is Decision.TO_SET)
     yield from _block("For the configuration (`extract.py init` writes it)", list(to_set))
+
+
+def _unused(entries: Sequence[Entry]) -> list[str]:
+    """Return a line for each entry that is not used; where many have one reason, one for all of them."""
+    by_reason: dict[str, list[Entry]] = {}
+    for entry in entries:
+        if entry.decision is Decision.NOT_USED:
+            by_reason.setdefault(entry.what, []).append(entry)
+    lines = list[str]()
+    for reason, same in by_reason.items():
+        if len(same) > _ONE_BY_ONE:
+            lines.append(f"{len(same)} files, such as {same[0].file}: {reason}")
+        else:
+            lines += map(_named, same)
+    return lines
 
 
 def _named(entry: Entry) -> str:

@@ -25,6 +25,7 @@ from pipeline.names import folded
 LIVER, LESIONS = "liver", "liver_lesions"
 PHASES = {"native": "NC", "arterial_late": "AP", "portal_venous": "PVP", "delayed": "DP"}
 """What `totalseg_get_phase` calls the phases; arterial_early has no name here, and is asked about."""
+_OTHER = "the mask of another organ, written by TotalSegmentator"
 _EARLY = "an early arterial phase is no late one; --phase arterial_early=AP takes it as such"
 
 
@@ -52,9 +53,9 @@ class _Scan:
 def find(request: ImportRequest, settings: TotalSegmentatorSettings) -> Import:
     """Find scans with masks of TotalSegmentator."""
     mistakes, entries, rows = Mistakes(), list[Entry](), list[ScanRow]()
-    accounted = set[Path]()
     for scan in _scans(request, settings, mistakes):
-        accounted |= set(_other_organs(scan, request))
+        others = _other_organs(scan, request)
+        entries += [not_used(request.named(p), _OTHER, patient_id=scan.patient_id) for p in others]
         with mistakes.gathered():
             phase, entry = _phase(scan, request, settings)
             entries.append(entry)
@@ -65,10 +66,8 @@ def find(request: ImportRequest, settings: TotalSegmentatorSettings) -> Import:
                     Entry("read for the phase", patient_id=scan.patient_id, phase=phase, file=name)
                 )
     mistakes.raise_all()
-    if accounted:
-        entries.append(not_used(f"{len(accounted)} masks", "of other organs, written by TotalSegmentator"))
     looked_into, looked = look_into_masks(rows, request, settings.of_tumour, settings.of_organ)
-    return Import(looked_into, (*entries, *looked), frozenset(accounted))
+    return Import(looked_into, (*entries, *looked))
 
 
 def _scans(request: ImportRequest, settings: TotalSegmentatorSettings, mistakes: Mistakes) -> Iterator[_Scan]:

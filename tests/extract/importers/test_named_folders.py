@@ -200,12 +200,31 @@ def test_labels_are_joined_and_every_non_match_named(tree, imported, tmp_path):
         'patient P2: labels.xlsx: line 3: no scan of this patient; is it the same? --patient "P2=P02"'
     )
     assert done.said("patient P09: labels.xlsx: line 4: no scan of this patient")
-    assert done.said("1 patients without a label: P02")
+    assert done.said("1 patient without a label: P02")
     assert "Zentrum" not in done.rows[0]
     assert (
         imported("patient-folders", *words, "--patient", "P2=P02", "--overwrite").row("P02", "AP")["label"]
         == "iCCA"
     )
+
+
+def test_an_identifier_that_excel_shows_otherwise_than_it_stores_it_is_refused(tree, imported, tmp_path):
+    tree.image("007/art.nii.gz")
+    book = openpyxl.Workbook()
+    book.active.append(("Patient Nr", "class"))
+    book.active.append((7, "HCC"))
+    book.active["A2"].number_format = "000"
+    book.save(tmp_path / "labels.xlsx")
+    refused = imported(
+        "patient-folders",
+        "--labels",
+        tmp_path / "labels.xlsx",
+        "--labels-id",
+        "Patient Nr",
+        "--labels-class",
+        "class",
+    )
+    assert refused.said("cell A2: the number 7 shown in the format '000'; write identifiers as text")
 
 
 def test_labels_that_contradict_the_folders_are_refused(tree, imported, tmp_path):

@@ -213,7 +213,10 @@ def test_totalsegmentator_masks_and_the_phase_of_its_json(tree, imported):
     ]
     assert done.told("P1/scan_1/ct.nii.gz") == [("used", "image of AP", "guessed")]
     assert done.said("phase.json says arterial_late, 43.2 s after injection, probability 0.9")
-    assert done.said("2 masks: of other organs, written by TotalSegmentator")
+    assert (
+        done.told("P1/scan_1/segmentations/spleen.nii.gz")[0][1]
+        == "the mask of another organ, written by TotalSegmentator"
+    )
 
 
 def test_totalsegmentator_asks_where_folder_and_json_disagree(tree, imported):
