@@ -42,6 +42,8 @@ def write_first_config(table: Path, out: Path, spellings: Spellings, console: Co
         console,
         f"{out} written: {number_of(facts.n_patients, 'patient')}; phases {counted(facts.phases)}; classes {counted(facts.classes)}",
     )
+    if facts.unmasked:
+        say(console, f"  left out of the classes, no mask of a tumour: {counted(facts.unmasked)}")
     for line in (
         *facts.spellings,
         *(f"{key}={value}, from {source}" for key, (value, source) in told.items()),

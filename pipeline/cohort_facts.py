@@ -31,6 +31,8 @@ class CohortFacts:
         n_organs: scans with a mask of the organ.
         n_scans: scans.
         classes: name -> patients, in the order of the section.
+        unmasked: class -> patients, of classes without any mask of a tumour, where others have one; they are no classes of
+            the section.
         n_unlabelled: patients without a label.
         centres: name -> patients; empty where the table has none.
         covariates: columns that can be used.
@@ -47,6 +49,7 @@ class CohortFacts:
     n_organs: int
     n_scans: int
     classes: Mapping[str, int]
+    unmasked: Mapping[str, int]
     n_unlabelled: int
     centres: Mapping[str, int]
     covariates: tuple[str, ...]
@@ -68,6 +71,14 @@ def read_facts(table: Path, spellings: Spellings) -> CohortFacts:
     section = _section(table, rows, spellings)
     cohort = read_cohort(section)
     patients = cohort.patients
+    sizes = {name: sum(p.label == name for p in patients) for name in section.classes}
+    masked = {p.label for p in patients if any(scan.masks for scan in p.scans.values())}
+    unmasked = {name: n for name, n in sizes.items() if n and name not in masked}
+    left = tuple(name for name in section.classes if name not in unmasked)
+    if len(left) > 1 and masked:
+        section = section.model_copy(update={"classes": left})
+    else:
+        unmasked = {}
     if not patients:
         raise CohortError(f"{table}: expected at least one scan, found none that can be used")
     covariates, left_out = _covariates(patients)
@@ -81,7 +92,8 @@ def read_facts(table: Path, spellings: Spellings) -> CohortFacts:
         },
         n_organs=sum(scan.liver_mask is not None for scan in scans),
         n_scans=len(scans),
-        classes={name: sum(p.label == name for p in patients) for name in section.classes},
+        classes={name: sizes[name] for name in section.classes},
+        unmasked=unmasked,
         n_unlabelled=sum(p.label is None for p in patients),
         centres=dict(Counter(p.centre for p in patients if p.centre)),
         covariates=covariates,

@@ -68,6 +68,8 @@ def cohort_lines(facts: CohortFacts, folder: Path) -> Iterator[str]:
         {"without a label": facts.n_unlabelled} if facts.n_unlabelled else {}
     )
     yield noted(f"classes = {listed(section.classes)}", f"patients: {counted(labels)}")
+    if facts.unmasked:
+        yield f"# left out of the classes, as no patient of them has a mask of a tumour: {counted(facts.unmasked)}"
     if facts.centres:
         yield f"# centres: {counted(facts.centres)}"
     for line in facts.spellings:

@@ -121,6 +121,15 @@ def test_a_proposed_phase_is_no_phase(tmp_path):
     assert "1 row with a proposed phase, such as AP?" in out.read_text()
 
 
+def test_controls_without_a_mask_are_no_class_where_others_have_one(tmp_path):
+    rows = ("P1,AP,a.nii.gz,m.nii.gz,HCC", "P2,AP,b.nii.gz,m.nii.gz,ICC", "P3,AP,c.nii.gz,,CN")
+    out = tmp_path / "my.toml"
+    told = init(put_table(tmp_path, *rows, header="patient_id,phase,image,mask,label\n"), "--out", out)
+    assert load_config(out, ExtractConfig).cohort.classes == ("HCC", "iCCA")
+    assert "# left out of the classes, as no patient of them has a mask of a tumour: CN 1" in out.read_text()
+    assert "CN 1" in told
+
+
 def test_a_cohort_without_masks_of_tumours_takes_slices_of_the_organ(tmp_path):
     rows = ("P1,AP,a.nii.gz,,HCC,l.nii.gz", "P2,AP,b.nii.gz,,ICC,l.nii.gz")
     out = tmp_path / "my.toml"

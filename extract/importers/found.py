@@ -1,6 +1,6 @@
 """What a layout finds in a folder: rows of the cohort table, decisions with their grounds, files that are not used."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -75,12 +75,14 @@ class Import:
         accounted: files that rows or entries speak of without naming them, such as the slices of a DICOM series.
         pseudonym: of a layout that replaces identifiers: from one as a table of labels spells it to the one of the rows. No
             file, identifier or pattern of the user is then repeated as it is.
+        tables: further tables that are written beside the cohort table: file -> rows.
     """
 
     rows: tuple[ScanRow, ...]
     entries: tuple[Entry, ...] = ()
     accounted: frozenset[Path] = frozenset()
     pseudonym: Callable[[str], str] | None = None
+    tables: Mapping[str, Sequence[Mapping[str, object]]] = field(default_factory=dict)
 
 
 def not_used(file: str, why: str, *, patient_id: str = "", phase: str = "") -> Entry:

@@ -69,7 +69,7 @@ def import_folder(layout: Layout, folder: Path, options: ImportOptions) -> Impor
     _ask(*_labels_twice(rows))
     entries = (*found.entries, *joined, *named, *skipped)
     left = _left_over(request, replace(found, rows=rows, entries=entries), options)
-    return Import(rows, (*entries, *left))
+    return replace(found, rows=rows, entries=(*entries, *left))
 
 
 def _ask(*questions: str) -> None:

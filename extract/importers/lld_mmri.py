@@ -1,6 +1,6 @@
 """Layout `lld-mmri`: boxes in place of masks, as LLD-MMRI has them: images/PATIENT/STUDY/SERIES.nii.gz and labels/Annotation.json.
 
-A box tells no outline, so what can be had of it is the slices: z_ranges.csv beside the cohort table, for
+A box tells no outline, so what can be had of it is the slices: a table of ranges of z beside the cohort table, for
 `[extract.slices] which = "z_ranges"`. There are no lesion features and no measures then. LLD-MMRI itself is MR, which stage 1 refuses, as
 its windows and checks are in HU; the layout is for CT that was annotated in this form.
 """
@@ -18,7 +18,6 @@ from extract.importers.layout import ImportRequest, Layout, LayoutSettings
 from extract.importers.volume_files import volumes_in
 from extract.volumes import VolumeError, open_volume
 from pipeline.errors import CohortError, Mistakes
-from pipeline.tables import write_table
 
 CATEGORIES: Mapping[str, str] = {
     "0": "Hepatic_hemangioma",
@@ -74,13 +73,12 @@ def find(request: ImportRequest, settings: LldMmriSettings) -> Import:
             rows += row
             ranges += z_range
     mistakes.raise_all()
-    table = request.table.with_name(RANGES)
-    write_table(table, RANGE_COLUMNS, ranges)
+    table = request.table.with_name(f"{request.table.stem}_{RANGES}")
     entries += [
         to_set("extract.slices.which", '"z_ranges"', "boxes and no masks"),
         to_set("extract.slices.z_ranges", json.dumps(table.resolve().as_posix()), "boxes and no masks"),
     ]
-    return Import(tuple(rows), tuple(entries))
+    return Import(tuple(rows), tuple(entries), tables={table.name: ranges})
 
 
 def _read(path: Path) -> Iterator[_Series]:

@@ -1,4 +1,4 @@
-"""The two files of an import: the cohort table, and import_report.csv with what was decided and guessed."""
+"""The files of an import: the cohort table, import_report.csv with what was decided and guessed, further tables of a layout."""
 
 import csv
 import os
@@ -43,13 +43,15 @@ def is_report_of(table: Path) -> bool:
 
 
 def write_import(found: Import, table: Path, folder: Path) -> Path:
-    """Write the cohort table and the report beside it; return the path of the report."""
+    """Write the cohort table, and the report and the tables of the layout beside it; return the path of the report."""
     columns = _columns(found.rows)
     with written_whole(table) as sibling, sibling.open("w", encoding="utf-8", newline="") as stream:
         # No apostrophe before what a spreadsheet would run: the cells must come back as identifiers and paths.
         writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(_cells(row, table.parent, folder, columns) for row in found.rows)
+    for name, rows in found.tables.items():
+        write_table(table.with_name(name), tuple(rows[0]), rows)
     report = table.with_name(REPORT)
     about = Entry(_ABOUT, source="the command", file=table.name)
     write_table(report, REPORT_COLUMNS, map(_of_row, (about, *_rows_told(found, folder), *found.entries)))

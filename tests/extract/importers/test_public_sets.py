@@ -154,7 +154,7 @@ def test_lld_boxes_become_ranges_of_z(tree, imported, tmp_path):
         ("MR 17", "AP", "HCC"),
         ("MR 17", "DP", "HCC"),
     ]
-    ranges = (tmp_path / "z_ranges.csv").read_text().splitlines()
+    ranges = (tmp_path / "cohort_z_ranges.csv").read_text().splitlines()
     assert ranges == [
         "patient_id,phase,z_from_mm,z_to_mm",
         "MR 17,AP,5.990000,12.010000",
@@ -166,7 +166,7 @@ def test_lld_boxes_become_ranges_of_z(tree, imported, tmp_path):
     )
     assert ("to set", 'extract.slices.which="z_ranges"', "decided") in done.told("")
     assert imported("lld-mmri", "box_z=reversed", "--overwrite").code == 0
-    assert (tmp_path / "z_ranges.csv").read_text().splitlines()[1] == "MR 17,AP,20.990000,27.010000"
+    assert (tmp_path / "cohort_z_ranges.csv").read_text().splitlines()[1] == "MR 17,AP,20.990000,27.010000"
 
 
 def test_nnunet_channels_are_phases_and_labels_have_names(tree, imported):
