@@ -11,6 +11,7 @@ from extract.importers.volume_files import values_in
 from extract.mask_values import AT_MOST_LABELS, LEAST_LABEL
 from extract.volumes import VolumeError
 from pipeline.errors import CohortError, Mistakes
+from pipeline.names import number_of
 
 _ORGAN_KEY = "extract.masks.labels.organ"
 
@@ -60,7 +61,7 @@ def look_into_masks(
     look = _Look(request)
     with_tumour = [_with_tumour(row, look, tumour) for row in rows]
     done = [_with_organ(row, look, organ) for row in with_tumour]
-    look.mistakes.raise_all()
+    look.raise_questions()
     if look.has_organ_maps:
         look.entries.append(to_set(_ORGAN_KEY, str(list(organ.values)), organ.source))
     return tuple(done), tuple(look.entries)
@@ -72,7 +73,7 @@ class _Look:
     def __init__(self, request: ImportRequest) -> None:
         self.request = request
         self.entries: list[Entry] = []
-        self.mistakes = Mistakes()
+        self._asked: dict[tuple[str, str], dict[str, None]] = {}
         self.has_organ_maps = False
         self.values = cache(self._values)
         self._n = 0
@@ -96,11 +97,23 @@ class _Look:
         return tuple(float(value) for value in found)
 
     def ask(self, path: Path, values: Sequence[float], label: MaskLabel, structure: str) -> None:
-        """Ask which label of a map is meant."""
+        """Ask which label of a map is meant; masks of the same values together."""
         listed = ", ".join(f"{value:g}" for value in values[:12])
-        self.mistakes.add(CohortError(
-            f"{self.request.named(path)}: the mask holds the values {listed}; say which is the {structure}: {label.setting}"
-        ))  # fmt: skip
+        self._asked.setdefault((listed, f"say which is the {structure}: {label.setting}"), {})[
+            self.request.named(path)
+        ] = None
+
+    def raise_questions(self) -> None:
+        """Put all questions.
+
+        Raises:
+            CohortError: there is one; SeveralMistakesError: there are several.
+        """
+        mistakes = Mistakes()
+        for (values, question), names in self._asked.items():
+            which = f"{number_of(len(names), 'mask')} of the values {values}, such as {next(iter(names))}"
+            mistakes.add(CohortError(f"{which}: {question}"))
+        mistakes.raise_all()
 
 
 def _why_no_mask(values: Sequence[float]) -> str:

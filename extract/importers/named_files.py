@@ -11,6 +11,7 @@ from extract.importers.name_words import Role, RoleWord, phase_words, role_of
 from extract.importers.path_templates import fields_in, read_template
 from extract.importers.volume_files import stem_of, volumes_in
 from pipeline.errors import CohortError, Mistakes
+from pipeline.names import number_of
 
 
 class NamedFilesSettings(MaskSettings):
@@ -46,22 +47,32 @@ class NamedFile:
     """The word in its path that makes it a mask."""
 
 
+class _DoubtError(CohortError):
+    """A question that many files may have in common."""
+
+
 def find_named(request: ImportRequest, settings: NamedFilesSettings, levels: tuple[str, ...]) -> Import:
     """Find scans by the names of files in folders of the given levels, such as ("class", "patient").
 
     Raises:
         CohortError: what a file is, or the value of a mask, cannot be known.
     """
-    mistakes, files = Mistakes(), list[NamedFile]()
+    mistakes, files, doubts = Mistakes(), list[NamedFile](), dict[str, list[str]]()
     for path in volumes_in(request.files):
         with mistakes.gathered():
-            found = (
-                _by_template(path, request, settings)
-                if settings.pattern
-                else _by_words(path, request, levels)
-            )
+            try:
+                found = (
+                    _by_template(path, request, settings)
+                    if settings.pattern
+                    else _by_words(path, request, levels)
+                )
+            except _DoubtError as doubt:
+                doubts.setdefault(str(doubt), []).append(request.named(path))
+                continue
             if found:
                 files.append(found)
+    for question, names in doubts.items():
+        mistakes.add(CohortError(f"{question} ({number_of(len(names), 'file')}, such as {names[0]})"))
     mistakes.raise_all()
     files = _placed_all(files, request, settings)
     rows, looked = look_into_masks(_rows(files, request), request, settings.of_tumour, settings.of_organ)
@@ -90,7 +101,7 @@ def _by_template(path: Path, request: ImportRequest, settings: NamedFilesSetting
             path,
             request.spellings.patient(_field(fields, "patient", template)),
             role,
-            _phase_of_template(fields.get("phase"), name, request),
+            _phase_of_template(fields.get("phase"), request),
             fields.get("class") or "",
             fields.get("centre") or "",
             fields.get("lesion") or "",
@@ -106,12 +117,13 @@ def _field(fields: Mapping[str, str], name: str, template: str) -> str:
     return fields[name]
 
 
-def _phase_of_template(text: str | None, name: str, request: ImportRequest) -> str | None:
+def _phase_of_template(text: str | None, request: ImportRequest) -> str | None:
     if text is None:
         return None
-    phase = request.spellings.phase(text)
-    if phase is None:
-        raise CohortError(f'{name}: unknown phase {text!r}; say which: --phase "{text}=NAME"')
+    question = request.spellings.question(request.spellings.phases, text)
+    phase = request.spellings.phases.find(text)
+    if question or phase is None:
+        raise _DoubtError(question or f'unknown phase {text!r}; say which: --phase "{text}=NAME"')
     return phase
 
 
@@ -131,9 +143,7 @@ def _by_words(path: Path, request: ImportRequest, levels: tuple[str, ...]) -> Na
             f"{request.named(path)}: the words {told} tell several phases; rename it, or --skip it"
         )
     if found and not phases and role_of(names[-1]).role is Role.IMAGE:
-        raise CohortError(
-            f"{request.named(path)}: {request.spellings.question(request.spellings.phases, found[0].spelling)}"
-        )
+        raise _DoubtError(request.spellings.question(request.spellings.phases, found[0].spelling) or "")
     roles = (role_of(name) for name in reversed(names))
     role = next((role for role in roles if role.role is not Role.IMAGE), RoleWord(Role.IMAGE))
     word = next((word for word in found if word.phase), None)
@@ -169,7 +179,7 @@ def _placed(
     if file.phase or file.role is Role.IMAGE:
         return file
     if settings.mask_phase:
-        phase = _phase_of_template(settings.mask_phase, "mask_phase", request)
+        phase = _phase_of_template(settings.mask_phase, request)
         return replace(file, phase=phase, how=How.DECIDED, source="mask_phase")
     images = {other.phase for other in own if other.role is Role.IMAGE and other.phase}
     if len(images) == 1:

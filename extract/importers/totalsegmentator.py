@@ -79,7 +79,7 @@ def _scans(request: ImportRequest, settings: TotalSegmentatorSettings, mistakes:
         own = [path for path in masks if path.parent.parent == folder]
         beside = [p for p in volumes if p.parent == folder]
         if len(beside) > 1:
-            named = ", ".join(path.name for path in beside)
+            named = ", ".join(path.name for path in beside[:3]) + (" ..." if len(beside) > 3 else "")
             mistakes.add(CohortError(
                 f"{request.named(folder)}: expected one image in the folder of a scan, found {named}; --skip the others"
             ))  # fmt: skip

@@ -36,6 +36,14 @@ def test_an_ambiguous_phase_is_asked_and_the_answer_taken(tree, imported):
     assert done.told("P1/P1_tardif.nii.gz") == [("used", "image of DP", "decided")]
 
 
+def test_a_question_that_many_files_have_in_common_is_put_once(tree, imported):
+    for i in range(3):
+        tree.image(f"P{i}/spät.nii.gz", i)
+    assert imported("patient-folders").said(
+        'say which: --phase "spät=NAME" (3 files, such as P0/spät.nii.gz)'
+    )
+
+
 def test_a_name_with_two_phases_is_refused(tree, imported):
     tree.image("P1/art/portal.nii.gz")
     assert imported("patient-folders").said("the words 'art', 'portal' tell several phases")
@@ -72,7 +80,7 @@ def test_a_mask_of_several_values_is_asked_about(tree, imported):
     tree.image("P2/art.nii.gz", seed=1)
     tree.mask("P2/art_seg.nii.gz")
     assert imported("patient-folders").said(
-        "P1/art_seg.nii.gz: the mask holds the values 0, 1, 2; say which is the tumour: tumour_label=2"
+        "1 mask of the values 0, 1, 2, such as P1/art_seg.nii.gz: say which is the tumour: tumour_label=2"
     )
     done = imported("patient-folders", "tumour_label=2")
     assert (done.row("P1", "AP")["mask_label"], done.row("P2", "AP")["mask_label"]) == ("2", "")
