@@ -35,19 +35,14 @@ def write_first_config(table: Path, out: Path, spellings: Spellings, console: Co
         ConfigError: the file exists.
     """
     facts = read_facts(table, spellings)
-    told = _to_set(table)
+    settings = {**_settings(facts), **_to_set(table)}
     following = f"python extract.py check {out}"
-    write_config(out, _lines(facts, told, table, out))
-    say(
-        console,
-        f"{out} written: {number_of(facts.n_patients, 'patient')}; phases {counted(facts.phases)}; classes {counted(facts.classes)}",
-    )
+    write_config(out, _lines(facts, settings, table, out))
+    who = number_of(facts.n_patients, "patient")
+    say(console, f"{out} written: {who}; phases {counted(facts.phases)}; classes {counted(facts.classes)}")
     if facts.unmasked:
         say(console, f"  left out of the classes, no mask of a tumour: {counted(facts.unmasked)}")
-    for line in (
-        *facts.spellings,
-        *(f"{key}={value}, from {source}" for key, (value, source) in told.items()),
-    ):
+    for line in (*facts.spellings, *(f"{key}={value}: {note}" for key, (value, note) in settings.items())):
         say(console, f"  {line}")
     say(console, f"Read it, then: {following}")
 
@@ -61,11 +56,11 @@ def _to_set(table: Path) -> Mapping[str, tuple[str, str]]:
     return {key: (value, f"{REPORT}: {source}") for key, _, value, source in pairs}
 
 
-def _lines(facts: CohortFacts, told: Mapping[str, tuple[str, str]], table: Path, out: Path) -> Iterator[str]:
+def _lines(
+    facts: CohortFacts, settings: Mapping[str, tuple[str, str]], table: Path, out: Path
+) -> Iterator[str]:
     yield from head_lines(out, f"extract.py init {table.name}", f"python extract.py check {out.name}")
     yield from cohort_lines(facts, out.resolve().parent)
-    settings = _settings(facts)
-    settings |= told
     has_lesions = settings.get("extract.slices.which", ("", ""))[0] in ("", f'"{_TUMOUR}"')
     yield from _extract_lines(settings, facts, has_lesions=has_lesions)
     yield from aggregate_lines(facts, Instances("lesion" if has_lesions else "whole", has_lesions))

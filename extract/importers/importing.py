@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
+from unicodedata import normalize
 
 from extract.importers.found import Entry, How, Import, ScanRow, not_used
 from extract.importers.label_table import LabelTable, join_labels, refuse_reserved
@@ -108,7 +109,10 @@ def _files(folder: Path, options: ImportOptions) -> tuple[tuple[Path, ...], list
     files, skipped = list[Path](), list[Entry]()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = path.relative_to(folder).as_posix()
-        pattern = next((pattern for pattern in options.skip if fnmatchcase(name, pattern)), None)
+        composed = normalize("NFC", name)
+        pattern = next(
+            (pattern for pattern in options.skip if fnmatchcase(composed, normalize("NFC", pattern))), None
+        )
         if pattern is not None:
             skipped.append(not_used(name, _skipped_by(pattern)))
         elif path.resolve() not in written:

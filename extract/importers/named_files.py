@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from unicodedata import normalize
 
 from extract.importers.found import Decision, Entry, How, Import, ScanRow, not_used
 from extract.importers.layout import ImportRequest
@@ -92,7 +93,7 @@ def _by_template(path: Path, request: ImportRequest, settings: NamedFilesSetting
         Role.ORGAN: settings.liver_pattern,
         Role.IMAGE: settings.pattern,
     }
-    name = request.named(path)
+    name = normalize("NFC", request.named(path))
     for role, template in templates.items():
         fields = fields_in(read_template(template), name) if template else None
         if fields is None:
@@ -132,9 +133,10 @@ def _by_words(path: Path, request: ImportRequest, levels: tuple[str, ...]) -> Na
     parts = path.relative_to(request.folder).parts
     if len(parts) <= len(levels):
         return None
-    folders = dict(zip(levels, parts, strict=False))
+    # Some systems store letters with an accent as two characters; a table of labels has them as one.
+    folders = {level: normalize("NFC", part) for level, part in zip(levels, parts, strict=False)}
     names = [*parts[len(levels) : -1], stem_of(path)]
-    names[-1] = _without(names[-1], folders["patient"])
+    names[-1] = _without(normalize("NFC", names[-1]), folders["patient"])
     found = [word for name in names for word in phase_words(name, request.spellings)]
     phases = {word.phase for word in found if word.phase}
     if len(phases) > 1:

@@ -1,5 +1,7 @@
 """Layouts `class-folders` and `patient-folders`: the names of the files tell, and what they do not tell is asked."""
 
+import unicodedata
+
 import openpyxl
 
 
@@ -214,6 +216,25 @@ def test_labels_are_joined_and_every_non_match_named(tree, imported, tmp_path):
         imported("patient-folders", *words, "--patient", "P2=P02", "--overwrite").row("P02", "AP")["label"]
         == "iCCA"
     )
+
+
+def test_a_letter_with_an_accent_is_one_letter_however_the_system_stores_it(tree, imported, tmp_path):
+    tree.image(unicodedata.normalize("NFD", "Hôpital_1/artériel.nii.gz"))
+    tree.image(unicodedata.normalize("NFD", "Hôpital_1/spät.nii.gz"), seed=1)
+    (tmp_path / "labels.csv").write_text("id,class\nHôpital_1,HCC\n", encoding="utf-8")
+    words = (
+        "--labels",
+        tmp_path / "labels.csv",
+        "--labels-id",
+        "id",
+        "--labels-class",
+        "class",
+        "--skip",
+        "*spät*",
+    )
+    assert [(r["patient_id"], r["phase"], r["label"]) for r in imported("patient-folders", *words).rows] == [
+        ("Hôpital_1", "AP", "HCC")
+    ]
 
 
 def test_an_identifier_that_excel_shows_otherwise_than_it_stores_it_is_refused(tree, imported, tmp_path):
