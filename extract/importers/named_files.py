@@ -233,7 +233,8 @@ def _entry(file: NamedFile, request: ImportRequest, *, is_used: bool) -> Entry:
         else f"phase {file.phase} by the word {file.phase_word!r}"
     )
     what = f"{file.role} of {file.phase}"
-    return Entry(what, Decision.USED, how, file.source, file.patient_id, file.phase, name, gist)
+    source = f"{file.source}, and the command" if is_said else file.source
+    return Entry(what, Decision.USED, how, source, file.patient_id, file.phase, name, gist)
 
 
 def _rows_of(patient_id: str, files: Sequence[NamedFile]) -> Iterator[ScanRow]:
