@@ -1,0 +1,102 @@
+"""Segments of a DICOM-SEG as a mask, read by highdicom."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import highdicom
+import numpy as np
+from numpy.typing import NDArray
+
+from extract.dicom.geometry import SeriesError, Stack
+from extract.volumes import Grid
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnMask:
+    """A mask.
+
+    Attributes:
+        voxels: uint8 (slice, row, column), 1 inside.
+        affine: float64 (4, 4), from (column, row, slice, 1) to RAS+ millimetres.
+        remarks: what was decided on the way.
+    """
+
+    voxels: NDArray[np.uint8]
+    affine: NDArray[np.float64]
+    remarks: tuple[str, ...] = ()
+
+
+def drawn_segments(path: Path, numbers: Sequence[int], stack: Stack) -> DrawnMask:
+    """Return segments as one mask: on the grid of the images where it lies on it, else on its own.
+
+    Frames find their slices by the UID of the image that they were drawn on; where frames name none, by their position.
+
+    Raises:
+        SeriesError: the segmentation is fractional, or was drawn on slices that the volume lacks.
+    """
+    segmentation = highdicom.seg.segread(path)
+    if segmentation.segmentation_type.value == "FRACTIONAL":
+        raise SeriesError("expected segments that a voxel is in or not in, found shares (FRACTIONAL)")
+    sources = _sources(segmentation, numbers)
+    if sources is None:
+        return _by_position(segmentation, numbers, stack)
+    of_stack = [header.sop for header in stack.slices]
+    lacking = len(sources - set(of_stack))
+    if lacking:
+        raise SeriesError(f"it was drawn on {lacking} slices that are not in the volume")
+    shape = (int(segmentation.Rows), int(segmentation.Columns))
+    if shape != stack.slices[0].shape:
+        return _by_position(segmentation, numbers, stack)
+    frames = segmentation.get_pixels_by_source_instance(
+        source_sop_instance_uids=of_stack,
+        segment_numbers=list(numbers),
+        combine_segments=False,
+        ignore_spatial_locations=True,
+        assert_missing_frames_are_empty=True,
+    )
+    return DrawnMask(frames.any(axis=-1).astype(np.uint8), stack.affine)
+
+
+def _sources(segmentation: highdicom.seg.Segmentation, numbers: Sequence[int]) -> set[str] | None:
+    """Return the UIDs of the images that the frames of segments were drawn on; None where not every frame names one."""
+    sources: set[str] = set()
+    for frame in segmentation.PerFrameFunctionalGroupsSequence:
+        if "SegmentIdentificationSequence" not in frame:
+            return None
+        if int(frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber) not in numbers:
+            continue
+        own = [
+            str(image.ReferencedSOPInstanceUID)
+            for item in frame.get("DerivationImageSequence", ())
+            for image in item.get("SourceImageSequence", ())
+        ]
+        if len(own) != 1:
+            return None
+        sources.update(own)
+    return sources
+
+
+def _by_position(segmentation: highdicom.seg.Segmentation, numbers: Sequence[int], stack: Stack) -> DrawnMask:
+    """Return segments as one mask on their own grid, or on that of the volume where each of its voxels lies on it."""
+    volume = segmentation.get_volume(segment_numbers=list(numbers), combine_segments=False)
+    inside = volume.array.any(axis=-1)  # (slice, row, column) of the segmentation
+    columns_first = np.diag([-1.0, -1.0, 1.0, 1.0]) @ volume.affine[:, [2, 1, 0, 3]]
+    columns, rows, n = stack.shape
+    grid = Grid((n, rows, columns), stack.affine[:, [2, 1, 0, 3]])
+    to_stack = np.linalg.inv(stack.affine) @ columns_first
+    placed = np.rint(to_stack)
+    own = Grid((inside.shape[0], inside.shape[1], inside.shape[2]), (stack.affine @ placed)[:, [2, 1, 0, 3]])
+    exact = Grid(own.shape, columns_first[:, [2, 1, 0, 3]])
+    index = np.argwhere(inside)[:, ::-1]  # (column, row, slice)
+    target = (placed[:3, :3] @ index.T + placed[:3, 3:]).T.astype(np.intp)
+    if not own.is_same_as(exact) or len(target) == 0 or not _within(target, stack.shape):
+        remark = "the segmentation lies on another grid than its images, and is kept on its own"
+        return DrawnMask(inside.astype(np.uint8), columns_first, (remark,))
+    voxels = np.zeros(grid.shape, dtype=np.uint8)
+    voxels[target[:, 2], target[:, 1], target[:, 0]] = 1
+    return DrawnMask(voxels, stack.affine, ("frames of the segmentation found their slices by position",))
+
+
+def _within(index: NDArray[np.intp], shape: tuple[int, int, int]) -> bool:
+    return bool((index >= 0).all() and (index < np.array(shape)).all())
