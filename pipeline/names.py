@@ -89,6 +89,13 @@ class Vocabulary:
 
     def problem(self, text: str) -> str:
         """Return why a spelling is not accepted, and what is expected."""
+        if text.rstrip().endswith("?"):
+            proposed = self.find(text.rstrip("? "))
+            write = f"{proposed} if it is right, else another" if proposed else "one"
+            return (
+                f"{self.what} {text!r} is not confirmed: look at the scan and at import_report.csv, then write {write} of "
+                f"{', '.join(self.names)}, or delete the row"
+            )
         near = nearest(text, self.spellings, cutoff=0.5 if len(text) <= _SHORT else 0.6)
         hint = f"; nearest: {self.spellings[near]!r}" if near else ""
         return self.doubt(text) or (

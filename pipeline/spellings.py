@@ -1,6 +1,6 @@
 """Spellings of phases, classes and patients in folders and files, and those that the user adds to them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,12 +18,14 @@ class Spellings:
         classes: of the classes.
         patients: spelling -> identifier, as the user said.
         given: which spellings, folded, the user gave for phases and classes.
+        pseudonym: replaces the identifier of a patient; None where identifiers stay.
     """
 
     phases: Vocabulary
     classes: Vocabulary
     patients: Mapping[str, str] = field(default_factory=dict)
     given: frozenset[str] = frozenset()
+    pseudonym: Callable[[str], str] | None = None
 
     def phase(self, text: str) -> str | None:
         """Return the phase that a spelling stands for; None where it is unknown.
@@ -46,7 +48,8 @@ class Spellings:
 
     def patient(self, text: str) -> str:
         """Return the identifier of a patient as spelled in the folder."""
-        return self.patients.get(text, text)
+        known = self.patients.get(text, text)
+        return self.pseudonym(known) if self.pseudonym and known else known
 
     def ground(self, text: str, otherwise: str) -> str:
         """Return where the meaning of a spelling comes from: the command, or otherwise what is given."""

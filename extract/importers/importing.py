@@ -65,9 +65,13 @@ def import_folder(layout: Layout, folder: Path, options: ImportOptions) -> Impor
     _ask(*_patients_twice(found.rows), *_images_twice(found.rows, request))
     rows, joined = found.rows, tuple[Entry, ...]()
     if options.labels:
-        rows, joined = join_labels(rows, options.labels, options.spellings)
+        rows, joined = join_labels(
+            rows, options.labels, replace(options.spellings, pseudonym=found.pseudonym)
+        )
     rows, named = _with_classes(rows, options.spellings)
     _ask(*_labels_twice(rows))
+    if found.pseudonym and skipped:
+        skipped = [not_used("", f"{len(skipped)} files left out by --skip")]
     entries = (*found.entries, *joined, *named, *skipped)
     left = _left_over(request, replace(found, rows=rows, entries=entries), options)
     return replace(found, rows=rows, entries=(*entries, *left))
@@ -144,7 +148,7 @@ def _images_twice(rows: Sequence[ScanRow], request: ImportRequest) -> Iterator[s
     for row in rows:
         images.setdefault((row.patient_id, row.phase), {})[row.image] = None
     for (patient_id, phase), paths in images.items():
-        if len(paths) > 1:
+        if len(paths) > 1 and not phase.endswith("?"):  # a proposal: the user keeps one in the table
             names = [request.named(path) for path in paths]
             yield (
                 f"patient {patient_id}, phase {phase}: expected one image, found {', '.join(names)}; leave out all but one: "

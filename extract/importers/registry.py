@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from extract.importers import (
     class_folders,
+    dicom,
     lld_mmri,
     mct_ltdiag,
     nnunet,
@@ -25,6 +26,7 @@ _MODULES = (
     mct_ltdiag,
     waw_tace,
     lld_mmri,
+    dicom,
 )
 LAYOUTS: Mapping[str, Layout] = {module.LAYOUT.name: module.LAYOUT for module in _MODULES}
 

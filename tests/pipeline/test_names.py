@@ -26,6 +26,18 @@ def test_a_label_that_means_two_classes_is_asked_for(tmp_path, text):
     )
 
 
+@pytest.mark.parametrize(
+    ("cell", "write"),
+    [("AP?", "AP if it is right, else another of NC, AP, PVP, DP"), ("?", "one of NC, AP, PVP, DP")],
+)
+def test_a_phase_that_an_import_proposed_is_to_be_confirmed(tmp_path, cell, write):
+    found = cohort(tmp_path, f"p,{cell},a,m,HCC", "p,PVP,b,m,HCC")
+    (excluded,) = found.exclusions
+    assert f"line 2: phase {cell!r} is not confirmed" in excluded.reason
+    assert f"then write {write}, or delete the row" in excluded.reason
+    assert list(found.patients[0].scans) == ["PVP"]
+
+
 @pytest.mark.parametrize("text", ["P", "A", "late"])
 def test_a_phase_that_means_two_phases_is_asked_for(tmp_path, text):
     with pytest.raises(CohortError, match=rf"phase '{text}' is ambiguous .* \[cohort.phase_aliases\]"):
