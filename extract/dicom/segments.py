@@ -60,20 +60,25 @@ def drawn_segments(path: Path, numbers: Sequence[int], stack: Stack) -> DrawnMas
 
 def _sources(segmentation: highdicom.seg.Segmentation, numbers: Sequence[int]) -> set[str] | None:
     """Return the UIDs of the images that the frames of segments were drawn on; None where not every frame names one."""
+    shared = segmentation.SharedFunctionalGroupsSequence[0]
     sources: set[str] = set()
     for frame in segmentation.PerFrameFunctionalGroupsSequence:
-        if "SegmentIdentificationSequence" not in frame:
+        identified, derived = (
+            frame.get(name) or shared.get(name) or ()
+            for name in ("SegmentIdentificationSequence", "DerivationImageSequence")
+        )
+        if not identified:
             return None
-        if int(frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber) not in numbers:
+        if int(identified[0].ReferencedSegmentNumber) not in numbers:
             continue
-        own = [
+        own = {
             str(image.ReferencedSOPInstanceUID)
-            for item in frame.get("DerivationImageSequence", ())
+            for item in derived
             for image in item.get("SourceImageSequence", ())
-        ]
+        }
         if len(own) != 1:
             return None
-        sources.update(own)
+        sources |= own
     return sources
 
 
