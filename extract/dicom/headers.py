@@ -6,7 +6,9 @@ words of this package, since any text can hold a name.
 
 import logging
 import math
+import struct
 import warnings
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -54,6 +56,11 @@ ALLOWED_TAGS = (
     *("SeriesDescription", "ProtocolName", "ContrastBolusAgent", "ContrastBolusStartTime"),
     *("AcquisitionDate", "AcquisitionTime"),
 )
+UNREADABLE = (
+    *(OSError, EOFError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RuntimeError),
+    *(MemoryError, struct.error, zlib.error),
+)
+"""What the parsers and decoders of the libraries raise at a damaged file; their texts quote it, and are not repeated."""
 _QUIET = ("pydicom", "highdicom")
 
 
@@ -203,8 +210,7 @@ def _read(path: Path) -> ImageHeader | str:
         return header
     except InvalidDicomError:
         return "no DICOM file"
-    # The libraries raise what their parsers meet; the texts quote the file.
-    except (OSError, EOFError, ValueError, TypeError, AttributeError, KeyError, NotImplementedError) as error:
+    except UNREADABLE as error:
         return f"cannot be read as DICOM ({type(error).__name__})"
 
 

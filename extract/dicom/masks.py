@@ -9,7 +9,7 @@ from pydicom.uid import SegmentationStorage
 
 from extract.dicom.contours import drawn_contours
 from extract.dicom.geometry import SeriesError
-from extract.dicom.headers import ImageHeader, in_silence
+from extract.dicom.headers import UNREADABLE, ImageHeader, in_silence
 from extract.dicom.segments import DrawnMask, drawn_segments
 from extract.dicom.series import Volume
 from pipeline.names import folded
@@ -77,17 +77,7 @@ class MaskFile:
                 return draw(self.header.path, numbers, volume.stack)
             except SeriesError:
                 raise
-            # The libraries raise what they meet, and their texts quote the file.
-            except (
-                OSError,
-                EOFError,
-                ValueError,
-                TypeError,
-                AttributeError,
-                KeyError,
-                IndexError,
-                RuntimeError,
-            ) as error:
+            except UNREADABLE as error:
                 raise SeriesError(f"the {self.kind} cannot be read ({type(error).__name__})") from None
 
 
@@ -103,7 +93,7 @@ def read_mask_file(header: ImageHeader) -> MaskFile:
             if header.sop_class == SegmentationStorage:
                 return _segmentation(header, dataset)
             return _structure_set(header, dataset)
-        except (OSError, EOFError, ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
+        except UNREADABLE as error:
             raise SeriesError(f"its segments or contours cannot be read ({type(error).__name__})") from None
 
 

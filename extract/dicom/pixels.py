@@ -13,7 +13,7 @@ from pydicom.pixels import get_decoder, pixel_array
 from pydicom.uid import UID, RLELossless
 
 from extract.dicom.geometry import SeriesError
-from extract.dicom.headers import ImageHeader, in_silence
+from extract.dicom.headers import UNREADABLE, ImageHeader, in_silence
 from extract.volumes import AIR_HU
 
 _DECODER = "gdcm"
@@ -96,17 +96,7 @@ def stored_pixels(header: ImageHeader) -> NDArray[np.integer]:
                     f'the voxels are compressed ({syntax.name}), and nothing here decodes them: pip install "phasemil[dicom]"'
                 )
             pixels: NDArray[np.integer] = pixel_array(header.path, decoding_plugin=plugin, raw=True)
-        # Decoders raise whatever they meet, and their texts quote the file.
-        except (
-            OSError,
-            EOFError,
-            ValueError,
-            TypeError,
-            AttributeError,
-            KeyError,
-            RuntimeError,
-            NotImplementedError,
-        ) as error:
+        except UNREADABLE as error:
             if isinstance(error, SeriesError):
                 raise
             raise SeriesError(f"the voxels of a slice cannot be decoded ({type(error).__name__})") from None

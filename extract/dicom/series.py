@@ -209,7 +209,8 @@ def _remarks(stack: Stack, part: str, copies: Sequence[Path]) -> Iterable[str]:
     if part:
         yield f"the series holds several volumes at the same positions, told apart by {part}"
     if copies:
-        yield f"{len(copies)} copies of slices with equal voxels left out"
+        n_copies = "1 copy of a slice" if len(copies) == 1 else f"{len(copies)} copies of slices"
+        yield f"{n_copies} with equal voxels left out"
     if stack.oblique_degrees > 1:
         yield f"the slices lie {stack.oblique_degrees:.1f} degrees off the axial plane, one above the other"
     if first.tilt_degrees and abs(first.tilt_degrees) > 1 and stack.oblique_degrees <= 1:

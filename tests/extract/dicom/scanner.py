@@ -150,7 +150,11 @@ def write_structures(
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = RTStructureSetStorage, uid(path.name)
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
-    dataset.SOPClassUID, dataset.SOPInstanceUID, dataset.Modality = RTStructureSetStorage, uid(path.name), "RTSTRUCT"
+    dataset.SOPClassUID, dataset.SOPInstanceUID, dataset.Modality = (
+        RTStructureSetStorage,
+        uid(path.name),
+        "RTSTRUCT",
+    )
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = source.StudyInstanceUID, uid(f"{path.name} series")
     dataset.PatientID = source.PatientID
     dataset.ReferencedFrameOfReferenceSequence = [

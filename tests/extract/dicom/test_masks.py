@@ -118,7 +118,10 @@ def test_contours_side_by_side_are_parts_and_regions_are_joined(tmp_path):
 
 @pytest.mark.parametrize(
     ("shift", "reason"),
-    [((0, 0, 1.5), r"a contour lies 1\.5 mm from the nearest slice"), ((40, 0, 0), "a contour lies outside of the images")],
+    [
+        ((0, 0, 1.5), r"a contour lies 1\.5 mm from the nearest slice"),
+        ((40, 0, 0), "a contour lies outside of the images"),
+    ],
 )
 def test_a_contour_off_the_slices_is_refused(tmp_path, shift, reason):
     images = write_series(tmp_path / "ct", HU)

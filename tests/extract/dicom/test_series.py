@@ -50,7 +50,9 @@ def test_positions_are_projected_on_the_normal_of_an_oblique_plane(tmp_path):
     write_series(tmp_path, HU, change=turn)
     volume = the_volume(tmp_path)
     assert volume.stack.spacing_mm == pytest.approx(3, abs=1e-4)
-    np.testing.assert_allclose(volume.stack.affine @ [0, 0, 2, 1], [-5, -7 + 6 * s, -40 + 6 * c, 1], atol=1e-4)
+    np.testing.assert_allclose(
+        volume.stack.affine @ [0, 0, 2, 1], [-5, -7 + 6 * s, -40 + 6 * c, 1], atol=1e-4
+    )
     assert "the slices lie 10.0 degrees off the axial plane, one above the other" in volume.remarks
 
 
@@ -86,7 +88,9 @@ def test_a_tilted_gantry_is_refused_with_its_angle(tmp_path):
         dataset.ImageOrientationPatient = [1, 0, 0, 0, round(c, 6), round(s, 6)]
 
     write_series(tmp_path, HU, change=tilt, GantryDetectorTilt=20)
-    assert the_reason(tmp_path).startswith("the gantry was tilted by 20.0 degrees, so that the slices are sheared")
+    assert the_reason(tmp_path).startswith(
+        "the gantry was tilted by 20.0 degrees, so that the slices are sheared"
+    )
 
 
 def test_a_slice_shifted_in_its_plane_is_refused(tmp_path):
@@ -109,7 +113,9 @@ def test_a_slice_that_is_there_twice_is_used_once(tmp_path):
 def test_two_images_of_one_uid_that_differ_are_refused(tmp_path):
     write_series(tmp_path / "a", HU)
     write_series(tmp_path / "b", HU[:, :, :1] + 1)
-    assert "expected one image for each UID, found two with different voxels at 0.0 mm" in the_reason(tmp_path)
+    assert "expected one image for each UID, found two with different voxels at 0.0 mm" in the_reason(
+        tmp_path
+    )
 
 
 def test_phases_of_one_series_are_told_apart_by_their_acquisition_number(tmp_path):
@@ -121,7 +127,9 @@ def test_phases_of_one_series_are_told_apart_by_their_acquisition_number(tmp_pat
             change=lambda dataset, z, n=number: setattr(dataset, "SOPInstanceUID", uid(f"{n} {z}")),
         )
     found = sorted_series(tmp_path)
-    assert [volume.part for volume in found.volumes] == [f"acquisition number, part {i} of 3" for i in (1, 2, 3)]
+    assert [volume.part for volume in found.volumes] == [
+        f"acquisition number, part {i} of 3" for i in (1, 2, 3)
+    ]
 
 
 def test_phases_of_one_series_that_nothing_tells_apart_are_refused(tmp_path):
@@ -148,11 +156,17 @@ def test_bolus_tracking_is_no_volume(tmp_path):
     ("tags", "reason"),
     [
         ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "a localiser (scout)"),
-        ({"ImageType": ["DERIVED", "SECONDARY", "MIP"]}, "a projection or rendering of a volume, and no CT slice"),
+        (
+            {"ImageType": ["DERIVED", "SECONDARY", "MIP"]},
+            "a projection or rendering of a volume, and no CT slice",
+        ),
         ({"ImageOrientationPatient": [1, 0, 0, 0, 0, -1]}, "a reformat in the coronal plane"),
         ({"ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}, "a reformat in the sagittal plane"),
         ({"ImagePositionPatient": None}, "no position in the patient: a screenshot or a report"),
-        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"}, "a secondary capture (a screenshot, key image or dose report)"),
+        (
+            {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"},
+            "a secondary capture (a screenshot, key image or dose report)",
+        ),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.88.67"}, "a dose report or another structured report"),
         (
             {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.4", "Modality": "MR"},
@@ -176,7 +190,10 @@ def test_what_is_no_axial_ct_is_left_out_with_the_reason(tmp_path, tags, reason)
 
 def test_a_localiser_in_a_series_does_not_spoil_it(tmp_path):
     write_series(tmp_path, HU)
-    scout = {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"], "ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}
+    scout = {
+        "ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"],
+        "ImageOrientationPatient": [0, 1, 0, 0, 0, -1],
+    }
     write_series(tmp_path / "scout", HU[:, :, :1], **scout, SOPInstanceUID=uid("scout"))
     found = sorted_series(tmp_path)
     assert [volume.stack.shape for volume in found.volumes] == [(12, 10, 6)]
