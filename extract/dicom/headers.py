@@ -9,7 +9,7 @@ import math
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -61,6 +61,8 @@ UNREADABLE = (
     *(MemoryError, struct.error, zlib.error),
 )
 """What the parsers and decoders of the libraries raise at a damaged file; their texts quote it, and are not repeated."""
+_EVERY = 5000
+"""Files after which progress is told."""
 _QUIET = ("pydicom", "highdicom")
 
 
@@ -168,7 +170,7 @@ def in_silence() -> Iterator[None]:
                 logger.disabled = disabled
 
 
-def read_tree(paths: Sequence[Path], folder: Path) -> Tree:
+def read_tree(paths: Sequence[Path], folder: Path, tell: Callable[[str], None] = lambda _: None) -> Tree:
     """Read the technical tags of files, whatever their names.
 
     Where the UID of the series was taken away, the files of a folder stand for a series; `ImageHeader.by_folder` says so.
@@ -176,11 +178,14 @@ def read_tree(paths: Sequence[Path], folder: Path) -> Tree:
     Args:
         paths: the files.
         folder: where they lie.
+        tell: prints a line of progress.
     """
     headers: list[ImageHeader] = []
     unused: dict[Path, str] = {}
     with in_silence():
-        for path in sorted(paths):
+        for i, path in enumerate(sorted(paths)):
+            if i and i % _EVERY == 0:
+                tell(f"{i} of {len(paths)} files looked into")
             found = _read(path)
             if isinstance(found, str):
                 unused[path] = found

@@ -29,6 +29,11 @@ class Persons:
     by_study: set[str] = field(default_factory=set)
     _identities: dict[str, set[str]] = field(default_factory=dict)
 
+    @property
+    def identifiers(self) -> tuple[str, ...]:
+        """The identifiers of the headers, without their issuers; private."""
+        return tuple(self._identities)
+
     def named(self, text: str) -> str:
         """Return the pseudonym of an identifier as a table of labels spells it, without its issuer."""
         identities = self._identities.get(text, set())

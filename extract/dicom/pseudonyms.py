@@ -42,15 +42,16 @@ class Pseudonyms:
     key: bytes
     path: Path
     is_new: bool = False
+    _hashed: dict[str, str] = field(default_factory=dict)
     _originals: dict[str, str] = field(default_factory=dict)
 
     def patient(self, identity: str) -> str:
         """Return the pseudonym of a patient, such as p1f0c5b2a9d7e."""
         return self._of("p", identity)
 
-    def series(self, uid: str) -> str:
-        """Return the pseudonym of a series."""
-        return self._of("s", uid)
+    def series(self, uid: str, where: Path) -> str:
+        """Return the pseudonym of a series, of which a file lies at `where` in the folder of the import."""
+        return self._of("s", uid, shown=f"{uid} in {where.parent.as_posix()}")
 
     def file(self, path: Path, folder: Path) -> str:
         """Return the pseudonym of a file by its path in the folder of the import."""
@@ -78,12 +79,12 @@ class Pseudonyms:
             writer.writerows(rows)
         return path
 
-    def _of(self, kind: str, original: str) -> str:
+    def _of(self, kind: str, original: str, *, shown: str | None = None) -> str:
         digest = hmac.new(self.key, f"{kind}\0{original}".encode(), hashlib.sha256).hexdigest()
         pseudonym = f"{kind}{digest[:_DIGITS]}"
-        shown = original.replace("\0", " ")
-        if self._originals.setdefault(pseudonym, shown) != shown:
+        if self._hashed.setdefault(pseudonym, original) != original:
             raise KeyFileError(f"{self.path}: two originals have the pseudonym {pseudonym}; use another key")
+        self._originals.setdefault(pseudonym, (shown or original).replace("\0", " "))
         return pseudonym
 
 

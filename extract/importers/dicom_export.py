@@ -16,10 +16,13 @@ from extract.dicom.segments import DrawnMask
 from extract.dicom.series import Volume, sort_series
 from extract.importers.found import Decision, Entry, How, Import, ScanRow, not_used
 from extract.importers.layout import ImportRequest
-from pipeline.errors import CohortError
+from extract.importers.patients import in_two_spellings
+from pipeline.errors import CohortError, Mistakes
 from pipeline.files import with_home
 
 _ROLES = ("tumour", "organ")
+_EVERY = 10
+"""Patients after which progress is told."""
 
 
 @dataclass(eq=False)
@@ -69,22 +72,30 @@ class _Export:
         self.rows: list[ScanRow] = []
 
     def imported(self) -> Import:
-        files = [path for path in self.request.files if not path.is_relative_to(self.converted_to)]
+        own = {path.resolve() for path in (self.names.path, self.names.originals_path)}
+        files = [
+            path
+            for path in self.request.files
+            if not path.is_relative_to(self.converted_to) and path.resolve() not in own
+        ]
         self._tell_of_the_key()
         self.request.tell(f"{len(files)} files are looked into")
-        tree = read_tree(files, self.request.folder)
+        tree = read_tree(files, self.request.folder, self.request.tell)
         for path, reason in tree.unused.items():
             self._unused(self.names.file(path, self.request.folder), reason)
         persons = persons_of(tree.headers, self.names, self.request.spellings.patient)
+        self._refuse_two_spellings(persons)
         mask_files = self._mask_files(persons)
         self._ask(mask_files)
-        for patient, headers in persons.headers.items():
+        for i, (patient, headers) in enumerate(persons.headers.items()):
+            if i and i % _EVERY == 0:
+                self.request.tell(f"{i} of {len(persons.headers)} patients done")
             self._tell_of_identity(patient, persons)
             if patient in persons.in_conflict:
                 self._refused(patient, headers, TWO_PERSONS)
             else:
-                own = [mask for mask in mask_files if mask.header.patient == patient]
-                self._patient(patient, headers, own)
+                masks = [mask for mask in mask_files if mask.header.patient == patient]
+                self._patient(patient, headers, masks)
         if not self.rows:
             raise CohortError(
                 f"expected at least one CT series that can be used, found none in {len(files)} files: {self._reasons()}"
@@ -97,6 +108,21 @@ class _Export:
         self.request.tell(
             f"the key of the pseudonyms, {path}, was {made}; keep it, and what lies beside it, to yourself"
         )
+
+    def _refuse_two_spellings(self, persons: Persons) -> None:
+        """Ask whether identifiers that differ in case, zeros or separators only are of one patient.
+
+        Raises:
+            CohortError: there are such; they are told by pseudonym.
+        """
+        mistakes = Mistakes()
+        for group in in_two_spellings(persons.identifiers):
+            told = " and ".join(persons.named(identifier) for identifier in group)
+            mistakes.add(CohortError(
+                f"the identifiers of {told} differ in case, zeros or separators only ({self.names.originals_path} has them); if they "
+                'are of one patient: --patient "ONE=OTHER"; if not, make them differ: --patient "ONE=ONEx"'
+            ))  # fmt: skip
+        mistakes.raise_all()
 
     def _tell_of_identity(self, patient: str, persons: Persons) -> None:
         if patient in persons.by_study:
@@ -255,15 +281,16 @@ class _Export:
             )
 
     def _name(self, volume: Volume) -> str:
-        return self.names.series(
-            f"{volume.first.series}\0{volume.part}" if volume.part else volume.first.series
-        )
+        return self._series(volume.first, f"\0{volume.part}" if volume.part else "")
+
+    def _series(self, header: ImageHeader, part: str = "") -> str:
+        return self.names.series(header.series + part, header.path.relative_to(self.request.folder))
 
     def _refused(self, patient: str, headers: Iterable[ImageHeader], reason: str) -> None:
         """Tell of images that are not used, series by series."""
-        for series, n in Counter(header.series for header in headers).items():
+        for series, n in Counter(map(self._series, headers)).items():
             files = "1 file" if n == 1 else f"{n} files"
-            self._unused(self.names.series(series), f"{reason} ({files})", patient)
+            self._unused(series, f"{reason} ({files})", patient)
 
     def _unused_header(self, header: ImageHeader, reason: str) -> None:
         self._unused(self.names.file(header.path, self.request.folder), reason, header.patient)

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import hmac
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -35,12 +36,12 @@ def test_what_pseudonyms_stand_for_is_written_for_the_owner_of_the_key(tmp_path)
     patient = first.patient("0815")
     path = first.write_originals()
     second = open_key(tmp_path / "key")
-    series = second.series("1.2.3")
+    series = second.series("1.2.3", Path("a/b/1.dcm"))
     second.write_originals()
     with path.open(newline="") as stream:
         assert {row["pseudonym"]: row["original"] for row in csv.DictReader(stream)} == {
             patient: "0815",
-            series: "1.2.3",
+            series: "1.2.3 in a/b",
         }
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 

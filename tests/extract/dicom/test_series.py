@@ -56,6 +56,14 @@ def test_positions_are_projected_on_the_normal_of_an_oblique_plane(tmp_path):
     assert "the slices lie 10.0 degrees off the axial plane, one above the other" in volume.remarks
 
 
+def test_rows_and_columns_have_their_own_spacing_and_direction(tmp_path):
+    """A patient scanned prone: rows run to the right, columns to the front; 0.5 mm along a row, 0.8 mm between rows."""
+    prone = {"ImageOrientationPatient": [-1, 0, 0, 0, -1, 0]}
+    write_series(tmp_path, HU, spacing=(0.5, 0.8, 3), **prone)
+    affine = the_volume(tmp_path).stack.affine
+    np.testing.assert_allclose(affine @ [2, 5, 1, 1], [2 * 0.5, 5 * 0.8, 3, 1])
+
+
 def test_a_missing_slice_is_refused_with_its_place(tmp_path):
     paths = write_series(tmp_path, HU)
     paths[3].unlink()

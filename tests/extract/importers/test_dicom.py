@@ -193,7 +193,11 @@ def test_every_file_that_is_not_used_has_a_row_with_the_reason(scans, imported, 
         (row["patient_id"], row["file"], row["what"]) for row in report if row["decision"] == "not used"
     }
     assert unused == {
-        (pseudonym("0815"), pseudonym(uid("study of 0815 scout")), "a localiser (scout) (2 files)"),
+        (
+            pseudonym("0815"),
+            pseudonym(f"{uid('study of 0815 scout')} in scout"),
+            "a localiser (scout) (2 files)",
+        ),
         ("", pseudonym("report.pdf"), "no DICOM file"),
     }
 
@@ -220,6 +224,18 @@ def test_one_identifier_of_two_persons_is_refused(scans, imported, pseudonym):
     assert any(
         "it stands for two persons" in row["what"] for row in report if row["patient_id"] == pseudonym("0815")
     )
+
+
+def test_identifiers_in_two_spellings_are_asked_about_without_telling_them(scans, imported, pseudonym):
+    write_study(scans / "a", "0815")
+    write_study(scans / "b", "815", seed=9)
+    code, printed, _, _ = imported()
+    assert code == 2
+    assert (
+        f"the identifiers of {pseudonym('0815')} and {pseudonym('815')} differ in case, zeros or separators"
+        in printed
+    )
+    assert len({row["patient_id"] for row in imported("--patient", "815=0815x")[2]}) == 2
 
 
 def test_images_without_an_identifier_are_patients_by_study_and_said_to_be_guessed(scans, imported):
