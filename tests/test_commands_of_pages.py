@@ -12,6 +12,8 @@ import pytest
 
 from pipeline.bags import read_bag
 from pipeline.tables import read_table
+from tests.extract.conftest import draw_scan
+from tests.extract.dicom.scanner import write_segmentation, write_series
 from tests.extract.importers.trees import (
     Tree,
     put_boxes,
@@ -131,6 +133,25 @@ def test_the_readme_leads_to_the_tables_of_an_own_cohort(with_own_cohort):
 @pytest.mark.slow
 def test_the_page_on_an_own_cohort_is_followed(with_own_cohort):
     with_own_cohort.follow(HOW_TO / "own_cohort.md")
+
+
+def test_the_page_on_dicom_leads_from_an_export_to_scans_that_stage_1_can_use(reader):
+    (reader.folder / "labels.csv").write_text("id,diagnosis\n")
+    for i, (patient, label) in enumerate((("0815", "HCC"), ("4711", "ICC"))):
+        hu, tumour = draw_scan(i)
+        series = {"patient": patient, "study": patient, "SeriesDescription": "Liver arterial 3.0"}
+        images = write_series(reader.folder / "export" / patient, hu, **series)
+        write_segmentation(
+            reader.folder / "export" / patient / "seg", images, {"Tumor 1": tumour, "Liver": tumour}
+        )
+        with (reader.folder / "labels.csv").open("a") as stream:
+            stream.write(f"{patient},{label}\n")
+    reader.follow(HOW_TO / "dicom.md")
+    rows = read_table(reader.folder / "hospital" / "cohort.csv")
+    assert [(row["phase"], row["label"], bool(row["mask"])) for row in rows] == [
+        ("AP", "HCC", True),
+        ("AP", "iCCA", True),
+    ]
 
 
 def test_the_page_on_a_machine_without_internet_is_followed(reader):

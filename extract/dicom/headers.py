@@ -53,7 +53,7 @@ ALLOWED_TAGS = (
     *("RescaleSlope", "RescaleIntercept", "RescaleType", "PixelPaddingValue", "PixelPaddingRangeLimit"),
     "LossyImageCompression",
     # From which the phase is proposed; of the two texts, words that `phase_words` knows.
-    *("SeriesDescription", "ProtocolName", "ContrastBolusAgent", "ContrastBolusStartTime"),
+    *("SeriesDescription", "ProtocolName", "ContrastBolusStartTime"),
     *("AcquisitionDate", "AcquisitionTime"),
 )
 UNREADABLE = (
@@ -95,7 +95,6 @@ class ImageHeader:
         temporal: identifier of its place in a series in time.
         acquired: when; private but for differences.
         bolus_after_s: seconds from the start of the contrast bolus to the acquisition; None where not known.
-        contrast: whether a contrast agent is named.
         description: text of the series; private but for known words.
         protocol: text of the protocol; private but for known words.
         by_folder: whether its folder stands for the UID of its series.
@@ -125,7 +124,6 @@ class ImageHeader:
     temporal: str = ""
     acquired: datetime | None = None
     bolus_after_s: float | None = None
-    contrast: bool = False
     description: str = ""
     protocol: str = ""
     by_folder: bool = False
@@ -247,7 +245,6 @@ def _header(path: Path, dataset: pydicom.Dataset) -> ImageHeader:
         temporal=_text(dataset, "TemporalPositionIdentifier"),
         acquired=acquired,
         bolus_after_s=_bolus_after_s(dataset, acquired),
-        contrast=bool(_text(dataset, "ContrastBolusAgent")),
         description=_text(dataset, "SeriesDescription"),
         protocol=_text(dataset, "ProtocolName"),
     )

@@ -115,7 +115,9 @@ def belonging(mask: MaskFile, volumes: Sequence[Volume]) -> tuple[Volume, str]:
     if mask.series:
         own = [volume for volume in volumes if volume.first.series in mask.series]
         if not own:
-            raise SeriesError("the series that it was drawn on is not in the folder, or cannot be used")
+            raise SeriesError(
+                "the series that it was drawn on is not among those of its patient that can be used"
+            )
         return _the_one(own, "the series"), "the series that it names"
     own = [volume for volume in volumes if volume.first.frame_of_reference in mask.frames_of_reference - {""}]
     if not own:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
 
-from extract.dicom.phase_words import phases_named
+from extract.dicom.phase_words import phases_given, phases_named
 from extract.dicom.series import Volume
 
 ORDER = ("NC", "AP", "PVP", "DP")
@@ -57,17 +57,22 @@ class _Evidence:
     doubts: list[str] = field(default_factory=list)
 
 
-def propose_phases(volumes: Sequence[Volume], liver_hu: Mapping[int, float] | None = None) -> list[Proposal]:
+def propose_phases(
+    volumes: Sequence[Volume],
+    liver_hu: Mapping[int, float] | None = None,
+    given: Mapping[str, str] | None = None,
+) -> list[Proposal]:
     """Propose the phase of each volume of one patient.
 
     Args:
         volumes: of one patient.
         liver_hu: index of a volume -> median HU of its liver.
+        given: words of a series description in lower case -> phase, as the user says.
 
     Returns:
         One proposal for each volume.
     """
-    found = [_by_words(volume) for volume in volumes]
+    found = [_by_given(volume, given or {}) or _by_words(volume) for volume in volumes]
     for i, (evidence, volume) in enumerate(zip(found, volumes, strict=True)):
         _by_delay(evidence, volume)
         _by_liver(evidence, (liver_hu or {}).get(i))
@@ -87,6 +92,17 @@ def propose_phases(volumes: Sequence[Volume], liver_hu: Mapping[int, float] | No
         )
         for evidence in found
     ]
+
+
+def _by_given(volume: Volume, given: Mapping[str, str]) -> _Evidence | None:
+    phases = phases_given(volume.first.description, given)
+    if not phases:
+        return None
+    evidence = _Evidence(phases[0] if len(phases) == 1 else None, plain=True)
+    evidence.said.append("the series description has a word of the command")
+    if len(phases) > 1:
+        evidence.doubts.append("its words are those of several phases")
+    return evidence
 
 
 def _by_words(volume: Volume) -> _Evidence:
@@ -138,7 +154,7 @@ def _by_liver(evidence: _Evidence, liver_hu: float | None) -> None:
     if liver_hu is None:
         return
     evidence.said.append(f"the liver has {liver_hu:.0f} HU")
-    if evidence.phase is not None:
+    if evidence.phase is not None and evidence.phase in LIVER_HU:
         low, high = LIVER_HU[evidence.phase]
         if not low <= liver_hu <= high:
             evidence.doubts.append(f"expected {low:.0f} to {high:.0f} HU in the liver in {evidence.phase}")
@@ -157,10 +173,14 @@ def _by_order(found: Sequence[_Evidence], volumes: Sequence[Volume]) -> None:
             seconds = (after - before).total_seconds()
             found[j].said.append(f"acquired {seconds:.0f} s after the series before it in its study")
             early, late = found[i].phase, found[j].phase
-            if early and late and ORDER.index(early) > ORDER.index(late) and seconds > 0:
+            if _is_before(late, early) and seconds > 0:
                 doubt = f"{early} was acquired before {late}"
                 found[i].doubts.append(doubt)
                 found[j].doubts.append(doubt)
+
+
+def _is_before(phase: str | None, other: str | None) -> bool:
+    return phase in ORDER and other in ORDER and ORDER.index(phase) < ORDER.index(other)
 
 
 def _began(volume: Volume) -> datetime | None:
@@ -169,7 +189,7 @@ def _began(volume: Volume) -> datetime | None:
 
 
 def _refuse_two_of_a_phase(found: Sequence[_Evidence]) -> None:
-    for phase in ORDER:
+    for phase in dict.fromkeys(evidence.phase for evidence in found if evidence.phase):
         own = [evidence for evidence in found if evidence.phase == phase]
         if len(own) > 1:
             for evidence in own:

@@ -65,6 +65,17 @@ _DOUBTFUL: Mapping[str, Sequence[str]] = {
 _COMPOUND = {"late arterial": "AP", "early arterial": "AP", "late venous": "DP", "hepatic arterial": "AP"}
 
 
+def phases_given(text: str, given: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the phases whose words, as the user gave them, stand in a text.
+
+    Args:
+        text: such as a series description.
+        given: words in lower case -> phase.
+    """
+    folded = re.sub(r"[\s_]+", " ", text.lower())
+    return tuple(dict.fromkeys(phase for word, phase in given.items() if _has(folded, word)))
+
+
 def phases_named(text: str) -> tuple[dict[str, str], dict[str, str]]:
     """Return the phases that a text names, each with the word: those that are plain, and those that are doubtful.
 

@@ -189,7 +189,7 @@ class _Export:
         drawn = self._drawn(patient, found.volumes, masks)
         converted = [done for volume in found.volumes if (done := self._convert(patient, volume, drawn))]
         liver_hu = {i: done.liver_hu for i, done in enumerate(converted) if done.liver_hu is not None}
-        proposals = propose_phases([done.volume for done in converted], liver_hu)
+        proposals = propose_phases([done.volume for done in converted], liver_hu, self._given_words())
         for done, proposal in zip(converted, proposals, strict=True):
             self._row(patient, done, proposal)
         if not converted:
@@ -198,6 +198,10 @@ class _Export:
                     "no usable CT series: no row of the cohort table", Decision.NOT_USED, patient_id=patient
                 )
             )
+
+    def _given_words(self) -> dict[str, str]:
+        spellings = self.request.spellings
+        return {word: phase for word, phase in spellings.phases.spellings.items() if word in spellings.given}
 
     def _convert(
         self, patient: str, volume: Volume, drawn: dict[tuple[int, str], DrawnMask]

@@ -50,7 +50,9 @@ def test_a_segmentation_drawn_on_another_series_belongs_to_none(tmp_path):
     write_segmentation(tmp_path / "seg", images, {"Tumor": TUMOUR})
     for path in images:
         path.unlink()
-    with pytest.raises(SeriesError, match="the series that it was drawn on is not in the folder"):
+    with pytest.raises(
+        SeriesError, match="the series that it was drawn on is not among those of its patient"
+    ):
         drawn(tmp_path, "Tumor")
 
 

@@ -111,3 +111,10 @@ def test_seconds_between_series_count_over_midnight():
     found = propose_phases([volume("arterial", at_s=0), volume("portal", at_s=45)])
     assert found[1].evidence[-1] == "acquired 45 s after the series before it in its study"
     assert [proposal.cell for proposal in found] == ["AP", "PVP"]
+
+
+def test_words_of_the_command_are_understood_and_not_repeated():
+    given = {"leber ph2": "AP", "hbp": "HBP"}
+    first, second = propose_phases([volume("LEBER_PH2 1.5"), volume("hbp 20 min")], given=given)
+    assert (first.cell, second.cell) == ("AP", "HBP")
+    assert first.evidence == ("the series description has a word of the command",)
