@@ -147,7 +147,7 @@ def test_the_page_on_dicom_leads_from_an_export_to_scans_that_stage_1_can_use(re
         with (reader.folder / "labels.csv").open("a") as stream:
             stream.write(f"{patient},{label}\n")
     reader.follow(HOW_TO / "dicom.md")
-    rows = read_table(reader.folder / "hospital" / "cohort.csv")
+    rows = read_table(reader.folder / "cases" / "cohort.csv")
     assert [(row["phase"], row["label"], bool(row["mask"])) for row in rows] == [
         ("AP", "HCC", True),
         ("AP", "iCCA", True),

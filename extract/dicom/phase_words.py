@@ -8,60 +8,22 @@ from collections.abc import Mapping, Sequence
 
 _PLAIN: Mapping[str, Sequence[str]] = {
     "NC": (
-        *(
-            "non-contrast",
-            "noncontrast",
-            "non con",
-            "unenhanced",
-            "without contrast",
-            "w/o contrast",
-            "wo contrast",
-        ),
-        *(
-            "precontrast",
-            "pre-contrast",
-            "native",
-            "nativ",
-            "nativo",
-            "plain",
-            "sans injection",
-            "ohne km",
-            "sin contraste",
-        ),
+        "non-contrast", "noncontrast", "non con", "unenhanced", "without contrast", "w/o contrast", "wo contrast", "precontrast",
+        "pre-contrast", "native", "nativ", "nativo", "plain", "sans injection", "ohne km", "sin contraste",
     ),
     "AP": ("arterial", "arteriell", "arterielle", "arteriel", "arteriosa", "artériel", "art", "artery"),
-    "PVP": (
-        "portal",
-        "portal venous",
-        "portalvenous",
-        "portovenous",
-        "portalvenös",
-        "portovenös",
-        "portale",
-        "porto",
-        "veineux",
-    ),
-    "DP": (
-        "delayed",
-        "delay",
-        "equilibrium",
-        "spät",
-        "spaet",
-        "tardif",
-        "tardive",
-        "tardiva",
-        "tardía",
-        "excretory",
-    ),
-}
+    "PVP": ("portal", "portal venous", "portalvenous", "portovenous", "portalvenös", "portovenös", "portale", "porto"),
+    "DP": ("delayed", "delay", "equilibrium", "excretory"),
+}  # fmt: skip
 """Words that mean one phase wherever they stand."""
 _DOUBTFUL: Mapping[str, Sequence[str]] = {
     "NC": ("pre", "nc", "dry"),
     "AP": ("ap", "c1"),
-    "PVP": ("venous", "venös", "venoes", "venoso", "ven", "pv", "pvp", "c2"),
-    "DP": ("late", "dp", "del", "c3"),
+    "PVP": ("venous", "venös", "venoes", "venoso", "veineux", "ven", "pv", "pvp", "c2"),
+    "DP": ("late", "spät", "spaet", "tardif", "tardive", "tardiva", "tardía", "dp", "del", "c3"),
 }
-"""Words that mean something else too: AP is abdomen and pelvis, a venous phase can be any after the arterial one."""
+"""Words that mean something else too: AP is abdomen and pelvis, venous and late phases are of
+several times."""
 _COMPOUND = {"late arterial": "AP", "early arterial": "AP", "late venous": "DP", "hepatic arterial": "AP"}
 
 
