@@ -329,4 +329,6 @@ def _obstacle(dataset: pydicom.Dataset) -> str | None:
         return "the scanner says that the rescaled voxels are not in HU"
     if _number(dataset, "RescaleSlope") is None or _number(dataset, "RescaleIntercept") is None:
         return "rescale slope or intercept is missing, so that the voxels are no HU"
+    if (_number(dataset, "RescaleSlope") or 0) <= 0:
+        return "the rescale slope is not above 0, so that the voxels are no HU"
     return None

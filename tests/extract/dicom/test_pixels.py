@@ -81,6 +81,18 @@ def test_padding_with_the_value_of_tissue_is_refused(tmp_path):
         hu_of(header_of(path), PixelCounts())
 
 
+def test_an_overlay_in_the_unused_bits_is_no_part_of_a_voxel(tmp_path):
+    """12 bits are stored in 16; old scanners draw graphics into the others."""
+
+    def draw(dataset, z):
+        stored = np.full((12, 16), 1064, dtype=np.uint16)
+        stored[3] |= 0x8000
+        store(dataset, stored)
+        dataset.BitsStored, dataset.HighBit = 12, 11
+
+    assert np.unique(read(write_series(tmp_path, HU[:, :, :1], change=draw))[0]) == 40
+
+
 def test_metal_above_16_bits_is_cut_and_counted(tmp_path):
     def metal(dataset, z):
         store(dataset, np.full((12, 16), 65535, dtype=np.uint16))

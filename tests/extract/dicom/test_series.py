@@ -187,6 +187,7 @@ def test_bolus_tracking_is_no_volume(tmp_path):
         ),
         ({"RescaleType": "US"}, "the scanner says that the rescaled voxels are not in HU"),
         ({"RescaleSlope": None}, "rescale slope or intercept is missing, so that the voxels are no HU"),
+        ({"RescaleSlope": 0}, "the rescale slope is not above 0, so that the voxels are no HU"),
         ({"PhotometricInterpretation": "MONOCHROME1"}, "its voxels are colours or inverted, and not HU"),
     ],
     ids=lambda value: str(value)[:40],
