@@ -51,7 +51,11 @@ class Stack:
 
 
 def plane_of(header: ImageHeader) -> str | None:
-    """Return the plane of an image by its orientation: axial, coronal or sagittal; None where it has no position."""
+    """Return the plane of an image by its orientation: axial, coronal or sagittal; None where it has no position.
+
+    Raises:
+        SeriesError: rows and columns are not at right angles.
+    """
     if header.orientation is None or header.position_mm is None:
         return None
     return PLANES[int(np.abs(normal_of(header)).argmax())]

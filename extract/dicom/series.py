@@ -56,8 +56,6 @@ class Refused:
 
     headers: tuple[ImageHeader, ...]
     reason: str
-    fault: bool = False
-    """Whether a volume was to be expected, so that its patient lacks one; not so for localisers and the like."""
 
 
 @dataclass
@@ -78,9 +76,7 @@ def sort_series(headers: Iterable[ImageHeader]) -> Sorted:
             if reason is None:
                 images = skipped
             else:
-                found.refused.append(
-                    Refused(tuple(skipped), reason, fault=skipped[0].is_ct and bool(skipped[0].obstacle))
-                )
+                found.refused.append(Refused(tuple(skipped), reason))
         grids = _grids(images)
         for i, grid in enumerate(grids, start=1):
             _sort_grid(grid, f"grid of voxels, part {i} of {len(grids)}" if len(grids) > 1 else "", found)
@@ -98,7 +94,10 @@ def why_no_slice(header: ImageHeader) -> str | None:
         return "a projection or rendering of a volume, and no CT slice"
     if header.obstacle:
         return header.obstacle
-    plane = plane_of(header)
+    try:
+        plane = plane_of(header)
+    except SeriesError as error:
+        return str(error)
     if plane is None:
         return "no position in the patient: a screenshot or a report"
     return None if plane == "axial" else f"a reformat in the {plane} plane"
@@ -128,15 +127,13 @@ def _sort_grid(grid: list[ImageHeader], which: str, found: Sorted) -> None:
         kept, copies = _without_copies(grid)
         parts = _parts(kept)
     except SeriesError as error:
-        found.refused.append(Refused(tuple(grid), str(error), fault=True))
+        found.refused.append(Refused(tuple(grid), str(error)))
         return
     for i, (part, slices) in enumerate(parts):
         try:
             stack = stacked(slices)
         except SeriesError as error:
-            found.refused.append(
-                Refused((*slices, *(copies if i == 0 else ())), str(error), fault=len(slices) > 1)
-            )
+            found.refused.append(Refused((*slices, *(copies if i == 0 else ())), str(error)))
             continue
         own = tuple(copy.path for copy in copies) if i == 0 else ()
         name = "; ".join(filter(None, (which, part)))
@@ -207,7 +204,7 @@ def _remarks(stack: Stack, part: str, copies: Sequence[Path]) -> Iterable[str]:
         f"{n} slices of {rows} x {columns}, {stack.spacing_mm:.3g} mm apart, sorted by their position along the normal"
     )
     if part:
-        yield f"the series holds several volumes at the same positions, told apart by {part}"
+        yield f"one of several volumes of its series: {part}"
     if copies:
         n_copies = "1 copy of a slice" if len(copies) == 1 else f"{len(copies)} copies of slices"
         yield f"{n_copies} with equal voxels left out"

@@ -170,6 +170,10 @@ def test_bolus_tracking_is_no_volume(tmp_path):
         ),
         ({"ImageOrientationPatient": [1, 0, 0, 0, 0, -1]}, "a reformat in the coronal plane"),
         ({"ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}, "a reformat in the sagittal plane"),
+        (
+            {"ImageOrientationPatient": [1, 0, 0, 1, 0, 0]},
+            "expected rows and columns at right angles, found other direction cosines",
+        ),
         ({"ImagePositionPatient": None}, "no position in the patient: a screenshot or a report"),
         (
             {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"},
