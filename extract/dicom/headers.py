@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pydicom
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import (
     UID,
     CTImageStorage,
@@ -58,7 +58,7 @@ ALLOWED_TAGS = (
 )
 UNREADABLE = (
     *(OSError, EOFError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RuntimeError),
-    *(MemoryError, struct.error, zlib.error),
+    *(MemoryError, BytesLengthException, struct.error, zlib.error),
 )
 """What the parsers and decoders of the libraries raise at a damaged file; their texts quote it, and are not repeated."""
 _EVERY = 5000
@@ -199,7 +199,8 @@ def _of_its_folder(header: ImageHeader, folder: Path) -> ImageHeader:
 
 def kind_of(header: ImageHeader) -> str:
     """Return the kind of an object by the dictionary of DICOM, never by its own text."""
-    uid = UID(header.sop_class)
+    with in_silence():
+        uid = UID(header.sop_class)
     return uid.name if uid.name != str(uid) and uid.is_valid else "an object of an unknown class"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from extract.dicom.conversion import OrganHistogram, write_mask, write_volume
 from extract.dicom.geometry import SeriesError
-from extract.dicom.headers import ImageHeader, read_tree
+from extract.dicom.headers import ImageHeader, in_silence, read_tree
 from extract.dicom.masks import MaskFile, belonging, is_plain, read_mask_file
 from extract.dicom.patients import TWO_PERSONS, Persons, persons_of
 from extract.dicom.phase_proposal import Proposal, propose_phases
@@ -56,7 +56,8 @@ def import_export(
         request, open_key(Path(with_home(str(key)))), {"tumour": tumour, "organ": organ}, masks=masks
     )
     try:
-        return export.imported()
+        with in_silence():
+            return export.imported()
     finally:
         # Also for an import that is refused, so that its owner finds the files that the reasons speak of.
         export.names.write_originals()

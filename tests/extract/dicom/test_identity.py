@@ -88,6 +88,7 @@ OTHERS: tuple[dict[str, object], ...] = (
     {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]},
     {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.4", "Modality": NAME.upper()},
     {"SOPClassUID": f"1.2.{ORGANISATION}"},
+    {"SOPClassUID": NAME},
     {"RescaleSlope": None},
 )
 
