@@ -244,7 +244,8 @@ class _Export:
         )
         why = "; ".join((*proposal.evidence, *proposal.doubts))
         how = How.DECIDED if proposal.decided else How.GUESSED
-        self.entries.append(Entry(told, Decision.USED, how, why, patient, proposal.cell, done.name))
+        gist = "" if proposal.decided else told
+        self.entries.append(Entry(told, Decision.USED, how, why, patient, proposal.cell, done.name, gist))
 
     def _drawn(
         self, patient: str, volumes: Sequence[Volume], masks: Sequence[MaskFile]
