@@ -91,8 +91,8 @@ def _unused(entries: Sequence[Entry]) -> list[str]:
 
 
 def _named(entry: Entry) -> str:
-    who = f"patient {entry.patient_id}: " if entry.patient_id else ""
-    return f"{who}{entry.file}: {entry.what}"
+    who = f"patient {entry.patient_id}" if entry.patient_id else ""
+    return ": ".join(filter(None, (who, entry.file, entry.what)))
 
 
 def _block(title: str, lines: list[str], *, joined: bool = True) -> Iterator[str]:
