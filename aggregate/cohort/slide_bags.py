@@ -121,8 +121,8 @@ def _header(patient_id: str, slides: Sequence[SlideFile], how: SlideFormat) -> B
         recipe=recipe,
         sources={},
         content_key=sha256_of_json([how, *(slide.sha256 for slide in slides)]),
-        tile_size_um=float(first.settings.get("tile_size_um", np.nan)),
-        tile_size_px=int(first.settings.get("tile_size_px", first.settings.get("patch_size", 0))),
+        tile_size_um=first.number("tile_size_um") or np.nan,
+        tile_size_px=int(first.number("tile_size_px") or first.number("patch_size") or 0),
         modality=HISTOLOGY,
         feature_blocks=(FeatureBlock(WHOLE, 0, first.features.shape[1]),),
     )

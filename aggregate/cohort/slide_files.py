@@ -65,6 +65,11 @@ class SlideFile:
     settings: Mapping[str, Any]
     sha256: str
 
+    def number(self, setting: str) -> float | None:
+        """Return what the file says of a setting; None where that is nothing, or no number, such as a pair of sides."""
+        value = self.settings.get(setting)
+        return float(value) if isinstance(value, int | float) else None
+
 
 def read_slide(path: Path, how: SlideFormat) -> SlideFile:
     """Read and check the features of one slide.
@@ -131,6 +136,10 @@ def _tensor_of(path: Path) -> NDArray[Any]:
     if not isinstance(tensor, torch.Tensor):
         raise BagError(
             f"{path}: expected one tensor (tiles, d), as CLAM writes it, found {type(tensor).__name__}"
+        )
+    if tensor.layout != torch.strided or tensor.is_quantized:
+        raise BagError(
+            f"{path}: expected a dense tensor, as CLAM writes it, found {tensor.layout} {tensor.dtype}"
         )
     exact = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
     return np.asarray(exact.detach().numpy())
@@ -227,4 +236,6 @@ def _told(attributes: Sequence[Mapping[str, Any]], path: Path) -> dict[str, Any]
 def _plain(value: object) -> Any:  # noqa: ANN401 - as JSON has it
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
-    return value.item() if isinstance(value, np.generic) else value if isinstance(value, str) else str(value)
+    plain = value.item() if isinstance(value, np.generic) else value
+    is_told = isinstance(plain, str | int) or (isinstance(plain, float) and math.isfinite(plain))
+    return plain if is_told else str(plain)  # NaN as a word, since it is not equal to itself

@@ -76,6 +76,27 @@ def test_a_file_of_stamp_says_what_its_tiles_are(tmp_path):
         assert slide.settings["tile_size_um"] == 256
 
 
+@pytest.mark.parametrize(
+    ("said", "in_recipe"),
+    [
+        ({"tile_size_px": np.array([256, 256])}, "[256 256]"),
+        ({"tile_size_px": "unknown"}, "unknown"),
+        ({"tile_size_px": np.nan}, "nan"),
+        ({"tile_size_px": h5py.Empty("f")}, "Empty(dtype=dtype('<f4'))"),
+    ],
+    ids=["a pair", "a word", "no number", "empty"],
+)
+def test_a_size_of_tiles_that_is_no_number_is_kept_as_told_and_unknown_in_the_header(
+    tmp_path, said, in_recipe
+):
+    path = write(tmp_path / "p1.h5", said, feats=TILES, coords=PLACES)
+    with h5py.File(path, "a") as file:
+        file["feats"].attrs.update(said)  # the same twice is no contradiction
+    header = slide_headers({"p1": (path,)}, "stamp")["p1"]
+    assert header.tile_size_px == 0
+    assert header.recipe.preprocessing["tile_size_px"] == in_recipe
+
+
 def test_the_vector_of_a_slide_encoder_is_one_row(tmp_path):
     path = write(tmp_path / "p1.h5", {"feat_type": "slide"}, feats=TILES[0])
     assert read_slide(path, "stamp").features.shape == (1, 3)
@@ -153,7 +174,9 @@ class Harmful:
         return (print, ("run",))
 
 
-@pytest.mark.parametrize("content", [{"a": 1}, Harmful()], ids=["a dictionary", "code"])
+@pytest.mark.parametrize(
+    "content", [{"a": 1}, torch.eye(2).to_sparse(), Harmful()], ids=["a dictionary", "sparse", "code"]
+)
 def test_a_pt_file_that_is_no_tensor_is_refused_and_nothing_of_it_is_run(tmp_path, content, capsys):
     torch.save(content, tmp_path / "p1.pt")
     with pytest.raises(BagError, match="tensor"):
