@@ -15,6 +15,7 @@ from extract.phases import order_not_checked
 from extract.planning import NO_SCAN, lacking
 from extract.prepare import Preparation
 from extract.progress import RunProgress
+from extract.radiomics_settings import described_radiomics
 from extract.regions import RegionPlan, plan_region, ranges_of
 from extract.variants import Variant
 from pipeline.cohort import Cohort, Patient, read_cohort
@@ -66,8 +67,12 @@ def check_cohort(
     if unchecked:
         console.print(unchecked, markup=False, highlight=False, soft_wrap=True)
     used = [variant.config.extract for variant in variants] or [config.extract]
-    depth_mm = Preparation.for_all(used).depth_mm
-    reports = compare_scans(_examined(config, cohort, console, depth_mm), config.extract, roles)
+    wanted = Preparation.for_all(used)
+    if wanted.radiomics is not None:
+        described_radiomics(
+            wanted.radiomics
+        )  # a run would refuse where MIRP is not installed, and so does this
+    reports = compare_scans(_examined(config, cohort, console, wanted.depth_mm), config.extract, roles)
     reports = _with_names(reports, cohort) + [
         ScanReport(e.patient_id, e.phase, "", (Finding(Kind.COHORT, e.reason),)) for e in cohort.exclusions
     ]

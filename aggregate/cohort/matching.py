@@ -172,7 +172,8 @@ def _bags_of(name: str, source: BagSource, cohort: Cohort, section: CohortSectio
     )
     if not labelled:
         raise BagError(
-            f"{source.slides or source.folder}: none of the slides of {len(table.files)} patients belongs to a patient with a label"
+            f"{source.slides or source.folder}: none of the slides of {len(table.files)} patients, such as {next(iter(table.files))}, "
+            "belongs to a patient with a label; write the patient_id of the cohort table there, or take the bag set out"
         )
     headers = slide_headers({name: table.files[name] for name in labelled}, source.format)
     paths = {patient_id: files[0] for patient_id, files in table.files.items()}

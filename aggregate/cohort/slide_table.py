@@ -93,7 +93,9 @@ def _of_table(slides: Path, found: Mapping[str, Path], folder: Path) -> SlideTab
         owners[path] = patient_id
         files[patient_id] = (*files.get(patient_id, ()), path)
     if not files:
-        raise BagError(f"{slides}: expected a row for each slide, found none")
+        raise BagError(
+            f"{slides}: expected a row for each slide, found none; fill it in, or take the bag set out"
+        )
     unnamed = [path.name for path in found.values() if path not in owners]
     told = (
         f"{len(unnamed)} files in {folder}, such as {unnamed[0]}, are not in {slides.name} and are not used"

@@ -129,10 +129,11 @@ def test_thinned_slices_do_not_change_the_radiomics(playground, command):
     np.testing.assert_array_equal(thinned.radiomics, whole.radiomics)
 
 
-def test_a_missing_extra_is_told_before_anything_is_read(playground, command, monkeypatch):
+@pytest.mark.parametrize("asked", ["check", "run"])
+def test_a_missing_extra_is_told_before_anything_is_read(playground, command, monkeypatch, asked):
     playground.add("a")
     monkeypatch.setattr(extract.radiomics_settings, "SOFTWARE", "no-such-distribution")
-    code, printed = command("run", playground.configure(SMALL))
+    code, printed = command(asked, playground.configure(SMALL))
     assert code == 2
     assert "needs the extra `radiomics`: pip install 'phasemil[radiomics]'" in printed
     assert not list(playground.bags.glob("*.h5"))

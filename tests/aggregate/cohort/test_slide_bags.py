@@ -334,3 +334,11 @@ def test_a_notebook_reads_the_same(tmp_path, with_biopsies):
     sources = {"ct": tmp_path / "out" / "bags", "biopsy": BagSource(tmp_path / "slides", "clam")}
     patients = Patients.read(sources, cohort=tmp_path / "cohort.csv")
     assert patients.patient_ids == with_biopsies.patients.patient_ids
+
+
+def test_slides_of_nobody_with_a_label_are_refused_with_one_of_the_names(tmp_path, with_biopsies):
+    del with_biopsies  # its files are wanted
+    (tmp_path / "slides.csv").write_text("patient_id,file\nstranger,p001.h5\n")
+    source = BagSource(tmp_path / "slides", "clam", tmp_path / "slides.csv")
+    with pytest.raises(BagError, match=r"such as stranger, belongs to .* label; write the patient_id"):
+        Patients.read({"biopsy": source}, cohort=tmp_path / "cohort.csv")
