@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregate.cohort.patient import Patient
-from aggregate.models.samples import MEASURES, BagCheck
+from aggregate.models.samples import MEASURES, RADIOMICS, BagCheck
 from aggregate.models.views import Sample, View, as_patient
 from pipeline.bags import Bag, BagHeader, FeatureBlock, Recipe
 from pipeline.errors import ConfigError, FoldError
 from pipeline.names import hint_of_nearest
 
+_BLOCKS_WITH_GAPS = f"{MEASURES} or {RADIOMICS}"
 _RECIPE = Recipe("several", "several", "several modalities", "", "float32", {})
 _KEYS: Mapping[str, type | tuple[type, ...]] = {
     "bags": str,
@@ -144,14 +145,14 @@ def unknown_elsewhere(bags: Iterable[Bag]) -> Iterator[Bag]:
 
 
 def _without_gaps(bag: Bag) -> NDArray[np.float32]:
-    """Return the features; refuse measures that are unknown, which could not be told from another modality's columns.
+    """Return the features; refuse measures and radiomics that are unknown, which could not be told from another modality's columns.
 
     Raises:
         ConfigError: the patient is named.
     """
     if np.isnan(bag.features).any():
         raise ConfigError(
-            f"patient {bag.patient_id}: a {MEASURES[:-1]} is unknown of some slices; a model of several modalities reads features "
-            "alone: take the measures out of it"
+            f"patient {bag.patient_id}: a value of the {_BLOCKS_WITH_GAPS} is unknown of some slices; a model of several modalities "
+            f"reads features alone: take the {_BLOCKS_WITH_GAPS} out of it"
         )
     return bag.features

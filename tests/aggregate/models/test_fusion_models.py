@@ -8,10 +8,13 @@ import torch
 
 from aggregate.cohort.bag_sets import BagList
 from aggregate.cohort.memory_bags import bags_of_arrays
+from aggregate.cohort.patient import Patient
 from aggregate.cohort.patients import Patients
 from aggregate.models.instances import pack
+from aggregate.models.joint_views import JointView
 from aggregate.models.registry import build_model, load_model
 from aggregate.models.training import forward
+from aggregate.models.views import View
 from pipeline.errors import ConfigError, FoldError
 from tests.conftest import CLASSES
 
@@ -122,6 +125,25 @@ def test_a_fold_without_a_modality_is_refused(patients):
         FoldError, match="none of the 6 training patients has a bag of the modality 'histology'"
     ):
         model.fit(alone, alone.codes)
+
+
+@pytest.mark.parametrize("block", ["measures", "radiomics"])
+def test_a_value_that_is_unknown_of_a_modality_is_refused_by_patient(patients, block):
+    """Unknown columns stand for other modalities there, and nothing is imputed."""
+    bag = patients[1].bags["ct"]
+    gaps = {
+        "measure_names": ("area",), "measure_units": ("mm2",), "radiomics_names": ("lesion.stat_mean",),
+        "radiomics_settings": {"software": "mirp"},
+    }  # fmt: skip
+    bag = replace(
+        bag,
+        header=replace(bag.header, **gaps),
+        measures=np.full((len(bag), 1), np.nan, dtype=np.float32),
+        radiomics=np.empty((0, 1), dtype=np.float32),
+    )
+    view = JointView(parts={"ct": View(features=(block,))}, widths={"ct": 1})
+    with pytest.raises(ConfigError, match=f"patient {bag.patient_id}: .* take the measures or radiomics out"):
+        view.of(Patient(bag.patient_id, {"": bag}))
 
 
 ALONE = {
