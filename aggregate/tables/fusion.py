@@ -89,7 +89,8 @@ FUSION = Table(
         "performance.csv; saved and lost patients are whole ones, called by their mean probability over the repeats, and "
         "fusion_patients.csv names them. In the areas of a model alone, a patient whom it does not see counts with the class "
         "shares that it predicts for everybody it does not see. The second group of patients is there where somebody lacks scans "
-        "or biopsy. Differences between the rows are not tested here: comparisons.csv has those of the models."
+        "or biopsy. A combined model fits the models inside itself, with other random numbers, and so may call a patient who lacks one "
+        "otherwise than the model alone. Differences between the rows are not tested here: comparisons.csv has those of the models."
     ),
 )
 FUSION_PATIENTS = Table(
