@@ -5,6 +5,9 @@ Columns `patient_id, phase, image, mask, label` are required (a mask or label ma
 other column is a covariate. Every cell is read as text first, so that patient "007" stays "007". Paths are relative
 to the table. Several rows of one patient and phase are allowed when `lesion_id` tells them apart: one mask per
 lesion of the same image. In the place of `liver_mask` stands the column that [cohort] organ_mask names.
+
+A table without the columns phase, image and mask, such as one of patient_id and label, is one of patients alone: stage 2 reads
+it beside bags that lie there already.
 """
 
 import re
@@ -14,16 +17,18 @@ from dataclasses import dataclass, field, replace
 from math import isfinite
 from pathlib import Path
 
-from pipeline.cohort_table import Columns, Row, UserTable, invisible_character, read_user_table
+from pipeline.cohort_table import Columns, Row, UserTable, identifier_problem, read_user_table
 from pipeline.config import CohortSection
 from pipeline.covariates import is_missing
 from pipeline.errors import CohortError
-from pipeline.files import MAX_IDENTIFIER_BYTES, with_home
+from pipeline.files import with_home
 from pipeline.names import Translation, Vocabulary, count_of_rows, label_vocabulary, phase_vocabulary
 
 REQUIRED = ("patient_id", "phase", "image", "mask", "label")
 OVERRIDES = ("spacing_x", "spacing_y", "spacing_z", "flip_z", "hu_slope", "hu_intercept")
 OPTIONAL = ("centre", "lesion_id", "liver_mask", "mask_label", *OVERRIDES)
+OF_SCANS = ("phase", "image", "mask")
+"""Columns that a table of patients alone has none of."""
 COLUMNS = Columns(REQUIRED, OPTIONAL, paths=frozenset({"image", "mask", "liver_mask"}))
 
 _ORGAN = "liver_mask"
@@ -35,7 +40,8 @@ STAGES = ("cohort", "label")
 NO_PHASE = "(none)"
 """Written as the phase of an excluded row without a phase; an empty phase means the whole patient."""
 
-_SAFE_ID = re.compile(r"^[^\s/\\.\x00-\x1f][^/\\\x00-\x1f]*$")
+ONLY_ROW = ""
+"""In place of a phase, of the rows of a table of patients alone."""
 
 
 @dataclass(frozen=True)
@@ -113,11 +119,15 @@ class Cohort:
         return (*map(str, self.translations), *self.remarks)
 
 
-def read_cohort(section: CohortSection) -> Cohort:
+def read_cohort(section: CohortSection, *, needs_scans: bool = True) -> Cohort:
     """Read the cohort table named in the configuration.
 
     A row that cannot be used (another length than the header, unknown phase, duplicate, unsafe identifier,
     unreadable override) becomes an exclusion; the other rows are used.
+
+    Args:
+        section: [cohort].
+        needs_scans: whether a table of patients alone is refused.
 
     Raises:
         CohortError: the table is missing, empty or of another kind, lacks a required column, its columns cannot be
@@ -125,22 +135,42 @@ def read_cohort(section: CohortSection) -> Cohort:
     """
     phases, labels = phase_vocabulary(section), label_vocabulary(section)
     columns = _columns(section)
-    table = read_user_table(section.table, columns, what="cohort table ([cohort] table of the configuration)")
-    table = _with_organ(section, table)
+    what = "cohort table ([cohort] table of the configuration)"
+    has_scans = needs_scans or not is_of_patients_alone(section.table)
+    table = read_user_table(section.table, columns if has_scans else _without_scans(columns), what=what)
+    table = _with_organ(section, table) if has_scans else table
     _refuse_ambiguous(section.table, table, (phases, labels))
     exclusions = [_excluded(row, problem) for row, problem in table.faults]
     grouped: dict[str, dict[str, list[Row]]] = {}
     for row in table.rows:
-        problem = _row_problem(row, phases)
-        phase = phases.find(row["phase"])
+        problem = identifier_problem(row["patient_id"])
+        if has_scans and not problem:
+            problem = _scan_problem(row, phases)
+        phase = phases.find(row["phase"]) if has_scans else ONLY_ROW
         if problem or phase is None:
             exclusions.append(_excluded(row, problem or ""))
         else:
             grouped.setdefault(row["patient_id"], {}).setdefault(phase, []).append(row)
     patients = [_patient(section, labels, by_phase, exclusions) for by_phase in grouped.values()]
-    kept = tuple(patient for patient in patients if patient.scans)
+    lost = {e.patient_id for e in exclusions if not e.phase and e.stage == "cohort"}
+    kept = tuple(p for p in patients if p.scans or (not has_scans and p.patient_id not in lost))
     translations = (*table.translations, *_translations(table, phases), *_translations(table, labels))
     return Cohort(kept, (*exclusions, *_lost(table, kept, exclusions)), translations, table.remarks)
+
+
+def is_of_patients_alone(table: Path) -> bool:
+    """Return whether a cohort table has none of the columns of scans.
+
+    Raises:
+        CohortError: it is missing, not a table, or its columns are doubtful.
+    """
+    first = next(iter(read_user_table(table, _without_scans(COLUMNS), what="cohort table").rows), None)
+    return first is not None and not set(OF_SCANS) & set(first.cells)
+
+
+def _without_scans(columns: Columns) -> Columns:
+    required = tuple(name for name in columns.required if name not in OF_SCANS)
+    return Columns(required, (*columns.optional, *OF_SCANS), columns.paths)
 
 
 def _columns(section: CohortSection) -> Columns:
@@ -218,15 +248,7 @@ def _translations(table: UserTable, vocabulary: Vocabulary) -> list[Translation]
     return [Translation(vocabulary.what, text, name, n) for text, name, n in found if name and name != text]
 
 
-def _row_problem(row: Row, phases: Vocabulary) -> str | None:
-    if not _SAFE_ID.match(row["patient_id"]):
-        return f"patient_id {row['patient_id']!r} cannot be a file name; expected no '/', no leading '.', not empty"
-    n_bytes = len(row["patient_id"].encode())
-    if n_bytes > MAX_IDENTIFIER_BYTES:
-        return f"patient_id of {n_bytes} bytes is too long for a file name; expected at most {MAX_IDENTIFIER_BYTES}: shorten it"
-    unseen = invisible_character(row["patient_id"])
-    if unseen:
-        return f"patient_id {row['patient_id']!a} holds the invisible character {unseen}; type it anew"
+def _scan_problem(row: Row, phases: Vocabulary) -> str | None:
     if phases.find(row["phase"]) is None:
         return phases.problem(row["phase"])
     if not row["image"]:

@@ -6,6 +6,7 @@ row is returned as faulty. Every cell stays text.
 
 import csv
 import io
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import CohortError
-from pipeline.files import path_hint
+from pipeline.files import MAX_IDENTIFIER_BYTES, path_hint
 from pipeline.names import Translation, count_of_rows, folded, nearest
 from pipeline.workbooks import is_workbook, read_sheets
 
@@ -21,6 +22,7 @@ SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _ENCODINGS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"),
               (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))  # fmt: skip
 _OLD_EXCEL = b"\xd0\xcf\x11\xe0"
+_SAFE_ID = re.compile(r"^[^\s/\\.\x00-\x1f][^/\\\x00-\x1f]*$")
 _SAVE_AS = "save it as 'CSV UTF-8' or .xlsx"
 
 Record = tuple[int, Sequence[str]]
@@ -280,6 +282,19 @@ def _remarks(names: Sequence[str], columns: Columns) -> Iterator[str]:
             near = nearest(name.replace(" ", "_"), absent, cutoff=0.8)
             if near:
                 yield f"column {name!r} is taken for a covariate; for the {near} write {near!r}"
+
+
+def identifier_problem(patient_id: str) -> str | None:
+    """Return why an identifier cannot name the files of a patient; None if it can."""
+    if not _SAFE_ID.match(patient_id):
+        return f"patient_id {patient_id!r} cannot be a file name; expected no '/', no leading '.', not empty"
+    n_bytes = len(patient_id.encode())
+    if n_bytes > MAX_IDENTIFIER_BYTES:
+        return f"patient_id of {n_bytes} bytes is too long for a file name; expected at most {MAX_IDENTIFIER_BYTES}: shorten it"
+    unseen = invisible_character(patient_id)
+    if unseen:
+        return f"patient_id {patient_id!a} holds the invisible character {unseen}; type it anew"
+    return None
 
 
 def invisible_character(text: str) -> str | None:

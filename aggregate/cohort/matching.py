@@ -128,7 +128,7 @@ def match_cohort(section: CohortSection, folders: Mapping[str, Path | BagSource]
         LeakError: one slide belongs to two patients.
         CohortError: no patient has both a bag and a label, or only one class is left.
     """
-    cohort = read_cohort(section)
+    cohort = read_cohort(section, needs_scans=False)
     several = len(folders) > 1
     given = {name: one if isinstance(one, BagSource) else BagSource(one) for name, one in folders.items()}
     found = {name: _bags_of(name if several else "", one, cohort, section) for name, one in given.items()}
@@ -246,7 +246,10 @@ def _phases_without_a_row(rows: Sequence[Row], found: _BagsFound) -> Iterator[st
     if found.phases is None:
         return
     lacking = [
-        (row.patient_id, name) for row in rows for name in found.seen(row.patient_id) if name not in row.scans
+        (row.patient_id, name)
+        for row in rows
+        for name in found.seen(row.patient_id)
+        if row.scans and name not in row.scans
     ]
     if lacking:
         patient_id, name = lacking[0]
