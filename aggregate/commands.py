@@ -1,5 +1,6 @@
 """The commands of stage 2."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -7,6 +8,7 @@ import typer
 from rich.console import Console
 
 from pipeline.commands import VerboseOption, VersionOption, run_application
+from pipeline.errors import ConfigError
 from pipeline.run_log import details_shown
 
 RetrainOption = Annotated[
@@ -53,6 +55,14 @@ DaskOption = Annotated[
 NullOption = Annotated[int, typer.Option(min=0, help="Number of repetitions of the run on permuted labels.")]
 
 
+class BagFormat(StrEnum):
+    """Programs whose files of features are read as bags."""
+
+    CLAM = "clam"
+    TRIDENT = "trident"
+    STAMP = "stamp"
+
+
 @application.callback()
 def stage(*, version: VersionOption = False) -> None:
     """Stage 2: classify patients from their bags and write the result tables."""
@@ -61,19 +71,33 @@ def stage(*, version: VersionOption = False) -> None:
 @application.command()
 def init(
     bags: Annotated[Path, typer.Argument(help="Folder of bags of one recipe.")],
-    table: Annotated[Path, typer.Argument(help="The cohort table with the labels.")],
+    table: Annotated[
+        Path, typer.Argument(help="The cohort table with the labels; patient_id and label are enough.")
+    ],
     out: Annotated[
         Path, typer.Option(metavar="CONFIG", help="The configuration to write, such as my_bags.toml.")
     ],
+    format_: Annotated[
+        BagFormat | None,
+        typer.Option("--format", help="What wrote the files, if they are not bags of this package."),
+    ] = None,
+    slides: Annotated[
+        Path | None,
+        typer.Option(metavar="TABLE", help="With --format: table of the files of each patient."),
+    ] = None,
 ) -> None:
     """Write a commented configuration for bags that lie there; for scans, `extract.py init` writes that of both stages.
 
     Next: `aggregate.py plan`.
     """
     # Heavy imports wait until a command needs them, so that --help answers at once.
+    from aggregate.cohort.matching import BagSource  # noqa: PLC0415
     from aggregate.first_config import write_first_config  # noqa: PLC0415
 
-    write_first_config(bags, table, out, _wide_console())
+    if slides is not None and format_ is None:
+        raise ConfigError("--slides: expected also --format, what wrote the files")
+    source = BagSource(bags, format_.value if format_ else None, slides)
+    write_first_config(source, table, out, _wide_console())
 
 
 @application.command()

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from extract.exporters.commands import export
 from extract.importers.commands import import_scans, layouts
 from extract.phantom.commands import phantom
 from pipeline.commands import VerboseOption, VersionOption, run_application
@@ -32,6 +33,7 @@ def stage(*, version: VersionOption = False) -> None:
 application.command()(phantom)
 application.command("import")(import_scans)
 application.command()(layouts)
+application.command()(export)
 
 
 @application.command()

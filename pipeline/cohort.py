@@ -137,7 +137,7 @@ def read_cohort(section: CohortSection, *, needs_scans: bool = True) -> Cohort:
     columns = _columns(section)
     what = "cohort table ([cohort] table of the configuration)"
     has_scans = needs_scans or not is_of_patients_alone(section.table)
-    table = read_user_table(section.table, columns if has_scans else _without_scans(columns), what=what)
+    table = read_user_table(section.table, columns if has_scans else without_scans(columns), what=what)
     table = _with_organ(section, table) if has_scans else table
     _refuse_ambiguous(section.table, table, (phases, labels))
     exclusions = [_excluded(row, problem) for row, problem in table.faults]
@@ -164,11 +164,12 @@ def is_of_patients_alone(table: Path) -> bool:
     Raises:
         CohortError: it is missing, not a table, or its columns are doubtful.
     """
-    first = next(iter(read_user_table(table, _without_scans(COLUMNS), what="cohort table").rows), None)
+    first = next(iter(read_user_table(table, without_scans(COLUMNS), what="cohort table").rows), None)
     return first is not None and not set(OF_SCANS) & set(first.cells)
 
 
-def _without_scans(columns: Columns) -> Columns:
+def without_scans(columns: Columns) -> Columns:
+    """Return the columns of which those of scans are not required."""
     required = tuple(name for name in columns.required if name not in OF_SCANS)
     return Columns(required, (*columns.optional, *OF_SCANS), columns.paths)
 

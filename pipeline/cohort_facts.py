@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.cohort import COLUMNS, Patient, read_cohort
+from pipeline.cohort import COLUMNS, Patient, is_of_patients_alone, read_cohort, without_scans
 from pipeline.cohort_table import Row, read_user_table
 from pipeline.config import CohortSection
 from pipeline.covariates import Kind, read_covariate
@@ -59,17 +59,21 @@ class CohortFacts:
     n_unusable: int
 
 
-def read_facts(table: Path, spellings: Spellings) -> CohortFacts:
+def read_facts(table: Path, spellings: Spellings, *, phases: Sequence[str] = ()) -> CohortFacts:
     """Read a cohort table for which there is no configuration yet.
 
     Spellings that mean one thing everywhere get the usual names; others are phases and classes of their own.
 
+    Args:
+        table: the cohort table.
+        spellings: known ones, and those that the user gave.
+        phases: of the bags, for a table of patients alone; without them such a table is refused.
+
     Raises:
         CohortError: the table cannot be read, holds no scan, or a spelling is ambiguous; all of them are named.
     """
-    rows = read_user_table(table, COLUMNS, what="cohort table").rows
-    section = _section(table, rows, spellings)
-    cohort = read_cohort(section)
+    section = section_of(table, spellings, phases=phases)
+    cohort = read_cohort(section, needs_scans=not phases)
     patients = cohort.patients
     sizes = {name: sum(p.label == name for p in patients) for name in section.classes}
     masked = {p.label for p in patients if any(scan.masks for scan in p.scans.values())}
@@ -80,7 +84,8 @@ def read_facts(table: Path, spellings: Spellings) -> CohortFacts:
     else:
         unmasked = {}
     if not patients:
-        raise CohortError(f"{table}: expected at least one scan, found none that can be used")
+        what = "patient" if phases else "scan"
+        raise CohortError(f"{table}: expected at least one {what}, found none that can be used")
     covariates, left_out = _covariates(patients)
     scans = [scan for patient in patients for scan in patient.scans.values()]
     return CohortFacts(
@@ -99,28 +104,35 @@ def read_facts(table: Path, spellings: Spellings) -> CohortFacts:
         covariates=covariates,
         left_out=left_out,
         spellings=tuple(map(str, cohort.translations)),
-        n_proposed=sum(row["phase"].endswith(PROPOSED) for row in rows),
+        n_proposed=sum(e.phase.endswith(PROPOSED) for e in cohort.exclusions),
         n_unusable=sum(e.stage == "cohort" and e.phase != "" for e in cohort.exclusions),
     )
 
 
-def _section(table: Path, rows: Sequence[Row], spellings: Spellings) -> CohortSection:
+def section_of(table: Path, spellings: Spellings, *, phases: Sequence[str] = ()) -> CohortSection:
     """Return [cohort] with the phases and classes of a table, the usual ones first.
 
+    Args:
+        table: the cohort table.
+        spellings: known ones, and those that the user gave.
+        phases: for a table of patients alone; without them such a table is refused.
+
     Raises:
-        CohortError: a spelling is ambiguous.
+        CohortError: the table cannot be read, or a spelling is ambiguous; all of them are named.
     """
+    is_alone = bool(phases) and is_of_patients_alone(table)
+    rows = read_user_table(table, without_scans(COLUMNS) if is_alone else COLUMNS, what="cohort table").rows
     mistakes = Mistakes()
     confirmed = (row["phase"] for row in rows if not row["phase"].endswith(PROPOSED))
-    phases = _names(confirmed, spellings.phases, spellings, mistakes)
+    named = list(phases) if is_alone else _names(confirmed, spellings.phases, spellings, mistakes)
     classes = _names((row["label"] for row in rows), spellings.classes, spellings, mistakes)
     mistakes.raise_all()
-    if not phases:
+    if not named:
         raise CohortError(f"{table}: expected at least one confirmed phase, found none")
     usual = CohortSection(table=table).classes
     return CohortSection(
         table=table,
-        phases=tuple(phases),
+        phases=tuple(named),
         # A configuration has two classes; a table with one of the usual three gets these.
         classes=tuple(classes) if len(classes) > 1 or not set(classes) <= set(usual) else usual,
         phase_aliases=_given(rows, "phase", spellings.phases, spellings),

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.bag_format import ONLY_PHASE
 from pipeline.cohort_facts import CohortFacts
 from pipeline.errors import ConfigError
 from pipeline.files import written_whole
@@ -24,10 +25,12 @@ class Instances:
     Attributes:
         block: the block of the features that they read; empty for all of them.
         has_measures: whether the bags hold measures in HU and mm.
+        has_phases: whether they are of phases.
     """
 
     block: str = "lesion"
     has_measures: bool = True
+    has_phases: bool = True
 
 
 def write_config(path: Path, lines: Iterator[str]) -> None:
@@ -59,11 +62,14 @@ def cohort_lines(facts: CohortFacts, folder: Path) -> Iterator[str]:
     """Yield [cohort], with what was found in the table."""
     section = facts.section
     yield "[cohort]"
+    scans = f", {number_of(facts.n_scans, 'scan')}" if facts.n_scans else ""
     yield noted(
         f"table = {quoted(relative(section.table, folder))}",
-        f"{number_of(facts.n_patients, 'patient')}, {number_of(facts.n_scans, 'scan')}",
+        f"{number_of(facts.n_patients, 'patient')}{scans}",
     )
-    yield noted(f"phases = {listed(section.phases)}", f"patients: {counted(facts.phases)}")
+    if section.phases != (ONLY_PHASE,):
+        note = f"patients: {counted(facts.phases)}" if facts.n_scans else "of the bags; the table has none"
+        yield noted(f"phases = {listed(section.phases)}", note)
     labels = {name: n for name, n in facts.classes.items() if n} | (
         {"without a label": facts.n_unlabelled} if facts.n_unlabelled else {}
     )
@@ -87,7 +93,7 @@ def cohort_lines(facts: CohortFacts, folder: Path) -> Iterator[str]:
             yield f"[cohort.{table}]"
             yield from (f"{quoted(text)} = {quoted(name)}" for text, name in aliases.items())
             yield ""
-    yield from _role_lines(section.phases)
+    yield from _role_lines([phase for phase in section.phases if phase != ONLY_PHASE])
 
 
 def _role_lines(phases: Sequence[str]) -> Iterator[str]:
@@ -139,12 +145,11 @@ def _split_lines(facts: CohortFacts) -> Iterator[str]:
 
 def _model_lines(instances: Instances) -> Iterator[str]:
     block = listed([instances.block]) if instances.block else ""
-    yield noted(
-        "[aggregate.model.image]",
-        "phases side by side, with their differences; five fits on different shares",
-    )
+    of_phases = "phases side by side, with their differences; five fits on different shares"
+    of_tiles = "attention over the instances; five fits on different shares"
+    yield noted("[aggregate.model.image]", of_phases if instances.has_phases else of_tiles)
     yield 'kind = "ensemble"'
-    yield 'model = "phase_concat"'
+    yield f"model = {quoted('phase_concat' if instances.has_phases else 'attention_mil')}"
     if block:
         yield f"parameters = {{ features = {block} }}"
     yield ""

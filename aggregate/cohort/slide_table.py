@@ -9,8 +9,8 @@ from pipeline.errors import BagError
 from pipeline.names import hint_of_nearest
 from pipeline.tables import read_columns, read_lines
 
-_COLUMNS = (("patient_id", "file"), ("PATIENT", "FILENAME"))
-"""Ours, and those of STAMP's table of slides."""
+_COLUMNS = (("patient_id", "file"), ("PATIENT", "FILENAME"), ("case_id", "slide_id"))
+"""Ours, those of STAMP's table of slides, and those of CLAM's table of a data set."""
 _FOLDERS_OF_CLAM = {H5: "h5_files", PT: "pt_files"}
 _LISTED = 3
 
@@ -110,7 +110,7 @@ def _columns_of(slides: Path) -> tuple[str, str]:
     pair = next((pair for pair in _COLUMNS if set(pair) <= set(there)), None)
     if pair is None:
         raise BagError(
-            f"{slides}: expected the columns patient_id and file (or STAMP's PATIENT and FILENAME), found {', '.join(there)}"
+            f"{slides}: expected the columns patient_id and file (or PATIENT and FILENAME of STAMP, case_id and slide_id of CLAM), found {', '.join(there)}"
         )
     return pair
 

@@ -1,0 +1,1 @@
+"""Export: bags as folders that other programs read."""
