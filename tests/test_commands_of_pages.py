@@ -183,6 +183,14 @@ def test_ten_patients_of_a_hospital_come_to_a_report_in_five_commands(reader):
 
 
 @pytest.mark.slow
+def test_bags_go_out_to_other_programs_and_come_back_as_theirs(with_own_cohort):
+    with_own_cohort.follow(HOW_TO / "export.md")
+    patients = {row["patient_id"] for row in with_own_cohort.table("my_cohort", "predictions.csv")}
+    back = with_own_cohort.table("from_clam", "predictions.csv")
+    assert {row["patient_id"] for row in back if row["model"] == "image"} == patients
+
+
+@pytest.mark.slow
 def test_a_second_centre_is_tested_on_models_of_the_others(with_own_cohort):
     page = HOW_TO / "new_centre.md"
     (make_splits,) = blocks_of(page, "python")

@@ -1,8 +1,11 @@
 """`init` of both stages: a configuration that fits the cohort at hand, and that both stages accept."""
 
+import h5py
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from aggregate.cohort.study_cohort import load_study
 from aggregate.commands import application as stage_2
 from aggregate.config import AggregateConfig
 from aggregate.planning.plan import load_aggregate_config
@@ -189,3 +192,42 @@ def test_the_help_of_every_step_names_the_next():
         assert "Next:" in text, step
         assert following in text.partition("Next:")[2][:40], step
     assert "In this order" in CliRunner().invoke(stage_1, ["--help"]).output
+
+
+@pytest.mark.parametrize("named_by", ["files", "a table"])
+def test_files_of_another_program_and_a_table_of_labels_are_enough(tmp_path, rng, named_by):
+    """From two columns and half-precision features without places to a plan that stage 2 accepts."""
+    names = [f"q{i}" for i in range(8)]
+    prefix = "" if named_by == "files" else "slide_"
+    (tmp_path / "uni.v1").mkdir()
+    for name in names:
+        with h5py.File(tmp_path / "uni.v1" / f"{prefix}{name}.h5", "w") as file:
+            file["features"] = rng.normal(size=(3, 5)).astype(np.float16)
+    put = "".join(f"{name},{'HCC' if i % 2 else 'ICC'}\n" for i, name in enumerate(names))
+    table = put_table(tmp_path, *put.splitlines(), header="patient_id,label\n")
+    words = ["uni.v1", table, "--out", tmp_path / "he.toml", "--format", "trident"]
+    if prefix:
+        lines = "".join(f"{name},{prefix}{name}.h5\n" for name in names)
+        (tmp_path / "slides.csv").write_text("PATIENT,FILENAME\n" + lines)
+        words += ["--slides", tmp_path / "slides.csv"]
+    words[0] = tmp_path / "uni.v1"
+    assert "classes HCC 4, iCCA 4" in init(*words, stage=stage_2)
+    config = load_aggregate_config(tmp_path / "he.toml", ())
+    study = load_study(config)
+    assert study.patients.patient_ids == tuple(names)
+    assert study.phase_names == ("-",)
+    assert set(study.patients.labels.tolist()) == {"HCC", "iCCA"}
+    assert config.aggregate.model["image"].parameters == {"model": "attention_mil"}
+    assert "phases" not in (tmp_path / "he.toml").read_text().partition("[aggregate]")[0]
+
+
+def test_slides_without_a_format_are_asked_about(tmp_path):
+    table = put_table(tmp_path, "P1,HCC", header="patient_id,label\n")
+    with pytest.raises(ConfigError, match="--slides: expected also --format"):
+        init(tmp_path, table, "--out", tmp_path / "a.toml", "--slides", table, stage=stage_2)
+
+
+def test_stage_1_needs_columns_of_scans(tmp_path):
+    table = put_table(tmp_path, "P1,HCC", "P2,ICC", header="patient_id,label\n")
+    with pytest.raises(CohortError, match="phase"):
+        init(table, "--out", tmp_path / "a.toml")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from extract.exporters.exported import Contents, Item, Target
-from extract.exporters.hdf5_files import single, write_h5
+from extract.exporters.hdf5_files import Arrays, single, write_h5
 from pipeline.tables import write_table
 
 _B = 8
@@ -16,7 +16,7 @@ def _write(item: Item, folder: Path, contents: Contents) -> None:
 
     features = single(item.bag.features)
     places = item.places * max(contents.tile_size_px, 1)
-    arrays = {"features": (features, {}), "coords": (places, {})}
+    arrays: Arrays = {"features": (features, {}), "coords": (places, {})}
     write_h5(folder / "h5_files" / f"{item.name}.h5", arrays, rows_of_a_chunk=32)
     (folder / "pt_files").mkdir(exist_ok=True)
     torch.save(torch.from_numpy(features), folder / "pt_files" / f"{item.name}.pt")

@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 Attributes = Mapping[str, Any]
+Arrays = Mapping[str, tuple[NDArray[Any], Attributes]]
+"""Name -> values and attributes."""
 
 
 def write_h5(
     path: Path,
-    arrays: Mapping[str, tuple[NDArray[Any], Attributes]],
+    arrays: Arrays,
     *,
     rows_of_a_chunk: int,
     attributes: Attributes | None = None,

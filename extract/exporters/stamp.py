@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from extract.exporters.exported import Contents, Item, Target
-from extract.exporters.hdf5_files import single, write_h5
+from extract.exporters.hdf5_files import Arrays, single, write_h5
 from pipeline.tables import write_table
 
 _UM_PER_MM = 1000.0
@@ -32,7 +32,7 @@ def _write(item: Item, folder: Path, contents: Contents) -> None:
         "tile_size_um": size,
         "tile_size_px": contents.tile_size_px,
     }
-    arrays = {"feats": (single(item.bag.features), {}), "coords": (places, {})}
+    arrays: Arrays = {"feats": (single(item.bag.features), {}), "coords": (places, {})}
     write_h5(folder / "features" / f"{item.name}.h5", arrays, rows_of_a_chunk=32, attributes=said)
 
 

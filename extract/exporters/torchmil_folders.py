@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from extract.exporters.exported import Contents, Item, Target
 from extract.exporters.hdf5_files import single
 
 
 def _write(item: Item, folder: Path, contents: Contents) -> None:
-    arrays = {"features": single(item.bag.features), "coords": item.places}
+    arrays: dict[str, NDArray[Any]] = {"features": single(item.bag.features), "coords": item.places}
     if item.label is not None:
         # Without an axis: torchmil pads arrays that have one as if they were instances.
         arrays["labels"] = np.array(contents.classes.index(item.label), dtype=np.int64)

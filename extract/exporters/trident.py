@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from extract.exporters.exported import Contents, Item, Target, file_name
-from extract.exporters.hdf5_files import single, write_h5
+from extract.exporters.hdf5_files import Arrays, single, write_h5
 from pipeline.tables import write_table
 
 
@@ -34,7 +34,7 @@ def _write(item: Item, folder: Path, contents: Contents) -> None:
         "level0_height": height,
     }
     told = {"name": item.name, "savetodir": f"{job}/{of_features}", "encoder": contents.recipe.encoder}
-    arrays = {"features": (single(item.bag.features), told), "coords": (places, said)}
+    arrays: Arrays = {"features": (single(item.bag.features), told), "coords": (places, said)}
     write_h5(folder / job / of_features / f"{item.name}.h5", arrays, rows_of_a_chunk=1)
     patches = folder / job / "patches" / f"{item.name}_patches.h5"
     write_h5(patches, {"coords": (places, said)}, rows_of_a_chunk=1)

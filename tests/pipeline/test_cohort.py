@@ -165,3 +165,31 @@ def test_lesions_of_one_scan_that_disagree_about_it_leave_the_scan_out(tmp_path)
     )
     cohort = read_cohort(CohortSection(table=table))
     assert "column 'spacing_z' says '3' (line 2), '5' (line 3) of one scan" in cohort.exclusions[0].reason
+
+
+def test_a_table_of_patients_alone_is_for_stage_2_only(tmp_path):
+    rows = ("007,ICC,63", "p2,,50", "../p3,HCC,1")
+    with pytest.raises(CohortError, match="phase"):
+        cohort(tmp_path, *rows, header="patient_id,label,age")
+    found = read_cohort(CohortSection(table=tmp_path / "cohort.csv"), needs_scans=False)
+    assert [(p.patient_id, p.label, p.covariates["age"]) for p in found.patients] == [
+        ("007", "iCCA", "63"),
+        ("p2", None, "50"),
+    ]
+    assert all(not patient.scans for patient in found.patients)
+    assert {e.patient_id for e in found.exclusions} == {"../p3"}
+
+
+def test_a_table_with_some_columns_of_scans_is_no_table_of_patients(tmp_path):
+    with pytest.raises(CohortError, match="image"):
+        cohort(tmp_path, "p,AP,HCC", header="patient_id,phase,label")
+    with pytest.raises(CohortError, match="image"):
+        read_cohort(CohortSection(table=tmp_path / "cohort.csv"), needs_scans=False)
+
+
+def test_rows_of_one_patient_alone_must_agree(tmp_path):
+    table = tmp_path / "cohort.csv"
+    table.write_text("patient_id,label,centre\np,HCC,A\np,ICC,A\nq,HCC,A\nq,HCC,B\n")
+    found = read_cohort(CohortSection(table=table), needs_scans=False)
+    assert [(p.patient_id, p.label) for p in found.patients] == [("p", None)]
+    assert {(e.patient_id, e.stage) for e in found.exclusions} == {("p", "label"), ("q", "cohort")}
