@@ -89,8 +89,8 @@ class BagSetSection(Section):
     format: Literal["phasemil", "clam", "trident", "stamp"] = "phasemil"
     """What wrote the files: this package, or CLAM, TRIDENT or STAMP, whose histology features are read as they are."""
     slides: ConfigPath | None = None
-    """For the formats of histology: a CSV with one row per slide, columns patient_id and file (or those of STAMP, PATIENT and FILENAME, or of CLAM, case_id and slide_id);
-    without it, the name of each file must be the patient_id."""
+    """For the formats of histology: a CSV with one row per slide, columns patient_id and file (or STAMP's PATIENT and FILENAME, or
+    CLAM's case_id and slide_id); without it, the name of each file must be the patient_id."""
 
     @model_validator(mode="after")
     def _slides_are_of_histology(self) -> Self:

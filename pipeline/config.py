@@ -63,7 +63,7 @@ class CohortSection(Section):
     """[cohort]: the cohort table, and the names of phases and classes in it."""
 
     table: ConfigPath
-    """The cohort table (CSV or .xlsx) with one row per patient and phase."""
+    """The cohort table (CSV or .xlsx) with one row per patient and phase; stage 2 alone takes one of patient_id and label."""
     phases: tuple[str, ...] = Field(("NC", "AP", "PVP", "DP"), min_length=1)
     """Phase names in acquisition order."""
     classes: tuple[str, ...] = Field(("HCC", "iCCA", "cHCC-CCA"), min_length=2)
