@@ -42,7 +42,13 @@ def rows_of(seed, work):
         text = text.replace(theirs, str(ours))
     config = place / "biopsy.toml"
     config.write_text(text, encoding="utf-8")
-    overrides = [f"aggregate.seed={seed}", "splits.folds=5", "splits.repeats=2", "explain=false", "baselines=false"]
+    overrides = [
+        f"aggregate.seed={seed}",
+        "splits.folds=5",
+        "splits.repeats=2",
+        "explain=false",
+        "baselines=false",
+    ]
     application(["run", str(config), *overrides, "statistics.draws=200"], standalone_mode=False)
     return read_table(place / "tables" / "fusion.csv")
 
