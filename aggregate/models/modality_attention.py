@@ -48,7 +48,8 @@ class ModalityNetwork(Network):
         self.widths = tuple(widths)
         self.embed = nn.ModuleList([Embedding(width, hidden) for width in self.widths])
         self.instance_score = nn.ModuleList([GatedScore(hidden, gate) for _ in self.widths])
-        self.modality_score = GatedScore(hidden, gate)
+        # Over one modality the softmax is 1 whatever the score, which no gradient would ever reach.
+        self.modality_score = GatedScore(hidden, gate) if len(self.widths) > 1 else None
         self.drop = nn.Dropout(dropout)
         self.classify = nn.Linear(hidden, n_classes)
 
@@ -75,9 +76,15 @@ class ModalityNetwork(Network):
             torch.cat(pooled),
             torch.cat(owners),
         )  # (modalities present, hidden), (modalities present,)
-        shares = segment_softmax(self.modality_score(together), owner, instances.n_bags)
+        shares = self._shares(together, owner, instances.n_bags)
         fused = segment_sum(shares.unsqueeze(1) * together, owner, instances.n_bags)
         return Output(self.classify(self.drop(fused)), attention * self._of_rows(shares, owners, instances))
+
+    def _shares(self, pooled: torch.Tensor, owner: torch.Tensor, n_bags: int) -> torch.Tensor:
+        """Return the weight of each modality present within its patient (modalities present,)."""
+        if self.modality_score is None:
+            return torch.ones(len(pooled), device=pooled.device)
+        return segment_softmax(self.modality_score(pooled), owner, n_bags)
 
     def _of_rows(
         self, shares: torch.Tensor, owners: list[torch.Tensor], instances: Instances

@@ -32,6 +32,7 @@ INSIDE = {
     "stack": {"models": {"a": {"kind": "mean_pooling"}}},
     "halving": {"models": {"a": {"kind": "mean_pooling"}}, "inner_folds": 2},
     "average": {"models": {"a": {"kind": "mean_pooling"}}},
+    "either": {"models": {"a": {"kind": "mean_pooling"}}, "positive": 1},
 }
 KINDS = sorted(set(MODELS) - {"module", "covariates"} - (set() if IS_INSTALLED else {"tabicl"}))
 QUICK = {"epochs": 1, "rounds": 2, "trees": 3}

@@ -17,8 +17,9 @@ INSIDE = {
     "stack": {"models": {"pooled": {"kind": "mean_pooling"}}, "inner_folds": 2},
     "halving": {"models": {"pooled": {"kind": "mean_pooling"}}, "inner_folds": 2},
     "average": {"models": {"pooled": {"kind": "mean_pooling"}}},
+    "either": {"models": {"pooled": {"kind": "mean_pooling"}}, "positive": 1},
 }
-SEARCHED = {"average": "random_state", "halving": "inner_folds",
+SEARCHED = {"average": "random_state", "either": "random_state", "halving": "inner_folds",
     "majority": "random_state", "grid": "inner_folds", "calibrated": "random_state", "ensemble": "members",
 }  # fmt: skip
 KINDS = sorted(set(MODELS) - {"module", "covariates"} - (set() if IS_INSTALLED else {"tabicl"}))
