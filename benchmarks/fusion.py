@@ -22,7 +22,6 @@ from pipeline.config import load_config
 from pipeline.tables import read_table
 
 BIOPSY = CONFIG.with_name("biopsy.toml")
-EVERYBODY = "all"
 RATES = ("sensitivity", "specificity", "auc", "macro_auc")
 
 

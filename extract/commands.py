@@ -10,7 +10,7 @@ from rich.console import Console
 from extract.exporters.commands import export
 from extract.importers.commands import import_scans, layouts
 from extract.phantom.commands import phantom
-from pipeline.commands import VerboseOption, VersionOption, run_application
+from pipeline.commands import ClassSpellings, VerboseOption, VersionOption, run_application
 from pipeline.run_log import details_shown, logged, say
 
 application = typer.Typer(
@@ -46,14 +46,7 @@ def init(
         list[str] | None,
         typer.Option(metavar="SPELLING=NAME", help="A spelling of a phase, such as P=NC; may be repeated."),
     ] = None,
-    class_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--class",
-            metavar="SPELLING=NAME",
-            help="A spelling of a class, such as CHC=HCC; may be repeated.",
-        ),
-    ] = None,
+    class_: ClassSpellings = None,
 ) -> None:
     """Write a commented configuration of both stages for a cohort table: its phases, classes, centres and masks.
 

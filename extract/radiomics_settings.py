@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -32,6 +32,9 @@ Family = Literal[
     "ngtdm",
     "ngldm",
 ]
+_USUAL_FAMILIES: tuple[Family, ...] = tuple(
+    family for family in get_args(Family) if family != "local_intensity"
+)
 
 
 class RadiomicsSection(Section):
@@ -55,21 +58,7 @@ class RadiomicsSection(Section):
     """Width of the bins for histogram and textures; 25 where neither this nor `bins` is given."""
     bins: Annotated[int, Field(ge=2)] | None = None
     """Number of bins from the lowest to the highest voxel of a region, instead of a width."""
-    families: tuple[Family, ...] = Field(
-        (
-            "morphology",
-            "statistics",
-            "intensity_histogram",
-            "intensity_volume_histogram",
-            "glcm",
-            "glrlm",
-            "glszm",
-            "gldzm",
-            "ngtdm",
-            "ngldm",
-        ),
-        min_length=1,
-    )
+    families: tuple[Family, ...] = Field(_USUAL_FAMILIES, min_length=1)
     """Families of features; `local_intensity` is the one that is left out by default. The rim has no morphology."""
     regions: tuple[Region, ...] = Field(("lesion", "rim"), min_length=1)
     """Regions whose features are computed: the lesion, and the ring around it without other lesions."""

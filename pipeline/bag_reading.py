@@ -29,7 +29,7 @@ from pipeline.bag_format import (
     Source,
 )
 from pipeline.errors import BagError
-from pipeline.own_datasets import own_dataset as _dataset
+from pipeline.own_datasets import opened_hdf5, own_dataset
 
 _BLOCKS = TypeAdapter(tuple[FeatureBlock, ...])
 _SOURCES = TypeAdapter(dict[str, Source])
@@ -53,11 +53,11 @@ def bag_of_file(path: Path, patient_id: str) -> Bag:
     with _opened(path) as (file, version):
         header = _header_in(file, version, path, patient_id)
         known = [name for name in COLUMNS if version > 1 or name not in _SINCE_VERSION_2]
-        datasets = {name: _dataset(file, name, path) for name in ("features", "coords", *known)}
+        datasets = {name: own_dataset(file, name, path) for name in ("features", "coords", *known)}
         check_shapes(datasets, path)
         _check_feats(file, path)
         if version > 1:
-            measures = _dataset(file, "measures", path)
+            measures = own_dataset(file, "measures", path)
             check_measures(measures, header, len(datasets["features"]), path)
             datasets["measures"] = measures
             datasets |= _radiomics(file, header, path)
@@ -103,19 +103,8 @@ def _opened(path: Path) -> Iterator[tuple[h5py.File, int]]:
 
     What h5py raises on a damaged file, while it is open, becomes a BagError.
     """
-    try:
-        file = h5py.File(path, "r")
-    except FileNotFoundError:
-        raise BagError(f"{path}: no such bag") from None
-    except OSError as error:
-        raise BagError(f"{path}: not a readable HDF5 file: {error}") from error
-    try:
-        with file:
-            yield file, _version_in(file, path)
-    except BagError:
-        raise
-    except _DAMAGE as error:
-        raise BagError(f"{path}: the file is damaged: {error}; extract it again") from error
+    with opened_hdf5(path, missing="no such bag", damage=_DAMAGE, advice="; extract it again") as file:
+        yield file, _version_in(file, path)
 
 
 def _version_in(file: h5py.File, path: Path) -> int:
@@ -135,7 +124,7 @@ def _version_in(file: h5py.File, path: Path) -> int:
 
 
 def _header_in(file: h5py.File, version: int, path: Path, patient_id: str) -> BagHeader:
-    features = _dataset(file, "features", path)
+    features = own_dataset(file, "features", path)
     check_shapes({"features": features}, path)
     _check_stored(features, path)
     try:
@@ -160,7 +149,7 @@ def _radiomics(file: h5py.File, header: BagHeader, path: Path) -> Mapping[str, h
     """Return the datasets of the radiomics of which the header speaks; none where it does not."""
     if not header.radiomics_names:
         return {}
-    found = {name: _dataset(file, name, path) for name in PER_PHASE}
+    found = {name: own_dataset(file, name, path) for name in PER_PHASE}
     check_radiomics(found["radiomics"], found["radiomics_phase"], header, path)
     return found
 
@@ -178,7 +167,7 @@ def _check_stored(features: h5py.Dataset, path: Path) -> None:
 
 
 def _check_feats(file: h5py.File, path: Path) -> None:
-    if _dataset(file, "feats", path) != file["features"]:
+    if own_dataset(file, "feats", path) != file["features"]:
         raise BagError(f"{path}: expected /feats to be a hard link to /features, found another dataset")
 
 

@@ -31,7 +31,20 @@ VerboseOption = Annotated[
     bool,
     typer.Option("--verbose", "-v", help="Also print the details that run.log holds, such as every fit."),
 ]
+ClassSpellings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--class",
+        metavar="SPELLING=NAME",
+        help="A spelling of a class, such as CHC=HCC; may be repeated.",
+    ),
+]
 _INTERRUPTED = 130
+
+
+def listed(text: str | None) -> tuple[str, ...]:
+    """Return the names of an option such as `--phases AP,PVP`; none where it was not given."""
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
 
 
 def run_application(application: typer.Typer) -> None:

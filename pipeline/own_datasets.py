@@ -1,10 +1,42 @@
 """Datasets of an HDF5 file that lie in this very file; links and data that lead to another one are never followed."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
 
 from pipeline.errors import BagError
+
+
+@contextmanager
+def opened_hdf5(
+    path: Path, *, missing: str, damage: tuple[type[Exception], ...], advice: str = ""
+) -> Iterator[h5py.File]:
+    """Open a file to read; what h5py raises on a damaged one, also later while it is open, becomes a BagError.
+
+    Args:
+        path: of the file.
+        missing: what is said where there is none.
+        damage: what reading it may raise where it is damaged.
+        advice: what to do about damage, for the end of the message.
+
+    Raises:
+        BagError: there is no such file, it is no HDF5, or it is damaged.
+    """
+    try:
+        file = h5py.File(path, "r")
+    except FileNotFoundError:
+        raise BagError(f"{path}: {missing}") from None
+    except OSError as error:
+        raise BagError(f"{path}: not a readable HDF5 file: {error}") from error
+    try:
+        with file:
+            yield file
+    except BagError:
+        raise
+    except damage as error:
+        raise BagError(f"{path}: the file is damaged: {error}{advice}") from error
 
 
 def own_dataset(file: h5py.File, name: str, path: Path) -> h5py.Dataset:

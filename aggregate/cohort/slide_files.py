@@ -12,8 +12,7 @@ a `.pt` file is read by PyTorch's loader of weights, which runs no code of the f
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 
 from pipeline.bags import FORMAT as PHASEMIL_BAG
 from pipeline.errors import BagError
-from pipeline.own_datasets import own_dataset
+from pipeline.own_datasets import opened_hdf5, own_dataset
 from pipeline.provenance import sha256_of_json
 
 SlideFormat = Literal["clam", "trident", "stamp"]
@@ -32,6 +31,8 @@ UNKNOWN = "unknown"
 """The encoder of files that do not name it."""
 H5, PT = ".h5", ".pt"
 SUFFIXES: Mapping[SlideFormat, tuple[str, ...]] = {"clam": (H5, PT), "trident": (H5,), "stamp": (H5,)}
+_DAMAGE = (KeyError, ValueError, TypeError, OSError, RuntimeError, MemoryError)
+"""What h5py raises on a damaged file."""
 _FEATURES: Mapping[SlideFormat, tuple[str, ...]] = {
     "clam": ("features",),
     "trident": ("features",),
@@ -83,7 +84,7 @@ def read_slide(path: Path, how: SlideFormat) -> SlideFile:
     if path.suffix == PT:
         features = _tensor_of(path)
     else:
-        with _opened(path) as file:
+        with opened_hdf5(path, missing="no such file", damage=_DAMAGE) as file:
             features, coords, said = _arrays_of(file, path, how)
     precision = str(features.dtype)
     if precision not in _PRECISIONS:
@@ -143,30 +144,6 @@ def _tensor_of(path: Path) -> NDArray[Any]:
         )
     exact = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
     return np.asarray(exact.detach().numpy())
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
-    try:
-        file = h5py.File(path, "r")
-    except FileNotFoundError:
-        raise BagError(f"{path}: no such file") from None
-    except OSError as error:
-        raise BagError(f"{path}: not a readable HDF5 file: {error}") from error
-    try:
-        with file:
-            yield file
-    except BagError:
-        raise
-    except (
-        KeyError,
-        ValueError,
-        TypeError,
-        OSError,
-        RuntimeError,
-        MemoryError,
-    ) as error:  # what h5py raises on damage
-        raise BagError(f"{path}: the file is damaged: {error}") from error
 
 
 def _arrays_of(

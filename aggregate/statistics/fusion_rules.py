@@ -62,9 +62,7 @@ def mean_of_seeing(
         sees: as for `either_of`.
         weights: float64 (models,), of each model; equal by default.
     """
-    own = np.ones(len(said)) if weights is None else weights
-    shares = own.reshape(-1, *[1] * (said.ndim - 2)) * sees.reshape(_like(sees, said))
-    shares = np.where(shares.sum(axis=0) > 0, shares, own.reshape(-1, *[1] * (said.ndim - 2)))
+    shares = _shares(said, sees, weights)
     mean: NDArray[np.float64] = (said * shares[..., None]).sum(axis=0) / shares.sum(axis=0)[..., None]
     return mean
 
@@ -77,12 +75,19 @@ def product_of_seeing(
     That is Bayes' rule for examinations that are independent within each class, with classes of equal prior. Arguments as for
     `mean_of_seeing`; a weight is an exponent.
     """
-    own = np.ones(len(said)) if weights is None else weights
-    shares = own.reshape(-1, *[1] * (said.ndim - 2)) * sees.reshape(_like(sees, said))
-    shares = np.where(shares.sum(axis=0) > 0, shares, own.reshape(-1, *[1] * (said.ndim - 2)))
+    shares = _shares(said, sees, weights)
     logs = (np.log(np.maximum(said, LEAST)) * shares[..., None]).sum(axis=0)
     powers: NDArray[np.float64] = np.exp(logs - logs.max(axis=-1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
+
+
+def _shares(
+    said: NDArray[np.float64], sees: NDArray[np.bool_], weights: NDArray[np.float64] | None
+) -> NDArray[np.float64]:
+    """Return the weight of each model on each patient (models, ..., n): 0 where it sees nothing, unless none does."""
+    own = (np.ones(len(said)) if weights is None else weights).reshape(-1, *[1] * (said.ndim - 2))
+    seeing = own * sees.reshape(_like(sees, said))
+    return np.where(seeing.sum(axis=0) > 0, seeing, own)
 
 
 def _like(sees: NDArray[np.bool_], said: NDArray[np.float64]) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from pipeline.commands import ClassSpellings, listed
 from pipeline.run_log import say
 
 
@@ -33,14 +34,7 @@ def export(  # noqa: PLR0913 - the options of one command
             help="Table of the labels; patient_id and label are enough. Without it no label is written.",
         ),
     ] = None,
-    class_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--class",
-            metavar="SPELLING=NAME",
-            help="A spelling of a class, such as CHC=HCC; may be repeated.",
-        ),
-    ] = None,
+    class_: ClassSpellings = None,
     per_phase: Annotated[
         bool, typer.Option("--per-phase", help="Make each phase of a patient a file of its own.")
     ] = False,
@@ -63,8 +57,8 @@ def export(  # noqa: PLR0913 - the options of one command
     from pipeline.spellings import read_spellings  # noqa: PLC0415
 
     wish = Wish(
-        phases=_listed(phases),
-        blocks=_listed(features),
+        phases=listed(phases),
+        blocks=listed(features),
         is_per_phase=per_phase,
         cohort=cohort,
         spellings=read_spellings((), class_ or ()),
@@ -76,7 +70,3 @@ def export(  # noqa: PLR0913 - the options of one command
     say(console, f"{out} written; README.txt in it repeats this, {LEFT_OUT} lists what was left out")
     if exported.n_faults:
         raise typer.Exit(2)
-
-
-def _listed(text: str | None) -> tuple[str, ...]:
-    return tuple(name.strip() for name in (text or "").split(",") if name.strip())

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from pipeline.commands import ClassSpellings, listed
 from pipeline.errors import CohortError
 from pipeline.run_log import say
 
@@ -46,12 +47,7 @@ def import_scans(  # noqa: PLR0913 - the options of one command
             metavar="SPELLING=NAME", help=f"A spelling of a phase, such as portale=PVP; {_SPELLING}."
         ),
     ] = None,
-    class_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--class", metavar="SPELLING=NAME", help=f"A spelling of a class, such as CHC=HCC; {_SPELLING}."
-        ),
-    ] = None,
+    class_: ClassSpellings = None,
     patient: Annotated[
         list[str] | None,
         typer.Option(metavar="SPELLING=NAME", help=f"A spelling of a patient, such as p05=P05; {_SPELLING}."),
@@ -77,7 +73,7 @@ def import_scans(  # noqa: PLR0913 - the options of one command
     from pipeline.spellings import read_spellings  # noqa: PLC0415
 
     refuse_to_overwrite(out, overwrite=overwrite)
-    named = tuple(name.strip() for name in (covariates or "").split(",") if name.strip())
+    named = listed(covariates)
     if labels and not labels_id:
         raise CohortError("--labels: expected also --labels-id, its column of the patients")
     if not labels and (labels_id or labels_class):
