@@ -35,7 +35,18 @@ def drawn_contours(path: Path, numbers: Sequence[int], stack: Stack) -> DrawnMas
             z, outline = _on_slice(contour, stack)
             own[z] ^= polygon2mask((rows, columns), outline)
         mask |= own
-    return DrawnMask(mask.astype(np.uint8), stack.affine)
+    return DrawnMask(mask.astype(np.uint8), stack.affine, doubts=tuple(_gaps(mask)))
+
+
+def _gaps(mask: NDArray[np.bool_]) -> Iterator[str]:
+    """Yield what is to be known of slices without a contour between others; nothing is drawn on them."""
+    drawn = np.flatnonzero(mask.any(axis=(1, 2)))
+    n = int(drawn[-1] - drawn[0] + 1) if len(drawn) else 0
+    if n > len(drawn):
+        yield (
+            f"{n - len(drawn)} of {n} slices from the first to the last contour have none, and no mask: were contours left out, or "
+            "drawn on thicker slices?"
+        )
 
 
 def _contours(dataset: pydicom.Dataset, number: int) -> Iterator[NDArray[np.float64]]:

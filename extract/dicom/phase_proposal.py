@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
 
-from extract.dicom.phase_words import phases_given, phases_named
+from extract.dicom.phase_words import phases_given, phases_named, word_of_doubt
 from extract.dicom.series import Volume
 
 ORDER = ("NC", "AP", "PVP", "DP")
 """Phases in the order in which they are acquired."""
 DELAYS_S: Mapping[str, tuple[float, float]] = {"AP": (12, 45), "PVP": (50, 100), "DP": (120, 900)}
 """Delays after the start of a bolus at which a phase is acquired; between them, it is either."""
+LONGEST_S = 30.0
+"""A volume of one phase is acquired within this time, one breath."""
 LIVER_HU: Mapping[str, tuple[float, float]] = {
     "NC": (30, 70),
     "AP": (45, 100),
@@ -74,6 +76,8 @@ def propose_phases(
     """
     found = [_by_given(volume, given or {}) or _by_words(volume) for volume in volumes]
     for i, (evidence, volume) in enumerate(zip(found, volumes, strict=True)):
+        _by_other_words(evidence, volume, given or {})
+        _by_duration(evidence, volume)
         _by_delay(evidence, volume)
         _by_liver(evidence, (liver_hu or {}).get(i))
     _by_order(found, volumes)
@@ -136,6 +140,29 @@ def _why_doubtful(where: str, word: str, *, is_plain: bool) -> str:
     if is_plain:
         return "a protocol name holds for all series of a study"
     return f"{word!r} means other things, too"
+
+
+def _by_other_words(evidence: _Evidence, volume: Volume, given: Mapping[str, str]) -> None:
+    """Doubt a phase beside whose word another one stands, or whose kind of image says that it was computed."""
+    if evidence.phase is None:
+        return
+    for where, text in (
+        ("series description", volume.first.description),
+        ("kind of image", " ".join(volume.first.image_type)),
+    ):
+        word = word_of_doubt(text, given)
+        if word:
+            evidence.doubts.append(f"the {where} says {word!r}, too")
+
+
+def _by_duration(evidence: _Evidence, volume: Volume) -> None:
+    """Doubt a volume that took longer than a phase lasts: a series can hold the chest of one and the abdomen of another."""
+    times = [header.acquired for header in volume.stack.slices if header.acquired is not None]
+    if len(times) < 2:
+        return
+    seconds = (max(times) - min(times)).total_seconds()
+    if seconds > LONGEST_S:
+        evidence.doubts.append(f"its slices were acquired within {seconds:.0f} s, longer than a phase lasts")
 
 
 def _by_delay(evidence: _Evidence, volume: Volume) -> None:

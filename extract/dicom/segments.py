@@ -1,15 +1,21 @@
 """Segments of a DICOM-SEG as a mask, read by highdicom."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import highdicom
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.dataset import Dataset
 
 from extract.dicom.geometry import SeriesError, Stack
+from extract.dicom.headers import ImageHeader
 from extract.volumes import Grid
+
+_SAME_COSINE = 1e-3
+_SAME_MM = 0.05
+"""Programs write numbers of a place rounded."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,11 +26,13 @@ class DrawnMask:
         voxels: uint8 (slice, row, column), 1 inside.
         affine: float64 (4, 4), from (column, row, slice, 1) to RAS+ millimetres.
         remarks: what was decided on the way.
+        doubts: what somebody has to look at.
     """
 
     voxels: NDArray[np.uint8]
     affine: NDArray[np.float64]
     remarks: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
 
 def drawn_segments(path: Path, numbers: Sequence[int], stack: Stack) -> DrawnMask:
@@ -42,11 +50,10 @@ def drawn_segments(path: Path, numbers: Sequence[int], stack: Stack) -> DrawnMas
     if sources is None:
         return _by_position(segmentation, numbers, stack)
     of_stack = [header.sop for header in stack.slices]
-    lacking = len(sources - set(of_stack))
+    lacking = len(set(sources) - set(of_stack))
     if lacking:
         raise SeriesError(f"it was drawn on {lacking} slices that are not in the volume")
-    shape = (int(segmentation.Rows), int(segmentation.Columns))
-    if shape != stack.slices[0].shape:
+    if not _lie_as_images(segmentation, sources, stack):
         return _by_position(segmentation, numbers, stack)
     frames = segmentation.get_pixels_by_source_instance(
         source_sop_instance_uids=of_stack,
@@ -58,10 +65,12 @@ def drawn_segments(path: Path, numbers: Sequence[int], stack: Stack) -> DrawnMas
     return DrawnMask(frames.any(axis=-1).astype(np.uint8), stack.affine)
 
 
-def _sources(segmentation: highdicom.seg.Segmentation, numbers: Sequence[int]) -> set[str] | None:
-    """Return the UIDs of the images that the frames of segments were drawn on; None where not every frame names one."""
+def _sources(
+    segmentation: highdicom.seg.Segmentation, numbers: Sequence[int]
+) -> Mapping[str, list[Dataset]] | None:
+    """Return the frames of segments by the UID of the image that they were drawn on; None where not every frame names one."""
     shared = segmentation.SharedFunctionalGroupsSequence[0]
-    sources: set[str] = set()
+    sources: dict[str, list[Dataset]] = {}
     for frame in segmentation.PerFrameFunctionalGroupsSequence:
         identified, derived = (
             frame.get(name) or shared.get(name) or ()
@@ -78,8 +87,35 @@ def _sources(segmentation: highdicom.seg.Segmentation, numbers: Sequence[int]) -
         }
         if len(own) != 1:
             return None
-        sources |= own
+        sources.setdefault(own.pop(), []).append(frame)
     return sources
+
+
+def _lie_as_images(
+    segmentation: highdicom.seg.Segmentation, sources: Mapping[str, list[Dataset]], stack: Stack
+) -> bool:
+    """Whether frames lie pixel by pixel on the images that they name; some programs turn them, or write them on another grid."""
+    if (int(segmentation.Rows), int(segmentation.Columns)) != stack.slices[0].shape:
+        return False
+    shared = segmentation.SharedFunctionalGroupsSequence[0]
+    by_sop = {header.sop: header for header in stack.slices}
+    return all(_lies_as(frame, shared, by_sop[sop]) for sop, frames in sources.items() for frame in frames)
+
+
+def _lies_as(frame: Dataset, shared: Dataset, image: ImageHeader) -> bool:
+    """Whether what a frame says of its place is that of an image; what it does not say is no objection."""
+    for sequence, tag, of_image, tolerance in (
+        ("PlaneOrientationSequence", "ImageOrientationPatient", image.orientation, _SAME_COSINE),
+        ("PlanePositionSequence", "ImagePositionPatient", image.position_mm, _SAME_MM),
+        ("PixelMeasuresSequence", "PixelSpacing", image.pixel_spacing_mm, _SAME_MM),
+    ):
+        items = frame.get(sequence) or shared.get(sequence) or ()
+        told = items[0].get(tag) if items else None
+        if told and not np.allclose(
+            np.array(told, dtype=np.float64), of_image or np.nan, rtol=0, atol=tolerance
+        ):
+            return False
+    return True
 
 
 def _by_position(segmentation: highdicom.seg.Segmentation, numbers: Sequence[int], stack: Stack) -> DrawnMask:

@@ -6,6 +6,7 @@ apart is refused.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -177,24 +178,39 @@ def _places(grid: Sequence[ImageHeader]) -> list[list[ImageHeader]]:
 
 
 def _parts(slices: Sequence[ImageHeader]) -> list[tuple[str, list[ImageHeader]]]:
-    """Return the volumes of a series by what tells repeated positions apart.
+    """Return the volumes of a series by what tells repeated positions, or slices of two acquisitions between each other, apart.
 
     Raises:
-        SeriesError: nothing does.
+        SeriesError: nothing tells repeated positions apart.
     """
     n = max(len(place) for place in _places(slices))
     if n == 1:
-        return [("", list(slices))]
+        interleaved = next((key for key in _TELL_APART[:2] if _are_interleaved(slices, key[1])), None)
+        return (
+            _named_parts(interleaved[0], _by(slices, interleaved[1])) if interleaved else [("", list(slices))]
+        )
     if len(_places(slices)) == 1:
         raise SeriesError(f"{n} images at one position: bolus tracking or perfusion, and no volume")
     for name, key in _TELL_APART:
         parts = _by(slices, key)
         if len(parts) > 1 and all(len(part) > 1 and len(_places(part)) == len(part) for part in parts):
-            return [(f"{name}, part {i} of {len(parts)}", part) for i, part in enumerate(parts, start=1)]
+            return _named_parts(name, parts)
     raise SeriesError(
         f"up to {n} different images at one position, and neither acquisition number nor temporal position nor acquisition time "
         "tells them apart; export one series for each phase"
     )
+
+
+def _named_parts(name: str, parts: Sequence[list[ImageHeader]]) -> list[tuple[str, list[ImageHeader]]]:
+    return [(f"{name}, part {i} of {len(parts)}", part) for i, part in enumerate(parts, start=1)]
+
+
+def _are_interleaved(slices: Sequence[ImageHeader], key: Callable[[ImageHeader], object]) -> bool:
+    """Whether slices of one key lie between those of another; keys of one slice each tell nothing."""
+    groups = _by(slices, key)
+    along = [key(place[0]) for place in _places(slices)]
+    n_runs = 1 + sum(a != b for a, b in pairwise(along))
+    return n_runs > len(groups) and all(len(group) > 1 for group in groups)
 
 
 def _remarks(stack: Stack, part: str, copies: Sequence[Path]) -> Iterable[str]:

@@ -36,6 +36,18 @@ class _Converted:
     masks: dict[str, Path] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, eq=False)
+class _OfFile:
+    """What a file of masks has of one role, drawn."""
+
+    file: MaskFile
+    volume: Volume
+    role: str
+    mask: DrawnMask
+    numbers: Sequence[int]
+    ground: str
+
+
 def import_export(
     request: ImportRequest, key: Path, tumour: Sequence[str], organ: Sequence[str], *, masks: bool
 ) -> Import:
@@ -250,40 +262,55 @@ class _Export:
     def _drawn(
         self, patient: str, volumes: Sequence[Volume], masks: Sequence[MaskFile]
     ) -> dict[tuple[int, str], DrawnMask]:
-        """Return masks by volume and role."""
-        drawn: dict[tuple[int, str], DrawnMask] = {}
+        """Return masks by volume and role; where several files have one, none, since nothing says which is meant."""
+        found: dict[tuple[int, str], list[_OfFile]] = {}
         for mask in masks:
             try:
-                self._draw(patient, mask, volumes, drawn)
+                for one in self._draw(mask, volumes):
+                    found.setdefault((id(one.volume), one.role), []).append(one)
             except SeriesError as error:
                 self._unused_header(mask.header, f"{mask.kind}: {error}")
-        return drawn
+        for several in (several for several in found.values() if len(several) > 1):
+            for one in several:
+                reason = (
+                    f"{one.file.kind}: {len(several)} files have a mask of the {one.role} of the same series, and none is used; "
+                    "leave out all but one: --skip"
+                )
+                self._unused_header(one.file.header, reason)
+        alone = {key: several[0] for key, several in found.items() if len(several) == 1}
+        for one in alone.values():
+            self._tell_of_mask(patient, one)
+        return {key: one.mask for key, one in alone.items()}
 
-    def _draw(
-        self,
-        patient: str,
-        mask: MaskFile,
-        volumes: Sequence[Volume],
-        drawn: dict[tuple[int, str], DrawnMask],
-    ) -> None:
+    def _draw(self, mask: MaskFile, volumes: Sequence[Volume]) -> list[_OfFile]:
         numbers = {role: found for role in _ROLES if (found := mask.numbers(self.wanted[role]))}
         if not numbers:
             raise SeriesError("none of its segments or regions is asked for")
         volume, ground = belonging(mask, volumes)
-        made: dict[str, DrawnMask] = {}
-        for role, own in numbers.items():
-            if (id(volume), role) in drawn:
-                raise SeriesError(f"another file has a mask of the {role} of the same series; leave one out")
-            made[role] = mask.draw(own, volume)
-            if not made[role].voxels.any():
-                raise SeriesError(f"its mask of the {role} is empty")
-        for role, own in numbers.items():
-            drawn[id(volume), role] = made[role]
-            named = " and ".join(self._shown(mask.names[number]) for number in own)
-            joined = ", joined" if len(own) > 1 else ""
-            what = "; ".join((f"mask of the {role}: {mask.kind} {named}{joined}", *made[role].remarks))
+        made = [
+            _OfFile(mask, volume, role, mask.draw(own, volume), own, ground) for role, own in numbers.items()
+        ]
+        for one in made:
+            if not one.mask.voxels.any():
+                raise SeriesError(f"its mask of the {one.role} is empty")
+        return made
+
+    def _tell_of_mask(self, patient: str, one: _OfFile) -> None:
+        named = " and ".join(self._shown(one.file.names[number]) for number in one.numbers)
+        joined = ", joined" if len(one.numbers) > 1 else ""
+        what = "; ".join((f"mask of the {one.role}: {one.file.kind} {named}{joined}", *one.mask.remarks))
+        name = self._name(one.volume)
+        self.entries.append(Entry(what, Decision.USED, How.DECIDED, one.ground, patient, file=name))
+        for doubt in one.mask.doubts:
             self.entries.append(
-                Entry(what, Decision.USED, How.DECIDED, ground, patient, file=self._name(volume))
+                Entry(
+                    f"mask of the {one.role}: {doubt}",
+                    Decision.USED,
+                    How.GUESSED,
+                    "contours",
+                    patient,
+                    file=name,
+                )
             )
 
     def _name(self, volume: Volume) -> str:

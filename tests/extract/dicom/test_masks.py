@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from pydicom.pixels import pack_bits
 
 from extract.dicom.geometry import SeriesError
 from extract.dicom.headers import read_tree
@@ -76,6 +77,23 @@ def without_sources(path: Path) -> None:
 def test_frames_that_name_no_image_find_their_slices_by_position(tmp_path):
     images = write_series(tmp_path / "ct", HU)
     without_sources(write_segmentation(tmp_path / "seg", images, {"Liver": LIVER, "Tumor": TUMOUR}))
+    np.testing.assert_array_equal(drawn(tmp_path, "Tumor"), TUMOUR)
+
+
+def test_frames_that_are_turned_against_the_images_that_they_name_find_their_place(tmp_path):
+    """Rows from the back to the front, as some programs write them, with the place that belongs to it."""
+    images = write_series(tmp_path / "ct", HU)
+    path = write_segmentation(tmp_path / "seg", images, {"Tumor": TUMOUR})
+    dataset = pydicom.dcmread(path)
+    turned = dataset.pixel_array[:, ::-1]
+    dataset.PixelData = pack_bits(turned.reshape(-1).astype(np.uint8))
+    shared = dataset.SharedFunctionalGroupsSequence[0]
+    shared.PlaneOrientationSequence[0].ImageOrientationPatient = [1, 0, 0, 0, -1, 0]
+    for frame in dataset.PerFrameFunctionalGroupsSequence:
+        place = frame.PlanePositionSequence[0]
+        x, _, z = place.ImagePositionPatient
+        place.ImagePositionPatient = [x, HU.shape[1] - 1, z]
+    dataset.save_as(path)
     np.testing.assert_array_equal(drawn(tmp_path, "Tumor"), TUMOUR)
 
 

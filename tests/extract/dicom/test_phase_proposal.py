@@ -53,6 +53,39 @@ def test_words_that_name_a_phase(text, plain, doubtful):
     assert (found[0], set(found[1])) == (plain, set(doubtful))
 
 
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("ABD W/WO CONTRAST", "?"),
+        ("Liver with and without contrast", "?"),
+        ("70 SEC DELAY", "DP?"),
+        ("pulmonary artery", "AP?"),
+        ("VNC arterial 1.0", "AP?"),
+        ("arterial MIP 10 mm", "AP?"),
+        ("portal 40 keV", "PVP?"),
+        ("post arterial", "AP?"),
+        ("early arterial", "AP"),
+        ("portal venous post contrast", "PVP"),
+        ("liver without contrast", "NC"),
+    ],
+)
+def test_words_beside_a_phase_can_leave_it_open(text, cell):
+    assert cells(volume(text)) == [cell]
+
+
+def test_a_kind_of_image_that_was_computed_leaves_the_phase_open():
+    assert cells(volume("arterial", image_type=("DERIVED", "SECONDARY", "AXIAL", "VNC"))) == ["AP?"]
+
+
+def test_a_volume_that_took_longer_than_a_phase_is_open():
+    """The chest in one phase and the abdomen in the next, as one series."""
+    begin, end = volume("arterial", at_s=0).first, volume("arterial", at_s=90).first
+    joined = Volume(Stack((begin, end), np.eye(4), 1.0, 0.0))
+    (proposal,) = propose_phases([joined])
+    assert proposal.cell == "AP?"
+    assert proposal.doubts == ("its slices were acquired within 90 s, longer than a phase lasts",)
+
+
 def test_plain_words_in_the_order_of_the_phases_are_decided():
     series = ("native", "arterial", "portal venous", "delayed")
     assert cells(*(volume(name, at_s=40 * i) for i, name in enumerate(series))) == ["NC", "AP", "PVP", "DP"]

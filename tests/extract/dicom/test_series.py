@@ -150,6 +150,16 @@ def test_phases_of_one_series_that_nothing_tells_apart_are_refused(tmp_path):
     assert "up to 2 different images at one position, and neither acquisition number" in the_reason(tmp_path)
 
 
+def test_acquisitions_whose_slices_lie_between_each_other_are_two_volumes(tmp_path):
+    """Two phases whose slices are half a distance apart would look like one volume of thinner slices."""
+    write_series(tmp_path, HU, change=lambda dataset, z: setattr(dataset, "AcquisitionNumber", 1 + z % 2))
+    found = sorted_series(tmp_path)
+    assert [(volume.part, volume.stack.shape[2]) for volume in found.volumes] == [
+        ("acquisition number, part 1 of 2", 3),
+        ("acquisition number, part 2 of 2", 3),
+    ]
+
+
 def test_two_acquisitions_one_above_the_other_are_one_volume(tmp_path):
     write_series(tmp_path, HU, change=lambda dataset, z: setattr(dataset, "AcquisitionNumber", 1 + z // 3))
     assert the_volume(tmp_path).stack.shape == (12, 10, 6)

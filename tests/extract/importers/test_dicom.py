@@ -174,8 +174,21 @@ def test_two_masks_of_one_role_on_one_series_are_not_chosen_from(scans, imported
     write_structures(scans / "structures", images[0], {"Tumor": [square]})
     code, _, (row,), report = imported("tumour=Tumor")
     assert code == 0
+    assert row["mask"] == ""
+    told = [r["what"] for r in report if "have a mask of the tumour of the same series" in r["what"]]
+    assert [text.partition(":")[0] for text in told] == ["DICOM-SEG", "RTSTRUCT"]
+    (row,) = imported("tumour=Tumor", "--skip", "structures")[2]
     assert row["mask"]
-    assert any("another file has a mask of the tumour of the same series" in r["what"] for r in report)
+
+
+def test_slices_between_contours_that_have_none_are_to_be_looked_at(scans, imported):
+    images = write_series(scans / "ct", HU)
+    squares = [[(9.5, 11.5, z), (14.5, 11.5, z), (14.5, 16.5, z), (9.5, 16.5, z)] for z in (9.0, 15.0, 21.0)]
+    write_structures(scans / "structures", images[0], {"Tumor": squares})
+    report = imported("tumour=Tumor")[3]
+    (told,) = (row for row in report if "have none, and no mask" in row["what"])
+    assert told["what"].startswith("mask of the tumour: 2 of 5 slices from the first to the last contour")
+    assert told["how"] == "guessed"
 
 
 def test_every_file_that_is_not_used_has_a_row_with_the_reason(scans, imported, pseudonym):
