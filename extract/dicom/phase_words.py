@@ -20,13 +20,11 @@ _DOUBTFUL: Mapping[str, Sequence[str]] = {
     "NC": ("pre", "nc", "dry"),
     "AP": ("ap", "c1", "artery"),
     "PVP": ("venous", "venös", "venoes", "venoso", "veineux", "ven", "pv", "pvp", "c2"),
-    "DP": ("late", "spät", "spaet", "tardif", "tardive", "tardiva", "tardía", "dp", "del", "c3"),
+    "DP": ("late", "spät", "spaet", "tardif", "tardive", "tardiva", "tardía", "dp", "del", "c3", "delay"),
 }
-"""Words that mean something else too: AP is abdomen and pelvis, venous and late phases are of
-several times."""
+"""Words that mean something else too: AP is abdomen and pelvis, venous and late phases are of several times, and a delay is
+one of seconds before any phase."""
 _COMPOUND = {"late arterial": "AP", "early arterial": "AP", "late venous": "DP", "hepatic arterial": "AP"}
-
-
 _WITH_AND_WITHOUT = r"(?<![^\W\d_])w(?:ith|/)?(?: ?(?:and|&|\+|/|,))? ?w(?:ithout|/?o)(?![^\W\d_])"
 """Of an examination that has both, which tells nothing of one series: `w/wo`, `with and without`."""
 _CASTING_DOUBT = (
