@@ -19,6 +19,7 @@ class Spellings:
         patients: spelling -> identifier, as the user said.
         given: which spellings, folded, the user gave for phases and classes.
         pseudonym: replaces the identifier of a patient; None where identifiers stay.
+        heard: texts that were asked about so far, so that a spelling which stands nowhere can be told.
     """
 
     phases: Vocabulary
@@ -26,6 +27,7 @@ class Spellings:
     patients: Mapping[str, str] = field(default_factory=dict)
     given: frozenset[str] = frozenset()
     pseudonym: Callable[[str], str] | None = None
+    heard: set[str] = field(default_factory=set, compare=False)
 
     def phase(self, text: str) -> str | None:
         """Return the phase that a spelling stands for; None where it is unknown.
@@ -33,6 +35,7 @@ class Spellings:
         Raises:
             CohortError: it is ambiguous.
         """
+        self._hear(text)
         found = self.phases.find(text)
         if found is None and (question := self.question(self.phases, text)):
             raise CohortError(question)
@@ -40,6 +43,7 @@ class Spellings:
 
     def question(self, vocabulary: Vocabulary, text: str) -> str | None:
         """Return what is to be said of an ambiguous spelling; None for every other one."""
+        self._hear(text)
         meanings = None if vocabulary.find(text) else vocabulary.ambiguous.get(folded(text))
         if not meanings:
             return None
@@ -48,12 +52,29 @@ class Spellings:
 
     def patient(self, text: str) -> str:
         """Return the identifier of a patient as spelled in the folder."""
+        self._hear(text)
         known = self.patients.get(text, text)
         return self.pseudonym(known) if self.pseudonym and known else known
 
     def ground(self, text: str, otherwise: str) -> str:
         """Return where the meaning of a spelling comes from: the command, or otherwise what is given."""
+        self._hear(text)
         return "the command" if folded(text) in self.given else otherwise
+
+    def unheard(self) -> Mapping[str, tuple[str, ...]]:
+        """Return the spellings that the user gave and that stood nowhere, by their option."""
+        by_option = {
+            "--phase": [text for text in self.phases.spellings if text in self.given],
+            "--class": [text for text in self.classes.spellings if text in self.given],
+            "--patient": list(self.patients),
+        }
+        return {
+            option: tuple(text for text in given if text not in self.heard)
+            for option, given in by_option.items()
+        }
+
+    def _hear(self, text: str) -> None:
+        self.heard.update((text, folded(text)))
 
 
 def read_spellings(

@@ -16,6 +16,8 @@ from pipeline.errors import CohortError
 
 _ZIP = b"PK\x03\x04"
 _PLAIN_NUMBERS = ("General", "0", "@")
+_DIGITS = 15
+"""Digits of a number that Excel keeps; it makes further ones 0."""
 
 
 def is_workbook(content: bytes) -> bool:
@@ -79,10 +81,16 @@ def _problem(cell: Cell, source: Cell, *, is_identifier: bool) -> str | None:
     if source.data_type == "f" and cell.value is None:
         return "a formula without a value; open and save the workbook in Excel, or paste the values"
     is_number = isinstance(cell.value, int | float) and not isinstance(cell.value, bool)
-    if is_identifier and is_number and cell.number_format not in _PLAIN_NUMBERS:
+    if not (is_identifier and is_number):
+        return None
+    # No message repeats an identifier.
+    if cell.number_format not in _PLAIN_NUMBERS:
         return (
-            f"the number {cell.value} shown in the format {cell.number_format!r}; write identifiers as text"
+            f"an identifier that is a number, shown in the format {cell.number_format!r} and stored without it; write identifiers "
+            "as text"
         )
+    if abs(cell.value) >= 10**_DIGITS:
+        return f"an identifier that is a number of more than {_DIGITS} digits, whose last ones Excel has lost; write identifiers as text"
     return None
 
 

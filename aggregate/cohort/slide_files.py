@@ -130,9 +130,10 @@ def _tensor_of(path: Path) -> NDArray[Any]:
     except FileNotFoundError:
         raise BagError(f"{path}: no such file") from None
     except Exception as error:  # whatever a damaged or hostile file makes the loader raise
-        first = str(error).strip().partition("\n")[0]
+        # The loader's own text advises to run the code of the file.
         raise BagError(
-            f"{path}: not a file of one tensor that can be read without running code: {first}"
+            f"{path}: not a file of one tensor that can be read without running code ({type(error).__name__}); save it anew as "
+            "a tensor, where it came from"
         ) from error
     if not isinstance(tensor, torch.Tensor):
         raise BagError(

@@ -153,7 +153,9 @@ def _told(
 ) -> Iterator[str]:
     """Yield what is to be known of an export."""
     n_patients = len({one.case for one in contents.made})
-    yield f"{len(contents.made)} files of {n_patients} patients for {target.name}: {target.about}"
+    what = "patients.csv with {n} rows" if target.name == CSV else "{n} files"
+    made = what.format(n=len(contents.made))
+    yield f"{made} of {number_of(n_patients, 'patient')} for {target.name}: {target.about}"
     yield from _told_of_files(contents, header, items)
     renamed = [(patient_id, case) for patient_id, case in items.cases.items() if patient_id != case]
     if renamed:

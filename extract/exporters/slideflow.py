@@ -46,6 +46,12 @@ def _advice(contents: Contents) -> Iterator[str]:
     for one in contents.made:
         of_case.setdefault(one.case, set()).add(one.phase)
     yield f"bags are {', '.join(file_name(phase) for phase in phases)}; several are modes of one slide"
+    sizes = {item.bag.header.tile_size_um for item in contents.items()}
+    if len(sizes) > 1:
+        yield (
+            f"tile_um of bags_config.json is that of the first patient, {contents.tile_size_um:g}; the squares of the patients have "
+            f"sides of {min(sizes):g} to {max(sizes):g} micrometres"
+        )
     lacking = [case for case, own in of_case.items() if len(own) < len(phases)]
     if lacking:
         yield (

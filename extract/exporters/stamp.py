@@ -21,7 +21,7 @@ def _problem(item: Item) -> str:
 
 
 def _write(item: Item, folder: Path, contents: Contents) -> None:
-    size = contents.tile_size_um
+    size = item.bag.header.tile_size_um  # of whole slices, that of the patient
     heights = np.nan_to_num(item.bag.z_mm) * _UM_PER_MM
     places = np.stack([item.columns * size, heights], axis=1).astype(np.float32)
     # No stamp_version: STAMP refuses files of a later version than its own.
@@ -30,7 +30,7 @@ def _write(item: Item, folder: Path, contents: Contents) -> None:
         "extractor": contents.recipe.encoder,
         "unit": "um",
         "tile_size_um": size,
-        "tile_size_px": contents.tile_size_px,
+        "tile_size_px": item.bag.header.tile_size_px,
     }
     arrays: Arrays = {"feats": (single(item.bag.features), {}), "coords": (places, {})}
     write_h5(folder / "features" / f"{item.name}.h5", arrays, rows_of_a_chunk=32, attributes=said)

@@ -11,6 +11,7 @@ from extract.dicom.headers import ImageHeader, in_silence, read_tree
 from extract.dicom.masks import MaskFile, belonging, is_plain, read_mask_file
 from extract.dicom.patients import TWO_PERSONS, Persons, persons_of
 from extract.dicom.phase_proposal import Proposal, propose_phases
+from extract.dicom.phase_words import phases_given
 from extract.dicom.pseudonyms import Pseudonyms, open_key
 from extract.dicom.segments import DrawnMask
 from extract.dicom.series import Volume, sort_series
@@ -202,7 +203,9 @@ class _Export:
         drawn = self._drawn(patient, found.volumes, masks)
         converted = [done for volume in found.volumes if (done := self._convert(patient, volume, drawn))]
         liver_hu = {i: done.liver_hu for i, done in enumerate(converted) if done.liver_hu is not None}
-        proposals = propose_phases([done.volume for done in converted], liver_hu, self._given_words())
+        proposals = propose_phases(
+            [done.volume for done in converted], liver_hu, self._given_words(found.volumes)
+        )
         for done, proposal in zip(converted, proposals, strict=True):
             self._row(patient, done, proposal)
         if not converted:
@@ -212,9 +215,13 @@ class _Export:
                 )
             )
 
-    def _given_words(self) -> dict[str, str]:
+    def _given_words(self, volumes: Sequence[Volume]) -> dict[str, str]:
         spellings = self.request.spellings
-        return {word: phase for word, phase in spellings.phases.spellings.items() if word in spellings.given}
+        given = {word: phase for word, phase in spellings.phases.spellings.items() if word in spellings.given}
+        for word, phase in given.items():
+            if any(phases_given(volume.first.description, {word: phase}) for volume in volumes):
+                spellings.ground(word, "")  # so that it is known as one that stands somewhere
+        return given
 
     def _convert(
         self, patient: str, volume: Volume, drawn: dict[tuple[int, str], DrawnMask]

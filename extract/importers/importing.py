@@ -72,7 +72,8 @@ def import_folder(layout: Layout, folder: Path, options: ImportOptions) -> Impor
     _ask(*_labels_twice(rows))
     if found.pseudonym and skipped:
         skipped = [not_used("", f"{len(skipped)} files left out by --skip")]
-    entries = (*found.entries, *joined, *named, *skipped)
+    unheard = tuple(_unheard(options.spellings, is_hidden=found.pseudonym is not None))
+    entries = (*found.entries, *joined, *named, *skipped, *unheard)
     left = _left_over(request, replace(found, rows=rows, entries=entries), options)
     return replace(found, rows=rows, entries=(*entries, *left))
 
@@ -186,6 +187,14 @@ def _with_classes(
             entries.append(Entry(f"label {label!r} read as {name} ({count_of_rows(n)})", source=ground))
     mistakes.raise_all()
     return tuple(replace(row, label=names.get(row.label, "")) for row in rows), tuple(entries)
+
+
+def _unheard(spellings: Spellings, *, is_hidden: bool) -> Iterator[Entry]:
+    """Yield an entry of each spelling of the command that stands nowhere: it may be mistyped."""
+    for option, texts in spellings.unheard().items():
+        for text in texts:
+            which = "a spelling" if is_hidden else f"the spelling {text!r}"
+            yield not_used("", f"{which} of {option} is in no name and no table that was read")
 
 
 def _left_over(request: ImportRequest, found: Import, options: ImportOptions) -> Iterator[Entry]:

@@ -126,6 +126,7 @@ def _without_match(rows: Sequence[ScanRow], by_patient: Mapping[str, Row], table
     no_scan = [patient for patient in by_patient if patient not in set(patients)]
     near = near_matches(no_scan, no_row)
     told = {folder: written for written, folder in near.items()}
+    twice = near_matches(no_scan, (patient for patient in patients if patient in by_patient))
     return [
         *(
             Entry(
@@ -140,12 +141,23 @@ def _without_match(rows: Sequence[ScanRow], by_patient: Mapping[str, Row], table
         *(
             not_used(
                 table.path.name,
-                f"line {by_patient[patient].line}: no scan of this patient{_hint(patient, near.get(patient))}",
+                f"line {by_patient[patient].line}: no scan of this patient{_hint(patient, near.get(patient))}"
+                f"{_hint_of_two(twice.get(patient), by_patient)}",
                 patient_id=patient,
             )
             for patient in no_scan
         ),
     ]
+
+
+def _hint_of_two(labelled: str | None, by_patient: Mapping[str, Row]) -> str:
+    """Say that a row without a scan is almost that of a patient who has a row already."""
+    if labelled is None:
+        return ""
+    return (
+        f"; it differs from {labelled!r} of line {by_patient[labelled].line} in case, zeros or separators only: which of the two rows "
+        "is that of the scan?"
+    )
 
 
 def _hint(written: str | None, folder: str | None) -> str:

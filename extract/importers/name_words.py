@@ -80,6 +80,8 @@ def phase_words(name: str, spellings: Spellings) -> tuple[PhaseWord, ...]:
     Channels such as 0001 are none: in a name they number the patients.
     """
     found = tuple(_found(words_of(name), spellings))
+    for word in found:
+        spellings.ground(word.spelling, "")  # so that it is known as one that stands somewhere
     return tuple(word for word in found if word.phase) or found
 
 

@@ -80,10 +80,8 @@ def find_named(request: ImportRequest, settings: NamedFilesSettings, levels: tup
     told = {entry.file for entry in looked}
     used = {path for row in rows for path in (row.image, row.mask, row.liver_mask)}
     entries = (_entry(file, request, is_used=file.path in used) for file in files)
-    return Import(
-        rows,
-        (*(entry for entry in entries if entry.file not in told or entry.decision is Decision.USED), *looked),
-    )
+    kept = (entry for entry in entries if entry.file not in told or entry.decision is Decision.USED)
+    return Import(rows, (*kept, *_taken_as_lesions(rows, files), *looked))
 
 
 def _by_template(path: Path, request: ImportRequest, settings: NamedFilesSettings) -> NamedFile | None:
@@ -204,6 +202,8 @@ def _rows(files: Sequence[NamedFile], request: ImportRequest) -> list[ScanRow]:
     """
     rows, mistakes = list[ScanRow](), Mistakes()
     for patient_id, own in _by_patient(files).items():
+        for question in _organs_twice(patient_id, own, request):
+            mistakes.add(CohortError(question))
         of_patient = list(_rows_of(patient_id, own))
         rows += of_patient
         if not of_patient:
@@ -214,6 +214,34 @@ def _rows(files: Sequence[NamedFile], request: ImportRequest) -> list[ScanRow]:
             ))  # fmt: skip
     mistakes.raise_all()
     return rows
+
+
+def _organs_twice(patient_id: str, own: Sequence[NamedFile], request: ImportRequest) -> Iterator[str]:
+    """Yield a question for each phase with several masks of the organ."""
+    organs: dict[str, list[str]] = {}
+    for file in own:
+        if file.role is Role.ORGAN and file.phase:
+            organs.setdefault(file.phase, []).append(request.named(file.path))
+    for phase, names in organs.items():
+        if len(names) > 1:
+            yield (
+                f"patient {patient_id}, phase {phase}: expected one mask of the organ, found {', '.join(names)}; leave out all but "
+                f"one: --skip {names[-1]!r}"
+            )
+
+
+def _taken_as_lesions(rows: Sequence[ScanRow], files: Sequence[NamedFile]) -> Iterator[Entry]:
+    """Yield an entry for each phase whose masks nobody called lesions: they may be versions of one."""
+    said = {file.path for file in files if file.lesion}
+    masks: dict[tuple[str, str], list[Path]] = {}
+    for row in rows:
+        if row.mask and row.mask not in said:
+            masks.setdefault((row.patient_id, row.phase), []).append(row.mask)
+    for (patient_id, phase), paths in masks.items():
+        if len(paths) > 1:
+            gist = "several masks of the tumour on one phase taken as its lesions, and not as versions of one"
+            what = f"{len(paths)} masks of the tumour taken as {len(paths)} lesions"
+            yield Entry(what, Decision.USED, How.GUESSED, "their number", patient_id, phase, gist=gist)
 
 
 def _entry(file: NamedFile, request: ImportRequest, *, is_used: bool) -> Entry:

@@ -208,7 +208,7 @@ def test_a_number_that_excel_shows_as_another_identifier_is_refused_by_cell(tmp_
     book["cohort"]["A3"].number_format = "000"
     book.save(tmp_path / "x.xlsx")
     message = refusal(tmp_path, (tmp_path / "x.xlsx").read_bytes())
-    assert "sheet 'cohort', cell A3: the number 7 shown in the format '000'" in message
+    assert "sheet 'cohort', cell A3: an identifier that is a number, shown in the format '000'" in message
 
 
 def test_a_formula_without_a_value_is_refused_by_cell(tmp_path):

@@ -4,6 +4,7 @@ import csv
 import importlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -125,6 +126,17 @@ def test_the_slide_table_of_stamp_is_sorted_by_patient_and_names_files(bags):
         assert file["coords"][()].tolist() == [[8000, 20000], [8000, 25000]]
 
 
+def test_each_file_of_stamp_has_the_side_of_its_own_squares(bags):
+    """Whole slices are as large as the field of view of the patient."""
+    bag = read_bag(bags / "b1.h5")
+    write_bag(bags, replace(bag, header=replace(bag.header, tile_size_um=9000.0)))
+    out, _ = export(bags, "stamp")
+    with h5py.File(out / "features" / "b1.h5") as file:
+        assert file.attrs["tile_size_um"] == 9000.0
+        assert file["coords"][()][-1].tolist() == [9000, 25000]
+    assert "sides of 8000 to 9000 micrometres" in export(bags, "slideflow")[1]
+
+
 def test_the_folder_of_trident_is_that_of_a_job(bags):
     out, _ = export(bags, "trident")
     with h5py.File(out / "1x_8px_0px_overlap" / "features_tiny_net" / "b1.h5") as file:
@@ -204,8 +216,9 @@ def test_phases_as_files_are_one_patient_again(bags):
 
 
 def test_tables_have_means_of_what_is_known(bags):
-    out, _ = export(bags, "csv")
+    out, said = export(bags, "csv")
     rows = rows_of(out / "patients.csv")
+    assert "patients.csv with 7 rows of 4 patients for csv" in said
     assert [(row["patient_id"], row["phase"], row["n_instances"]) for row in rows[:2]] == [
         ("007", "AP", "3"),
         ("007", "PVP", "2"),

@@ -253,7 +253,73 @@ def test_an_identifier_that_excel_shows_otherwise_than_it_stores_it_is_refused(t
         "--labels-class",
         "class",
     )
-    assert refused.said("cell A2: the number 7 shown in the format '000'; write identifiers as text")
+    assert refused.said(
+        "cell A2: an identifier that is a number, shown in the format '000' and stored without it; write identifiers as text"
+    )
+
+
+def test_a_number_of_more_digits_than_excel_keeps_is_no_identifier(tree, imported, tmp_path):
+    tree.image("1234567890123456/art.nii.gz")
+    book = openpyxl.Workbook()
+    book.active.append(("id", "class"))
+    book.active.append((1234567890123456, "HCC"))
+    book.save(tmp_path / "labels.xlsx")
+    refused = imported(
+        "patient-folders",
+        "--labels",
+        tmp_path / "labels.xlsx",
+        "--labels-id",
+        "id",
+        "--labels-class",
+        "class",
+    )
+    assert refused.said(
+        "cell A2: an identifier that is a number of more than 15 digits, whose last ones Excel has lost"
+    )
+    assert "1234567890123456" not in refused.printed
+
+
+def test_two_rows_of_almost_one_identifier_are_told(tree, imported, tmp_path):
+    tree.image("001/art.nii.gz")
+    labels = tree.text("../labels.csv", "id,class\n001,HCC\n1,iCCA\n")
+    done = imported("patient-folders", "--labels", labels, "--labels-id", "id", "--labels-class", "class")
+    assert done.rows[0]["label"] == "HCC"
+    assert done.said(
+        "it differs from '001' of line 2 in case, zeros or separators only: which of the two rows"
+    )
+
+
+def test_two_masks_of_the_tumour_on_one_phase_are_lesions_by_a_guess(tree, imported):
+    tree.image("P1/art.nii.gz")
+    tree.mask("P1/art_seg.nii.gz")
+    tree.mask("P1/art_seg_second_reader.nii.gz")
+    done = imported("patient-folders")
+    assert [row["lesion_id"] for row in done.rows] == ["1", "2"]
+    assert ("used", "2 masks of the tumour taken as 2 lesions", "guessed") in done.told("")
+    assert done.said(
+        "several masks of the tumour on one phase taken as its lesions, and not as versions of one"
+    )
+
+
+def test_two_masks_of_the_organ_on_one_phase_are_asked_about(tree, imported):
+    tree.image("P1/art.nii.gz")
+    tree.mask("P1/art_liver.nii.gz")
+    tree.mask("P1/art_liver_old.nii.gz")
+    refused = imported("patient-folders")
+    assert refused.said("patient P1, phase AP: expected one mask of the organ, found P1/art_liver.nii.gz")
+    assert imported("patient-folders", "--skip", "*old*").row("P1", "AP")["liver_mask"]
+
+
+def test_a_spelling_that_stands_nowhere_is_told(tree, imported):
+    tree.image("P1/tardif.nii.gz")
+    words = ("--phase", "tardif=DP", "--phase", "tradif=DP", "--class", "CHC=HCC", "--patient", "p7=P7")
+    done = imported("patient-folders", *words)
+    assert [what for _, what, _ in done.told("")] == [
+        "the spelling 'tradif' of --phase is in no name and no table that was read",
+        "the spelling 'chc' of --class is in no name and no table that was read",
+        "the spelling 'p7' of --patient is in no name and no table that was read",
+    ]
+    assert done.said("the spelling 'tradif' of --phase is in no name")
 
 
 def test_labels_that_contradict_the_folders_are_refused(tree, imported, tmp_path):
