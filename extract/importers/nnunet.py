@@ -39,6 +39,7 @@ class _Labels:
     tumour: tuple[int, ...]
     organ: tuple[int, ...] = ()
     source: str = ""
+    source_of_organ: str = ""
     n_labels: int = 1
 
 
@@ -60,13 +61,13 @@ def find(request: ImportRequest, settings: NnunetSettings) -> Import:
         Entry("read for channels and labels", source="the layout", file=request.named(path)),
         Entry(f"tumour: label {_text(labels.tumour)} of labelsTr", source=labels.source),
         *(
-            Entry(f"channel {channel} is {phase}", source=_ground(content))
+            Entry(f"channel {channel} is {phase}", source=_ground(content, channel, request))
             for channel, phase in phases.items()
         ),
         *_unused(images, masks, request),
     ]
     if labels.organ:
-        entries.append(to_set(_ORGAN_KEY, str(list(labels.organ)), labels.source))
+        entries.append(to_set(_ORGAN_KEY, str(list(labels.organ)), labels.source_of_organ))
     return Import(rows, tuple(entries))
 
 
@@ -92,8 +93,11 @@ def _images(request: ImportRequest) -> dict[tuple[str, str], Path]:
     return found
 
 
-def _ground(content: Mapping[str, Any]) -> str:
-    return "dataset.json, channel_names" if "channel_names" in content else "dataset.json, modality"
+def _ground(content: Mapping[str, Any], channel: str, request: ImportRequest) -> str:
+    key = "channel_names" if "channel_names" in content else "modality"
+    name = str(content.get(key, {}).get(str(int(channel)), ""))
+    of_name = request.spellings.ground(name, f"dataset.json, {key}") if name else ""
+    return request.spellings.ground(channel, of_name)
 
 
 def _phases(
@@ -145,8 +149,11 @@ def _labels(content: Mapping[str, Any], settings: NnunetSettings) -> _Labels:
     tumour = found["tumour"] or (next(iter(by_name)) if len(by_name) == 1 else "")
     if not tumour:
         raise CohortError(f"dataset.json has the labels {told}; say which is the tumour: tumour=NAME")
-    source = "the command" if settings.tumour else f"dataset.json calls it {tumour!r}"
-    return _Labels(by_name[tumour], by_name.get(found["organ"], ()), source, len(by_name))
+    of_tumour, of_organ = (
+        "the command" if given else f"dataset.json calls it {name!r}"
+        for given, name in ((settings.tumour, tumour), (settings.organ, found["organ"]))
+    )
+    return _Labels(by_name[tumour], by_name.get(found["organ"], ()), of_tumour, of_organ, len(by_name))
 
 
 def _by_name(labels: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:

@@ -86,7 +86,11 @@ def find(request: ImportRequest, settings: PlcCectSettings) -> Import:
             rows.append(_row(image, spacings, settings, request, entries))
     mistakes.raise_all()
     looked_into, looked = look_into_masks(rows, request, settings.of_tumour, settings.of_organ)
-    return Import(looked_into, (*entries, *looked))
+    own = {
+        Path(settings.spacing).resolve()
+    }  # listed as no part of the data set otherwise, where it lies in the folder
+    of_user = frozenset(path for path in request.files if path.resolve() in own)
+    return Import(looked_into, (*entries, *looked), of_user)
 
 
 def _images(

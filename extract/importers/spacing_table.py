@@ -1,5 +1,6 @@
 """True spacings that the user gives: one for all, or a table with one row per scan."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,10 +55,14 @@ def _read_table(path: Path) -> Spacings:
     if table.faults:
         row, problem = table.faults[0]
         raise CohortError(f"{path}: line {row.line}: {problem}")
-    rows = {
-        (row["patient_id"], row["phase"]): _numbers([row[axis] for axis in AXES], f"{path}: line {row.line}")
-        for row in table.rows
-    }
+    rows = dict[tuple[str, str], Spacing]()
+    for row in table.rows:
+        scan = (row["patient_id"], row["phase"])
+        spacing = _numbers([row[axis] for axis in AXES], f"{path}: line {row.line}")
+        if rows.setdefault(scan, spacing) != spacing:
+            raise CohortError(
+                f"{path}: line {row.line}: another spacing of patient {scan[0]}, phase {scan[1]}, than above; expected one"
+            )
     return Spacings(by_scan=rows, source=path.name)
 
 
@@ -66,6 +71,6 @@ def _numbers(texts: list[str], where: str) -> Spacing:
         x, y, z = (float(text) for text in texts)
     except ValueError:
         x = y = z = 0.0
-    if not min(x, y, z) > 0:
+    if not all(0 < mm < math.inf for mm in (x, y, z)):
         raise CohortError(f"{where}: expected three numbers above 0 in mm, found {', '.join(texts)}")
     return x, y, z

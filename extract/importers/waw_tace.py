@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from extract.importers.found import Entry, Import, ScanRow, not_used, to_set
+from extract.importers.found import Entry, How, Import, ScanRow, not_used, to_set
 from extract.importers.layout import ImportRequest, Layout, LayoutSettings
 from extract.importers.tables_of_sets import covariates_of, not_taken, read_set_table, the_table
 from extract.importers.volume_files import stem_of, volumes_in
@@ -130,6 +130,8 @@ def _counts(rows: tuple[Row, ...], masks: list[_Mask], request: ImportRequest) -
         if count != str(n):
             yield Entry(
                 f"tumor_count is {count}, masks found: {n}",
+                how=How.GUESSED,
+                gist="masks of a patient who has another number of them than tumor_count says: import_report.csv names each",
                 source="ct_hcc_metadata.csv",
                 patient_id=request.spellings.patient(patient),
             )

@@ -55,6 +55,18 @@ def test_plc_cect_writes_the_overrides(plc_cect, imported):
     assert (row["age"], done.row("P0002", "PVP")["gender"]) == ("55", "NA")
 
 
+def test_a_table_of_spacings_has_one_for_each_scan(plc_cect, imported):
+    head = "patient_id,phase,spacing_x,spacing_y,spacing_z\n"
+    scans = "P0001,P,1,1,5\nP0001,C1,1,1,5\nP0002,C2,1,1,5\nP0003,C1,1,1,5\n"
+    path = plc_cect.text("spacings.csv", f"{head}{scans}P0001,P,1,1,2\n")
+    refused = imported("plc-cect", f"spacing={path}", "hu_offset=40")
+    assert refused.said("line 6: another spacing of patient P0001, phase P, than above; expected one")
+    plc_cect.text("spacings.csv", f"{head}{scans}".replace("1,1,5", "1,nan,5"))
+    assert imported("plc-cect", f"spacing={path}", "hu_offset=40").said("found 1, nan, 5")
+    plc_cect.text("spacings.csv", head + scans)
+    assert imported("plc-cect", f"spacing={path}", "hu_offset=40").told("spacings.csv") == []
+
+
 def test_plc_cect_tells_what_is_odd(plc_cect, imported):
     done = imported("plc-cect", SPACING, "hu_offset=40")
     assert done.told("ct_files/P0002_ct_C3.nii.gz") == [
@@ -144,6 +156,7 @@ def test_waw_tace_has_a_mask_for_each_lesion_on_one_phase(tree, imported):
     assert any(
         r["what"] == "tumor_count is 1, masks found: 0" and r["patient_id"] == "7" for r in done.report
     )
+    assert done.said("masks of a patient who has another number of them than tumor_count says")
 
 
 def test_lld_boxes_become_ranges_of_z(tree, imported, tmp_path):
@@ -179,6 +192,9 @@ def test_nnunet_channels_are_phases_and_labels_have_names(tree, imported):
         ("liver_002", "PVP", "", ""),
     ]
     assert ("to set", "extract.masks.labels.organ=[1]", "decided") in done.told("")
+    ground = {r["what"]: r["from"] for r in done.report}
+    assert ground["extract.masks.labels.organ=[1]"] == "dataset.json calls it 'liver'"
+    assert ground["channel 0001 is PVP"] == "dataset.json, channel_names"
     assert done.told("labelsTr/liver_900.nii.gz") == [
         ("not used", "no image of this case in imagesTr", "decided")
     ]
@@ -194,6 +210,8 @@ def test_nnunet_asks_which_phase_a_channel_called_ct_is_and_which_label_the_tumo
     )
     done = imported("nnunet", "tumour=mass", "--phase", "0000=PVP")
     assert done.row("liver_001", "PVP")["mask_label"] == "2"
+    ground = {r["what"]: r["from"] for r in done.report}
+    assert ground["channel 0000 is PVP"] == "the command"
 
 
 def test_nnunet_labels_of_version_1_are_read_the_other_way_round(tree, imported):
