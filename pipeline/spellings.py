@@ -19,6 +19,7 @@ class Spellings:
         patients: spelling -> identifier, as the user said.
         given: which spellings, folded, the user gave for phases and classes.
         pseudonym: replaces the identifier of a patient; None where identifiers stay.
+        near: beside `pseudonym`: from an identifier to the pseudonym of the one that is almost the same.
         heard: texts that were asked about so far, so that a spelling which stands nowhere can be told.
     """
 
@@ -27,6 +28,7 @@ class Spellings:
     patients: Mapping[str, str] = field(default_factory=dict)
     given: frozenset[str] = frozenset()
     pseudonym: Callable[[str], str] | None = None
+    near: Callable[[str], str | None] | None = None
     heard: set[str] = field(default_factory=set, compare=False)
 
     def phase(self, text: str) -> str | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from extract.dicom.headers import ImageHeader
 from extract.dicom.pseudonyms import Pseudonyms
+from extract.importers.patients import form_of
 
 TWO_PERSONS = (
     "images with this identifier have two dates of birth or two sexes: it stands for two persons, or one is wrong; correct the "
@@ -38,6 +39,11 @@ class Persons:
         """Return the pseudonym of an identifier as a table of labels spells it, without its issuer."""
         identities = self._identities.get(text, set())
         return self.pseudonyms.patient(next(iter(identities)) if len(identities) == 1 else text)
+
+    def near(self, text: str) -> str | None:
+        """Return the pseudonym of the only other identifier that differs from one in case, zeros or separators alone."""
+        alike = [own for own in self._identities if own != text and form_of(own) == form_of(text)]
+        return self.named(alike[0]) if len(alike) == 1 else None
 
 
 def persons_of(

@@ -114,7 +114,9 @@ class _Export:
             raise CohortError(
                 f"expected at least one CT series that can be used, found none in {len(files)} files: {self._reasons()}"
             )
-        return Import(tuple(self.rows), tuple(self.entries), frozenset(self.request.files), persons.named)
+        return Import(
+            tuple(self.rows), tuple(self.entries), frozenset(self.request.files), persons.named, persons.near
+        )
 
     def _tell_of_the_key(self) -> None:
         path = self.names.path

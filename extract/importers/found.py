@@ -75,6 +75,7 @@ class Import:
         accounted: files that rows or entries speak of without naming them, such as the slices of a DICOM series.
         pseudonym: of a layout that replaces identifiers: from one as a table of labels spells it to the one of the rows. No
             file, identifier or pattern of the user is then repeated as it is.
+        near: of such a layout: from an identifier as a table of labels spells it to the pseudonym of the one that is almost the same.
         tables: further tables that are written beside the cohort table: file -> rows.
     """
 
@@ -82,6 +83,7 @@ class Import:
     entries: tuple[Entry, ...] = ()
     accounted: frozenset[Path] = frozenset()
     pseudonym: Callable[[str], str] | None = None
+    near: Callable[[str], str | None] | None = None
     tables: Mapping[str, Sequence[Mapping[str, object]]] = field(default_factory=dict)
 
 

@@ -66,7 +66,7 @@ def import_folder(layout: Layout, folder: Path, options: ImportOptions) -> Impor
     rows, joined = found.rows, tuple[Entry, ...]()
     if options.labels:
         rows, joined = join_labels(
-            rows, options.labels, replace(options.spellings, pseudonym=found.pseudonym)
+            rows, options.labels, replace(options.spellings, pseudonym=found.pseudonym, near=found.near)
         )
     rows, named = _with_classes(rows, options.spellings)
     _ask(*_labels_twice(rows))

@@ -64,7 +64,10 @@ def join_labels(
                 _joined(row, by_patient[row.patient_id], table) if row.patient_id in by_patient else row
             )
     mistakes.raise_all()
-    return tuple(joined), (*_used(rows, by_patient, table), *_without_match(rows, by_patient, table))
+    return tuple(joined), (
+        *_used(rows, by_patient, table),
+        *_without_match(rows, by_patient, table, spellings),
+    )
 
 
 def _by_patient(table: LabelTable, spellings: Spellings) -> Mapping[str, Row]:
@@ -120,17 +123,34 @@ def _used(rows: Sequence[ScanRow], by_patient: Mapping[str, Row], table: LabelTa
     ]
 
 
-def _without_match(rows: Sequence[ScanRow], by_patient: Mapping[str, Row], table: LabelTable) -> list[Entry]:
+def _near(
+    no_scan: Sequence[str],
+    others: Sequence[str],
+    by_patient: Mapping[str, Row],
+    table: LabelTable,
+    spellings: Spellings,
+) -> Mapping[str, str]:
+    """Return patients without a scan with the one of others whose identifier is almost the same."""
+    if spellings.near is None:
+        return near_matches(no_scan, others)
+    found = {patient: spellings.near(by_patient[patient][table.identifier]) for patient in no_scan}
+    return {patient: other for patient, other in found.items() if other is not None and other in others}
+
+
+def _without_match(
+    rows: Sequence[ScanRow], by_patient: Mapping[str, Row], table: LabelTable, spellings: Spellings
+) -> list[Entry]:
     patients = list(dict.fromkeys(row.patient_id for row in rows))
     no_row = [patient for patient in patients if patient not in by_patient]
     no_scan = [patient for patient in by_patient if patient not in set(patients)]
-    near = near_matches(no_scan, no_row)
+    near = _near(no_scan, no_row, by_patient, table, spellings)
     told = {folder: written for written, folder in near.items()}
-    twice = near_matches(no_scan, (patient for patient in patients if patient in by_patient))
+    labelled = [patient for patient in patients if patient in by_patient]
+    twice = _near(no_scan, labelled, by_patient, table, spellings)
     return [
         *(
             Entry(
-                f"no row of the table names this patient: no label{_hint(told.get(patient), patient)}",
+                f"no row of the table names this patient: no label{_hint(told.get(patient), patient, spellings)}",
                 Decision.USED,
                 source="the table of labels",
                 patient_id=patient,
@@ -141,7 +161,7 @@ def _without_match(rows: Sequence[ScanRow], by_patient: Mapping[str, Row], table
         *(
             not_used(
                 table.path.name,
-                f"line {by_patient[patient].line}: no scan of this patient{_hint(patient, near.get(patient))}"
+                f"line {by_patient[patient].line}: no scan of this patient{_hint(patient, near.get(patient), spellings)}"
                 f"{_hint_of_two(twice.get(patient), by_patient)}",
                 patient_id=patient,
             )
@@ -160,5 +180,12 @@ def _hint_of_two(labelled: str | None, by_patient: Mapping[str, Row]) -> str:
     )
 
 
-def _hint(written: str | None, folder: str | None) -> str:
-    return f'; is it the same? --patient "{written}={folder}"' if written and folder else ""
+def _hint(written: str | None, folder: str | None, spellings: Spellings) -> str:
+    if not (written and folder):
+        return ""
+    if spellings.pseudonym:
+        return (
+            f"; {written} of the table and {folder} of the folder differ in case, zeros or separators only: are they one? "
+            '--patient "ONE=OTHER"'
+        )
+    return f'; is it the same? --patient "{written}={folder}"'

@@ -63,9 +63,7 @@ def _lines(found: Import) -> Iterator[str]:
     )
     decided = [entry for entry in found.entries if not entry.patient_id and entry.decision is Decision.USED]
     yield from _block("Decided", [f"{entry.what}, from {entry.source}" for entry in decided])
-    yield from _block(
-        "Not used", [_named(e) for e in found.entries if e.decision is Decision.NOT_USED], joined=False
-    )
+    yield from _block("Not used", _unused(found.entries), joined=False)
     unlabelled = list(dict.fromkeys(row.patient_id for row in found.rows if not row.label))
     if unlabelled:
         yield from _block(
@@ -82,9 +80,9 @@ def _unused(entries: Sequence[Entry]) -> list[str]:
         if entry.decision is Decision.NOT_USED:
             by_reason.setdefault(entry.what, []).append(entry)
     lines = list[str]()
-    for reason, same in by_reason.items():
+    for same in by_reason.values():
         if len(same) > _ONE_BY_ONE:
-            lines.append(f"{len(same)} files, such as {same[0].file}: {reason}")
+            lines.append(f"{_named(same[0])}, and {len(same) - 1} more for this reason")
         else:
             lines += map(_named, same)
     return lines

@@ -279,6 +279,20 @@ def test_labels_are_joined_by_the_original_identifiers(tmp_path, scans, imported
     assert unmatched not in {"9999", pseudonym("0815"), pseudonym("4711")}
 
 
+def test_an_identifier_that_lost_its_zeros_in_the_table_is_asked_about(tmp_path, scans, imported, pseudonym):
+    write_study(scans / "a", "0815")
+    (tmp_path / "labels.csv").write_text("id,diagnosis\n815,ICC\n")
+    words = ("--labels", tmp_path / "labels.csv", "--labels-id", "id", "--labels-class", "diagnosis")
+    _, _, rows, report = imported(*words)
+    assert {row["label"] for row in rows} == {""}
+    (told,) = (row["what"] for row in report if row["what"].startswith("line 2: no scan of this patient"))
+    assert (
+        f" of the table and {pseudonym('0815')} of the folder differ in case, zeros or separators only"
+        in told
+    )
+    assert {row["label"] for row in imported(*words, "--patient", "815=0815")[2]} == {"iCCA"}
+
+
 def test_a_copy_of_a_slice_and_a_padded_voxel_are_told(scans, imported):
     def pad(dataset, z):
         stored = np.ascontiguousarray(HU[:, :, z].T)

@@ -310,6 +310,18 @@ def test_two_masks_of_the_organ_on_one_phase_are_asked_about(tree, imported):
     assert imported("patient-folders", "--skip", "*old*").row("P1", "AP")["liver_mask"]
 
 
+def test_files_that_are_left_out_for_one_reason_are_told_in_one_line(tree, imported):
+    tree.image("P1/art.nii.gz")
+    for i in range(9):
+        tree.text(f"P1/note_{i}.txt", "")
+    done = imported("patient-folders")
+    assert done.said(
+        "P1/note_0.txt: no part of the layout, or of a scan that is not used, and 8 more for this reason"
+    )
+    assert "note_1" not in done.printed
+    assert done.told("P1/note_8.txt")[0][0] == "not used"
+
+
 def test_a_spelling_that_stands_nowhere_is_told(tree, imported):
     tree.image("P1/tardif.nii.gz")
     words = ("--phase", "tardif=DP", "--phase", "tradif=DP", "--class", "CHC=HCC", "--patient", "p7=P7")
