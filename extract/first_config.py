@@ -71,8 +71,8 @@ def _settings(facts: CohortFacts) -> dict[str, tuple[str, str]]:
     with_mask = {phase: n for phase, n in facts.masks.items() if n}
     if not with_mask:
         return {"extract.slices.which": (f'"{_ORGAN}"', "no mask of a tumour")} if facts.n_organs else {}
-    lacking = {phase: facts.phases[phase] - n for phase, n in facts.masks.items() if facts.phases[phase] > n}
-    if not lacking:
+    lacking = {phase: n for phase, n in facts.unmasked_scans.items() if n}
+    if not lacking or facts.n_misplaced:
         return {}
     order = sorted(with_mask, key=lambda phase: -with_mask[phase])
     note = f"in patient coordinates; patients with a mask: {counted(with_mask)}; scans without: {counted(lacking)}"
@@ -92,6 +92,12 @@ def _extract_lines(
     if "extract.slices.which" not in settings and not any(facts.masks.values()):
         yield "# No mask at all: [extract.slices] which = 'z_ranges' with a table of ranges needs none (docs/how_to/own_cohort.md)."
     yield ""
+    if facts.n_misplaced and any(facts.unmasked_scans.values()):
+        yield (
+            f"# The table corrects the headers of {number_of(facts.n_misplaced, 'scan')}, which do not say where these lie: no mask is"
+        )
+        yield "# taken to another phase ([extract.masks] propagate_from), and scans without one are left out."
+        yield ""
     yield "[extract.input]"
     note = f"windows about the liver's HU in each phase; its mask is there for {facts.n_organs} of {facts.n_scans} scans"
     yield noted('reference = "liver"', note)

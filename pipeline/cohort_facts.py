@@ -28,6 +28,8 @@ class CohortFacts:
         n_patients: with at least one scan.
         phases: name -> patients with it.
         masks: name of a phase -> patients with a mask of the tumour on it.
+        unmasked_scans: name of a phase -> patients of the classes of the section with a scan of it, and no mask on it.
+        n_misplaced: scans whose spacing or direction the table corrects, so that their headers do not say where they lie.
         n_organs: scans with a mask of the organ.
         n_scans: scans.
         classes: name -> patients, in the order of the section.
@@ -46,6 +48,8 @@ class CohortFacts:
     n_patients: int
     phases: Mapping[str, int]
     masks: Mapping[str, int]
+    unmasked_scans: Mapping[str, int]
+    n_misplaced: int
     n_organs: int
     n_scans: int
     classes: Mapping[str, int]
@@ -88,6 +92,9 @@ def read_facts(table: Path, spellings: Spellings, *, phases: Sequence[str] = ())
         raise CohortError(f"{table}: expected at least one {what}, found none that can be used")
     covariates, left_out = _covariates(patients)
     scans = [scan for patient in patients for scan in patient.scans.values()]
+    of_classes = [
+        scan for patient in patients if patient.label not in unmasked for scan in patient.scans.values()
+    ]
     return CohortFacts(
         section=section,
         n_patients=len(patients),
@@ -95,6 +102,11 @@ def read_facts(table: Path, spellings: Spellings, *, phases: Sequence[str] = ())
         masks={
             phase: sum(scan.phase == phase and bool(scan.masks) for scan in scans) for phase in section.phases
         },
+        unmasked_scans={
+            phase: sum(scan.phase == phase and not scan.masks for scan in of_classes)
+            for phase in section.phases
+        },
+        n_misplaced=sum(scan.overrides.flip_z or any(scan.overrides.spacing_mm) for scan in scans),
         n_organs=sum(scan.liver_mask is not None for scan in scans),
         n_scans=len(scans),
         classes={name: sizes[name] for name in section.classes},

@@ -59,6 +59,16 @@ def test_it_holds_what_the_table_holds(tmp_path):
     assert "patients with a mask: PVP 6; scans without: AP 6" in text
 
 
+def test_masks_stay_on_their_phase_where_headers_do_not_say_where_scans_lie(tmp_path):
+    table = cohort(tmp_path)
+    head, *rows = table.read_text(encoding="utf-8").splitlines()
+    table.write_text("\n".join([f"{head},flip_z", *(f"{row},yes" for row in rows)]) + "\n", encoding="utf-8")
+    out = tmp_path / "my.toml"
+    init(table, "--out", out)
+    assert load_config(out, ExtractConfig).extract.masks.propagate_from == ()
+    assert "# The table corrects the headers of 12 scans" in out.read_text(encoding="utf-8")
+
+
 def test_both_stages_accept_it(tmp_path):
     out = tmp_path / "my.toml"
     init(cohort(tmp_path), "--out", out)
