@@ -11,6 +11,8 @@ from pipeline.errors import BagError
 
 _MAX_NAMES = 127
 """Names that an int8 can count."""
+_LARGEST_FEATURE = 1e9
+"""No encoder gives more, and the sum of squares of some millions of such values still fits a float32."""
 
 
 class Shaped(Protocol):
@@ -182,8 +184,10 @@ def _check_numbers(bag: Bag, where: object) -> None:
         if column.min() < 0 or column.max() >= n:
             found = f"{column.min()} to {column.max()}"
             raise BagError(f"{where}: expected {name} from 0 to {n - 1}, found {found}")
-    if bag.slice_index.min() < 0:
-        raise BagError(f"{where}: expected slice_index from 0, found {bag.slice_index.min()}")
+    for name in ("slice_index", "lesion", "tumour_area_mm2"):
+        if getattr(bag, name).min() < 0:
+            raise BagError(f"{where}: expected {name} from 0, found {getattr(bag, name).min()}")
+    _check_slices_are_in_volume(bag, where)
     in_arrays = [header.phase_names[number] for number in np.unique(bag.phase)]
     for phase in in_arrays:
         if phase in header.phases_missing:
@@ -196,10 +200,24 @@ def _check_numbers(bag: Bag, where: object) -> None:
         )
 
 
+def _check_slices_are_in_volume(bag: Bag, where: object) -> None:
+    for number, phase in enumerate(bag.header.phase_names):
+        of_phase = bag.slice_index[bag.phase == number]
+        source = bag.header.sources.get(phase)
+        if bag.header.modality == CT and source is not None and (of_phase >= source.n_slices).any():
+            raise BagError(
+                f"{where}: phase {phase}: expected slice_index below {source.n_slices}, the slices of its volume, "
+                f"found {of_phase.max()}"
+            )
+
+
 def _check_values(bag: Bag, where: object) -> None:
     for name in ("features", "z_mm", "tumour_area_mm2"):
         if not np.isfinite(getattr(bag, name)).all():
             raise BagError(f"{where}: {name} holds a value that is not finite")
+    largest = float(np.abs(bag.features).max())
+    if largest > _LARGEST_FEATURE:
+        raise BagError(f"{where}: expected features of at most {_LARGEST_FEATURE:g}, found {largest:.3g}")
     if np.isinf(bag.measures).any():
         raise BagError(
             f"{where}: measures holds an infinite value; expected NaN where a measure is not available"

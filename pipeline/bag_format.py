@@ -2,16 +2,17 @@
 
 A bag file MUST be named `<patient_id>.h5` and hold, for n instances, d features and m measures:
 
-    /features         float32 (n, d), contiguous, finite; never float16, whatever the forward precision was
+    /features         float32 (n, d), contiguous, finite, within +-1e9; never float16, whatever the forward precision was
     /feats            a hard link to /features
     /measures         float32 (n, m): physical measures of the instance, NaN where one is not available; m MAY be 0
     /coords           int64 (n, 2): phase index, slice index
     /phase            int8 (n,): index into the attribute phase_names
-    /slice_index      int32 (n,): 0-based along z of the canonical array, inferior to superior; of a slab, its middle slice
+    /slice_index      int32 (n,): 0-based along z of the canonical array, inferior to superior; of a slab, its middle slice; of CT
+                      below n_slices of the source
     /z_mm             float32 (n,): patient coordinate of the slice centre
     /extent_mm        float32 (n,): thickness along z that the instance covers, above 0: the slice spacing, or the depth of a slab, also
                       where it reaches beyond the scan; NaN MAY stand in a bag that is not of CT
-    /tumour_area_mm2  float32 (n,)
+    /tumour_area_mm2  float32 (n,), at least 0
     /lesion           int16 (n,): number of the connected or given lesion, from 1; 0 where there is none
     /scale            int8 (n,): index into the attribute scale_names
 
@@ -51,6 +52,13 @@ A bag MAY hold radiomics features of its phases. Then it MUST have, for r phases
     radiomics_settings  attribute, JSON: `software`, `version`, and the settings of resampling, intensities and regions
 
 all four or none of them. A reader MAY ignore them.
+
+A bag SHOULD have the attribute bag_sha256, by which a reader tells that arrays or header were changed after they were written: the
+SHA-256 of the JSON, keys sorted and without spaces, of {"arrays": {...}, "attributes": {...}}. "arrays" has for each dataset but
+/feats the SHA-256 of its values, row by row and little-endian; "attributes" the text, or the list of texts, of patient_id, content_key,
+modality, phase_names, phases_missing, scale_names, sources, encoder, layer, weights_name, weights_sha256, precision, preprocessing,
+feature_blocks, reference_hu, measure_names, measure_units, radiomics_names and radiomics_settings, without those that the bag lacks.
+A reader SHOULD refuse a bag whose bag_sha256 differs. It is no signature.
 
 A bag MUST NOT hold a label: relabelling never needs a new extraction. A reader MUST refuse a file whose format
 or version it does not know, or whose attribute patient_id is not its name. It MUST NOT follow links to other files:

@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.bag_checks import check_coords, check_header, check_measures, check_radiomics, check_shapes
+from pipeline.bag_digest import check_digest
 from pipeline.bag_format import (
     COLUMNS,
     CT,
@@ -62,6 +63,7 @@ def bag_of_file(path: Path, patient_id: str) -> Bag:
             datasets["measures"] = measures
             datasets |= _radiomics(file, header, path)
         arrays = {name: dataset[()] for name, dataset in datasets.items()}
+        check_digest(file, arrays, path)
     coords = arrays.pop("coords")
     bag = Bag(header=header, **arrays)
     check_coords(coords, bag, path)

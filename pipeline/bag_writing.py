@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.bag_digest import ATTRIBUTE, digest_of
 from pipeline.bag_format import COLUMNS, FORMAT, PER_PHASE, RANDOM_BANNER, VERSION, Bag, BagHeader, Source
 from pipeline.provenance import canonical_json, software_versions, utc_now
 
@@ -15,24 +16,24 @@ from pipeline.provenance import canonical_json, software_versions, utc_now
 def hdf5_of(bag: Bag) -> bytes:
     """Return the HDF5 file of a bag, made in memory because HDF5 crashes the process when a disk is full."""
     with h5py.File(bag.patient_id, "w", driver="core", backing_store=False) as file:
-        _write_arrays(file, bag)
-        for name, value in _attributes(bag.header).items():
+        arrays = _arrays(bag)
+        for name, values in arrays.items():
+            file.create_dataset(name, data=values)
+        file["feats"] = file["features"]
+        attributes = _attributes(bag.header)
+        for name, value in {**attributes, ATTRIBUTE: digest_of(arrays, attributes)}.items():
             file.attrs[name] = value
         file.flush()
         image: bytes = file.id.get_file_image()
     return image
 
 
-def _write_arrays(file: h5py.File, bag: Bag) -> None:
-    file.create_dataset("features", data=np.ascontiguousarray(bag.features))
-    file["feats"] = file["features"]
-    file.create_dataset("measures", data=np.ascontiguousarray(bag.measures))
-    file.create_dataset("coords", data=np.stack([bag.phase, bag.slice_index], axis=1).astype(np.int64))
-    for name in COLUMNS:
-        file.create_dataset(name, data=getattr(bag, name))
-    if bag.header.radiomics_names:
-        for name in PER_PHASE:
-            file.create_dataset(name, data=np.ascontiguousarray(getattr(bag, name)))
+def _arrays(bag: Bag) -> Mapping[str, NDArray[Any]]:
+    """Return the datasets of a bag by name, contiguous, without /feats."""
+    coords = np.stack([bag.phase, bag.slice_index], axis=1).astype(np.int64)
+    of_phases = PER_PHASE if bag.header.radiomics_names else ()
+    arrays = {name: getattr(bag, name) for name in ("features", "measures", *COLUMNS, *of_phases)}
+    return {name: np.ascontiguousarray(values) for name, values in {**arrays, "coords": coords}.items()}
 
 
 def _attributes(header: BagHeader) -> Mapping[str, Any]:

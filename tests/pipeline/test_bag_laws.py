@@ -30,6 +30,7 @@ from pipeline.errors import BagError
 NAMES = st.text(string.ascii_letters + "äß- ²", min_size=1, max_size=8)
 FINITE = st.floats(-1e6, 1e6, width=32)
 ABOVE_0 = st.floats(0.125, 1e3, width=32)
+N_SLICES = 900
 ORDER = ("phase", "scale", "slice_index")
 
 
@@ -41,7 +42,7 @@ def distinct(at_least: int, at_most: int) -> st.SearchStrategy[tuple[str, ...]]:
 def sources(draw: st.DrawFn, *, is_ct: bool) -> Source:
     spacing = st.tuples(ABOVE_0, ABOVE_0, ABOVE_0)
     known = draw(spacing if is_ct else spacing | st.just(NO_SPACING))
-    return Source(draw(NAMES), "1" * 64, "2" * 64, draw(NAMES), known, draw(st.integers(1, 900)))
+    return Source(draw(NAMES), "1" * 64, "2" * 64, draw(NAMES), known, draw(st.integers(N_SLICES, 2**40)))
 
 
 @st.composite
@@ -60,7 +61,7 @@ def bags(draw: st.DrawFn) -> Bag:
     index = {
         "phase": draw(arrays(np.int8, n, elements=st.integers(0, len(phases) - 1))),
         "scale": draw(arrays(np.int8, n, elements=st.integers(0, len(scales) - 1))),
-        "slice_index": draw(arrays(np.int32, n, elements=st.integers(0, 2**31 - 1))),
+        "slice_index": draw(arrays(np.int32, n, elements=st.integers(0, N_SLICES - 1))),
     }
     order = np.lexsort([index[name] for name in reversed(ORDER)])
     names = draw(distinct(0, 3))
@@ -89,8 +90,8 @@ def bags(draw: st.DrawFn) -> Bag:
         features=draw(arrays(np.float32, (n, d), elements=FINITE)),
         **{name: column[order] for name, column in index.items()},
         z_mm=draw(arrays(np.float32, n, elements=FINITE)),
-        tumour_area_mm2=draw(arrays(np.float32, n, elements=FINITE)),
-        lesion=draw(arrays(np.int16, n)),
+        tumour_area_mm2=draw(arrays(np.float32, n, elements=FINITE.map(abs))),
+        lesion=draw(arrays(np.int16, n, elements=st.integers(0, 2**15 - 1))),
         measures=draw(arrays(np.float32, (n, m), elements=FINITE | st.just(np.nan))),
         extent_mm=draw(arrays(np.float32, n, elements=ABOVE_0)),
         radiomics=draw(arrays(np.float32, (len(measured), len(names)), elements=FINITE | st.just(np.nan))),

@@ -6,6 +6,7 @@ Each case is one file here and one entry of cases.json: null where the file is v
 project's reader says of it. A hostile case is a valid bag with one fault.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -215,6 +216,24 @@ def blocks(*given: tuple[str, int, int]) -> Change:
     return attribute("feature_blocks", json.dumps(rows))
 
 
+def with_checksum(file: h5py.File) -> None:
+    """Add bag_sha256, computed by the specification, without this project's writer."""
+    arrays = {}
+    for name in (name for name in file if name != "feats"):
+        values = file[name][()]
+        arrays[name] = hashlib.sha256(values.astype(values.dtype.newbyteorder("<")).tobytes()).hexdigest()
+    covered = (
+        "patient_id content_key modality phase_names phases_missing scale_names sources encoder layer weights_name weights_sha256 "
+        "precision preprocessing feature_blocks reference_hu measure_names measure_units radiomics_names radiomics_settings"
+    ).split()
+    attributes = {}
+    for name in (name for name in covered if name in file.attrs):
+        value = file.attrs[name]
+        attributes[name] = value if isinstance(value, str) else list(value)
+    told = json.dumps({"arrays": arrays, "attributes": attributes}, sort_keys=True, separators=(",", ":"))
+    file.attrs["bag_sha256"] = hashlib.sha256(told.encode()).hexdigest()
+
+
 VALID: Mapping[str, Change] = {
     "valid-ct": lambda _: None,
     "valid-ct-of-version-1": version_1,
@@ -222,6 +241,8 @@ VALID: Mapping[str, Change] = {
     "valid-ct-with-more-than-known": more_than_known,
     "valid-ct-with-radiomics": radiomics(),
     "valid-ct-with-radiomics-of-no-phase": radiomics(phases=()),
+    "valid-ct-with-checksum": with_checksum,
+    "valid-ct-with-radiomics-and-checksum": then(radiomics(), with_checksum),
     "valid-histology": histology,
     "valid-histology-with-sources": histology_with_sources,
 }
@@ -264,6 +285,22 @@ HOSTILE: Mapping[str, tuple[Change, str]] = {
     "negative-phase-number": (lambda file: numbered(file, "phase", -1, row=0), "expected phase from 0 to 2, found -1 to 1"),
     "unknown-scale-number": (lambda file: numbered(file, "scale", 1), "expected scale from 0 to 0, found 0 to 1"),
     "negative-slice": (lambda file: numbered(file, "slice_index", -4, row=0), "expected slice_index from 0, found -4"),
+    "negative-lesion": (lambda file: numbered(file, "lesion", -1), "expected lesion from 0, found -1"),
+    "negative-area": (dataset("tumour_area_mm2", one(0, -3)), "expected tumour_area_mm2 from 0, found -3"),
+    "slice-beyond-its-volume": (
+        lambda file: numbered(file, "slice_index", 80), "phase DP: expected slice_index below 80, the slices of its volume, found 80",
+    ),
+    "absurd-feature": (dataset("features", one(1, 1e30)), "expected features of at most 1e+09, found 1e+30"),
+    "spacing-not-a-number": (
+        lambda file: attribute("sources", file.attrs["sources"].replace("2.5", "NaN"))(file), "expected spacing_mm as three lengths above 0",
+    ),
+    "changed-feature": (then(with_checksum, dataset("features", one(1, 0.25))), "the bag was changed after it was written, or is damaged"),
+    "changed-measure": (then(with_checksum, dataset("measures", one(0, 81))), "the bag was changed after it was written, or is damaged"),
+    "changed-reference": (then(with_checksum, attribute("reference_hu", '{"AP":60}')), "the bag was changed after it was written"),
+    "contents-of-another-patient": (
+        then(attribute("patient_id", "p7"), with_checksum, attribute("patient_id", "contents-of-another-patient")),
+        "the bag was changed after it was written",
+    ),
     "no-sources": (attribute("sources", "{}"), "expected sources of the phases in the arrays (AP, DP), found none of AP, DP"),
     "source-without-spacing": (attribute("sources", '{"AP":{"file":"scan.nii.gz"}}'), f"{DAMAGED}: dict[str,Source]: AP."),
     "phase-missing-and-there": (
@@ -334,7 +371,7 @@ HOSTILE: Mapping[str, tuple[Change, str]] = {
 def numbered(file: h5py.File, name: str, value: int, row: int = N - 1) -> None:
     """Set the number of one instance, in the coordinates too."""
     file[name][row] = value
-    if name != "scale":
+    if name in ("phase", "slice_index"):
         file["coords"][row, 0 if name == "phase" else 1] = value
 
 
