@@ -3,6 +3,7 @@
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from extract.findings import (
     TABLE,
@@ -25,15 +26,32 @@ class RunResult:
         written: patients whose bag was written.
         skipped: patients whose bag was there with the same content key.
         n_slices: instances embedded.
-        exclusions: everybody left out, as written to excluded.csv.
+        exclusions: everybody left out, in order, as written to excluded.csv; the keys of a mapping, to be found at once.
         n_faults: exclusions that the configuration did not ask for.
+        excluded_keys: (patient_id, phase) of the exclusions.
     """
 
     written: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     n_slices: int = 0
-    exclusions: list[Exclusion] = field(default_factory=list)
+    exclusions: dict[Exclusion, None] = field(default_factory=dict)
     n_faults: int = 0
+    excluded_keys: set[tuple[str, str]] = field(default_factory=set)
+
+    @classmethod
+    def of_table(cls, exclusions: Iterable[Exclusion]) -> Self:
+        """Begin with what the cohort table excludes."""
+        result = cls()
+        for exclusion in exclusions:
+            result.n_faults += result.exclude(exclusion)
+        return result
+
+    def exclude(self, exclusion: Exclusion) -> bool:
+        """Leave out a scan or a patient; return whether that was not known, since one that is planned again repeats its faults."""
+        is_new = exclusion not in self.exclusions
+        self.exclusions[exclusion] = None
+        self.excluded_keys.add((exclusion.patient_id, exclusion.phase))
+        return is_new
 
     def forget(self, patient_ids: Container[str]) -> None:
         """Count patients as not done, because they are planned again."""

@@ -122,7 +122,7 @@ class _Shared:
 def _run_variant(variant: Variant, shared: _Shared, console: Console) -> RunResult:
     cohort, section = shared.cohort, variant.config.extract
     opened = open_encoder(section, console)
-    result = RunResult(exclusions=list(cohort.exclusions), n_faults=len(cohort.exclusions))
+    result = RunResult.of_table(cohort.exclusions)
     with (
         RunProgress(console, shared.said if variant.name else None) as progress,
         ThreadPoolExecutor(section.workers) as pool,
@@ -276,17 +276,13 @@ class _Run:
     def _exclude(self, fault: ScanError, *findings: Finding) -> None:
         """Record the fault of one scan and say it in one line."""
         self.log.add((fault.patient_id, fault.phase), *(findings or (finding_of(fault),)))
-        exclusion = Exclusion(fault.patient_id, fault.phase, STAGE, fault.reason)
-        if exclusion not in self.result.exclusions:  # A patient that is planned again repeats its faults.
-            self.result.exclusions.append(exclusion)
+        if self.result.exclude(Exclusion(fault.patient_id, fault.phase, STAGE, fault.reason)):
             self.result.n_faults += 1
             self.progress.say(str(fault))
 
     def _exclude_patient(self, patient: Patient, reason: str = "no phase could be used") -> None:
         """Record that a patient is left out; a bag of an earlier run is set aside, lest stage 2 takes it."""
-        exclusion = Exclusion(patient.patient_id, "", STAGE, reason)
-        if exclusion not in self.result.exclusions:
-            self.result.exclusions.append(exclusion)
+        self.result.exclude(Exclusion(patient.patient_id, "", STAGE, reason))
         stale = bag_path(self.variant.folder, patient.patient_id)
         if stale.exists():
             stale.replace(stale.with_name(f"{stale.name}.stale"))
@@ -311,7 +307,7 @@ class _Run:
     def _skip(self, patient: Patient) -> None:
         """Count a patient as done, and repeat what its bag says about phases that could not be used."""
         missing = read_header(bag_path(self.variant.folder, patient.patient_id)).phases_missing
-        known = {(e.patient_id, e.phase) for e in self.result.exclusions}
+        known = self.result.excluded_keys
         found = self.earlier.get(patient.patient_id, ())
         for key, finding in found:
             if key not in known:
