@@ -7,7 +7,7 @@ from extract.prepare import Fingerprint
 from extract.regions import RegionPlan
 from pipeline.cohort import Scan
 from pipeline.errors import ImageError, MaskError, ScanError
-from pipeline.files import path_hint, written_whole
+from pipeline.files import check_regular, path_hint, written_whole
 from pipeline.provenance import sha256_of_file, sha256_of_json
 
 _ENTRY_LENGTH = 3
@@ -32,14 +32,15 @@ class FileHashes:
         """Return the hash of a file.
 
         Raises:
-            OSError: the file cannot be read.
+            OSError: the file cannot be read, or is no regular one.
         """
+        check_regular(path)
         resolved = path.resolve()
-        stat = resolved.stat()
+        about = resolved.stat()
         size, changed, digest = self._known.get(str(resolved), [None, None, ""])
-        if (size, changed) != (stat.st_size, stat.st_mtime_ns):
+        if (size, changed) != (about.st_size, about.st_mtime_ns):
             digest = sha256_of_file(resolved)
-            self._known[str(resolved)] = [stat.st_size, stat.st_mtime_ns, digest]
+            self._known[str(resolved)] = [about.st_size, about.st_mtime_ns, digest]
         return str(digest)
 
     def save(self) -> None:

@@ -5,6 +5,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from traceback import format_exception
 from typing import TypeVar
 
 import numpy as np
@@ -21,6 +22,7 @@ from extract.regions import RegionPlan, on_planes, organ_rule, read_region
 from extract.slabs import slices_of_slabs
 from extract.slice_policy import choose_slices, slices_with_region
 from extract.volumes import PADDING_HU, VolumeError, VolumeFile, open_volume
+from pipeline.run_log import detail
 
 Result = TypeVar("Result")
 _ORGAN_SLICES = 8
@@ -71,12 +73,21 @@ class ScanReading:
         self.findings.append(Finding(kind, reason))
 
     def attempt(self, kind: Kind, step: Callable[[], Result]) -> Result | None:
-        """Return the result of a step, or None if it fails; the failure becomes a finding."""
+        """Return the result of a step, or None if it fails; the failure becomes a finding.
+
+        So one scan ends no run, whatever its header makes a library raise; but a fault of the machine, an OSError, does.
+        """
         try:
             return step()
         except VolumeError as error:
             self.note(kind, str(error))
-            return None
+        except OSError:
+            raise
+        except Exception as error:  # what the libraries raise at a hostile header cannot be listed
+            file = self.plan.scan.image.name
+            self.note(kind, f"{file}: cannot be used, or its mask: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
+            detail("".join(format_exception(error)).rstrip())
+        return None
 
 
 def read_scan(

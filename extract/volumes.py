@@ -18,6 +18,7 @@ from extract.inflate import GzipDamage, inflate, is_compressed
 from extract.itk_volumes import is_itk_file, read_itk_header, read_itk_voxels
 from pipeline.cohort import HeaderOverrides
 from pipeline.errors import PhasemilError
+from pipeline.files import check_regular
 
 AIR_HU = -1024
 """HU that replaces padding (-2048, -3024) and fills the outside of an image."""
@@ -204,6 +205,7 @@ def open_volume(path: Path, overrides: HeaderOverrides | None = None) -> VolumeF
     Raises:
         VolumeError: the file is missing or damaged, of another format, not 3-D, or holds no real numbers.
     """
+    _check_regular(path)
     header = _itk_header(path) if is_itk_file(path) else _nifti_header(path)
     shape = header.shape[:3] + tuple(n for n in header.shape[3:] if n != 1)
     if len(shape) != 3 or min(shape) < 1:
@@ -235,11 +237,18 @@ def open_volume(path: Path, overrides: HeaderOverrides | None = None) -> VolumeF
     )
 
 
+def _check_regular(path: Path) -> None:
+    try:
+        check_regular(path)
+    except FileNotFoundError:
+        raise VolumeError(f"{path}: no such file") from None
+    except OSError as error:
+        raise VolumeError(f"{path}: expected a volume, found: {error.strerror}") from error
+
+
 def _nifti_header(path: Path) -> _Header:
     try:
         image = nib.load(path)
-    except FileNotFoundError:
-        raise VolumeError(f"{path}: no such file") from None
     except (ImageFileError, HeaderDataError, OSError, EOFError, GzipDamage, ValueError) as error:
         raise VolumeError(f"{path}: expected a NIfTI file, found: {str(error).splitlines()[0]}") from error
     voxels = image.dataobj if isinstance(image, nib.Nifti1Image) else None
@@ -259,8 +268,6 @@ def _nifti_header(path: Path) -> _Header:
 
 
 def _itk_header(path: Path) -> _Header:
-    if not path.exists():
-        raise VolumeError(f"{path}: no such file")
     try:
         header = read_itk_header(path)
     except ValueError as error:

@@ -37,6 +37,8 @@ _OF_SCAN = (_ORGAN, *OVERRIDES)
 
 STAGES = ("cohort", "label")
 """Values of `stage` of exclusions caused by the cohort table: an unusable row, an unknown label."""
+_POSSIBLE_MM = (0.001, 1000.0)
+"""Far beyond any scanner, and far from where arithmetic on affines overflows."""
 NO_PHASE = "(none)"
 """Written as the phase of an excluded row without a phase; an empty phase means the whole patient."""
 
@@ -384,6 +386,8 @@ def _overrides(row: Row) -> HeaderOverrides:
             raise ValueError(
                 f"{column} {row[column]!r}; expected a finite number, above 0 but for hu_intercept"
             )
+        if value is not None and column.startswith("spacing") and not _POSSIBLE_MM[0] <= value <= _POSSIBLE_MM[1]:
+            raise ValueError(f"{column} {row[column]!r}; expected millimetres from {_POSSIBLE_MM[0]:g} to {_POSSIBLE_MM[1]:g}")
         return value
 
     slope, intercept = number("hu_slope"), number("hu_intercept")

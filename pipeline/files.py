@@ -1,10 +1,12 @@
 """Atomic writing: a file is complete or absent."""
 
+import errno
 import hashlib
 import os
 import platform
 import re
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +24,21 @@ MAX_IDENTIFIER_BYTES = _NAME_BYTES - len(f".h5.{_HOST}-{_LONGEST_PID}-{'0' * 8}.
 def with_home(path: str) -> str:
     """Return a path with `~/` at its beginning replaced by the user's own folder."""
     return os.path.expanduser(path) if path.startswith("~/") else path  # noqa: PTH111  # Path's own raises
+
+
+def check_regular(path: Path) -> None:
+    """Refuse what is no ordinary file before it is opened: a pipe or a device would be read for ever.
+
+    Raises:
+        OSError: there is no such file, a link leads to itself, or it is a folder, pipe, socket or device.
+    """
+    if "\0" in str(path):
+        raise OSError(errno.EINVAL, "the path holds a NUL character", str(path))
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "not a regular file but a pipe, socket or device", str(path))
 
 
 def path_hint(path: str) -> str:
