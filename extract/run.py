@@ -134,6 +134,7 @@ def _run_variant(variant: Variant, shared: _Shared, console: Console) -> RunResu
             late = run.patients_sharing_pixels()
             if late:  # Decoding has shown it after their bags were written.
                 run.embed(run.plan(cohort.patients, only=late))
+            run.store_again()
             for line in warning_lines(run.log, TABLE):
                 progress.say(line)
         finally:
@@ -168,6 +169,8 @@ class _Run:
     pool: ThreadPoolExecutor
     planned: dict[str, Job] = field(default_factory=dict)
     log: FindingLog = field(default_factory=FindingLog)
+    not_stored: list[Job] = field(default_factory=list)
+    """Patients whose bag is done, and whose slices are missing from the store."""
 
     @property
     def config(self) -> ExtractConfig:
@@ -225,6 +228,8 @@ class _Run:
                 self._exclude_patient(job.patient)
             elif self._is_done(job):
                 self._skip(job.patient)
+                if self.shared.supply.lacks(job):
+                    self.not_stored.append(job)
             else:
                 waiting.append(job)
         memory.hashes.save()
@@ -252,6 +257,16 @@ class _Run:
                 if kept.phases:
                     bag = make_bag(self.config, recipe, readout.blocks, kept, rows)
                     writer.submit(partial(self._write, bag))
+
+    def store_again(self) -> None:
+        """Prepare the slices of patients that are done but not in the store, such as after a full disk or when it was deleted."""
+        if not self.not_stored:
+            return
+        self.progress.say(f"{len(self.not_stored)} patients done before lack their slices in the store; preparing them again")
+        supply = self.shared.supply
+        with OrderedWriter() as writer:
+            for job in self.not_stored:
+                supply.keep(job, supply.begin(job, self.pool, self.progress.say)(), writer)
 
     def _without_constant(
         self, patient: PreparedPatient, features: NDArray[np.float32]

@@ -60,6 +60,12 @@ class SliceSupply:
             self.damaged.discard(job.prepared_key)
             writer.submit(partial(self.store.write, job.patient.patient_id, found))
 
+    def lacks(self, job: Job) -> bool:
+        """Say whether slices of a patient belong into the store and are not there, or not whole."""
+        if self.store is None or job.prepared_key in self.unusable:
+            return False
+        return not self.store.holds(job.patient.patient_id, job.prepared_key)
+
     def _holds(self, job: Job) -> bool:
         return self.store is not None and self.store.key_of(job.patient.patient_id) == job.prepared_key
 

@@ -118,6 +118,12 @@ def _is_abandoned(path: Path) -> bool:
     return False
 
 
+def flush_folder(folder: Path) -> None:
+    """Flush every file of a folder to the disk, and the folders themselves, before it is renamed into its place."""
+    for path in (*folder.rglob("*"), folder):
+        _flush_to_disk(path)
+
+
 def _flush_to_disk(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -9,14 +9,17 @@
             <phase>/planes_hu             int16 (planes, rows, columns), a box of the scan that holds all slabs, only where slabs are wanted;
             <phase>/planes_masks          bool  (planes, rows, columns); where the box begins stands in phases as planes_first
 
-A patient's group is whole or absent: it is written beside the store and renamed into it. The store can be
-deleted at any time; stage 1 rebuilds it from the scans.
+A patient's group is whole or absent: it is written beside the store, flushed to the disk and renamed into it. Its attributes have
+`files`, the size and SHA-256 of each file below it, and `attributes_sha256`, that of all other attributes; both are compared when it
+is read, since a missing shard would read as zeros and a flipped bit as another voxel. A group of an earlier release has neither.
+The store can be deleted at any time; stage 1 rebuilds it from the scans.
 """
 
+import hashlib
 import json
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +31,7 @@ from zarr.codecs import ZstdCodec
 
 from pipeline.bags import Source
 from pipeline.errors import StoreError
-from pipeline.files import naming, partial_of, written_whole
+from pipeline.files import flush_folder, naming, partial_of, written_whole
 from pipeline.measures import MEASURE_NAMES
 from pipeline.provenance import sha256_of_file, sha256_of_json
 from pipeline.slices import PhaseSlices, SlabPlanes
@@ -47,6 +50,9 @@ _PLACES = ("middle", "corner")
 _IMAGES = ("crops_hu", "masks", "neighbours", "context_hu")
 _MAY_LACK = frozenset(("neighbours", "context_hu"))
 _PLANES_HU, _PLANES_MASKS = "planes_hu", "planes_masks"
+_CHECKSUM = "attributes_sha256"
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError)
+"""What zarr, its codecs and the parsers raise on what is damaged."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +81,17 @@ class SliceStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    def holds(self, patient_id: str, key: str) -> bool:
+        """Say whether slices of that key are stored, with every file in its size; reading compares their contents, too."""
+        if self.key_of(patient_id) != key:
+            return False
+        try:
+            attributes = self._attributes(patient_id)
+            _check_files(self.folder / patient_id, attributes, lambda _: False)
+        except (StoreError, OSError, ValueError, KeyError, TypeError):
+            return False
+        return True
 
     def key_of(self, patient_id: str) -> str | None:
         """Return the key that a patient's slices were stored with, or None where there are none."""
@@ -111,6 +128,8 @@ class SliceStore:
         """
         try:
             attributes = self._attributes(patient_id)
+            folder = self.folder / patient_id
+            _check_files(folder, attributes, lambda name: with_planes or "/planes_" not in name)
             phases = tuple(
                 _phase(self.folder / patient_id / name, name, about, with_planes=with_planes)
                 for name, about in attributes["phases"].items()
@@ -122,9 +141,9 @@ class SliceStore:
             raise StoreError(
                 f"{self.folder}: no slices of patient {patient_id}; run stage 1 to store them"
             ) from None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except _DAMAGE as error:
             raise StoreError(
-                f"{self.folder / patient_id}: unreadable slices: {error}; delete the folder"
+                f"{self.folder / patient_id}: damaged slices: {error}; delete this folder and run stage 1 again, which prepares them anew"
             ) from error
 
     def write(self, patient_id: str, patient: StoredPatient) -> None:
@@ -177,7 +196,43 @@ def _write_patient(folder: Path, patient: StoredPatient) -> None:
         "remarks": dict(patient.remarks),
         "phases": {phase.phase: _about(phase) for phase in patient.phases},
     }
+    attributes |= {"files": _files_in(folder)}
+    attributes |= {_CHECKSUM: _checksum_of(attributes)}
     (folder / "zarr.json").write_text(_group(attributes), encoding="utf-8")
+    flush_folder(folder)
+
+
+def _files_in(folder: Path) -> Mapping[str, Sequence[Any]]:
+    """Return the size and SHA-256 of each file below a folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): [path.stat().st_size, sha256_of_file(path)] for path in files}
+
+
+def _checksum_of(attributes: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of all attributes but the checksum itself, as they read back."""
+    others = {name: value for name, value in attributes.items() if name != _CHECKSUM}
+    return hashlib.sha256(json.dumps(others, sort_keys=True).encode()).hexdigest()
+
+
+def _check_files(folder: Path, attributes: Mapping[str, Any], is_read: Callable[[str], bool]) -> None:
+    """Compare what lies in a patient's folder with what was written: names and sizes, and the contents of what is read.
+
+    Raises:
+        ValueError: something is missing, too much, or changed; it is named.
+    """
+    if _CHECKSUM not in attributes:  # of an earlier release
+        return
+    if attributes[_CHECKSUM] != _checksum_of(attributes):
+        raise ValueError("zarr.json was changed")
+    written = attributes["files"]
+    found = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
+    found.pop("zarr.json", None)
+    if found.keys() != written.keys():
+        name = min(found.keys() ^ written.keys())
+        raise ValueError(f"{name} is {'missing' if name in written else 'no file of it'}")
+    for name, (n_bytes, sha256) in written.items():
+        if found[name].stat().st_size != n_bytes or (is_read(name) and sha256_of_file(found[name]) != sha256):
+            raise ValueError(f"{name} was changed")
 
 
 def _put_in_place(partial: Path, final: Path) -> None:

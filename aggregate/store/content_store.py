@@ -20,7 +20,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipeline.files import naming, partial_of
+from pipeline.files import flush_folder, naming, partial_of
 from pipeline.provenance import sha256_of_file
 
 _ABOUT = "about.json"
@@ -126,6 +126,7 @@ class ContentStore:
                 about = _about(partial, key, kind, of)
                 (partial / _ABOUT).write_text(about.model_dump_json(indent=1), encoding="utf-8")
                 _note_use(partial)
+                flush_folder(partial)
                 self._put(partial, entry)
         finally:
             shutil.rmtree(partial, ignore_errors=True)

@@ -1,6 +1,7 @@
 """Laws of a run: policies, the slice store, what is done stays done."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -137,8 +138,25 @@ def test_a_store_that_was_damaged_is_made_anew(playground, command):
             shard.write_bytes(b"rubbish")
     code, printed = command("run", config)
     assert code == 0
-    assert "unreadable slices" in printed
+    assert "damaged slices" in printed
     assert playground.bag("p").features.tobytes() == expected.tobytes()
+
+
+def test_slices_that_are_gone_are_prepared_again_for_patients_whose_bags_are_done(playground, command):
+    playground.add("p")
+    playground.add("q")
+    config = playground.configure()
+    command("run", config)
+    bags = {path.name: path.stat().st_mtime_ns for path in playground.bags.glob("*.h5")}
+    store = SliceStore(playground.folder / "out" / "slices.zarr")
+    expected = store.content_of("q")
+    shutil.rmtree(store.folder / "q")
+    code, printed = command("run", config)
+    assert code == 0
+    assert "1 patients done before lack their slices in the store; preparing them again" in printed
+    assert store.content_of("q") == expected
+    assert bags == {path.name: path.stat().st_mtime_ns for path in playground.bags.glob("*.h5")}
+    assert "preparing them again" not in command("run", config)[1]
 
 
 def test_the_same_image_under_two_patients_is_refused_unless_allowed(playground, command):

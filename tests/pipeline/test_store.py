@@ -1,9 +1,11 @@
 """The slice store keeps slices as they are, whole or not at all."""
 
+import json
 import math
 import re
 import shutil
 from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -94,7 +96,10 @@ def test_slices_of_a_release_without_whole_slices_are_read(tmp_path, stored):
     store.write("007", stored)
     shutil.rmtree(tmp_path / "slices.zarr" / "007" / "DP" / "context_hu")
     about = tmp_path / "slices.zarr" / "007" / "zarr.json"
-    about.write_text(re.sub(r'"context_step": \d+,', "", about.read_text()))
+    without = json.loads(about.read_text())
+    for name in ("files", "attributes_sha256"):
+        del without["attributes"][name]
+    about.write_text(re.sub(r'"context_step": \d+, ', "", json.dumps(without)))
     (_, delayed) = store.read_phases("007")
     assert (delayed.context_hu, delayed.context_step) == (None, 1)
     np.testing.assert_array_equal(delayed.crops_hu, stored.phases[1].crops_hu)
@@ -121,15 +126,54 @@ def test_a_patient_that_is_not_there_is_named(tmp_path):
         store.read("007")
 
 
-def test_a_damaged_patient_is_told(tmp_path, stored):
+def shards(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "zarr.json")
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+
+
+def exchange(a: Path, b: Path) -> None:
+    other = a.with_name("other")
+    a.rename(other)
+    b.rename(a)
+    other.rename(b)
+
+
+DAMAGES = {
+    "a missing shard": lambda folder: shards(folder / "AP")[0].unlink(),
+    "an empty shard": lambda folder: shards(folder / "AP")[0].write_bytes(b""),
+    "rubbish": lambda folder: shards(folder / "AP")[0].write_bytes(b"rubbish"),
+    "a flipped bit": lambda folder: flip_a_bit(shards(folder / "DP" / "masks")[0]),
+    "a phase that is missing": lambda folder: shutil.rmtree(folder / "AP"),
+    "exchanged phases": lambda folder: exchange(folder / "AP", folder / "DP"),
+    "a file too much": lambda folder: (folder / "AP" / "more").write_bytes(b""),
+    "other columns": lambda folder: (folder / "zarr.json").write_text(
+        (folder / "zarr.json").read_text().replace('"liver_hu": 61.5', '"liver_hu": 16.5')
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_patient_is_told(tmp_path, stored, damage):
     store = SliceStore(tmp_path / "slices.zarr")
     store.write("007", stored)
-    (shard,) = (
-        p for p in (tmp_path / "slices.zarr" / "007" / "AP" / "crops_hu" / "c").rglob("*") if p.is_file()
-    )
-    shard.write_bytes(b"rubbish")
-    with pytest.raises(StoreError, match="007: unreadable slices"):
+    damage(tmp_path / "slices.zarr" / "007")
+    with pytest.raises(StoreError, match="007: damaged slices: .*run stage 1 again"):
         store.read("007")
+
+
+def test_slices_are_there_with_their_key_and_all_their_files(tmp_path, stored):
+    store = SliceStore(tmp_path / "slices.zarr")
+    assert not store.holds("007", "key")
+    store.write("007", stored)
+    assert store.holds("007", "key")
+    assert not store.holds("007", "another key")
+    shards(tmp_path / "slices.zarr" / "007")[0].unlink()
+    assert not store.holds("007", "key")
 
 
 def test_a_store_of_another_version_is_refused(tmp_path, stored):
