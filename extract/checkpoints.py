@@ -18,6 +18,7 @@ from extract import efficientnet_lite
 from extract.architectures import Architecture
 from extract.installed_weights import INSTALLED, INSTALLED_WEIGHTS
 from extract.vision import torchvision_models
+from extract.weight_values import unusable_keys
 from extract.weights_description import (
     CARD_SUFFIX,
     WeightsDescription,
@@ -114,7 +115,8 @@ def check_fit(network: nn.Module, architecture: Architecture, checkpoint: Checkp
     """Return the weights without those of the head, every key of which fits a network without its head.
 
     Raises:
-        WeightsError: a key is missing or unexpected, or a shape differs; the keys are listed.
+        WeightsError: a key is missing or unexpected, or a shape differs, the keys being listed; or a weight is of another kind of
+            number, or not finite.
     """
     own = network.state_dict()
     given = {k: v for k, v in checkpoint.state.items() if not k.startswith(f"{architecture.head}.")}
@@ -126,6 +128,12 @@ def check_fit(network: nn.Module, architecture: Architecture, checkpoint: Checkp
     if missing or unexpected or reshaped:
         found = "; ".join(f"{len(keys)} keys {what}: {some(keys)}" for what, keys in faults if keys)
         raise WeightsError(f"weights {checkpoint.name} do not fit {architecture.name}: {found}")
+    unusable = unusable_keys(own, given)
+    if unusable:
+        key = min(unusable)
+        raise WeightsError(
+            f"weights {checkpoint.name} do not fit {architecture.name}: {len(unusable)} keys cannot be used: {key}: {unusable[key]}"
+        )
     return given
 
 

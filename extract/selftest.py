@@ -16,6 +16,9 @@ the tolerance is three times that. Emulated on a CPU it was 0.0003 for squeezene
 0.0005 for resnet18 and densenet121 with random ones.
 """
 
+_LEAST_CHANGE = 1e-4
+"""Networks of the table with random weights change by 0.1 and more."""
+
 
 def built_in_image(side: int) -> Tensor:
     """Draw float32 (1, 3, side, side) in [0, 1]: smooth shapes and an edge, the same on every machine."""
@@ -44,6 +47,7 @@ def check_precision(encoder: Encoder, side: int, n_planes: int = 16) -> float:
     """
     image = built_in_image(side) if encoder.dims == 2 else built_in_slab(side, n_planes)
     exact = encoder.embed_plainly(image)
+    _check_sees(encoder, image, exact)
     try:
         found = encoder.embed(image)
     except RuntimeError as error:
@@ -62,6 +66,20 @@ def check_precision(encoder: Encoder, side: int, n_planes: int = 16) -> float:
             f"{tolerance:g} of float32, found {drift:.3g}; set [extract] precision = 'float32'"
         )
     return drift
+
+
+def _check_sees(encoder: Encoder, image: Tensor, exact: Tensor) -> None:
+    """Refuse an encoder that gives nothing, or the same for an image and its negative.
+
+    Raises:
+        WeightsError: the weights make it blind.
+    """
+    change = float((encoder.embed_plainly(1 - image) - exact).norm() / exact.norm())
+    if not change > _LEAST_CHANGE:
+        raise WeightsError(
+            f"self-test of {encoder.name} with {encoder.weights_name}: expected other features for an image than for its negative, "
+            f"found a relative difference of {change:.3g}; these weights see nothing: take others"
+        )
 
 
 def _cause(error: RuntimeError) -> str:

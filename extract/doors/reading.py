@@ -12,6 +12,7 @@ from extract.card_input import turned, turned_back
 from extract.checkpoints import some
 from extract.encoder_cards import EncoderCard
 from extract.feature_maps import FeatureMap
+from extract.weight_values import unusable_keys
 from pipeline.errors import WeightsError
 
 
@@ -159,7 +160,7 @@ def _keep_in(seen: dict[str, Tensor], name: str) -> Callable[..., None]:
 
 
 def check_fit(card: EncoderCard, own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
-    """Refuse weights with a missing, an unexpected or a reshaped key.
+    """Refuse weights with a missing, an unexpected or a reshaped key, or one whose numbers would be cast or are not finite.
 
     Raises:
         WeightsError: card, file, and the keys are named.
@@ -170,6 +171,8 @@ def check_fit(card: EncoderCard, own: Mapping[str, Tensor], given: Mapping[str, 
         if own[key].shape != given[key].shape
     ]
     refuse_keys(card, own.keys() - given.keys(), given.keys() - own.keys(), reshaped)
+    for key, fault in sorted(unusable_keys(own, given).items()):
+        raise unlike(card, f"usable weights as {key}", fault)
 
 
 def refuse_keys(

@@ -95,6 +95,34 @@ def test_weights_of_another_network_stop_the_run(resnet_file):
         load_encoder("densenet121", str(resnet_file()))
 
 
+def changed_weights(change):
+    """Change every floating-point tensor of a state."""
+    return lambda state: {key: change(w) if w.is_floating_point() else w for key, w in state.items()}
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda w: (w * 100).to(torch.int8), "expected floating-point numbers, found int8"),
+        (lambda w: w.to(torch.complex64), "expected floating-point numbers, found complex64"),
+        (lambda w: w * float("nan"), "a number in it is not finite"),
+    ],
+    ids=["int8", "complex64", "nan"],
+)
+def test_weights_that_torch_would_cast_in_silence_are_refused(resnet_file, change, fault):
+    path = resnet_file(change=changed_weights(change))
+    with pytest.raises(WeightsError, match=f"keys cannot be used: bn1.bias: {fault}"):
+        load_encoder("resnet18", str(path))
+
+
+@pytest.mark.parametrize("factor", [0, 1e-30])
+def test_weights_that_see_nothing_fail_the_self_test(resnet_file, factor):
+    path = resnet_file(change=changed_weights(lambda w: w * factor))
+    blind = load_encoder("resnet18", str(path), precision="float32", device="cpu")
+    with pytest.raises(WeightsError, match="these weights see nothing"):
+        check_precision(blind, 32)
+
+
 def test_a_file_that_would_run_code_is_refused(tmp_path):
     torch.save({"conv1.weight": torch.nn.Linear(1, 1)}, tmp_path / "evil.pth")
     with pytest.raises(WeightsError, match="not a file of tensors"):
