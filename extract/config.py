@@ -187,6 +187,9 @@ class ExtractSection(Section):
     { require = ["AP"] }."""
     shared_images: Literal["refuse", "allow"] = "refuse"
     """What to do when two patients have the same image, which is a mix-up and a leak between the folds of stage 2."""
+    unreachable: Literal["stop", "leave-out"] = "stop"
+    """What to do when a file from which an earlier bag was made is not there any more: a drive that is not mounted is no
+    patient without a scan. `leave-out` makes these bags anew, without the scans."""
     store: bool = True
     """Keep the prepared slices in the slice store, so that another encoder or window needs no scan."""
     slices: SlicesSection = SlicesSection()

@@ -43,6 +43,10 @@ class FileHashes:
             self._known[str(resolved)] = [about.st_size, about.st_mtime_ns, digest]
         return str(digest)
 
+    def knew(self, path: Path) -> bool:
+        """Return whether a file was there in this run or an earlier one."""
+        return str(path.resolve()) in self._known
+
     def save(self) -> None:
         """Write the cache file atomically."""
         with written_whole(self.path) as sibling:

@@ -16,6 +16,7 @@ from extract.checks import doubtful_scans, finding_of
 from extract.config import ExtractConfig
 from extract.doctor import require_right_numbers
 from extract.duplicates import PixelMemory, describe_shared
+from extract.earlier_bags import check_reachable, set_aside, take_back
 from extract.embed import PreparedPatient, embed_patients
 from extract.findings import TABLE, Finding, FindingLog, Key, Kind, warning_lines
 from extract.fingerprints import FileHashes
@@ -208,7 +209,7 @@ class _Run:
         self.progress.start_reading(len(patients if only is None else only))
         waiting = []
         memory = self.shared.memory
-        jobs = plan_jobs(
+        planned = plan_jobs(
             patients,
             self.config.extract,
             self.opened.recipe,
@@ -217,9 +218,10 @@ class _Run:
             ranges=self.shared.ranges,
             stored=self.shared.supply.settings,
         )
+        jobs = [job for job in planned if only is None or job.patient.patient_id in only]
+        if self.config.extract.unreachable == "stop":
+            check_reachable(jobs, self.variant.folder, memory.hashes)
         for job in jobs:
-            if only is not None and job.patient.patient_id not in only:
-                continue
             self.planned[job.patient.patient_id] = job
             self.progress.has_read(job.patient.patient_id)
             for fault in job.faults.values():
@@ -298,15 +300,14 @@ class _Run:
     def _exclude_patient(self, patient: Patient, reason: str = "no phase could be used") -> None:
         """Record that a patient is left out; a bag of an earlier run is set aside, lest stage 2 takes it."""
         self.result.exclude(Exclusion(patient.patient_id, "", STAGE, reason))
-        stale = bag_path(self.variant.folder, patient.patient_id)
-        if stale.exists():
-            stale.replace(stale.with_name(f"{stale.name}.stale"))
-            self.progress.say(
-                f"patient {patient.patient_id}: left out; its earlier bag was renamed to {stale.name}.stale"
-            )
+        aside = set_aside(bag_path(self.variant.folder, patient.patient_id))
+        if aside is not None:
+            self.progress.say(f"patient {patient.patient_id}: left out; its earlier bag was renamed to {aside.name}")
 
     def _is_done(self, job: Job) -> bool:
         path = bag_path(self.variant.folder, job.patient.patient_id)
+        if take_back(path, job.content_key):
+            self.progress.say(f"patient {job.patient.patient_id}: its bag was set aside and fits again; taken back")
         try:
             header = read_bag(path).header if path.exists() else None
         except BagError:

@@ -50,6 +50,10 @@ def _rebuild_scan_error(kind: type[ScanError], reason: str, patient_id: str, pha
     return kind(reason, patient_id=patient_id, phase=phase)
 
 
+class UnreachableError(PhasemilError, OSError):
+    """Files that were there in an earlier run are not: the drive or the table is to be looked at first."""
+
+
 class ImageError(ScanError):
     """An image is missing, truncated, or not a CT volume in Hounsfield units."""
 

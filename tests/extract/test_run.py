@@ -60,6 +60,48 @@ def test_a_bag_of_a_patient_who_is_left_out_now_is_set_aside(playground, command
     assert (playground.bags / "one.h5.stale").exists()
 
 
+def test_a_bag_that_was_set_aside_is_taken_back_when_its_patient_is_wanted_again(playground, command):
+    two_phases(playground)
+    config = playground.configure()
+    command("run", config)
+    before = (playground.bags / "one.h5").stat().st_mtime_ns
+    command("run", config, "missing_phases={ require = ['PVP'] }")
+    _, printed = command("run", config)
+    assert "patient one: its bag was set aside and fits again; taken back" in printed
+    assert (playground.bags / "one.h5").stat().st_mtime_ns == before
+    assert not (playground.bags / "one.h5.stale").exists()
+
+
+@pytest.mark.parametrize("what", ["drive", "image", "liver"])
+def test_a_drive_that_is_not_mounted_stops_the_run_and_changes_no_bag(playground, command, what):
+    drive = playground.folder / "drive"
+    drive.mkdir()
+    for patient in ("p", "q"):
+        image, mask = draw_scan(ord(patient))
+        files = {"image": image, "mask": mask, "liver_mask": (image > 0).astype(np.uint8)}
+        names = {role: f"drive/{patient}_{role}.nii.gz" for role in files}
+        for role, voxels in files.items():
+            save(playground.folder / names[role], voxels)
+        playground.add(patient, **names)
+    config = playground.configure()
+    command("run", config)
+    bags = {path.name: path.read_bytes() for path in playground.bags.glob("*.h5")}
+    lost = {"drive": drive, "image": drive / "q_image.nii.gz", "liver": drive / "q_liver_mask.nii.gz"}[what]
+    lost.rename(playground.folder / "elsewhere")
+    code, printed = command("run", config)
+    assert code != 0
+    assert "cannot be reached: no file" in printed
+    assert "mount the drive" in printed
+    assert bags == {path.name: path.read_bytes() for path in playground.bags.glob("*.h5")}
+    assert not list(playground.bags.glob("*.stale"))
+    (playground.folder / "elsewhere").rename(lost)
+    assert "2 done before" in command("run", config)[1]
+    lost.rename(playground.folder / "elsewhere")
+    code, printed = command("run", config, "unreachable=leave-out")
+    assert "cannot be reached" not in printed
+    assert (playground.bags / "p.h5").exists() == (what != "drive")
+
+
 def destroy_scans(playground) -> None:
     """Fill every NIfTI with zeros, behind its old size and time of change."""
     for path in playground.folder.glob("*.nii.gz"):
