@@ -20,6 +20,7 @@ from extract.regions import RegionPlan, plan_region, ranges_of
 from extract.variants import Variant
 from pipeline.cohort import Cohort, Patient, read_cohort
 from pipeline.phase_roles import phase_roles
+from pipeline.run_log import say
 from pipeline.tables import write_table
 
 _FACTS = (
@@ -61,11 +62,11 @@ def check_cohort(
     """
     cohort = read_cohort(config.cohort)
     for notice in cohort.notices:
-        console.print(notice, markup=False, highlight=False, soft_wrap=True)
+        say(console, notice)
     roles = phase_roles(config.cohort)
     unchecked = order_not_checked(cohort, roles)
     if unchecked:
-        console.print(unchecked, markup=False, highlight=False, soft_wrap=True)
+        say(console, unchecked)
     used = [variant.config.extract for variant in variants] or [config.extract]
     wanted = Preparation.for_all(used)
     if wanted.radiomics is not None:
@@ -80,7 +81,7 @@ def check_cohort(
     path = config.output / TABLE
     write_table(path, COLUMNS, (_row(report, people.get(report.patient_id)) for report in reports))
     _print_summary(config, _policies(variants or [Variant("", config)]), cohort, reports, console)
-    console.print(f"wrote {path}", soft_wrap=True, highlight=False)
+    say(console, f"wrote {path}")
     return reports
 
 
@@ -148,7 +149,7 @@ def _print_summary(
             table.add_row(label or "no label", *map(str, (len(members), *counts, *kept)))
     console.print(table)
     for line in _lines(reports):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(console, line)
     found = Counter(report.status for report in reports)
     console.print(
         ", ".join(f"{found[status]} {status}" for status in (OK, Severity.WARNING, Severity.ERROR)),

@@ -177,9 +177,9 @@ def overlay(
     # Where a slice and its mask lie is the same for all variants.
     settings = load_experiment(config, ()).config
     written = write_overlays(settings, model=model, patients=patient or ())
-    console.print(f"{len(written.paths)} overlays written: {settings.results_folder / 'overlays'}")
+    say(console, f"{len(written.paths)} overlays written: {settings.results_folder / 'overlays'}")
     for fault in written.faults:
-        console.print(fault, markup=False)
+        say(console, str(fault))
     if written.faults:
         raise typer.Exit(2)
 

@@ -19,6 +19,7 @@ from pipeline.bags import (
     version_of_file,
 )
 from pipeline.errors import BagError
+from pipeline.run_log import say, shown
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def print_folders(folder: Path, console: Console, errors: Console) -> bool:
         return print_folder(folder, console, errors)
     are_good = []
     for variant in variants:
-        console.print(f"{variant}:")
+        say(console, f"{variant}:")
         are_good.append(print_folder(variant, console, errors))
     return all(are_good)
 
@@ -104,11 +105,11 @@ def print_folder(folder: Path, console: Console, errors: Console) -> bool:
         try:
             contents = Contents.of(read_bag(path), version_of_file(path))
         except BagError as error:
-            errors.print(f"error: {' '.join(str(error).split())}")
+            errors.print(f"error: {shown(' '.join(str(error).split()))}")
             is_good = False
             continue
         found.append(contents)
-        console.print(f"{contents.header.patient_id}: instances {contents.instances}")
+        say(console, f"{contents.header.patient_id}: instances {contents.instances}")
     if found:
         _print(_summary(found), console)
         # Also says of folders with two recipes which two bags differ, and in what.
@@ -182,4 +183,4 @@ def _range(values: NDArray[np.float32]) -> str:
 def _print(lines: Mapping[str, str], console: Console) -> None:
     width = max(map(len, lines))
     for name, value in lines.items():
-        console.print(f"{name:<{width}}  {value}")
+        say(console, f"{name:<{width}}  {value}")

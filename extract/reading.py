@@ -85,7 +85,10 @@ class ScanReading:
             raise
         except Exception as error:  # what the libraries raise at a hostile header cannot be listed
             file = self.plan.scan.image.name
-            self.note(kind, f"{file}: cannot be used, or its mask: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
+            self.note(
+                kind,
+                f"{file}: cannot be used, or its mask: {type(error).__name__}: {' '.join(str(error).split())[:200]}",
+            )
             detail("".join(format_exception(error)).rstrip())
         return None
 

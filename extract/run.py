@@ -264,7 +264,9 @@ class _Run:
         """Prepare the slices of patients that are done but not in the store, such as after a full disk or when it was deleted."""
         if not self.not_stored:
             return
-        self.progress.say(f"{len(self.not_stored)} patients done before lack their slices in the store; preparing them again")
+        self.progress.say(
+            f"{len(self.not_stored)} patients done before lack their slices in the store; preparing them again"
+        )
         supply = self.shared.supply
         with OrderedWriter() as writer:
             for job in self.not_stored:
@@ -302,12 +304,16 @@ class _Run:
         self.result.exclude(Exclusion(patient.patient_id, "", STAGE, reason))
         aside = set_aside(bag_path(self.variant.folder, patient.patient_id))
         if aside is not None:
-            self.progress.say(f"patient {patient.patient_id}: left out; its earlier bag was renamed to {aside.name}")
+            self.progress.say(
+                f"patient {patient.patient_id}: left out; its earlier bag was renamed to {aside.name}"
+            )
 
     def _is_done(self, job: Job) -> bool:
         path = bag_path(self.variant.folder, job.patient.patient_id)
         if take_back(path, job.content_key):
-            self.progress.say(f"patient {job.patient.patient_id}: its bag was set aside and fits again; taken back")
+            self.progress.say(
+                f"patient {job.patient.patient_id}: its bag was set aside and fits again; taken back"
+            )
         try:
             header = read_bag(path).header if path.exists() else None
         except BagError:

@@ -63,7 +63,8 @@ def bag_of_file(path: Path, patient_id: str) -> Bag:
             datasets["measures"] = measures
             datasets |= _radiomics(file, header, path)
         arrays = {name: dataset[()] for name, dataset in datasets.items()}
-        check_digest(file, arrays, path)
+        if version > 1:
+            check_digest(file, arrays, path)
     coords = arrays.pop("coords")
     bag = Bag(header=header, **arrays)
     check_coords(coords, bag, path)

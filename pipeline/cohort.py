@@ -386,8 +386,14 @@ def _overrides(row: Row) -> HeaderOverrides:
             raise ValueError(
                 f"{column} {row[column]!r}; expected a finite number, above 0 but for hu_intercept"
             )
-        if value is not None and column.startswith("spacing") and not _POSSIBLE_MM[0] <= value <= _POSSIBLE_MM[1]:
-            raise ValueError(f"{column} {row[column]!r}; expected millimetres from {_POSSIBLE_MM[0]:g} to {_POSSIBLE_MM[1]:g}")
+        if (
+            value is not None
+            and column.startswith("spacing")
+            and not _POSSIBLE_MM[0] <= value <= _POSSIBLE_MM[1]
+        ):
+            raise ValueError(
+                f"{column} {row[column]!r}; expected millimetres from {_POSSIBLE_MM[0]:g} to {_POSSIBLE_MM[1]:g}"
+            )
         return value
 
     slope, intercept = number("hu_slope"), number("hu_intercept")

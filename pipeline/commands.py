@@ -9,6 +9,7 @@ from rich.console import Console
 
 from pipeline.error_lines import error_lines
 from pipeline.provenance import software_versions
+from pipeline.run_log import shown
 
 
 def _tell_version(asked: bool) -> None:  # noqa: FBT001 - typer calls it so
@@ -71,7 +72,7 @@ def run_application(application: typer.Typer) -> None:
 
 def _leave(line: str, *mistakes: str) -> NoReturn:
     console = Console(stderr=True, soft_wrap=True, highlight=False)
-    console.print(f"error: {line}", markup=False)
+    console.print(f"error: {shown(line)}", markup=False)
     for mistake in mistakes:
-        console.print(f"  {mistake}", markup=False)
+        console.print(f"  {shown(mistake)}", markup=False)
     sys.exit(2)

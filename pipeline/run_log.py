@@ -29,8 +29,19 @@ _LIMIT_BYTES = 10_000_000
 """Above it the log becomes run.log.1, in place of an earlier one, and a new one begins."""
 
 
+_CONTROLS = [*range(9), *range(11, 32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
+"""Escape sequences begin with one of them, and others turn the direction of writing; tab and line break are none."""
+_VISIBLE = {code: f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" for code in _CONTROLS}
+
+
+def shown(text: str) -> str:
+    """Return a text with its control characters as visible escapes, since a file name may hold a command to the terminal."""
+    return text.translate(_VISIBLE)
+
+
 def say(console: Console, line: str, *, style: str | None = None) -> None:
     """Print a line as it is, whatever its length and characters, and log it; `style` is that of rich, such as "bold red"."""
+    line = shown(line)
     console.print(line, soft_wrap=True, highlight=False, markup=False, emoji=False, style=style)
     _LOGGER.info(line)
 
@@ -46,7 +57,7 @@ def say_table(console: Console, table: Table) -> None:
 
 def detail(line: str) -> None:
     """Log a line that the console shows with --verbose only."""
-    _LOGGER.debug(line)
+    _LOGGER.debug(shown(line))
 
 
 @contextmanager
@@ -94,7 +105,7 @@ def logged(folder: Path, command: str, *, tell: Tell) -> Iterator[None]:
 def _log_end(error: BaseException) -> None:
     lines = error_lines(error)
     for line in lines:
-        _LOGGER.error(line)
+        _LOGGER.error(shown(line))
     if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
         _LOGGER.error("interrupted")
     elif not lines:

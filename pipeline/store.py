@@ -205,7 +205,9 @@ def _write_patient(folder: Path, patient: StoredPatient) -> None:
 def _files_in(folder: Path) -> Mapping[str, Sequence[Any]]:
     """Return the size and SHA-256 of each file below a folder."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): [path.stat().st_size, sha256_of_file(path)] for path in files}
+    return {
+        path.relative_to(folder).as_posix(): [path.stat().st_size, sha256_of_file(path)] for path in files
+    }
 
 
 def _checksum_of(attributes: Mapping[str, Any]) -> str:

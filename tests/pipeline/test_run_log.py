@@ -126,3 +126,11 @@ def test_nothing_is_logged_after_the_command(tmp_path):
     detail("somebody else's")
     assert "somebody" not in (tmp_path / LOG).read_text(encoding="utf-8")
     assert not logging.getLogger("phasemil").handlers
+
+
+def test_a_file_name_gives_no_command_to_the_terminal(capsys):
+    """Escape sequences, and signs that turn the direction of writing, are shown and not obeyed."""
+    say(Console(), "no file \x1b[2J\x1b]0;title\x07 \x9b31m \u202egz.iin\nnext\tline é")
+    assert capsys.readouterr().out == (
+        "no file \\x1b[2J\\x1b]0;title\\x07 \\x9b31m \\u202egz.iin\nnext    line é\n"
+    )
