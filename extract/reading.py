@@ -83,7 +83,7 @@ class ScanReading:
             self.note(kind, str(error))
         except OSError:
             raise
-        except Exception as error:  # what the libraries raise at a hostile header cannot be listed
+        except Exception as error:  # noqa: BLE001 - what libraries raise at a hostile header cannot be listed
             file = self.plan.scan.image.name
             self.note(
                 kind,

@@ -57,7 +57,7 @@ def test_a_pipe_is_not_opened(playground, command, role):
     os.mkfifo(playground.folder / "pipe.nii.gz")
     playground.add("bad", **{role: "pipe.nii.gz"})
     if role == "liver_mask":  # the scan can do without
-        code, printed = command("run", playground.configure())
+        _, printed = command("run", playground.configure())
         assert "not a regular file" in printed
         assert (playground.bags / "bad.h5").exists()
         return

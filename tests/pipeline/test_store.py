@@ -162,7 +162,7 @@ def test_a_damaged_patient_is_told(tmp_path, stored, damage):
     store = SliceStore(tmp_path / "slices.zarr")
     store.write("007", stored)
     damage(tmp_path / "slices.zarr" / "007")
-    with pytest.raises(StoreError, match="007: damaged slices: .*run stage 1 again"):
+    with pytest.raises(StoreError, match=r"007: damaged slices: .*run stage 1 again"):
         store.read("007")
 
 

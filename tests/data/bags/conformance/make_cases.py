@@ -222,10 +222,11 @@ def with_checksum(file: h5py.File) -> None:
     for name in (name for name in file if name != "feats"):
         values = file[name][()]
         arrays[name] = hashlib.sha256(values.astype(values.dtype.newbyteorder("<")).tobytes()).hexdigest()
-    covered = (
-        "patient_id content_key modality phase_names phases_missing scale_names sources encoder layer weights_name weights_sha256 "
-        "precision preprocessing feature_blocks reference_hu measure_names measure_units radiomics_names radiomics_settings"
-    ).split()
+    covered = [
+        "patient_id", "content_key", "modality", "phase_names", "phases_missing", "scale_names", "sources", "encoder", "layer",
+        "weights_name", "weights_sha256", "precision", "preprocessing", "feature_blocks", "reference_hu", "measure_names",
+        "measure_units", "radiomics_names", "radiomics_settings",
+    ]  # fmt: skip
     attributes = {}
     for name in (name for name in covered if name in file.attrs):
         value = file.attrs[name]
