@@ -11,7 +11,7 @@ from aggregate.cohort.patient import ONLY_SET
 from aggregate.model_section import ModelSection
 from aggregate.statistics.config import StatisticsSection
 from aggregate.study_section import StudySection
-from pipeline.config import ConfigPath, ExperimentConfig, Section
+from pipeline.config import ConfigPath, ExperimentConfig, PlainName, Section
 
 
 class SplitsSection(Section):
@@ -19,9 +19,9 @@ class SplitsSection(Section):
 
     scheme: Literal["stratified", "leave-one-centre-out", "file"] = "stratified"
     """Repeated folds stratified by class and balanced by centre; leave-one-centre-out; or the splits in `file`."""
-    folds: int = Field(5, ge=2)
+    folds: int = Field(5, ge=2, le=1000)
     """Outer folds of the stratified scheme."""
-    repeats: int = Field(5, ge=1)
+    repeats: int = Field(5, ge=1, le=1000)
     """Repeats of the stratified cross-validation, each with different folds."""
     tune_share: float = Field(0.2, gt=0.0, le=0.5)
     """Share of the training patients kept for early stopping, calibration and thresholds."""
@@ -107,10 +107,10 @@ class BagSetSection(Section):
 class AggregateSection(Section):
     """[aggregate]: models, splits and statistics."""
 
-    bags: Mapping[str, BagSetSection] = {}
+    bags: Mapping[PlainName, BagSetSection] = {}
     """The bag sets that models read, by the name in their `bags`; by default the variants of stage 1, or without any the
     folder `bags` in `output`."""
-    model: Mapping[str, ModelSection] = {}
+    model: Mapping[PlainName, ModelSection] = {}
     """The models to compare; NAME is the name of the model in every table."""
     fusion: FusionSection | None = None
     """Models of scans and biopsies, alone and together, compared for one class."""

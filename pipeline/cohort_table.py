@@ -23,6 +23,8 @@ _ENCODINGS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe\0\0", "utf-32"), (b"\0
               (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))  # fmt: skip
 _OLD_EXCEL = b"\xd0\xcf\x11\xe0"
 _SAFE_ID = re.compile(r"^[^\s/\\.\x00-\x1f][^/\\\x00-\x1f]*$")
+_RESERVED = frozenset({"zarr.json"})
+"""Identifiers whose folder would lie in the place of a file."""
 _SAVE_AS = "save it as 'CSV UTF-8' or .xlsx"
 
 Record = tuple[int, Sequence[str]]
@@ -153,7 +155,12 @@ def _split(path: Path, text: str, separator: str, *, first_line: int) -> list[Re
                 raise csv.Error
             records.append((begin, cells))
             begin = first_line + reader.line_num
-    except csv.Error:
+    except csv.Error as error:
+        if "field larger than" in str(error):
+            raise CohortError(
+                f"{path}: line {begin}: expected cells of at most {csv.field_size_limit()} characters, found a longer one; shorten it, or "
+                "look for a quotation mark that is not closed"
+            ) from None
         raise CohortError(
             f"{path}: line {begin}: expected every cell that begins with a quotation mark to end with one on the same "
             'line (within a cell it is doubled: ""), found none; the rows behind it cannot be trusted'
@@ -291,6 +298,8 @@ def identifier_problem(patient_id: str) -> str | None:
     n_bytes = len(patient_id.encode())
     if n_bytes > MAX_IDENTIFIER_BYTES:
         return f"patient_id of {n_bytes} bytes is too long for a file name; expected at most {MAX_IDENTIFIER_BYTES}: shorten it"
+    if patient_id.lower() in _RESERVED:
+        return f"patient_id {patient_id!r} is the name of a file in the slice store; expected another one"
     unseen = invisible_character(patient_id)
     if unseen:
         return f"patient_id {patient_id!a} holds the invisible character {unseen}; type it anew"

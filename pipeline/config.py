@@ -24,6 +24,14 @@ from pipeline.errors import ConfigError, Mistakes
 from pipeline.files import path_hint, with_home
 
 
+_LONGEST_NAME = 60
+"""Of a phase or a class, which are parts of file names and headings of columns."""
+
+
+def _names_a_file(name: str) -> bool:
+    return len(name) <= _LONGEST_NAME and not name.startswith(".") and name.isprintable() and not set("/\\[]$") & set(name)
+
+
 def _relative_to_config(path: Path, info: ValidationInfo) -> Path:
     folder = (info.context or {}).get("folder")
     return path if folder is None else (folder / with_home(str(path))).resolve()
@@ -35,6 +43,10 @@ ConfigPath = Annotated[Path, AfterValidator(_relative_to_config)]
 
 FileSafeName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """A name that also names a file or folder, on every system."""
+
+
+PlainName = Annotated[str, Field(pattern=r"^\w[\w .,:;@+()=%&'-]*$", max_length=60)]
+"""A name that stands in tables, figures and file names, and means nothing to any of them."""
 
 
 class Section(BaseModel):
@@ -84,6 +96,11 @@ class CohortSection(Section):
             for i, form in enumerate(forms):
                 if not form or form in forms[:i]:
                     raise ValueError(f"{what}: {names[i]!r} is empty or given twice (case does not count)")
+                if not _names_a_file(form):
+                    raise ValueError(
+                        f"{what}: {names[i]!r} cannot be part of a file name; expected none of / \\ [ ] $, no control character, no leading dot, "
+                        f"at most {_LONGEST_NAME} letters"
+                    )
         return self
 
 
