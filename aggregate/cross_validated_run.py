@@ -46,8 +46,9 @@ from aggregate.tables.excluded import EXCLUDED
 from aggregate.tables.results import ResultTables
 from aggregate.tables.splits import SPLITS, split_rows
 from pipeline.ceiling import read_ceiling, was_drawn
-from pipeline.errors import ResultsError
+from pipeline.errors import ConfigError, ResultsError
 from pipeline.files import sweep_partials
+from pipeline.names import hint_of_nearest
 from pipeline.provenance import sha256_of_file, sha256_of_json, software_versions, utc_now
 from pipeline.run_log import detail
 
@@ -82,17 +83,27 @@ def run_experiment(plan: Plan) -> Run:
     return Run(config, study, plan.specs, result, predictions_of(study, result), time.monotonic() - started)
 
 
-def reopen(config: AggregateConfig) -> Run:
+def reopen(config: AggregateConfig, *, only: str | None = None) -> Run:
     """Load a finished run again with its own splits.csv; fits missing from the cache are trained again.
 
+    Args:
+        config: of the run.
+        only: the model that is loaded; None loads all.
+
     Raises:
+        ConfigError: there is no such model.
         ResultsError: the patients, bags, labels, covariates or the software are not those of the run any more.
     """
     started = time.monotonic()
     study = load_study(config)
     check_same_bags(config.results_folder, study.bag_keys)
     folds = read_splits(config.results_folder / SPLITS.location, study.patients)
-    specs = with_baselines(config.aggregate, study)
+    specs = [
+        spec for spec in with_baselines(config.aggregate, study) if only is None or spec.name == only
+    ]
+    if not specs:
+        known = [spec.name for spec in with_baselines(config.aggregate, study)]
+        raise ConfigError(f"no model {only!r} in this run; {hint_of_nearest(str(only), known)}")
     _check_same_fits(config, study, folds, specs)
     result = cross_validate_all(config, study, folds, specs)
     return Run(config, study, tuple(specs), result, predictions_of(study, result), time.monotonic() - started)

@@ -130,7 +130,7 @@ def tables_of(folder: Path, *, console: Console) -> None:
     Raises:
         ResultsError: the folder is not that of a finished run, or its bags or splits have changed since.
     """
-    with _finished(folder, "aggregate.py tables", console) as config:
+    with finished_run(folder, "aggregate.py tables", console) as config:
         if was_changed(config.results_folder, PREDICTIONS.location):
             say(
                 console,
@@ -161,7 +161,7 @@ def explain_folder(folder: Path, *, retrain: bool, console: Console) -> None:
     Raises:
         ResultsError: the folder is not that of a finished run, or what it was made of has changed since.
     """
-    with _finished(folder, "aggregate.py explain", console) as config:
+    with finished_run(folder, "aggregate.py explain", console) as config:
         if config.aggregate.study is not None:
             raise ResultsError(
                 f"{folder}: the results of a study, whose models are not explained; put the model that you chose in a "
@@ -186,7 +186,7 @@ def report_of(folder: Path, *, console: Console) -> None:
     Raises:
         ResultsError: the folder is not that of a finished run, or its bags or splits have changed since.
     """
-    with _finished(folder, "aggregate.py report", console) as config:
+    with finished_run(folder, "aggregate.py report", console) as config:
         with written_beside(config.results_folder, keep=True) as beside:
             write_report(beside)
             write_paper(beside)
@@ -196,10 +196,13 @@ def report_of(folder: Path, *, console: Console) -> None:
 
 
 @contextmanager
-def _finished(folder: Path, command: str, console: Console) -> Iterator[AggregateConfig]:
+def finished_run(folder: Path, command: str, console: Console) -> Iterator[AggregateConfig]:
     """Hold the folder of a finished run, completed where a command was cut off, and yield its configuration.
 
     What the command tells is logged there.
+
+    Raises:
+        ResultsError: the folder is not that of a finished run, or its bags or splits have changed since.
     """
     folder = results_in(folder)
     if not is_cut_off(folder):

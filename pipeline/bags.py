@@ -52,6 +52,7 @@ __all__ = [
     "bag_path",
     "check_bag",
     "check_one_recipe",
+    "differences",
     "how_alike",
     "list_bags",
     "read_bag",
@@ -127,7 +128,7 @@ def check_one_recipe(headers: Iterable[BagHeader]) -> Recipe:
     if first is None:
         raise BagError("no bag to read; run stage 1 first")
     for other in iterator:
-        for what, a, b in _differences(first, other):
+        for what, a, b in differences(first, other):
             raise BagError(
                 f"the bags of {first.patient_id} and {other.patient_id} differ in {what}: {a} against {b}; "
                 "bags of different recipes are never mixed: extract both again with one configuration"
@@ -135,7 +136,8 @@ def check_one_recipe(headers: Iterable[BagHeader]) -> Recipe:
     return first.recipe
 
 
-def _differences(a: BagHeader, b: BagHeader) -> Iterable[tuple[str, object, object]]:
+def differences(a: BagHeader, b: BagHeader) -> Iterable[tuple[str, object, object]]:
+    """Yield what of two bags differs that one model cannot read together: its name, and both values."""
     for name in _OF_RECIPE:
         if getattr(a.recipe, name) != getattr(b.recipe, name):
             yield name, getattr(a.recipe, name), getattr(b.recipe, name)

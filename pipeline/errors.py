@@ -106,6 +106,10 @@ class ResultsError(PhasemilError, ValueError):
     """A results folder lacks a table or holds one that does not fit."""
 
 
+class PackageError(PhasemilError, ValueError):
+    """A package of a model is damaged, was changed, or does not fit what it is asked."""
+
+
 class Mistakes:
     """A collection of mistakes of independent parts, so that all are reported at once, each one once."""
 

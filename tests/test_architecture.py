@@ -43,8 +43,9 @@ STEPS = (
         "cluster",
         "compared_runs",
         "first_config",
-        "commands",
     },
+    {"package"},
+    {"commands"},
 )
 """The rooms of stage 2 in the order in which a run goes through them; a room imports its own and earlier ones only."""
 

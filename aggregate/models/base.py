@@ -68,6 +68,9 @@ class PatientEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
     is_savable: ClassVar[bool] = True
     """Whether a fitted model of this kind can be written without pickle."""
 
+    keeps_patients: ClassVar[bool] = False
+    """Whether a saved model holds what was measured on single training patients, so that it must not leave the hospital."""
+
     random_state: Seed | None = None
     """Seed of all random numbers in `fit`; None draws a seed."""
 

@@ -54,6 +54,7 @@ class TabICL(BagEstimator):
     """
 
     kind: ClassVar[str] = "tabicl"
+    keeps_patients: ClassVar[bool] = True
 
     weights: str = ""
     """Path of a checkpoint of TabICL, relative to the configuration, such as tabicl-classifier-v2-20260212.ckpt."""

@@ -63,6 +63,12 @@ def leave_one_centre_out(patients: Patients, *, tune_share: float, seed: int) ->
     return folds
 
 
+def fold_of_everybody(patients: Patients, *, tune_share: float, seed: int) -> Fold:
+    """Return a fold that trains and tunes on all patients and tests nobody; the tuning set is dealt as in every fold."""
+    nobody = np.zeros(len(patients), dtype=np.bool_)
+    return _with_tuning(patients, (0, 0), nobody, tune_share, np.random.default_rng([seed, 0xA11]))
+
+
 def read_splits(path: Path, patients: Patients, *, kept_aside: Collection[str] = ()) -> list[Fold]:
     """Read folds from a file with the columns patient_id, repeat, fold, role (train, tune or test).
 

@@ -1,0 +1,1 @@
+"""A frozen model that leaves the experiment: made of a finished run, asked about new patients, and verified."""
