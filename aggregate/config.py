@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from aggregate.cohort.matching import BagSource
 from aggregate.cohort.patient import ONLY_SET
@@ -12,6 +12,10 @@ from aggregate.model_section import ModelSection
 from aggregate.statistics.config import StatisticsSection
 from aggregate.study_section import StudySection
 from pipeline.config import ConfigPath, ExperimentConfig, PlainName, Section
+from pipeline.files import with_home
+
+_FILES_OF_ENCODER = (".toml", ".pth", ".pt", ".safetensors")
+"""Endings by which a card or weights of [extract] are a file and no name."""
 
 
 class SplitsSection(Section):
@@ -159,10 +163,32 @@ class AggregateSection(Section):
         return self
 
 
+def _with_files_of_encoder(values: Any, folder: Path) -> Any:  # noqa: ANN401 - stage 1 reads it
+    """Return the table [extract], or a variant in it, with the whole paths of the files of its encoder."""
+    if not isinstance(values, Mapping):
+        return values
+    found = dict(values)
+    for key in ("card", "weights"):
+        name = found.get(key)
+        if isinstance(name, str) and Path(name).suffix in _FILES_OF_ENCODER:
+            found[key] = str((folder / with_home(name)).resolve())
+    variants = found.get("variant")
+    if isinstance(variants, Mapping):
+        found["variant"] = {name: _with_files_of_encoder(inside, folder) for name, inside in variants.items()}
+    return found
+
+
 class AggregateConfig(ExperimentConfig):
     """A configuration as stage 2 reads it."""
 
     aggregate: AggregateSection
+
+    @field_validator("extract")
+    @classmethod
+    def _files_of_stage_1(cls, extract: Any, info: ValidationInfo) -> Any:  # noqa: ANN401 - stage 1 reads it
+        """Take the card and the weights that stage 1 names relative to the configuration, so that they are found later."""
+        folder: Path | None = (info.context or {}).get("folder")
+        return extract if folder is None else _with_files_of_encoder(extract, folder)
 
     @property
     def bag_folders(self) -> Mapping[str, Path]:
