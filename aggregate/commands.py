@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from pipeline.commands import VerboseOption, VersionOption, run_application
+from pipeline.commands import ClassSpellings, VerboseOption, VersionOption, run_application
 from pipeline.errors import ConfigError
 from pipeline.run_log import details_shown
 
@@ -53,6 +53,13 @@ DaskOption = Annotated[
     ),
 ]
 NullOption = Annotated[int, typer.Option(min=0, help="Number of repetitions of the run on permuted labels.")]
+
+
+class RefitWay(StrEnum):
+    """Which fitted models a package holds."""
+
+    FOLDS = "folds"
+    ALL = "all"
 
 
 class BagFormat(StrEnum):
@@ -206,6 +213,89 @@ def cache(
 
     remove = Remove.ALL if remove_all else Remove.UNUSED if remove_unused else Remove.NOTHING
     show_cache(results, remove, console=_wide_console())
+
+
+@application.command()
+def freeze(  # noqa: PLR0913 - options of a command
+    results: ResultsArgument,
+    model: Annotated[str, typer.Option(metavar="NAME", help="Model of that run, by its name in the tables.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="The package to write, a folder.")],
+    refit: Annotated[
+        RefitWay,
+        typer.Option(
+            help="folds: average the models of the cross-validation; all: fit one model on all patients."
+        ),
+    ] = RefitWay.FOLDS,
+    *,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a package that stands there.")
+    ] = False,
+    with_code: Annotated[
+        bool,
+        typer.Option("--with-code", help="Put the Python file of a network of your own into the package."),
+    ] = False,
+    keep_rare_words: Annotated[
+        bool,
+        typer.Option(
+            "--keep-rare-words",
+            help="Let words of covariates that fewer than 5 patients have leave with the model.",
+        ),
+    ] = False,
+) -> None:
+    """Freeze a model of a finished run as a package: a folder without patients, to be used at another hospital."""
+    from aggregate.package.freezing import FreezeChoices, freeze_model  # noqa: PLC0415
+
+    choices = FreezeChoices(model, refit.value, overwrite, with_code, keep_rare_words)
+    freeze_model(results, out, choices, console=_wide_console())
+
+
+@application.command()
+def predict(  # noqa: PLR0913 - options of a command
+    package: Annotated[Path, typer.Argument(help="Folder that `freeze` wrote.")],
+    bags: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Folder of bags made with the settings of the package; NAME=FOLDER where the model reads several."
+        ),
+    ] = None,
+    *,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for predictions.csv and excluded.csv.")],
+    cohort: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TABLE",
+            help="Cohort table with the columns that the model reads; with labels, their tables follow.",
+        ),
+    ] = None,
+    coverage: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Also write prediction sets of this coverage, such as 0.9, and where the model abstains.",
+        ),
+    ] = None,
+    class_: ClassSpellings = None,
+    slides: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=TABLE",
+            help="Table of the slides of each patient, for histology features of other programs.",
+        ),
+    ] = None,
+    run_code: Annotated[
+        bool,
+        typer.Option(
+            "--run-code", help="Load a network whose Python file is in the package, which runs that file."
+        ),
+    ] = False,
+) -> None:
+    """Predict patients with a package; with their labels, measure it and its drop against the internal estimate."""
+    from aggregate.package.predicting import PredictChoices, predict_with  # noqa: PLC0415
+    from pipeline.spellings import spelling_pairs  # noqa: PLC0415
+
+    aliases = spelling_pairs("class", class_ or ())
+    choices = PredictChoices(bags or (), cohort, coverage, slides or (), aliases, run_code)
+    predict_with(package, out, choices, console=_wide_console())
 
 
 @application.command()

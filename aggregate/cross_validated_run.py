@@ -98,9 +98,7 @@ def reopen(config: AggregateConfig, *, only: str | None = None) -> Run:
     study = load_study(config)
     check_same_bags(config.results_folder, study.bag_keys)
     folds = read_splits(config.results_folder / SPLITS.location, study.patients)
-    specs = [
-        spec for spec in with_baselines(config.aggregate, study) if only is None or spec.name == only
-    ]
+    specs = [spec for spec in with_baselines(config.aggregate, study) if only is None or spec.name == only]
     if not specs:
         known = [spec.name for spec in with_baselines(config.aggregate, study)]
         raise ConfigError(f"no model {only!r} in this run; {hint_of_nearest(str(only), known)}")

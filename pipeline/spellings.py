@@ -88,8 +88,8 @@ def read_spellings(
         CohortError: one is not of this form, or contradicts a name.
     """
     names = CohortSection(table=Path())
-    of_phases = _named(_pairs("phase", phases), names.phases)
-    of_classes = _named(_pairs("class", classes), names.classes)
+    of_phases = _named(spelling_pairs("phase", phases), names.phases)
+    of_classes = _named(spelling_pairs("class", classes), names.classes)
     section = CohortSection(
         table=Path(),
         phases=_with(names.phases, of_phases),
@@ -100,7 +100,7 @@ def read_spellings(
     return Spellings(
         phase_vocabulary(section),
         label_vocabulary(section),
-        _pairs("patient", patients),
+        spelling_pairs("patient", patients),
         frozenset(map(folded, (*of_phases, *of_classes))),
     )
 
@@ -116,7 +116,12 @@ def _with(names: tuple[str, ...], given: Mapping[str, str]) -> tuple[str, ...]:
     return (*names, *(name for name in dict.fromkeys(given.values()) if folded(name) not in known))
 
 
-def _pairs(what: str, given: Sequence[str]) -> dict[str, str]:
+def spelling_pairs(what: str, given: Sequence[str]) -> dict[str, str]:
+    """Return spelling -> name of options such as `--class CHC=HCC`.
+
+    Raises:
+        CohortError: one is not of this form, or a spelling leads to two names.
+    """
     pairs: dict[str, str] = {}
     for text in given:
         spelling, equals, name = (part.strip() for part in text.rpartition("="))

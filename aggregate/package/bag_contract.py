@@ -79,7 +79,12 @@ class BagContract(_Part):
     def header(self) -> BagHeader:
         """A header that keeps the contract, to compare others with."""
         recipe = Recipe(
-            self.encoder, self.layer, self.weights_name, self.weights_sha256, self.precision, self.preprocessing
+            self.encoder,
+            self.layer,
+            self.weights_name,
+            self.weights_sha256,
+            self.precision,
+            self.preprocessing,
         )
         return BagHeader(
             patient_id=_TRAINING,
@@ -153,6 +158,10 @@ class PackageContract(_Part):
         if len(told) == 1:
             return next(iter(told.values()))
         return "; ".join(f"{name}: {phases}" for name, phases in told.items())
+
+    def has_phases(self, patient: Patient) -> bool:
+        """Return whether a patient has any of the phases that the model looks at, in any set."""
+        return any(self._phases_of(patient, name) != NO_BAG for name in self.bag_sets)
 
     def _phases_of(self, patient: Patient, bag_set: str) -> str:
         present = patient.phases_present(bag_set)

@@ -66,7 +66,9 @@ def calibrated_out_of_fold(kind: str, predictions: Predictions, tuning: Sequence
         for i, fold in enumerate(folds)
     }
     tuned = [
-        replace(one, probabilities=with_temperature(one.probabilities, of_fold.get((one.repeat, one.fold), 1.0)))
+        replace(
+            one, probabilities=with_temperature(one.probabilities, of_fold.get((one.repeat, one.fold), 1.0))
+        )
         for one in tuning
     ]
     return Calibrated(replace(predictions, probabilities={model: own}), tuned)

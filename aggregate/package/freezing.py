@@ -96,7 +96,9 @@ def freeze_model(results: Path, out: Path, choices: FreezeChoices, *, console: C
         with _beside(out, overwrite=choices.overwrite) as folder:
             _write(run, contract, tasks, choices, folder)
         package = load_package(out, run_code=True)
-        tell(f"{out}: {choices.model} of {config.name}, {len(tasks)} fitted models ({choices.refit}); read {MODEL_CARD}")
+        tell(
+            f"{out}: {choices.model} of {config.name}, {len(tasks)} fitted models ({choices.refit}); read {MODEL_CARD}"
+        )
         tell(f"SHA-256 of the package: {package.sha256}")
     return package
 
@@ -112,7 +114,9 @@ def _check_place(out: Path, *, overwrite: bool) -> None:
     if not is_package(out):
         raise PackageError(f"{out}: exists, and is no package; choose another folder")
     if not overwrite:
-        raise PackageError(f"{out}: a package stands here; say --overwrite to replace it, or choose another folder")
+        raise PackageError(
+            f"{out}: a package stands here; say --overwrite to replace it, or choose another folder"
+        )
 
 
 @contextmanager
@@ -155,7 +159,9 @@ def _check_predictions(run: Run) -> None:
         ResultsError: with the largest difference.
     """
     (spec,) = run.specs
-    tables = ResultTables.of_settings(run.config.results_folder, run.config.aggregate, weights=run.study.weights)
+    tables = ResultTables.of_settings(
+        run.config.results_folder, run.config.aggregate, weights=run.study.weights
+    )
     told = read_predictions(tables)
     same = told.patient_ids == run.predictions.patient_ids and spec.name in told.probabilities
     gap = (
@@ -203,7 +209,9 @@ def _write(
         ]
     )
     tables = ResultTables(folder, confidence=settings.confidence, weights=run.study.weights)
-    calibrated = calibrated_out_of_fold(spec.kind, run.predictions, tuning_of(run.study, run.result)[spec.name])
+    calibrated = calibrated_out_of_fold(
+        spec.kind, run.predictions, tuning_of(run.study, run.result)[spec.name]
+    )
     thresholds = write_expected(tables, calibrated, settings)
     decisions = Decisions(
         rule=_rule_of(run.config),
@@ -212,7 +220,12 @@ def _write(
     )
     cohort = _cohort(run, facts)
     why_not = write_stage_1(run.config, contract, folder)
-    for name, part in ((CONTRACT, contract), (CALIBRATION, calibration), (DECISIONS, decisions), (TRAINING_COHORT, cohort)):
+    for name, part in (
+        (CONTRACT, contract),
+        (CALIBRATION, calibration),
+        (DECISIONS, decisions),
+        (TRAINING_COHORT, cohort),
+    ):
         write_part(folder, name, part)
     record = _record(run, choices, tasks, models, folder)
     card = CardFacts(tables.read(PERFORMANCE), tables.read(CALIBRATION_TABLE), tables.level, why_not)

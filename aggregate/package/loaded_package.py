@@ -127,15 +127,24 @@ class Package:
         return found
 
     def sees(self, patients: Sequence[Sample]) -> NDArray[np.bool_]:
-        """Return whether a model has any data of each patient (patients,), without reading features from files."""
-        return np.asarray(np.stack([model.sees(patients) for model in self.models]).any(axis=0))
+        """Return whether there is anything of each patient that a model looks at (patients,), without reading features from files."""
+        found = np.stack([model.sees(patients) for model in self.models]).any(axis=0)
+        if not self.contract.bag_sets:
+            return np.asarray(found)
+        shown = [self.contract.has_phases(as_patient(patients[i])) for i in range(len(patients))]
+        return np.asarray(found & np.array(shown, dtype=np.bool_))
 
     def uncalibrated(self, patients: Sequence[Sample]) -> NDArray[np.float64]:
         """Return the mean class probabilities of the models, float64 (patients, classes); a model that sees nothing has no vote.
 
         Raises:
-            SampleError: a bag cannot be used or differs from the training bags, or no model sees a patient.
+            SampleError: a bag cannot be used or differs from the training bags.
+            PackageError: no model sees anything of a patient.
         """
+        unseen = np.flatnonzero(~self.sees(patients))
+        if len(unseen):
+            patient = as_patient(patients[int(unseen[0])])
+            raise PackageError(f"patient {patient.patient_id}: {self.why_unseen(patient)}")
         said = np.stack(
             [
                 in_all_classes(model.predict_proba(patients), model, len(self.classes), absent=0.0)
@@ -143,10 +152,6 @@ class Package:
             ]
         )
         sees = np.stack([model.sees(patients) for model in self.models])
-        unseen = np.flatnonzero(~sees.any(axis=0))
-        if len(unseen):
-            who = as_patient(patients[int(unseen[0])]).patient_id
-            raise PackageError(f"patient {who}: {self.why_unseen(as_patient(patients[int(unseen[0])]))}")
         if sees.all():
             return np.asarray(said.mean(axis=0))
         return np.asarray((said * sees[:, :, None]).sum(axis=0) / sees.sum(axis=0)[:, None])
@@ -168,9 +173,7 @@ class Package:
         """
         level = None if coverage is None else self.level(coverage)
         probabilities = as_printed(self.predict_proba(patients))
-        return [
-            self._answer(as_patient(patients[i]), row, level) for i, row in enumerate(probabilities)
-        ]
+        return [self._answer(as_patient(patients[i]), row, level) for i, row in enumerate(probabilities)]
 
     def level(self, coverage: float) -> SetLevel:
         """Return the prediction sets of a coverage.
@@ -184,7 +187,9 @@ class Package:
         """Say why the model sees nothing of a patient."""
         wanted = ", ".join(self.contract.phases_read or self.contract.phases)
         sets = ", ".join(self.contract.bag_sets)
-        present = {name: "+".join(patient.phases_present(name)) or "nothing" for name in self.contract.bag_sets}
+        present = {
+            name: "+".join(patient.phases_present(name)) or "nothing" for name in self.contract.bag_sets
+        }
         found = "; ".join(f"{name}: {phases}" for name, phases in present.items())
         return f"the model sees nothing of the patient: expected a phase of {wanted} in {sets}, found {found}"
 

@@ -21,7 +21,12 @@ _METRICS: Mapping[str, str] = {
     "specificity": "specificity",
     "brier": "Brier score",
 }
-_OF_ALL = {"auc": "macro AUC", "balanced_accuracy": "balanced accuracy", "log_loss": "log loss", "brier": "Brier score"}
+_OF_ALL = {
+    "auc": "macro AUC",
+    "balanced_accuracy": "balanced accuracy",
+    "log_loss": "log loss",
+    "brier": "Brier score",
+}
 _SHOWN_COVERAGES = (0.8, 0.9, 0.95)
 
 
@@ -56,7 +61,14 @@ def card_of(
         "",
         "**For research use only. Not a medical device; no decision about a patient may rest on it.**",
         "",
-        *(["**The training patients were drawn by a computer; this package says nothing about people.**", ""] if record.is_synthetic else []),
+        *(
+            [
+                "**The training patients were drawn by a computer; this package says nothing about people.**",
+                "",
+            ]
+            if record.is_synthetic
+            else []
+        ),
         *_use(contract),
         *_what_it_is(record),
         *_asks(contract, facts),
@@ -130,7 +142,11 @@ def _performance(contract: PackageContract, facts: CardFacts) -> Iterator[str]:
     yield ""
     yield "| | " + " | ".join(_OF_ALL.values()) + " |"
     yield "|---" * (1 + len(_OF_ALL)) + "|"
-    yield "| all classes | " + " | ".join(_cell(row_of(facts.performance, MACRO, metric)) for metric in _OF_ALL) + " |"
+    yield (
+        "| all classes | "
+        + " | ".join(_cell(row_of(facts.performance, MACRO, metric)) for metric in _OF_ALL)
+        + " |"
+    )
     yield ""
     yield "| class | " + " | ".join(_METRICS.values()) + " |"
     yield "|---" * (1 + len(_METRICS)) + "|"
@@ -176,8 +192,14 @@ def _decisions(contract: PackageContract, decisions: Decisions) -> Iterator[str]
         "single class the model abstains. The coverage found is that with limits chosen on the other folds; it holds for patients like these."
     )
     yield ""
-    shown = [one for one in decisions.prediction_sets if one.coverage in _SHOWN_COVERAGES and one.limit is not None]
-    yield "| coverage asked | found | " + " | ".join(f"of {name}" for name in contract.classes) + " | classes in a set | single class |"
+    shown = [
+        one for one in decisions.prediction_sets if one.coverage in _SHOWN_COVERAGES and one.limit is not None
+    ]
+    yield (
+        "| coverage asked | found | "
+        + " | ".join(f"of {name}" for name in contract.classes)
+        + " | classes in a set | single class |"
+    )
     yield "|---" * (4 + len(contract.classes)) + "|"
     for one in shown:
         of_class = " | ".join(_share(one.found_of_class.get(name)) for name in contract.classes)

@@ -180,7 +180,9 @@ def validated(kind: type[Part], folder: Path, name: str) -> Part:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise PackageError(f"{folder / name}: {place}: {first['msg']}; found {first['input']!r:.80}") from error
+        raise PackageError(
+            f"{folder / name}: {place}: {first['msg']}; found {first['input']!r:.80}"
+        ) from error
 
 
 def write_part(folder: Path, name: str, content: BaseModel) -> None:

@@ -1,0 +1,181 @@
+"""`aggregate.py predict`: a package is asked about new patients, and its answers are written as tables."""
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from aggregate.package.loaded_package import Answer, Package, load_package
+from aggregate.package.new_patients import NewPatients, read_new_patients, sources_of
+from aggregate.package.predicted_tables import write_explained, write_predicted
+from aggregate.run_folder.run_record import write_json
+from aggregate.tables.results import ResultTables
+from pipeline.errors import PackageError
+from pipeline.files import partial_of
+from pipeline.names import number_of
+from pipeline.provenance import sha256_of_file, software_versions, utc_now
+from pipeline.run_log import say
+
+RECORD = "predict.json"
+FORMAT, VERSION = "phasemil-predictions", 1
+
+
+@dataclass(frozen=True)
+class PredictChoices:
+    """What the user says of a prediction.
+
+    Attributes:
+        bags: FOLDER, or NAME=FOLDER for each bag set.
+        cohort: the cohort table; None without one.
+        coverage: of the prediction sets; None for none.
+        slides: NAME=TABLE, for histology features of other programs.
+        label_aliases: further spellings of the classes -> class.
+        run_code: whether Python files of the package may run.
+    """
+
+    bags: Sequence[str]
+    cohort: Path | None = None
+    coverage: float | None = None
+    slides: Sequence[str] = ()
+    label_aliases: Mapping[str, str] = field(default_factory=dict)
+    run_code: bool = False
+
+
+def predict_with(folder: Path, out: Path, choices: PredictChoices, *, console: Console) -> list[Answer]:
+    """Predict the patients of some bags, and write predictions.csv and excluded.csv; with labels, how well it went, too.
+
+    Raises:
+        PackageError: the package is damaged, or `out` holds something else.
+        PhasemilError: as `read_new_patients` raises.
+    """
+    _check_place(out)
+    package = load_package(folder, run_code=choices.run_code)
+    if choices.coverage is not None:
+        package.level(choices.coverage)
+    sources = sources_of(package.contract, choices.bags, choices.slides)
+    new = read_new_patients(package, sources, choices.cohort, choices.label_aliases)
+    for line in (*new.remarks, *_told_of(package, new)):
+        say(console, line)
+    answers = package.predict(new.patients, coverage=choices.coverage)
+    with _beside(out) as beside:
+        _write(package, new, answers, choices, beside)
+    _summarise(package, new, answers, out, console)
+    return answers
+
+
+def _write(
+    package: Package, new: NewPatients, answers: Sequence[Answer], choices: PredictChoices, folder: Path
+) -> None:
+    tables = ResultTables(folder)
+    write_predicted(tables, package, new, answers)
+    names = {"class": package.classes}
+    has_labels = bool(new.is_labelled.any())
+    write_explained(tables, [], names, has_labels=has_labels, has_sets=choices.coverage is not None)
+    write_json(folder / RECORD, {**_record(package, new, choices), "files": _files(folder)})
+
+
+def _record(package: Package, new: NewPatients, choices: PredictChoices) -> Mapping[str, Any]:
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "package_sha256": package.sha256,
+        "experiment": package.record.experiment,
+        "model": package.record.model,
+        "coverage": choices.coverage,
+        "n_predicted": len(new.patients),
+        "n_labelled": int(new.is_labelled.sum()),
+        "n_excluded": len({one.patient_id for one in new.exclusions if not one.phase}),
+        "bags": new.bag_keys,
+        "cohort_sha256": None if choices.cohort is None else sha256_of_file(choices.cohort),
+        "software": dict(software_versions()),
+        "created_utc": utc_now(),
+    }
+
+
+def _told_of(package: Package, new: NewPatients) -> Iterator[str]:
+    """Tell how many are predicted, and combinations of phases that no training patient had."""
+    contract = package.contract
+    left_out = len({one.patient_id for one in new.exclusions if not one.phase})
+    yield f"{number_of(len(new.patients), 'patient')} predicted, {left_out} left out (excluded.csv)"
+    if not contract.bag_sets:
+        return
+    found = Counter(contract.combination(new.patients[i]) for i in range(len(new.patients)))
+    for combination, n in found.items():
+        if combination not in contract.combinations:
+            yield (
+                f"{number_of(n, 'patient')} with the phases {combination}, which no training patient had: what the model says of them is "
+                "untested (phases_in_training in predictions.csv)"
+            )
+
+
+def _summarise(
+    package: Package, new: NewPatients, answers: Sequence[Answer], out: Path, console: Console
+) -> None:
+    del new
+    counts = Counter(answer.predicted for answer in answers)
+    told = ", ".join(f"{name} {counts[name]}" for name in package.classes)
+    say(console, f"Predicted: {told}")
+    if answers[0].prediction_set is not None:
+        n = sum(bool(answer.abstains) for answer in answers)
+        say(
+            console,
+            f"The model abstains on {n} of {number_of(len(answers), 'patient')} (the set is not a single class)",
+        )
+    say(console, f"Research use only. Predictions: {out / 'predictions.csv'}")
+
+
+def _check_place(out: Path) -> None:
+    """Refuse to write where something lies that no prediction wrote, or that somebody has changed since.
+
+    Raises:
+        PackageError: the file is named.
+    """
+    if out.is_file():
+        raise PackageError(f"--out {out}: expected a folder, found a file")
+    if not out.is_dir() or not any(out.iterdir()):
+        return
+    try:
+        known = json.loads((out / RECORD).read_text(encoding="utf-8"))
+        files = known["files"] if known["format"] == FORMAT else None
+    except (OSError, ValueError, KeyError, TypeError):
+        files = None
+    if files is None:
+        raise PackageError(
+            f"--out {out}: holds files that no `aggregate.py predict` wrote; choose another folder"
+        )
+    for path in sorted(path for path in out.rglob("*") if path.is_file() and path != out / RECORD):
+        name = path.relative_to(out).as_posix()
+        if files.get(name) != sha256_of_file(path):
+            raise PackageError(
+                f"{path}: added or changed since `aggregate.py predict` wrote this folder, and would be lost; choose another --out, or "
+                "move the file elsewhere"
+            )
+
+
+@contextmanager
+def _beside(out: Path) -> Iterator[Path]:
+    """Yield a folder beside to write to, which takes the place of the earlier one if the block succeeds."""
+    beside = partial_of(out.resolve())
+    beside.mkdir(parents=True)
+    try:
+        yield beside
+        if out.exists():
+            old = partial_of(out.resolve())
+            out.rename(old)
+            beside.rename(out)
+            shutil.rmtree(old)
+        else:
+            beside.rename(out)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _files(folder: Path) -> Mapping[str, str]:
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): sha256_of_file(path) for path in found}

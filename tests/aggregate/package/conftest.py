@@ -1,0 +1,94 @@
+"""A small run that is frozen once, and new patients to ask about."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aggregate.package.package_files import RECORD, hashes_of_files
+from pipeline.bags import Bag, write_bag
+from tests.aggregate.conftest import QUICK, command
+from tests.conftest import CLASSES, draw_bag
+
+RUN = f"""{QUICK}
+[aggregate.model.mean]
+kind = "mean_pooling"
+[aggregate.model.with_age]
+kind = "mean_pooling"
+covariates = ["age", "sex"]
+[aggregate.model.arterial]
+kind = "single_phase"
+phase = "AP"
+[aggregate.model.scaled]
+kind = "calibrated"
+model = "mean_pooling"
+[aggregate.model.trees]
+kind = "random_forest"
+trees = 5
+"""
+
+
+@pytest.fixture(scope="session")
+def run_once(tmp_path_factory, write_experiment) -> Path:
+    """Run the models of this folder once; tests do not change it."""
+    folder = tmp_path_factory.mktemp("run")
+    config = write_experiment(folder, RUN)
+    table = folder / "cohort.csv"
+    head, *rows = table.read_text().splitlines()
+    sexes = [f"{row},{'FM'[i // 3 % 2]}" for i, row in enumerate(rows)]
+    one_sex = {row.split(",")[0]: row.rpartition(",")[2] for row in sexes}
+    told = [f"{row},{one_sex[row.split(',')[0]]}" for row in rows]
+    table.write_text("\n".join([f"{head},sex", *told]) + "\n")
+    command("run", config)
+    return folder / "out"
+
+
+@pytest.fixture(scope="session")
+def frozen_once(run_once, tmp_path_factory) -> Path:
+    """The package of the model `mean`; tests see copies of it only."""
+    package = tmp_path_factory.mktemp("frozen") / "package"
+    command("freeze", run_once, "--model", "mean", "--out", package)
+    return package
+
+
+@pytest.fixture
+def package(frozen_once, tmp_path) -> Path:
+    """The package, in the test's own folder."""
+    shutil.copytree(frozen_once, tmp_path / "package")
+    return tmp_path / "package"
+
+
+def new_bags(n: int = 12, *, seed: int = 77) -> list[Bag]:
+    """Draw patients of whom nothing was learned."""
+    rng = np.random.default_rng(seed)
+    return [draw_bag(f"new{i:03}", i % len(CLASSES), rng) for i in range(n)]
+
+
+def write_bags(folder: Path, bags: Sequence[Bag]) -> Path:
+    """Write bags to a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for bag in bags:
+        write_bag(folder, bag)
+    return folder
+
+
+def write_labels(path: Path, bags: Sequence[Bag], **columns: Sequence[object]) -> Path:
+    """Write a table of patients with their labels, and further columns."""
+    lines = [",".join(["patient_id", "label", *columns])]
+    for i, bag in enumerate(bags):
+        lines.append(
+            ",".join([bag.patient_id, CLASSES[i % len(CLASSES)], *(str(c[i]) for c in columns.values())])
+        )
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def seal_again(package: Path) -> None:
+    """Let package.json list the files as they are now, as somebody who knows the format would."""
+    import json  # noqa: PLC0415
+
+    record = json.loads((package / RECORD).read_text())
+    record["files"] = dict(hashes_of_files(package))
+    (package / RECORD).write_text(json.dumps(record))
