@@ -205,7 +205,7 @@ def told_counts(counts: Mapping[str, int]) -> dict[str, int | str]:
 
 def rare_words(patients: Patients, contract: PackageContract) -> Mapping[str, int]:
     """Return, by covariate that the model reads, how many words fewer than five training patients have; none left out."""
-    found = {}
+    found: dict[str, int] = {}
     for name, covariate in contract.covariates.items():
         if covariate.kind is Kind.CATEGORY:
             counts = Counter(filter(None, _words_of(patients, name)))

@@ -259,6 +259,7 @@ def _record(
         fits=tuple(task.key for task in tasks),
         has_code=has_code(folder),
         is_synthetic=bool((record_of(results) or {}).get(SYNTHETIC)),
+        confidence=run.config.aggregate.statistics.confidence,
         run_sha256=sha256_of_file(results / RUN_RECORD),
         software=dict(software_versions()),
         created_utc=utc_now(),

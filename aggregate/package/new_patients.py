@@ -193,7 +193,7 @@ def _bags_of(source: BagSource, contract: BagContract) -> _Found:
 
 
 def _slides_of(source: BagSource, contract: BagContract) -> _Found:
-    assert source.format is not None  # noqa: S101 - the caller asks only then
+    assert source.format is not None
     files = read_slide_table(source.folder, source.format, source.slides).files
     headers: dict[str, BagHeader] = {}
     unreadable: dict[str, str] = {}

@@ -51,6 +51,8 @@ class PackageRecord(BaseModel):
     """Whether the model is a network of a Python file that somebody brought, and that runs when the model is loaded."""
     is_synthetic: bool
     """Whether the training patients were drawn."""
+    confidence: float
+    """Level of the intervals of the tables."""
     run_sha256: str
     """SHA-256 of the run.json that the model comes from."""
     software: dict[str, str]

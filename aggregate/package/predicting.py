@@ -11,6 +11,8 @@ from typing import Any
 
 from rich.console import Console
 
+from aggregate.package.external_performance import EXTERNAL_DROP, write_external
+from aggregate.package.external_report import write_external_report
 from aggregate.package.loaded_package import Answer, Package, load_package
 from aggregate.package.new_patients import NewPatients, read_new_patients, sources_of
 from aggregate.package.predicted_tables import write_explained, write_predicted
@@ -72,12 +74,19 @@ def predict_with(folder: Path, out: Path, choices: PredictChoices, *, console: C
 def _write(
     package: Package, new: NewPatients, answers: Sequence[Answer], choices: PredictChoices, folder: Path
 ) -> None:
-    tables = ResultTables(folder)
+    weights = "; ".join(one.weights_name for one in package.contract.bag_sets.values())
+    tables = ResultTables(folder, confidence=package.record.confidence, weights=weights)
+    record = _record(package, new, choices)
     write_predicted(tables, package, new, answers)
-    names = {"class": package.classes}
     has_labels = bool(new.is_labelled.any())
-    write_explained(tables, [], names, has_labels=has_labels, has_sets=choices.coverage is not None)
-    write_json(folder / RECORD, {**_record(package, new, choices), "files": _files(folder)})
+    if has_labels and choices.cohort is not None:
+        write_external(tables, package, new, answers)
+        made = str(record["created_utc"])
+        write_external_report(folder, package, new, answers, cohort=choices.cohort, created_utc=made)
+    more = [EXTERNAL_DROP] if has_labels else []
+    names = {"class": package.classes}
+    write_explained(tables, more, names, has_labels=has_labels, has_sets=choices.coverage is not None)
+    write_json(folder / RECORD, {**record, "files": _files(folder)})
 
 
 def _record(package: Package, new: NewPatients, choices: PredictChoices) -> Mapping[str, Any]:

@@ -12,6 +12,8 @@ prediction, Vovk 2015), and a new hospital is not exchangeable with this one: th
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,8 +78,8 @@ def measured_levels(
         fold: intp (repeats, n).
         classes: names of the classes.
     """
-    scores = 1 - np.take_along_axis(probabilities, labels[None, :, None], axis=2)[:, :, 0]
-    return [_measured(coverage, probabilities, scores, labels, fold, classes) for coverage in COVERAGES]
+    told = _OutOfFold(probabilities, labels, fold)
+    return [_measured(coverage, told, classes) for coverage in COVERAGES]
 
 
 def level_of(levels: Sequence[SetLevel], coverage: float, n_patients: int) -> SetLevel:
@@ -99,28 +101,38 @@ def level_of(levels: Sequence[SetLevel], coverage: float, n_patients: int) -> Se
     return found
 
 
-def _measured(
-    coverage: float,
-    probabilities: NDArray[np.float64],
-    scores: NDArray[np.float64],
-    labels: NDArray[np.intp],
-    fold: NDArray[np.intp],
-    classes: Sequence[str],
-) -> SetLevel:
-    sets = np.zeros(probabilities.shape, dtype=np.bool_)
-    for repeat, folds in enumerate(fold):
+@dataclass(frozen=True, eq=False)
+class _OutOfFold:
+    probabilities: NDArray[np.float64]
+    labels: NDArray[np.intp]
+    fold: NDArray[np.intp]
+
+    @property
+    def scores(self) -> NDArray[np.float64]:
+        """1 - p of the reference class, float64 (repeats, n)."""
+        return 1 - self.of_reference(self.probabilities)
+
+    def of_reference(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return what stands for the reference class of each patient (repeats, n)."""
+        return np.asarray(np.take_along_axis(values, self.labels[None, :, None], axis=2)[:, :, 0])
+
+
+def _measured(coverage: float, told: _OutOfFold, classes: Sequence[str]) -> SetLevel:
+    scores = told.scores
+    sets = np.zeros(told.probabilities.shape, dtype=np.bool_)
+    for repeat, folds in enumerate(told.fold):
         for one in np.unique(folds):
             limit = conformal_limit(scores[repeat : repeat + 1, folds != one], coverage)
             # Without a limit nothing can be ruled out.
             here = folds == one
-            sets[repeat, here] = in_sets(probabilities[repeat, here], np.inf if limit is None else limit)
-    is_in = np.take_along_axis(sets, labels[None, :, None], axis=2)[:, :, 0]
+            sets[repeat, here] = in_sets(told.probabilities[repeat, here], np.inf if limit is None else limit)
+    is_in = told.of_reference(sets)
     sizes = sets.sum(axis=2)
     return SetLevel(
         coverage=coverage,
         limit=conformal_limit(scores, coverage),
         found=float(is_in.mean()),
-        found_of_class={name: _share(is_in[:, labels == k]) for k, name in enumerate(classes)},
+        found_of_class={name: _share(is_in[:, told.labels == k]) for k, name in enumerate(classes)},
         mean_size=float(sizes.mean()),
         share_of_one=float((sizes == 1).mean()),
     )

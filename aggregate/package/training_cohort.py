@@ -78,7 +78,7 @@ def _numbers(covariate: Covariate) -> NumberGroup:
     return spread if covariate.kind is Kind.NUMBER else spread.model_copy(update={"quantiles": {}})
 
 
-def _words(covariate: Covariate) -> Mapping[str, int | str]:
+def _words(covariate: Covariate) -> dict[str, int | str]:
     counts = Counter(filter(None, covariate.words.values()))
     common = {name: n for name, n in sorted(counts.items()) if n >= FEWEST_TOLD}
     rest = sum(n for n in counts.values() if n < FEWEST_TOLD)

@@ -1,6 +1,6 @@
 """The page: every section in order, in one file that needs no network."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,6 +41,7 @@ def folded_at_chance(section: Callable[[ResultsFolder], Section]) -> Callable[[R
 
 
 REPORT = "report.html"
+_SUBJECT = "Classification from multiphasic CT: out-of-fold performance and what the classes mean."
 FIGURES = "figures"
 _SECTIONS = (
     *overview.SECTIONS,
@@ -62,10 +63,25 @@ def write_report(results: Path) -> Path:
         ResultsError: the folder has no run.json, or a table does not fit.
     """
     folder = ResultsFolder(results)
+    path = write_page(folder, _sections, subject=_SUBJECT)
+    write_workbook(folder)
+    return path
+
+
+def write_page(
+    folder: ResultsFolder, sections_of: Callable[[ResultsFolder], Sequence[Section]], *, subject: str
+) -> Path:
+    """Write report.html and figures/ with the sections of a folder; return where the page lies.
+
+    Args:
+        folder: with the tables.
+        sections_of: makes the sections.
+        subject: what the page is about, below its title.
+    """
     with mpl.rc_context(STYLE):
-        sections = _sections(folder)
+        sections = sections_of(folder)
         for figure in (e for s in sections for e in s.elements if isinstance(e, Figure) and e.is_drawn):
-            write_figure(figure, results / FIGURES, folder.figures)
+            write_figure(figure, folder.path / FIGURES, folder.figures)
     environment = Environment(
         loader=PackageLoader("aggregate"),
         autoescape=select_autoescape(default_for_string=True, default=True),
@@ -76,7 +92,8 @@ def write_report(results: Path) -> Path:
     glossary = Glossary()
     environment.filters["linked"] = glossary.linked
     html = environment.get_template("report.html.j2").render(
-        name=str(folder.run.get("name", results.name)),
+        name=str(folder.run.get("name", folder.path.name)),
+        subject=subject,
         written=overview.moment(folder.run),
         warnings=cautions(folder),
         synthetic=overview.synthetic(folder),
@@ -85,8 +102,7 @@ def write_report(results: Path) -> Path:
         anchor=anchor,
         formats=folder.figures.formats,
     )
-    write_workbook(folder)
-    path = results / REPORT
+    path = folder.path / REPORT
     with written_whole(path) as sibling:
         sibling.write_text(html, encoding="utf-8")
     return path

@@ -207,7 +207,7 @@ def test_a_package_is_replaced_only_when_that_is_said(run_once, package, tmp_pat
 def test_a_changed_table_of_the_run_is_no_ground_for_a_package(finished, tmp_path):
     table = finished / "tables" / "predictions.csv"
     table.write_text(table.read_text().replace("p001", "p001 "))
-    with pytest.raises(ResultsError, match="predictions.csv: not as the run left it"):
+    with pytest.raises(ResultsError, match=re.escape("predictions.csv: not as the run left it")):
         command("freeze", finished, "--model", "mean", "--out", tmp_path / "package")
 
 
@@ -215,9 +215,9 @@ def test_predictions_replace_earlier_predictions_and_nothing_else(package, bags,
     for _ in range(2):
         command("predict", package, bags, "--out", tmp_path / "out")
     (tmp_path / "out" / "notes.txt").write_text("mine")
-    with pytest.raises(PackageError, match="notes.txt: added or changed since"):
+    with pytest.raises(PackageError, match=re.escape("notes.txt: added or changed since")):
         command("predict", package, bags, "--out", tmp_path / "out")
-    with pytest.raises(PackageError, match="holds files that no `aggregate.py predict` wrote"):
+    with pytest.raises(PackageError, match=re.escape("holds files that no `aggregate.py predict` wrote")):
         command("predict", package, bags, "--out", bags)
 
 
