@@ -216,7 +216,7 @@ def cache(
 
 
 @application.command()
-def freeze(  # noqa: PLR0913 - options of a command
+def freeze(
     results: ResultsArgument,
     model: Annotated[str, typer.Option(metavar="NAME", help="Model of that run, by its name in the tables.")],
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="The package to write, a folder.")],
@@ -296,6 +296,40 @@ def predict(  # noqa: PLR0913 - options of a command
     aliases = spelling_pairs("class", class_ or ())
     choices = PredictChoices(bags or (), cohort, coverage, slides or (), aliases, run_code)
     predict_with(package, out, choices, console=_wide_console())
+
+
+@application.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(help="Results folder, or package.")],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the links as JSON.")] = False,
+    images: Annotated[
+        bool,
+        typer.Option(
+            "--images/--no-images", help="Of results: read the files of the scans, which may take long."
+        ),
+    ] = True,
+    weights: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="A file of weights, if it lies in no usual place."),
+    ] = None,
+    sha256: Annotated[
+        str, typer.Option(metavar="HEX", help="Of a package: the SHA-256 that `freeze` printed.")
+    ] = "",
+    results: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Of a package: the run that it was frozen from.")
+    ] = None,
+    run_code: Annotated[
+        bool, typer.Option("--run-code", help="Of a package: also load a network whose Python file is in it.")
+    ] = False,
+) -> None:
+    """Recompute the chain behind results or a package and say what still matches; exit code 1 if anything differs."""
+    from aggregate.package.verifying import VerifyChoices  # noqa: PLC0415
+    from aggregate.package.verifying import verify as verify_folder  # noqa: PLC0415
+
+    choices = VerifyChoices(weights or (), images, sha256, results, run_code)
+    if not verify_folder(folder, choices, as_json=as_json, console=_wide_console()):
+        raise typer.Exit(1)
 
 
 @application.command()

@@ -29,10 +29,12 @@ from aggregate.planning.splits import read_splits
 from aggregate.predictions import Predictions
 from aggregate.run_folder.fit_seconds import FIT_SECONDS, seconds_to_record
 from aggregate.run_folder.run_record import (
+    BAG_ARRAYS,
     BAGS,
     BAGS_SHA256,
     CEILING,
     FITS,
+    MODEL_CODE,
     RECIPES,
     RECORD,
     SPLITS_SHA256,
@@ -41,7 +43,7 @@ from aggregate.run_folder.run_record import (
     fits_of_run,
     write_json,
 )
-from aggregate.store.fit_cache import FitCache
+from aggregate.store.fit_cache import FitCache, code_of_model
 from aggregate.tables.excluded import EXCLUDED
 from aggregate.tables.results import ResultTables
 from aggregate.tables.splits import SPLITS, split_rows
@@ -186,11 +188,13 @@ def write_record(run: Run, folder: Path, *, further_fits: Mapping[str, Sequence[
         },
         BAGS: keys,
         BAGS_SHA256: sha256_of_json(keys),
+        BAG_ARRAYS: study.bag_arrays(),
         SPLITS_SHA256: sha256_of_file(tables.path(SPLITS)),
         FITS: {
             **{name: [task.key for task in tasks] for name, tasks in run.result.tasks.items()},
             **(further_fits or {}),
         },
+        MODEL_CODE: {spec.name: code_of_model(spec.kind, spec.parameters) for spec in run.specs},
         "n_patients": len(run.predictions.patient_ids),
         "n_excluded": len(study.exclusions),
         SYNTHETIC: was_drawn(run.config.cohort.table),

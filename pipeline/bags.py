@@ -4,7 +4,9 @@ The format `phasemil-bag` is specified in `bag_format`; `bag_checks` checks it, 
 read and write it. All other modules import from here.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +51,7 @@ __all__ = [
     "FeatureBlock",
     "Recipe",
     "Source",
+    "arrays_sha256",
     "bag_path",
     "check_bag",
     "check_one_recipe",
@@ -114,6 +117,16 @@ def read_header(path: Path) -> BagHeader:
             or has an inconsistent header.
     """
     return header_of_file(path, _patient_of(path))
+
+
+def arrays_sha256(bag: Bag) -> str:
+    """Return the SHA-256 of all arrays of a bag: names, types, shapes and values."""
+    digest = hashlib.sha256()
+    for name in sorted(one.name for one in fields(bag) if one.name != "header"):
+        values = np.ascontiguousarray(getattr(bag, name))
+        digest.update(f"{name} {values.dtype.str} {values.shape}\n".encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()
 
 
 def check_one_recipe(headers: Iterable[BagHeader]) -> Recipe:

@@ -11,7 +11,7 @@ from aggregate.cohort.matching import MatchedCohort, match_cohort
 from aggregate.cohort.patient import Reads
 from aggregate.cohort.patients import Patients
 from aggregate.config import AggregateConfig
-from pipeline.bags import RANDOM_BANNER, BagHeader
+from pipeline.bags import RANDOM_BANNER, BagHeader, arrays_sha256
 from pipeline.cohort import Exclusion
 from pipeline.cohort import Patient as Row
 from pipeline.provenance import canonical_json
@@ -91,6 +91,16 @@ class StudyCohort:
             name: {header.patient_id: header.content_key for header in headers if header}
             for name, headers in self.all_headers.items()
         }
+
+    def bag_arrays(self) -> dict[str, dict[str, str]]:
+        """Return bag set -> patient -> SHA-256 of the arrays of the bag, also of the patients kept aside; every bag is read."""
+        found: dict[str, dict[str, str]] = {name: {} for name in self.matched.headers}
+        for cohort in (self, *([self.projected] if self.projected else [])):
+            for name, headers in cohort.matched.headers.items():
+                bags = cohort.patients.bag_sets[name]
+                present = [(i, header) for i, header in enumerate(headers) if header]
+                found[name] |= {header.patient_id: arrays_sha256(bags[i]) for i, header in present}
+        return found
 
     @property
     def all_headers(self) -> dict[str, tuple[BagHeader | None, ...]]:

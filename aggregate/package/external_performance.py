@@ -31,8 +31,16 @@ EXTERNAL_DROP = TopTable(
     "class x metric",
     (
         CLASS,
-        Column("metric", "Name of the metric, as in tables/performance.csv; slope and intercept as in tables/calibration.csv"),
-        Column("internal", "Estimate of the package, by cross-validation of the training patients", "metric", Kind.ESTIMATE),
+        Column(
+            "metric",
+            "Name of the metric, as in tables/performance.csv; slope and intercept as in tables/calibration.csv",
+        ),
+        Column(
+            "internal",
+            "Estimate of the package, by cross-validation of the training patients",
+            "metric",
+            Kind.ESTIMATE,
+        ),
         *bounds("metric", kind=Kind.ESTIMATE, low="internal_ci_low", high="internal_ci_high"),
         Column("external", "Estimate of these patients", "metric", Kind.ESTIMATE),
         *bounds("metric", kind=Kind.ESTIMATE, low="external_ci_low", high="external_ci_high"),
@@ -206,4 +214,9 @@ def _facts(package: Package, labelled: NewPatients) -> CohortFacts:
 def _unlabelled(new: NewPatients) -> Iterator[Exclusion]:
     for patient_id, is_known in zip(new.patients.patient_ids, new.is_labelled, strict=True):
         if not is_known:
-            yield Exclusion(patient_id, "", STAGE, "predicted, but without a label in the cohort table, so in no table here")
+            yield Exclusion(
+                patient_id,
+                "",
+                STAGE,
+                "predicted, but without a label in the cohort table, so in no table here",
+            )

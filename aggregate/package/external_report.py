@@ -90,7 +90,10 @@ def _record(package: Package, cohort: Path, created_utc: str) -> Mapping[str, An
         "name": f"{package.record.experiment}: {model} on {cohort.stem}",
         "created_utc": created_utc,
         SYNTHETIC: was_drawn(cohort),
-        "recipes": {name: {"encoder": one.encoder, "weights_name": one.weights_name} for name, one in contract.bag_sets.items()},
+        "recipes": {
+            name: {"encoder": one.encoder, "weights_name": one.weights_name}
+            for name, one in contract.bag_sets.items()
+        },
         "config": {
             "cohort": {"classes": list(contract.classes), "phases": list(contract.phases)},
             "aggregate": {
@@ -108,7 +111,14 @@ def _summary(folder: ResultsFolder, package: Package, new: NewPatients, answers:
     elements: list[Element] = [
         Note(_in_words(rows, package, labelled), lead="In short."),
         Table(
-            ("class", "metric", "expected (internal)", "found (external)", "found minus expected", "n internal / external"),
+            (
+                "class",
+                "metric",
+                "expected (internal)",
+                "found (external)",
+                "found minus expected",
+                "n internal / external",
+            ),
             [_drop_cells(row) for row in rows],
             "What the cross-validation of the training patients let expect, and what was found here. An interval of the difference that "
             f"holds 0 shows no drop, which with few patients does not mean that there is none. Intervals of differences: {_method(rows)}.",
@@ -135,7 +145,13 @@ def _in_words(rows: Sequence[Row], package: Package, n: int) -> str:
     change, low, high = (numeric(row[c]) for c in ("difference", "ci_low", "ci_high"))
     verdict = "whether it drops cannot be told"
     if low is not None and high is not None:
-        verdict = "a drop" if high < 0 else "a rise" if low > 0 else "no drop is shown, and none is excluded beyond the interval"
+        verdict = (
+            "a drop"
+            if high < 0
+            else "a rise"
+            if low > 0
+            else "no drop is shown, and none is excluded beyond the interval"
+        )
     return f"{who} Macro AUC {found}; expected was {expected}. Difference {interval(change, low, high)}: {verdict}."
 
 
@@ -176,19 +192,29 @@ def _untested(answers: Sequence[Answer]) -> list[Element]:
     n = sum(not answer.is_combination_known for answer in answers)
     if not n:
         return []
-    return [Note(f"{number_of(n, 'patient')} had phases that no training patient had just so.", is_warning=True, lead="Phases.")]
+    return [
+        Note(
+            f"{number_of(n, 'patient')} had phases that no training patient had just so.",
+            is_warning=True,
+            lead="Phases.",
+        )
+    ]
 
 
 def _cohort(folder: ResultsFolder) -> Section:
     rows, left_out = folder.rows(COHORT), folder.rows(EXCLUDED)
-    elements: list[Element] = [characteristics(folder, rows) if rows else absent("The cohort", "no bags were read")]
+    elements: list[Element] = [
+        characteristics(folder, rows) if rows else absent("The cohort", "no bags were read")
+    ]
     if left_out:
         cells = [[row["patient_id"], row["phase"] or "all", row["stage"], row["reason"]] for row in left_out]
         more = f" The first {_MOST_EXCLUSIONS} of {len(cells)}." if len(cells) > _MOST_EXCLUSIONS else ""
         caption = f"Patients and phases left out, with the reason.{more}"
         columns = ("patient", "phase", "stage", "reason")
         elements.append(Table(columns, cells[:_MOST_EXCLUSIONS], caption, EXCLUDED.file))
-    return Section("cohort", "Patients", "The labelled patients behind the numbers, and who was left out.", elements)
+    return Section(
+        "cohort", "Patients", "The labelled patients behind the numbers, and who was left out.", elements
+    )
 
 
 def _decisions(folder: ResultsFolder, package: Package) -> Section:
@@ -225,7 +251,10 @@ def _package(package: Package) -> Section:
         ["frozen", record.created_utc],
         ["SHA-256 of the package", package.sha256],
         ["training patients", str(package.cohort.n_patients)],
-        *[[f"bags {name}", f"{one.encoder}, {one.weights_name}, {one.precision}"] for name, one in package.contract.bag_sets.items()],
+        *[
+            [f"bags {name}", f"{one.encoder}, {one.weights_name}, {one.precision}"]
+            for name, one in package.contract.bag_sets.items()
+        ],
     ]
     return Section(
         "package",

@@ -27,7 +27,6 @@ from aggregate.package.refitting import Refit, like_the_package, refitted_tasks
 from aggregate.package.stage_1_settings import write_stage_1
 from aggregate.package.temperature import (
     CALIBRATION,
-    Calibration,
     cross_fitted_temperatures,
     learn_calibration,
     with_temperature,

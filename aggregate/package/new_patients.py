@@ -15,9 +15,8 @@ from aggregate.cohort.slide_table import read_slide_table
 from aggregate.package.bag_contract import BagContract, PackageContract
 from aggregate.package.loaded_package import Package
 from pipeline.bags import BagHeader, list_bags, read_header
-from pipeline.cohort import Exclusion
+from pipeline.cohort import Exclusion, read_cohort
 from pipeline.cohort import Patient as Row
-from pipeline.cohort import read_cohort
 from pipeline.config import CohortSection, PhaseRolesSection
 from pipeline.covariates import Covariate, read_covariate
 from pipeline.errors import BagError, CohortError, ConfigError

@@ -1,7 +1,7 @@
 """training_cohort.json: whom a model was trained on, in groups only; nothing in it is about one patient."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict

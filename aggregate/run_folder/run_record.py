@@ -17,6 +17,10 @@ from pipeline.tables import TABLES
 
 RECORD = "run.json"
 BAGS, BAGS_SHA256, SPLITS_SHA256, FITS = "bags", "bags_sha256", "splits_sha256", "fits"
+MODEL_CODE = "model_code"
+"""Of run.json: model -> hashes of its code and of the libraries behind it, a part of the keys of its fits."""
+BAG_ARRAYS = "bag_arrays_sha256"
+"""Of run.json: bag set -> patient -> SHA-256 of the arrays of the bag, as the run read them."""
 RECIPES = "recipes"
 """Of run.json: bag set -> what made its features."""
 CEILING = "ceiling"

@@ -110,6 +110,27 @@ class ContentStore:
         """Return where a file or folder of an entry lies."""
         return self.folder / key / name
 
+    def faults(self, key: str) -> list[str] | None:
+        """Return which files of an entry are not as they were written; None where there is no such entry.
+
+        Nothing is removed, and no use is noted.
+        """
+        entry = self.folder / key
+        if not self.holds(key):
+            return None
+        about = _read_about(entry)
+        if about is None:
+            return [_ABOUT]
+        found = {
+            path.relative_to(entry).as_posix(): path
+            for path in entry.rglob("*")
+            if path.is_file() and path != entry / _ABOUT
+        }
+        changed = [
+            n for n, sha256 in about.sha256.items() if n not in found or sha256_of_file(found[n]) != sha256
+        ]
+        return sorted({*changed, *(set(found) - set(about.sha256))})
+
     @contextmanager
     def writing(self, key: str, kind: EntryKind, *, of: str) -> Iterator[Path]:
         """Yield a new folder to write the files of an entry to; it takes its place when the block succeeds.

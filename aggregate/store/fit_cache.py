@@ -101,6 +101,15 @@ class FitCache:
         costs = Costs(**(self._told(key, _COSTS) or {}))
         return Fit(test, tune, costs, self._told(key, _SEARCH) or (), self._told(key, _COURSES) or ())
 
+    def stored_predictions(self, key: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return what a fit says of the test and of the tune patients of its fold, without noting its use.
+
+        Raises:
+            OSError, ValueError: there is none, or it is damaged.
+        """
+        with np.load(self.store.path_of(key, _PREDICTIONS), allow_pickle=False) as arrays:
+            return arrays["test"], arrays["tune"]
+
     def _told(self, key: str, name: str) -> Any:  # noqa: ANN401 - what the file of that name holds
         """Return what a file of a fit tells; None for a fit without it, such as one of an earlier release."""
         path = self.store.path_of(key, name)
