@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from aggregate.cohort.chosen import Chosen
 from aggregate.cohort.patient import Reads
+from aggregate.models.files_beside import with_files_beside
 from aggregate.models.parameters import Seed, checked_parameters
 from aggregate.models.samples import BagCheck, BagShape, check_any, checked_labels
 from aggregate.models.views import Sample, SeenBags, View, as_patient
@@ -382,21 +383,7 @@ def read_model_config(folder: Path) -> dict[str, Any]:
         raise ResultsError(
             f"{folder}: expected {FORMAT} version {VERSION}, found {found[0]} version {found[1]}"
         )
-    return cast("dict[str, Any]", _with_files_beside(config, folder))
-
-
-def _with_files_beside(value: Any, folder: Path, key: str = "") -> Any:  # noqa: ANN401 - JSON
-    """Return a saved configuration in which a Python file named as ../ is taken relative to the folder of the model.
-
-    So a model that was copied together with its code finds it wherever both lie.
-    """
-    if isinstance(value, dict):
-        return {name: _with_files_beside(inside, folder, name) for name, inside in value.items()}
-    if isinstance(value, list):
-        return [_with_files_beside(inside, folder, key) for inside in value]
-    if key == "module" and isinstance(value, str) and value.startswith("../"):
-        return str((folder / value).resolve())
-    return value
+    return cast("dict[str, Any]", with_files_beside(config, folder))
 
 
 def seed_of(random_state: int | None) -> int:

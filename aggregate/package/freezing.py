@@ -227,8 +227,18 @@ def _write(
     ):
         write_part(folder, name, part)
     record = _record(run, choices, tasks, models, folder)
-    card = CardFacts(tables.read(PERFORMANCE), tables.read(CALIBRATION_TABLE), tables.level, why_not)
-    text = card_of(record, contract, calibration, decisions, cohort, card)
+    card = CardFacts(
+        record=record,
+        contract=contract,
+        calibration=calibration,
+        decisions=decisions,
+        cohort=cohort,
+        performance=tables.read(PERFORMANCE),
+        calibration_rows=tables.read(CALIBRATION_TABLE),
+        level=tables.level,
+        stage_1_missing=why_not,
+    )
+    text = card_of(card)
     (folder / MODEL_CARD).write_text(text, encoding="utf-8")
     write_part(folder, RECORD, record.model_copy(update={"files": dict(hashes_of_files(folder))}))
 

@@ -32,30 +32,34 @@ _SHOWN_COVERAGES = (0.8, 0.9, 0.95)
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What the card tells, besides what the other files of the package say.
+    """What the card tells.
 
     Attributes:
+        record: package.json.
+        contract: contract.json.
+        calibration: calibration.json.
+        decisions: decisions.json.
+        cohort: training_cohort.json.
         performance: rows of performance.csv of the package.
         calibration_rows: rows of its calibration.csv.
         level: of the intervals, such as "95 %".
         stage_1_missing: why there is no stage1.toml; empty where there is one.
     """
 
+    record: PackageRecord
+    contract: PackageContract
+    calibration: Calibration
+    decisions: Decisions
+    cohort: TrainingCohort
     performance: Sequence[Mapping[str, Any]]
     calibration_rows: Sequence[Mapping[str, Any]]
     level: str
     stage_1_missing: str
 
 
-def card_of(
-    record: PackageRecord,
-    contract: PackageContract,
-    calibration: Calibration,
-    decisions: Decisions,
-    cohort: TrainingCohort,
-    facts: CardFacts,
-) -> str:
+def card_of(facts: CardFacts) -> str:
     """Return the text of the card."""
+    record, contract = facts.record, facts.contract
     lines = [
         f"# {record.experiment}: {record.model}",
         "",
@@ -71,11 +75,11 @@ def card_of(
         ),
         *_use(contract),
         *_what_it_is(record),
-        *_asks(contract, facts),
-        *_performance(contract, facts),
-        *_calibration(contract, calibration, facts),
-        *_decisions(contract, decisions),
-        *_trained_on(cohort),
+        *_asks(facts),
+        *_performance(facts),
+        *_calibration(facts),
+        *_decisions(contract, facts.decisions),
+        *_trained_on(facts.cohort),
         *_limits(contract),
         *_made_with(record),
     ]
@@ -105,7 +109,8 @@ def _what_it_is(record: PackageRecord) -> Iterator[str]:
     yield ""
 
 
-def _asks(contract: PackageContract, facts: CardFacts) -> Iterator[str]:
+def _asks(facts: CardFacts) -> Iterator[str]:
+    contract = facts.contract
     yield "## What it needs"
     yield ""
     for name, one in contract.bag_sets.items():
@@ -132,7 +137,7 @@ def _bags(name: str, one: BagContract) -> Iterator[str]:
     )
 
 
-def _performance(contract: PackageContract, facts: CardFacts) -> Iterator[str]:
+def _performance(facts: CardFacts) -> Iterator[str]:
     yield "## Expected performance"
     yield ""
     yield (
@@ -150,13 +155,14 @@ def _performance(contract: PackageContract, facts: CardFacts) -> Iterator[str]:
     yield ""
     yield "| class | " + " | ".join(_METRICS.values()) + " |"
     yield "|---" * (1 + len(_METRICS)) + "|"
-    for name in contract.classes:
+    for name in facts.contract.classes:
         cells = (_cell(row_of(facts.performance, name, metric)) for metric in _METRICS)
         yield f"| {name} | " + " | ".join(cells) + " |"
     yield ""
 
 
-def _calibration(contract: PackageContract, calibration: Calibration, facts: CardFacts) -> Iterator[str]:
+def _calibration(facts: CardFacts) -> Iterator[str]:
+    calibration = facts.calibration
     yield "## Calibration"
     yield ""
     if calibration.method == "temperature":
@@ -169,7 +175,7 @@ def _calibration(contract: PackageContract, calibration: Calibration, facts: Car
     yield ""
     yield "| class | slope (ideal 1) | intercept (ideal 0) |"
     yield "|---|---|---|"
-    for name in contract.classes:
+    for name in facts.contract.classes:
         rows = {row["measure"]: row for row in facts.calibration_rows if row["class"] == name}
         yield f"| {name} | {_cell(rows.get('slope'))} | {_cell(rows.get('intercept'))} |"
     yield ""
