@@ -1,6 +1,6 @@
 """report.html of a prediction with labels: what was expected, what was found, and the sections of stage 2 on performance."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from aggregate.statistics.config import StatisticsSection
 from aggregate.tables.cohort import COHORT
 from aggregate.tables.decisions import DECISION_CURVE, THRESHOLDS
 from aggregate.tables.excluded import EXCLUDED
+from aggregate.tables.predictions import PREDICTIONS
 from aggregate.tables.rows import Row, numeric
 from pipeline.ceiling import was_drawn
 from pipeline.names import number_of
@@ -71,9 +72,9 @@ def write_external_report(
             *sections,
             _cohort(of),
             performance.performance_section(of),
-            performance.curves_section(of),
+            _of_all_classes(of, "curves", "ROC and precision-recall curves", performance.curves_section),
             performance.confusion_section(of),
-            performance.calibration_section(of),
+            _of_all_classes(of, "calibration", "Calibration", performance.calibration_section),
             _decisions(of, package),
             performance.subgroups_section(of),
             _package(package),
@@ -217,9 +218,25 @@ def _cohort(folder: ResultsFolder) -> Section:
     )
 
 
+def _of_all_classes(
+    folder: ResultsFolder, anchor: str, title: str, section: Callable[[ResultsFolder], Section]
+) -> Section:
+    """Return a section whose figures need patients of every class, or why it is empty."""
+    lacking = _absent_classes(folder)
+    if not lacking:
+        return section(folder)
+    why = absent(title, f"no labelled patient here has the class {', '.join(lacking)}")
+    return Section(anchor, title, "Each class against the others.", [why])
+
+
+def _absent_classes(folder: ResultsFolder) -> list[str]:
+    labels = {row["label"] for row in folder.rows(PREDICTIONS)}
+    return [name for name in folder.classes if name not in labels]
+
+
 def _decisions(folder: ResultsFolder, package: Package) -> Section:
     elements: list[Element] = []
-    if folder.rows(DECISION_CURVE) and folder.compared:
+    if folder.rows(DECISION_CURVE) and folder.compared and not _absent_classes(folder):
         elements.append(figures.decision_curve(folder, folder.compared))
     cells = [
         [

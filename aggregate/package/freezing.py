@@ -93,7 +93,7 @@ def freeze_model(results: Path, out: Path, choices: FreezeChoices, *, console: C
         _check_predictions(run)
         tasks = refitted_tasks(run, choices.refit)
         with _beside(out, overwrite=choices.overwrite) as folder:
-            _write(run, contract, tasks, choices, folder)
+            write_package(run, contract, tasks, choices, folder)
         package = load_package(out, run_code=True)
         tell(
             f"{out}: {choices.model} of {config.name}, {len(tasks)} fitted models ({choices.refit}); read {MODEL_CARD}"
@@ -190,9 +190,18 @@ def _check_words(run: Run, contract: PackageContract, *, keep: bool) -> None:
         )
 
 
-def _write(
+def write_package(
     run: Run, contract: PackageContract, tasks: Sequence[FitTask], choices: FreezeChoices, folder: Path
 ) -> None:
+    """Write the files of a package to an empty folder.
+
+    Args:
+        run: with the one model.
+        contract: what it asks of new patients.
+        tasks: the fits that the package holds.
+        choices: of the user.
+        folder: where to.
+    """
     (spec,) = run.specs
     models = copy_models(tasks, FitCache(run.config.cache_folder), folder)
     facts, settings = facts_of(run.study), run.config.aggregate.statistics

@@ -204,11 +204,11 @@ def test_a_package_is_replaced_only_when_that_is_said(run_once, package, tmp_pat
         command("freeze", run_once, "--model", "mean", "--out", tmp_path / "other", "--overwrite")
 
 
-def test_a_changed_table_of_the_run_is_no_ground_for_a_package(finished, tmp_path):
-    table = finished / "tables" / "predictions.csv"
-    table.write_text(table.read_text().replace("p001", "p001 "))
+def test_a_changed_table_of_the_run_is_no_ground_for_a_package(run, tmp_path):
+    table = run / "tables" / "predictions.csv"
+    table.write_text(table.read_text() + "\n")
     with pytest.raises(ResultsError, match=re.escape("predictions.csv: not as the run left it")):
-        command("freeze", finished, "--model", "mean", "--out", tmp_path / "package")
+        command("freeze", run, "--model", "mean", "--out", tmp_path / "package")
 
 
 def test_predictions_replace_earlier_predictions_and_nothing_else(package, bags, tmp_path):
