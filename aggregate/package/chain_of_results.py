@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ _IMAGES = "bags -> images"
 _OWN = "the probabilities of its fits"
 _SAME = 1e-9
 _ELSEWHERE = "not here"
+_NO_IMAGE = "not here, or not named in the cohort table"
 
 
 @dataclass(frozen=True, eq=False)
@@ -279,7 +280,10 @@ def _bags(results: Results) -> Iterator[Link]:
             one
             for patient_id, key in keys.items()
             for one in _compared_bag(
-                results, name, source, patient_id, key, arrays.get(name, {}).get(patient_id)
+                f"bag {patient_id} of {name}",
+                partial(_bag_as_read, results.config, source, patient_id),
+                key,
+                arrays.get(name, {}).get(patient_id),
             )
         ]
         yield from summed_up(_BAGS, f"bags of {name}", compared, absent=f"{_ELSEWHERE}, in {source.folder}")
@@ -321,7 +325,7 @@ def _bag_as_read(config: AggregateConfig, source: BagSource, patient_id: str) ->
 def _images(results: Results) -> Iterator[Link]:
     """Compare the files of scans and masks with what the bags say of them."""
     try:
-        cohort = read_cohort(results.config.cohort)
+        cohort = read_cohort(results.config.cohort, needs_scans=False)
     except PhasemilError as error:
         yield Link(_IMAGES, "images and masks", State.UNKNOWN, why=str(error))
         return
@@ -338,8 +342,9 @@ def _images(results: Results) -> Iterator[Link]:
                 place = f"mask of {source.file} of patient {header.patient_id}"
                 compared[place] = Compared(place, source.mask_sha256, file_hash(scan.masks[0][1]))
     if not compared:
-        yield Link(_IMAGES, "images and masks", State.UNKNOWN, why="no bag of scans is here that names them")
-    yield from summed_up(_IMAGES, "images and masks", compared.values(), absent=_ELSEWHERE)
+        why = "no bag of scans is here that tells the SHA-256 of its images"
+        yield Link(_IMAGES, "images and masks", State.UNKNOWN, why=why)
+    yield from summed_up(_IMAGES, "images and masks", compared.values(), absent=_NO_IMAGE)
 
 
 def _ct_headers(results: Results) -> Iterator[BagHeader]:

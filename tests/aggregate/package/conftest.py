@@ -51,7 +51,10 @@ def write_training(folder: Path, text: str) -> Path:
     """Write bags, cohort table and configuration of a small experiment."""
     rng = np.random.default_rng(5)
     rows = [planted(i) for i in range(N_TRAINING)]
-    write_bags(folder / "out" / "bags", [draw_bag(row["patient_id"], i % len(CLASSES), rng) for i, row in enumerate(rows)])
+    write_bags(
+        folder / "out" / "bags",
+        [draw_bag(row["patient_id"], i % len(CLASSES), rng) for i, row in enumerate(rows)],
+    )
     lines = [",".join(rows[0]), *(",".join(row.values()) for row in rows)]
     (folder / "cohort.csv").write_text("\n".join(lines) + "\n")
     head = 'name = "toy"\noutput = "out"\n[cohort]\ntable = "cohort.csv"\n'

@@ -107,7 +107,10 @@ def test_every_kind_says_the_same_from_a_package(kind, study, tmp_path):
         pytest.importorskip("torchmil")
     tasks, package = frozen(study, ModelSpec(kind, kind, parameters_of(kind)), tmp_path / "package")
     patients = asked_patients()
-    said = [in_all_classes((model := in_memory(study, task)).predict_proba(patients), model, 3, absent=0.0) for task in tasks]
+    said = [
+        in_all_classes((model := in_memory(study, task)).predict_proba(patients), model, 3, absent=0.0)
+        for task in tasks
+    ]
     np.testing.assert_array_equal(package.uncalibrated(patients), np.mean(said, axis=0))
 
 
@@ -143,4 +146,8 @@ def test_a_network_of_a_file_goes_with_the_package_when_that_is_said(inside, stu
         load_package(moved)
     package = load_package(moved, run_code=True)
     np.testing.assert_array_equal(package.uncalibrated(patients), np.mean(said, axis=0))
-    assert all(str(tmp_path / "mine.py").encode() not in path.read_bytes() for path in moved.rglob("*") if path.is_file())
+    assert all(
+        str(tmp_path / "mine.py").encode() not in path.read_bytes()
+        for path in moved.rglob("*")
+        if path.is_file()
+    )

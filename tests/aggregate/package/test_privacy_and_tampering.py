@@ -11,7 +11,14 @@ from aggregate.package.loaded_package import load_package
 from aggregate.package.package_files import KINDS_OF_FILES, RECORD
 from pipeline.errors import PackageError
 from tests.aggregate.conftest import command
-from tests.aggregate.package.conftest import N_TRAINING, new_bags, planted, seal_again, write_bags, write_training
+from tests.aggregate.package.conftest import (
+    N_TRAINING,
+    new_bags,
+    planted,
+    seal_again,
+    write_bags,
+    write_training,
+)
 from tests.aggregate.package.conftest import RUN as CONFIG
 
 
@@ -57,7 +64,9 @@ def test_rare_words_of_a_covariate_leave_only_when_that_is_said(tmp_path):
     table.write_text(table.read_text().replace(",F,", ",odd,", 2))
     command("run", config)
     out = tmp_path / "package"
-    with pytest.raises(PackageError, match="covariate 'sex': 1 of its words are those of fewer than 5 patients") as error:
+    with pytest.raises(
+        PackageError, match="covariate 'sex': 1 of its words are those of fewer than 5 patients"
+    ) as error:
         command("freeze", tmp_path / "out", "--model", "with_age", "--out", out)
     assert "odd" not in str(error.value)
     command("freeze", tmp_path / "out", "--model", "with_age", "--out", out, "--keep-rare-words")
@@ -68,11 +77,23 @@ def test_a_package_holds_no_kind_of_file_that_could_be_a_pickle(package):
     assert {path.suffix for path in files(package)} <= KINDS_OF_FILES
 
 
-@pytest.mark.parametrize("name", ["contract.json", "decisions.json", "calibration.json", "tables/performance.csv", "MODEL_CARD.md", "models/000/arrays.safetensors"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "contract.json",
+        "decisions.json",
+        "calibration.json",
+        "tables/performance.csv",
+        "MODEL_CARD.md",
+        "models/000/arrays.safetensors",
+    ],
+)
 def test_a_changed_file_is_named_with_both_values(package, name):
     before = json.loads((package / RECORD).read_text())["files"][name]
     (package / name).write_bytes((package / name).read_bytes() + b" ")
-    with pytest.raises(PackageError, match=rf"{re.escape(name)}: expected SHA-256 {before}, found SHA-256 [0-9a-f]{{64}}"):
+    with pytest.raises(
+        PackageError, match=rf"{re.escape(name)}: expected SHA-256 {before}, found SHA-256 [0-9a-f]{{64}}"
+    ):
         load_package(package)
 
 
@@ -99,7 +120,9 @@ def test_a_pickle_is_refused_and_not_run(package, tmp_path):
     (package / "models" / "000" / "arrays.safetensors").write_bytes(pickle.dumps(Payload(ran)))
     seal_again(package)
     frozen = load_package(package)
-    with pytest.raises(PackageError, match=r"models/000: expected a saved model, found: .*not the arrays of a saved model"):
+    with pytest.raises(
+        PackageError, match=r"models/000: expected a saved model, found: .*not the arrays of a saved model"
+    ):
         frozen.predict(new_bags(1))
     assert not ran.exists()
 
@@ -126,7 +149,10 @@ def test_a_path_out_of_the_package_is_refused(package, name):
     [
         ("{", "expected a folder that `aggregate.py freeze` wrote, found: "),
         ("[]", "expected phasemil-package version 1, found None version None"),
-        ('{"format": "phasemil-package", "version": 9}', "expected phasemil-package version 1, found phasemil-package version 9"),
+        (
+            '{"format": "phasemil-package", "version": 9}',
+            "expected phasemil-package version 1, found phasemil-package version 9",
+        ),
         ('{"format": "phasemil-package", "version": 1}', "experiment: Field required"),
     ],
     ids=["no JSON", "no record", "version", "incomplete"],
