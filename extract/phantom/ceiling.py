@@ -17,6 +17,7 @@ from extract.phantom import facts
 from extract.phantom.config import PhantomSection
 from extract.phantom.hounsfield import draw_hounsfield
 from extract.phantom.signs import CLASSWISE, Flags, draw_signs, pattern_probabilities, patterns_of
+from extract.phantom.subjects import acquired_s_of
 from pipeline.ceiling import Ceiling
 from pipeline.tables import read_table
 
@@ -47,7 +48,7 @@ def draw_reading(section: PhantomSection, n: int, rng: np.random.Generator) -> R
     """Draw n patients with the class frequencies and missing phases of a section, without any voxel."""
     label = rng.choice(len(facts.CLASSES), size=n, p=prior_of(section))
     signs = draw_signs(label, rng)
-    hounsfield = draw_hounsfield(signs, rng)
+    hounsfield = draw_hounsfield(signs, rng, acquired_s_of(section))
     contrast = hounsfield.lesions["whole"] - hounsfield.organs["liver"]
     missing = np.array([section.missing[phase] for phase in facts.PHASES])
     contrast[rng.random(contrast.shape) < missing] = np.nan

@@ -11,7 +11,7 @@ from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
 from extract.phantom import truth
-from extract.phantom.config import PhantomSection
+from extract.phantom.config import USUAL_PREFIX, PhantomSection
 from extract.phantom.nifti import nifti_writer
 from extract.phantom.scanner import acquire, affine
 from extract.phantom.subjects import ScanPlan, Subject, draw_subjects
@@ -22,7 +22,7 @@ from pipeline.provenance import sha256_of_file, sha256_of_json
 MARKER = "phantom.json"
 TRUTH = "truth.csv"
 _FOLDERS = ("images", "masks", "livers")
-_FILES = "PH*_*.nii.gz"
+_FILES = "*_*.nii.gz"
 Progress = Callable[[int, int], None]
 
 
@@ -64,7 +64,8 @@ def is_written(section: PhantomSection, table: Path) -> bool:
 def _identity(section: PhantomSection) -> dict[str, object]:
     drawn = section.model_dump(mode="json", exclude={"jobs", "preset", "histology"})
     generator = _generator()
-    return {"generator": generator, "sha256": sha256_of_json([generator, drawn]), "section": drawn}
+    sha256 = sha256_of_json([generator, drawn])
+    return {"generator": generator, "sha256": sha256, "section": drawn, "prefix": section.prefix}
 
 
 @cache
@@ -100,11 +101,12 @@ def _clear(section: PhantomSection, table: Path) -> None:
             f"{table}: this cohort table was not written by `phantom`; set another path as [cohort] "
             "table, or remove the file"
         )
+    earlier = _read_marker(table).get("prefix", USUAL_PREFIX)
     was_ours = table.with_name(MARKER).exists()
     _write_marker(table, {**_identity(section), "sha256": None})
     table.unlink(missing_ok=True)
     for folder in _FOLDERS if was_ours else ():
-        for file in (table.parent / folder).glob(_FILES):
+        for file in (table.parent / folder).glob(f"{earlier}{_FILES}"):
             file.unlink()
 
 

@@ -52,7 +52,7 @@ def phantom(
     console.print(f"{verb} {table}: {len(cohort.patients)} patients, {scans} scans", highlight=False)
     _note_ceiling(experiment, console)
     if experiment.phantom.histology is not None:
-        slides = write_histology(experiment.phantom.histology, table, seed=experiment.phantom.seed)
+        slides = write_histology(experiment.phantom.histology, table, seed=experiment.phantom.entropy)
         console.print(f"synthetic histology: {slides}", highlight=False)
     if preview:
         picture = table.with_name("preview.png")

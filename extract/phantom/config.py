@@ -1,11 +1,12 @@
 """The table [phantom] of a configuration: which synthetic cohort to write."""
 
+import zlib
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from extract.phantom.facts import CLASSES, PHASES, ClassName, PhaseName
+from extract.phantom.facts import ACQUIRED_S, CLASSES, PHASES, ClassName, PhaseName
 from pipeline.config import FileSafeName, Section
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
@@ -19,6 +20,9 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "full": {"patients": {"HCC": 2, "iCCA": 2, "cHCC-CCA": 2}, "matrix": 512, "thickness_mm": (1.0, 1.25)},
 }
 
+
+USUAL_PREFIX = "PH"
+"""How the identifier of a patient begins where no hospital is named."""
 
 MISSING: Mapping[PhaseName, float] = {"NC": 0.25, "AP": 0.04, "PVP": 0.03, "DP": 0.12}
 """Share of patients without a phase, where the configuration does not say."""
@@ -57,6 +61,51 @@ class HistologySection(Section):
         return values
 
 
+class CentreSection(Section):
+    """[phantom.centre]: one other hospital, from which all patients come, instead of the scanners of `centres`.
+
+    Its patients are other people than those that the same seed draws without this table. Thickness, missing phases, the
+    patients of each class and the size of their tumours are keys of [phantom].
+    """
+
+    name: FileSafeName
+    """Name of the hospital, in the column `centre`; its patients are called by it too, such as Nord001."""
+    kernel_mm: float = Field(0.7, gt=0.0, le=3.0)
+    """Standard deviation of the reconstruction kernel; 0.55 (sharp) to 0.85 (soft) without this table. Below 0.4 pixels there is
+    no smoothing left, and 0.4 pixels are used."""
+    noise: float = Field(1.0, gt=0.0, le=3.0)
+    """Noise, as a multiple of that of an average scanner at the same slice thickness, in all 7 to 25 HU; 0.9 to 1.12 without this
+    table."""
+    acquired_s: Mapping[PhaseName, float] = ACQUIRED_S
+    """Seconds after the injection at which AP, PVP and DP are acquired, in rising order from 15 to 180; 35, 70 and 180 where they
+    are not named. The HU of every organ and tumour follow, linearly between those times."""
+
+    @field_validator("name")
+    @classmethod
+    def _is_no_patient_of_another_phantom(cls, value: str) -> str:
+        if value.startswith(USUAL_PREFIX):
+            raise ValueError(
+                f"patients without this table are called {USUAL_PREFIX}001; expected another name"
+            )
+        if "_" in value:
+            raise ValueError("a file is called <patient>_<phase>; expected a name without _")
+        return value
+
+    @field_validator("acquired_s")
+    @classmethod
+    def _in_the_order_of_the_phases(cls, values: Mapping[PhaseName, float]) -> Mapping[PhaseName, float]:
+        if values.get("NC", ACQUIRED_S["NC"]) != ACQUIRED_S["NC"]:
+            raise ValueError("the non-contrast phase comes before the injection; name AP, PVP and DP only")
+        times = {phase: values.get(phase, ACQUIRED_S[phase]) for phase in PHASES}
+        rising = list(times.values())
+        if rising != sorted(set(rising)) or rising[-1] > ACQUIRED_S["DP"]:
+            told = ", ".join(f"{phase} {times[phase]:g}" for phase in PHASES[1:])
+            raise ValueError(
+                f"expected seconds above {ACQUIRED_S['NC']:g} to {ACQUIRED_S['DP']:g}, AP before PVP before DP; found {told}"
+            )
+        return times
+
+
 class PhantomSection(Section):
     """[phantom]: the synthetic cohort to write, as a preset and changes to it. All keys but `histology` and `jobs` change the images."""
 
@@ -81,6 +130,8 @@ class PhantomSection(Section):
     """Names of the centres, which differ in reconstruction kernel, noise, slice thickness and array orientation."""
     centre_follows_class: float = Field(0.0, ge=0.0, le=1.0)
     """0: centre and class are independent. 1: each class comes from one centre, which is a leak."""
+    centre: CentreSection | None = None
+    """One other hospital, from which all patients come; not beside `centres` or `centre_follows_class`."""
     histology: HistologySection | None = None
     """Histology features of biopsies beside the scans; the images do not change with them."""
     jobs: int = -1
@@ -92,6 +143,22 @@ class PhantomSection(Section):
         if not isinstance(values, dict):
             return values
         return {**PRESETS.get(str(values.get("preset", "demo")), {}), **values}
+
+    @model_validator(mode="after")
+    def _one_hospital_or_several(self) -> "PhantomSection":
+        if self.centre is not None and {"centres", "centre_follows_class"} & self.model_fields_set:
+            raise ValueError("expected centres and centre_follows_class, or [phantom.centre]; found both")
+        return self
+
+    @property
+    def prefix(self) -> str:
+        """How the identifier of every patient begins."""
+        return USUAL_PREFIX if self.centre is None else self.centre.name
+
+    @property
+    def entropy(self) -> int:
+        """What seeds the patients: the seed, and the name of [phantom.centre], so that two hospitals share no patient."""
+        return self.seed if self.centre is None else self.seed + (zlib.crc32(self.centre.name.encode()) << 32)
 
     @field_validator("patients", "missing")
     @classmethod

@@ -119,6 +119,9 @@ VISIBLE_PROGRESSION = -10.0
 """[A] Lesion minus liver in HU where a reader starts to see the sign: arterial enhancement above about one SD
 of noise; washout below liver / 1.07 (the cut-off of PMID 23255745); a core brighter than this in DP."""
 
+ACQUIRED_S: Mapping[PhaseName, float] = {"NC": 15.0, "AP": 35.0, "PVP": 70.0, "DP": 180.0}
+"""Seconds after the injection at which the HU of this table were measured (AJR); NC stands for the arrival of the contrast medium [A]."""
+
 EARLY_ARTERIAL_LIVER = 5.0
 """Liver enhancement over NC in an early arterial phase."""
 EARLY_SHARE, LATE_SHARE = 0.15, 0.15

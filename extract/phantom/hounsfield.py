@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.interpolate import make_interp_spline
 from scipy.special import ndtr, ndtri
 
 from extract.phantom import facts
@@ -33,8 +34,18 @@ class Hounsfield:
     arterial_timing: NDArray[np.intp]
 
 
-def draw_hounsfield(signs: Signs, rng: np.random.Generator) -> Hounsfield:
-    """Draw HU for every organ, compartment and phase, tumours relative to the liver they lie in."""
+def draw_hounsfield(
+    signs: Signs,
+    rng: np.random.Generator,
+    acquired_s: Mapping[facts.PhaseName, float] = facts.ACQUIRED_S,
+) -> Hounsfield:
+    """Draw HU for every organ, compartment and phase, tumours relative to the liver they lie in.
+
+    Args:
+        signs: of the patients.
+        rng: draws the same patients whatever `acquired_s` is.
+        acquired_s: phase -> seconds after the injection at which it is acquired, within those of facts.ACQUIRED_S.
+    """
     n = len(signs)
     timing = rng.choice(3, size=n, p=[facts.EARLY_SHARE, 1 - facts.EARLY_SHARE - facts.LATE_SHARE,
                                       facts.LATE_SHARE])  # fmt: skip
@@ -49,7 +60,20 @@ def draw_hounsfield(signs: Signs, rng: np.random.Generator) -> Hounsfield:
     lesions = {name: organs["liver"] + values for name, values in relative.items()}
     mean, sd = facts.NECROSIS_HU
     lesions["necrosis"] = np.repeat(mean + sd * rng.standard_normal((n, 1)), 4, axis=1)
-    return Hounsfield(organs, lesions, timing)
+    return Hounsfield(_at(acquired_s, organs), _at(acquired_s, lesions), timing)
+
+
+def _at(
+    acquired_s: Mapping[facts.PhaseName, float], levels: Mapping[str, PerPhase]
+) -> Mapping[str, PerPhase]:
+    """Read the HU of every phase at another time: linear in time between the phases that were drawn [A]."""
+    if acquired_s == facts.ACQUIRED_S:
+        return levels
+    known = np.array([facts.ACQUIRED_S[phase] for phase in facts.PHASES])
+    wanted = np.array([acquired_s[phase] for phase in facts.PHASES])
+    return {
+        name: np.asarray(make_interp_spline(known, hu, k=1, axis=1)(wanted)) for name, hu in levels.items()
+    }
 
 
 def _draw_organs(cirrhosis: Flags, timing: NDArray[np.intp], rng: np.random.Generator) -> dict[str, PerPhase]:

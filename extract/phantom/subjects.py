@@ -14,11 +14,20 @@ from extract.phantom.hounsfield import TIMINGS, draw_hounsfield
 from extract.phantom.signs import draw_signs
 from extract.phantom.tumour import Tumour, draw_diameter, draw_tumour
 
-_ORIENTATIONS = ((1, 1), (-1, -1), (-1, 1))
-_KERNELS_MM = (0.85, 0.7, 0.55)
-_NOISE_OF_CENTRE = (0.9, 1.0, 1.12)
-"""[A] Centres differ: soft and quiet to sharp and noisy kernels; arrays stored RAS, LPS, LAS."""
 _TABLE_MM = 1200.0
+
+
+@dataclass(frozen=True)
+class _Style:
+    """How a centre reconstructs and stores its scans."""
+
+    kernel_mm: float
+    noise: float
+    orientation: tuple[int, int]
+
+
+_STYLES = (_Style(0.85, 0.9, (1, 1)), _Style(0.7, 1.0, (-1, -1)), _Style(0.55, 1.12, (-1, 1)))
+"""[A] Centres differ: soft and quiet to sharp and noisy kernels; arrays stored RAS, LPS, LAS."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,16 +99,28 @@ class _Draw:
 
 def draw_subjects(section: PhantomSection) -> tuple[Subject, ...]:
     """Draw the whole cohort, patients of all classes in random order."""
-    draws = _draw_at_once(section, np.random.default_rng(section.seed))
+    draws = _draw_at_once(section, np.random.default_rng(section.entropy))
     digits = max(3, len(str(len(draws))))
-    return tuple(_draw_subject(section, draw, f"PH{draw.number + 1:0{digits}d}") for draw in draws)
+    return tuple(
+        _draw_subject(section, draw, f"{section.prefix}{draw.number + 1:0{digits}d}") for draw in draws
+    )
+
+
+def centre_names(section: PhantomSection) -> tuple[str, ...]:
+    """Return the names of the centres that patients come from."""
+    return section.centres if section.centre is None else (section.centre.name,)
+
+
+def acquired_s_of(section: PhantomSection) -> Mapping[facts.PhaseName, float]:
+    """Return the seconds after the injection at which each phase is acquired."""
+    return facts.ACQUIRED_S if section.centre is None else section.centre.acquired_s
 
 
 def _draw_at_once(section: PhantomSection, rng: np.random.Generator) -> Sequence[_Draw]:
     labels = np.repeat(np.arange(len(facts.CLASSES)), [section.patients[c] for c in facts.CLASSES])
     labels = rng.permutation(labels)
     signs = draw_signs(labels, rng)
-    hounsfield = draw_hounsfield(signs, rng)
+    hounsfield = draw_hounsfield(signs, rng, acquired_s_of(section))
     centres = _draw_centres(labels, section, rng)
     levels = {**hounsfield.organs, **hounsfield.lesions}
     return [
@@ -117,14 +138,14 @@ def _draw_at_once(section: PhantomSection, rng: np.random.Generator) -> Sequence
 
 
 def _draw_subject(section: PhantomSection, draw: _Draw, patient_id: str) -> Subject:
-    rng = np.random.default_rng((section.seed, draw.number, 1))
+    rng = np.random.default_rng((section.entropy, draw.number, 1))
     anatomy = draw_anatomy(cirrhosis=draw.signs["cirrhosis"], rng=rng)
     diameter = draw_diameter(draw.label, equal=section.tumour_size == "equal across classes", rng=rng)
     mean, sd = facts.AGE[draw.label]
     return Subject(
         patient_id=patient_id,
         label=draw.label,
-        centre=section.centres[draw.centre],
+        centre=centre_names(section)[draw.centre],
         age=int(np.clip(round(mean + sd * rng.standard_normal()), 21, 92)),
         sex="M" if rng.random() < facts.MALE[draw.label] else "F",
         signs=draw.signs,
@@ -147,7 +168,7 @@ def _draw_scans(
     masked = _draw_masked(section, present, rng)
     spacing = width_mm * rng.uniform(*facts.FIELD_OF_VIEW) / section.matrix
     table = rng.uniform(-_TABLE_MM, 0)
-    style = draw.centre % len(_KERNELS_MM)
+    style = _style_of(section, draw.centre)
     for phase in present:
         index = facts.PHASES.index(phase)
         thickness = _draw_thickness(section, draw.centre, rng)
@@ -161,18 +182,24 @@ def _draw_scans(
             n_slices=int(np.ceil(length / thickness)),
             bottom_mm=table + z + LIVER_BOTTOM_MM - below,
             shift_mm=(x, y, table + z),
-            noise_hu=_draw_noise(thickness, style, rng),
-            kernel_mm=_KERNELS_MM[style],
-            orientation=_ORIENTATIONS[style],
+            noise_hu=_draw_noise(thickness, style.noise, rng),
+            kernel_mm=style.kernel_mm,
+            orientation=style.orientation,
             has_mask=phase in masked,
             hu={name: values[index] for name, values in draw.hu.items()},
-            noise_seed=(section.seed, draw.number, 2, index),
+            noise_seed=(section.entropy, draw.number, 2, index),
         )
 
 
-def _draw_noise(thickness_mm: float, style: int, rng: np.random.Generator) -> float:
+def _style_of(section: PhantomSection, centre: int) -> _Style:
+    if section.centre is not None:
+        return _Style(section.centre.kernel_mm, section.centre.noise, _STYLES[1].orientation)
+    return _STYLES[centre % len(_STYLES)]
+
+
+def _draw_noise(thickness_mm: float, of_centre: float, rng: np.random.Generator) -> float:
     """Draw a noise level: thinner slices have fewer photons."""
-    noise = rng.uniform(*facts.NOISE_AT_5_MM) * (5 / thickness_mm) ** 0.42 * _NOISE_OF_CENTRE[style]
+    noise = rng.uniform(*facts.NOISE_AT_5_MM) * (5 / thickness_mm) ** 0.42 * of_centre
     return float(np.clip(noise, *facts.NOISE_LIMITS))
 
 
@@ -199,7 +226,7 @@ def _draw_thickness(section: PhantomSection, centre: int, rng: np.random.Generat
 def _draw_centres(
     labels: NDArray[np.intp], section: PhantomSection, rng: np.random.Generator
 ) -> NDArray[np.intp]:
-    n = len(section.centres)
+    n = len(centre_names(section))
     at_random = rng.integers(n, size=len(labels))
     own = labels % n
     return np.where(rng.random(len(labels)) < section.centre_follows_class, own, at_random)
