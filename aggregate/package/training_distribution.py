@@ -53,6 +53,9 @@ class Spread(BaseModel):
     n_patients: int
     shares: tuple[float, ...]
     quantiles: tuple[float, ...]
+    n_below: int
+    """Training patients below the median as it is told; with ties fewer than half."""
+    n_above: int
 
     def quantile(self, share: float) -> float | None:
         """Return the quantile of a share; None where the patients are too few for it."""
@@ -134,7 +137,7 @@ class PhaseDistribution:
     precision: NDArray[np.float32]
 
     @classmethod
-    def of(cls, vectors: NDArray[np.float64]) -> "PhaseDistribution":
+    def of(cls, vectors: NDArray[np.float64], n_components: int) -> "PhaseDistribution":
         """Learn from the vectors of n patients (n, d); NaN is left out."""
         known = np.isfinite(vectors)
         n_known = np.maximum(known.sum(axis=0), 1)
@@ -142,9 +145,6 @@ class PhaseDistribution:
         away = np.where(known, vectors - mean, 0.0)
         scale = np.sqrt((away**2).sum(axis=0) / n_known)
         scale = np.where(scale > 1e-6 * np.maximum(np.abs(mean), 1.0), scale, 1.0)
-        n_components = max(
-            1, min(len(vectors) // _PATIENTS_PER_COMPONENT, vectors.shape[1], _MOST_COMPONENTS)
-        )
         pca = PCA(n_components, svd_solver="full").fit(away / scale)
         scores = (away / scale) @ pca.components_.T
         shrunk = LedoitWolf().fit(scores)
@@ -298,7 +298,14 @@ def spread_of(values: NDArray[np.float64], *, is_rounded: bool = False) -> Sprea
         shares = (*shares, FAR)
     found = np.quantile(values, shares, method="weibull")
     told = [float(f"{value:.3g}") if is_rounded else float(value) for value in found]
-    return Spread(n_patients=len(values), shares=shares, quantiles=tuple(told))
+    median = told[shares.index(0.5)]
+    return Spread(
+        n_patients=len(values),
+        shares=shares,
+        quantiles=tuple(told),
+        n_below=int((values < median).sum()),
+        n_above=int((values > median).sum()),
+    )
 
 
 def _learn_reading(
@@ -316,16 +323,26 @@ def _learn_reading(
         distances=_reference(relative),
         too_few={phase: n for phase, n in counts.items() if n < FEWEST},
     )
-    return known, {phase: PhaseDistribution.of(_present(rows)) for phase, rows in enough.items()}
+    return known, {phase: _distribution(_present(rows)) for phase, rows in enough.items()}
+
+
+def _distribution(vectors: NDArray[np.float64]) -> PhaseDistribution:
+    return PhaseDistribution.of(vectors, _n_components(*vectors.shape))
+
+
+def _n_components(n_patients: int, n_features: int) -> int:
+    return max(1, min(n_patients // _PATIENTS_PER_COMPONENT, n_features, _MOST_COMPONENTS))
 
 
 def _unseen_squares(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the squared distance of each patient to a distribution of patients of other folds (n,); NaN without the phase."""
     found = np.full(len(vectors), np.nan)
     present = np.flatnonzero(np.isfinite(vectors).any(axis=1))
+    # As many as of all of them: with one component less, every distance would be smaller than a new patient's.
+    n_components = _n_components(len(present), vectors.shape[1])
     folds = KFold(min(_FOLDS, len(present)), shuffle=True, random_state=0)
     for train, test in folds.split(present):
-        distribution = PhaseDistribution.of(vectors[present[train]])
+        distribution = PhaseDistribution.of(vectors[present[train]], n_components)
         found[present[test]] = distribution.squared_distances(vectors[present[test]])
     return found
 
