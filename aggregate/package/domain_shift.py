@@ -54,9 +54,8 @@ _QUANTITY = Column(
     f"What is compared: a quantity of the scans, `{DISTANCE}` of the features that the model reads, or `{PHASE}`",
 )
 _OF_PHASE = Column("phase", "Contrast phase; empty for all phases of the patient")
-_READING = Column(
-    "features", "For a distance, the feature blocks of the model; for a quantity, the unit it is in"
-)
+_READING = Column("features", "For a distance, the feature blocks that the model reads; else empty")
+_UNIT = Column("unit", "Of the quantity; empty for a distance and for a share")
 _TRAINING = (
     Column("training_low", "5 % of the training patients lie below; empty for a distance", "", Kind.NUMBER),
     Column("training_median", "Median of the training patients", "", Kind.NUMBER),
@@ -72,6 +71,7 @@ PATIENTS_TABLE = TopTable(
         _QUANTITY,
         _OF_PHASE,
         _READING,
+        _UNIT,
         Column(
             "value", "Of the patient; a distance is 1 for about the median training patient", "", Kind.NUMBER
         ),
@@ -85,7 +85,7 @@ PATIENTS_TABLE = TopTable(
         Column("outside", f"{NO}; {BELOW} or {ABOVE} the range; {BEYOND} or {VERY_FAR} of the distances"),
         _IN_WORDS,
     ),
-    place=40,
+    place=50,
     names_weights=False,
 )
 CENTRES_TABLE = TopTable(
@@ -96,6 +96,7 @@ CENTRES_TABLE = TopTable(
         _QUANTITY,
         _OF_PHASE,
         _READING,
+        _UNIT,
         Column("n", "Patients of whom it is known", "patients", Kind.COUNT),
         Column("here", "Median of the patients, or share of them who have the phase", "", Kind.NUMBER),
         *_TRAINING,
@@ -121,7 +122,7 @@ CENTRES_TABLE = TopTable(
         Column("p_holm", "Adjusted over the rows of the centre", "0 to 1", Kind.P_VALUE),
         _IN_WORDS,
     ),
-    place=41,
+    place=51,
     names_weights=False,
 )
 DIFFERS = 0.05
@@ -133,7 +134,7 @@ class Measured:
     """One quantity, phase and reading, of all new patients.
 
     Attributes:
-        quantity, phase, features: as in the tables.
+        quantity, phase, features, unit: as in the tables.
         values: float64 (n,), NaN where not known.
         spreads: of the training patients that each patient is held against; None where they are too few.
         why_not: in words, for a patient without a spread.
@@ -143,6 +144,7 @@ class Measured:
     quantity: str
     phase: str
     features: str
+    unit: str
     values: NDArray[np.float64]
     spreads: Sequence[Spread | None]
     why_not: Sequence[str]
@@ -284,12 +286,12 @@ def _distances(training: TrainingDistribution, patients: Patients) -> Iterator[M
         ]
         if len(distances.overall):
             yield Measured(
-                DISTANCE, ALL_PHASES, known.name, distances.overall, spreads, told, is_distance=True
+                DISTANCE, ALL_PHASES, known.name, "", distances.overall, spreads, told, is_distance=True
             )
         for phase, values in distances.of_phase.items():
             why_not = ["" if np.isfinite(value) else REASONS["absent"].format(phase) for value in values]
             one = [known.distances.get(phase)] * len(values)
-            yield Measured(DISTANCE, phase, known.name, values, one, why_not, is_distance=True)
+            yield Measured(DISTANCE, phase, known.name, "", values, one, why_not, is_distance=True)
 
 
 def _quantities(
@@ -300,15 +302,17 @@ def _quantities(
         found = values.get((name, phase), np.full(n, np.nan))
         why_not = ["" if np.isfinite(value) else REASONS["unknown"] for value in found]
         unit = QUANTITIES[name].unit
-        yield Measured(name, phase, unit, found, [spread] * n, why_not, is_distance=False)
+        yield Measured(name, phase, "", unit, found, [spread] * n, why_not, is_distance=False)
     for (name, phase), found in values.items():
         if (name, phase) not in known:
             reason = [REASONS["untold"].format(FEWEST)] * n
-            yield Measured(name, phase, QUANTITIES[name].unit, found, [None] * n, reason, is_distance=False)
+            yield Measured(
+                name, phase, "", QUANTITIES[name].unit, found, [None] * n, reason, is_distance=False
+            )
 
 
 def _names(one: Measured) -> Mapping[str, str]:
-    return {"quantity": one.quantity, "phase": one.phase, "features": one.features}
+    return {"quantity": one.quantity, "phase": one.phase, "features": one.features, "unit": one.unit}
 
 
 def _range(one: Measured, spread: Spread | None) -> Mapping[str, float | None]:
@@ -353,6 +357,7 @@ def _phase_row(phase: str, has: NDArray[np.bool_], shift: Shift) -> dict[str, An
         "quantity": PHASE,
         "phase": phase,
         "features": "",
+        "unit": "",
         "n": n,
         "here": k / n,
         "training_low": None,

@@ -48,7 +48,7 @@ def patient_in_words(names: Mapping[str, str], value: float, spread: Spread | No
 
 def quantity_in_words(row: Mapping[str, Any], *, differs: bool) -> str:
     """Say how the scans of a hospital differ in a quantity, and what that usually comes from."""
-    words, unit = QUANTITIES[row["quantity"]].words, row["features"]
+    words, unit = QUANTITIES[row["quantity"]].words, row["unit"]
     name = f"{words}{_in(row['phase'])}"
     if row["here"] is None:
         return f"{name}: the bags do not tell it"
