@@ -274,6 +274,13 @@ def predict(  # noqa: PLR0913 - options of a command
             help="Also write prediction sets of this coverage, such as 0.9, and where the model abstains.",
         ),
     ] = None,
+    recalibrate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TABLE",
+            help="Patients of the cohort table (column patient_id) whose labels a recalibration may see; its effect is measured on the others.",
+        ),
+    ] = None,
     class_: ClassSpellings = None,
     slides: Annotated[
         list[str] | None,
@@ -294,7 +301,7 @@ def predict(  # noqa: PLR0913 - options of a command
     from pipeline.spellings import spelling_pairs  # noqa: PLC0415
 
     aliases = spelling_pairs("class", class_ or ())
-    choices = PredictChoices(bags or (), cohort, coverage, slides or (), aliases, run_code)
+    choices = PredictChoices(bags or (), cohort, coverage, slides or (), aliases, run_code, recalibrate)
     predict_with(package, out, choices, console=_wide_console())
 
 

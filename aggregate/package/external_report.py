@@ -24,6 +24,7 @@ from pipeline.ceiling import was_drawn
 from pipeline.names import number_of
 
 _SUBJECT = "A frozen model on patients of another cohort: what was expected of it, and what was found."
+_WITHOUT_LABELS = "A frozen model on patients of another cohort, without labels: how these patients differ from its training patients."
 _MOST_EXCLUSIONS = 25
 _NAMES = {
     "auc": "AUC",
@@ -83,14 +84,31 @@ def write_external_report(
     return write_page(PredictedFolder(folder, record), every_section, subject=_SUBJECT)
 
 
-def _record(package: Package, cohort: Path, created_utc: str) -> Mapping[str, Any]:
+def write_shift_report(
+    folder: Path, package: Package, sections: Sequence[Section], *, cohort: Path | None, created_utc: str
+) -> Path:
+    """Write report.html of a prediction without labels: the sections that need none.
+
+    Args:
+        folder: of the prediction.
+        package: that was asked.
+        sections: what there is to tell.
+        cohort: the cohort table; None without one.
+        created_utc: when.
+    """
+    record = _record(package, cohort, created_utc)
+    every = [*sections, _package(package)]
+    return write_page(PredictedFolder(folder, record), lambda _: every, subject=_WITHOUT_LABELS)
+
+
+def _record(package: Package, cohort: Path | None, created_utc: str) -> Mapping[str, Any]:
     """Return what a run.json would say, as far as the sections ask for it."""
     contract, model = package.contract, package.record.model
     statistics = StatisticsSection(confidence=package.record.confidence)
     return {
-        "name": f"{package.record.experiment}: {model} on {cohort.stem}",
+        "name": f"{package.record.experiment}: {model} on {cohort.stem if cohort else 'new patients'}",
         "created_utc": created_utc,
-        SYNTHETIC: was_drawn(cohort),
+        SYNTHETIC: cohort is not None and was_drawn(cohort),
         "recipes": {
             name: {"encoder": one.encoder, "weights_name": one.weights_name}
             for name, one in contract.bag_sets.items()

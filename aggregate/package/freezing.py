@@ -23,6 +23,7 @@ from aggregate.package.model_card import MODEL_CARD, CardFacts, card_of
 from aggregate.package.model_folders import check_freezable, copy_models, has_code
 from aggregate.package.package_files import RECORD, PackageRecord, hashes_of_files, is_package, write_part
 from aggregate.package.prediction_sets import measured_levels
+from aggregate.package.read_features import readings_of_model
 from aggregate.package.refitting import Refit, like_the_package, refitted_tasks
 from aggregate.package.stage_1_settings import write_stage_1
 from aggregate.package.temperature import (
@@ -32,6 +33,7 @@ from aggregate.package.temperature import (
     with_temperature,
 )
 from aggregate.package.training_cohort import TRAINING_COHORT, TrainingCohort, training_cohort
+from aggregate.package.training_distribution import learn_distribution
 from aggregate.planning.configured_names import used_covariates
 from aggregate.planning.fit_tasks import FitTask
 from aggregate.run_folder.placing import was_changed
@@ -228,6 +230,9 @@ def write_package(
     )
     cohort = _cohort(run, facts)
     why_not = write_stage_1(run.config, contract, folder)
+    if contract.bag_sets:
+        readings = readings_of_model(spec.kind, spec.parameters)
+        learn_distribution(run.study.patients, readings, tuple(contract.bag_sets)).write(folder)
     for name, part in (
         (CONTRACT, contract),
         (CALIBRATION, calibration),

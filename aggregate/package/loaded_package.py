@@ -26,6 +26,7 @@ from aggregate.package.prediction_sets import SetLevel, in_sets, level_of
 from aggregate.package.stage_1_settings import STAGE_1
 from aggregate.package.temperature import CALIBRATION, Calibration
 from aggregate.package.training_cohort import TRAINING_COHORT, TrainingCohort
+from aggregate.package.training_distribution import DISTRIBUTION, DistributionSummary, TrainingDistribution
 from aggregate.statistics.printed_probabilities import as_printed
 from pipeline.errors import ConfigError, PackageError, PhasemilError
 from pipeline.provenance import sha256_of_file
@@ -104,6 +105,19 @@ class Package:
     def classes(self) -> tuple[str, ...]:
         """Class names, in the order of the probabilities."""
         return self.contract.classes
+
+    @cached_property
+    def distribution(self) -> TrainingDistribution | None:
+        """How features and scans of the training patients are spread; None for a model that reads no bags.
+
+        Raises:
+            PackageError: it is missing or damaged.
+        """
+        if not self.contract.bag_sets:
+            return None
+        return TrainingDistribution.read(
+            self.folder, validated(DistributionSummary, self.folder, DISTRIBUTION)
+        )
 
     @property
     def stage_1(self) -> Path | None:

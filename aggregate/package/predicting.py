@@ -11,11 +11,23 @@ from typing import Any
 
 from rich.console import Console
 
+from aggregate.package.domain_shift import CENTRES_TABLE
 from aggregate.package.external_performance import EXTERNAL_DROP, write_external
-from aggregate.package.external_report import write_external_report
+from aggregate.package.external_report import write_external_report, write_shift_report
 from aggregate.package.loaded_package import Answer, Package, load_package
+from aggregate.package.new_centre import (
+    RecalibratedCentre,
+    not_recalibrated_on,
+    recalibrated_on,
+    told_of_recalibration,
+    told_of_shift,
+    write_recalibration,
+    write_shift,
+)
 from aggregate.package.new_patients import NewPatients, read_new_patients, sources_of
 from aggregate.package.predicted_tables import write_explained, write_predicted
+from aggregate.package.recalibration import RECALIBRATION
+from aggregate.package.shift_sections import recalibration_section, shift_section
 from aggregate.run_folder.run_record import write_json
 from aggregate.tables.results import ResultTables
 from pipeline.errors import PackageError
@@ -39,6 +51,7 @@ class PredictChoices:
         slides: NAME=TABLE, for histology features of other programs.
         label_aliases: further spellings of the classes -> class.
         run_code: whether Python files of the package may run.
+        recalibrate: file that names the patients whose labels a recalibration may see; None for none.
     """
 
     bags: Sequence[str]
@@ -47,6 +60,7 @@ class PredictChoices:
     slides: Sequence[str] = ()
     label_aliases: Mapping[str, str] = field(default_factory=dict)
     run_code: bool = False
+    recalibrate: Path | None = None
 
 
 def predict_with(folder: Path, out: Path, choices: PredictChoices, *, console: Console) -> list[Answer]:
@@ -65,28 +79,53 @@ def predict_with(folder: Path, out: Path, choices: PredictChoices, *, console: C
     for line in (*new.remarks, *_told_of(package, new)):
         say(console, line)
     answers = package.predict(new.patients, coverage=choices.coverage)
+    centre = (
+        None if choices.recalibrate is None else recalibrated_on(choices.recalibrate, package, new, answers)
+    )
     with _beside(out) as beside:
-        _write(package, new, answers, choices, beside)
+        told = _write(package, new, answers, choices, beside, centre=centre)
+    for line in told:
+        say(console, line)
     _summarise(package, new, answers, out, console)
     return answers
 
 
 def _write(
-    package: Package, new: NewPatients, answers: Sequence[Answer], choices: PredictChoices, folder: Path
-) -> None:
+    package: Package,
+    new: NewPatients,
+    answers: Sequence[Answer],
+    choices: PredictChoices,
+    folder: Path,
+    *,
+    centre: RecalibratedCentre | None,
+) -> list[str]:
+    """Write everything, and return what there is to tell of the centre."""
     weights = "; ".join(one.weights_name for one in package.contract.bag_sets.values())
     tables = ResultTables(folder, confidence=package.record.confidence, weights=weights)
     record = _record(package, new, choices)
     write_predicted(tables, package, new, answers)
+    more = list(write_shift(tables, package, new))
+    sections = [shift_section(tables)] if more else []
+    told = list(told_of_shift(tables.read(CENTRES_TABLE))) if more else []
+    if centre is not None:
+        more += write_recalibration(tables, package, new, answers, centre)
+        sections.append(recalibration_section(tables))
+        told.append(told_of_recalibration(tables.read(RECALIBRATION), centre))
     has_labels = bool(new.is_labelled.any())
+    made = str(record["created_utc"])
     if has_labels and choices.cohort is not None:
-        write_external(tables, package, new, answers)
-        made = str(record["created_utc"])
-        write_external_report(folder, package, new, answers, cohort=choices.cohort, created_utc=made)
-    more = [EXTERNAL_DROP] if has_labels else []
+        tested, own = not_recalibrated_on(new, answers, centre)
+        write_external(tables, package, tested, own)
+        more.append(EXTERNAL_DROP)
+        write_external_report(
+            folder, package, tested, own, cohort=choices.cohort, created_utc=made, sections=sections
+        )
+    elif sections:
+        write_shift_report(folder, package, sections, cohort=choices.cohort, created_utc=made)
     names = {"class": package.classes}
     write_explained(tables, more, names, has_labels=has_labels, has_sets=choices.coverage is not None)
     write_json(folder / RECORD, {**record, "files": _files(folder)})
+    return told
 
 
 def _record(package: Package, new: NewPatients, choices: PredictChoices) -> Mapping[str, Any]:
@@ -99,6 +138,7 @@ def _record(package: Package, new: NewPatients, choices: PredictChoices) -> Mapp
         "coverage": choices.coverage,
         "n_predicted": len(new.patients),
         "n_labelled": int(new.is_labelled.sum()),
+        "recalibrate_sha256": None if choices.recalibrate is None else sha256_of_file(choices.recalibrate),
         "n_excluded": len({one.patient_id for one in new.exclusions if not one.phase}),
         "bags": new.bag_keys,
         "cohort_sha256": None if choices.cohort is None else sha256_of_file(choices.cohort),
