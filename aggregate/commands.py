@@ -19,7 +19,7 @@ _TABLE_WIDTH = 108
 application = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    epilog="In this order: plan, run; then report, explain, compare. `init` writes a configuration for bags without one.",
+    epilog="In this order: plan, run; then report, explain, compare; freeze, predict, verify. `init` writes a configuration for bags without one.",
 )
 
 ConfigArgument = Annotated[Path, typer.Argument(help="TOML configuration of the experiment.")]

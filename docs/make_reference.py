@@ -23,7 +23,7 @@ This page is generated from the commands: `python docs/make_reference.py`. `--he
 | exit code | meaning |
 |---|---|
 | 0 | done |
-| 1 | a check of `doctor` failed |
+| 1 | a check of `doctor` failed, or `verify` found something that differs |
 | 2 | a mistake in the configuration, the cohort or the call; one line names what was expected, what was found and what to do |
 | 130 | stopped by Ctrl-C; the same command again goes on |
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from aggregate.models.network import Output as Output
     from aggregate.models.registry import build_model as build_model
     from aggregate.models.registry import load_model as load_model
+    from aggregate.package.loaded_package import load_package as load_package
     from aggregate.planning.plan import read_plan as read_plan
     from aggregate.tables.predictions import read_predictions as read_predictions
     from aggregate.tables.results import ResultTables as ResultTables
@@ -39,6 +40,7 @@ _HOME = {
     "build_model": "aggregate.models.registry",
     "load_encoder": "extract.encoders",
     "load_model": "aggregate.models.registry",
+    "load_package": "aggregate.package.loaded_package",
     "read_bag": "pipeline.bags",
     "read_plan": "aggregate.planning.plan",
     "read_predictions": "aggregate.tables.predictions",

@@ -23,7 +23,6 @@ from pydantic_core import ErrorDetails
 from pipeline.errors import ConfigError, Mistakes
 from pipeline.files import path_hint, with_home
 
-
 _LONGEST_NAME = 60
 """Of a phase or a class, which are parts of file names and headings of columns."""
 

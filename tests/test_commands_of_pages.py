@@ -203,6 +203,21 @@ def test_a_second_centre_is_tested_on_models_of_the_others(with_own_cohort):
 
 
 @pytest.mark.slow
+def test_a_model_goes_to_another_hospital_as_a_package(with_own_cohort):
+    folder, page = with_own_cohort.folder, HOW_TO / "package.md"
+    shutil.copy(folder / "my_cohort.csv", folder / "hospital_b.csv")
+    with_own_cohort.follow(page)
+    (ask,) = blocks_of(page, "python")
+    with contextlib.chdir(folder):
+        exec(compile(ask.text, page.name, "exec"), {})
+    predicted = read_table(folder / "results" / "hospital_b_predicted" / "predictions.csv")
+    assert {row["patient_id"] for row in predicted} == {
+        row["patient_id"] for row in read_table(folder / "hospital_b.csv")
+    }
+    assert (folder / "results" / "hospital_b_predicted" / "report.html").is_file()
+
+
+@pytest.mark.slow
 def test_the_page_on_biopsies_leads_to_the_table_of_both(reader):
     reader.follow(HOW_TO / "biopsy.md")
     ways = {row["way"] for row in reader.table("biopsy", "fusion.csv")}

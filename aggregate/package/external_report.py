@@ -159,8 +159,8 @@ def _in_words(rows: Sequence[Row], package: Package, n: int) -> str:
     who = f"{package.record.model} of {package.record.experiment} was asked about {number_of(n, 'labelled patient')}."
     if row is None or numeric(row["external"]) is None:
         return f"{who} Its macro AUC cannot be estimated on them; the table says why."
-    found = interval(*(numeric(row[c]) for c in ("external", "external_ci_low", "external_ci_high")))
-    expected = interval(*(numeric(row[c]) for c in ("internal", "internal_ci_low", "internal_ci_high")))
+    found = cell(row, ("external", "external_ci_low", "external_ci_high"))
+    expected = cell(row, ("internal", "internal_ci_low", "internal_ci_high"))
     change, low, high = (numeric(row[c]) for c in ("difference", "ci_low", "ci_high"))
     verdict = "whether it drops cannot be told"
     if low is not None and high is not None:
