@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from aggregate.cohort.patient_facts import CohortFacts, describe_patient
+from aggregate.cohort.patient_facts import CohortFacts, PatientFacts, describe_patient
 from aggregate.package.loaded_package import Answer, Package
 from aggregate.package.new_patients import STAGE, NewPatients
 from aggregate.package.predicted_tables import TopTable
@@ -202,12 +202,17 @@ def _rate_cells(name: str, estimate: Estimate | None) -> Mapping[str, Any]:
 
 
 def _facts(package: Package, labelled: NewPatients) -> CohortFacts:
-    phases = package.contract.phases if labelled.patients.bag_sets else ()
-    rows = zip(range(len(labelled.rows)), labelled.rows, strict=True)
-    if not labelled.patients.bag_sets:
-        return CohortFacts(())
+    patients, rows = labelled.patients, labelled.rows
+    if not patients.bag_sets:  # a model of columns alone
+        return CohortFacts(
+            tuple(
+                PatientFacts(row.patient_id, row.label or "", row.centre, covariates=dict(row.covariates))
+                for row in rows
+            )
+        )
+    phases = package.contract.phases
     return CohortFacts(
-        tuple(describe_patient(labelled.patients.first_bag(i), row, phases) for i, row in rows)
+        tuple(describe_patient(patients.first_bag(i), row, phases) for i, row in enumerate(rows))
     )
 
 

@@ -32,6 +32,8 @@ from pipeline.errors import ConfigError, PackageError, PhasemilError
 from pipeline.provenance import sha256_of_file
 
 DECISIONS = "decisions.json"
+_NO_MODEL = (PhasemilError, ValueError, TypeError, LookupError, AttributeError, RuntimeError, OSError)
+"""What reading a model raises whose files are not those of a model; tensors of another shape are a RuntimeError."""
 
 
 class Decisions(BaseModel):
@@ -136,7 +138,7 @@ class Package:
         for name in self.record.models:
             try:
                 found.append(load_model(self.folder / name))
-            except (PhasemilError, KeyError, TypeError, ValueError) as error:
+            except _NO_MODEL as error:
                 raise PackageError(f"{self.folder / name}: expected a saved model, found: {error}") from error
         return found
 

@@ -26,6 +26,8 @@ _MOST_TEXT_BYTES = 64 * 2**20
 _OF_TREES = "model.json"
 """XGBoost's own file; it alone may be longer than other texts."""
 _MOST_FILES = 20_000
+_MOST_BYTES = 2**32
+"""Of one file; the largest are the weights of a network."""
 Part = TypeVar("Part", bound=BaseModel)
 
 
@@ -126,6 +128,8 @@ def file_faults(folder: Path, record: PackageRecord) -> Iterator[FileFault]:
             yield FileFault(name, "a file of the package", "a link to another place")
         elif not path.is_file():
             yield FileFault(name, f"SHA-256 {sha256}", "no such file")
+        elif (n_bytes := path.stat().st_size) > _MOST_BYTES:
+            yield FileFault(name, f"at most {_MOST_BYTES} bytes", f"{n_bytes} bytes")
         elif (now := sha256_of_file(path)) != sha256:
             yield FileFault(name, f"SHA-256 {sha256}", f"SHA-256 {now}")
     known = {RECORD, *record.files}

@@ -71,6 +71,10 @@ def predict_with(folder: Path, out: Path, choices: PredictChoices, *, console: C
         PhasemilError: as `read_new_patients` raises.
     """
     _check_place(out)
+    if out.resolve().is_relative_to(folder.resolve()):
+        raise PackageError(
+            f"--out {out}: lies in the package, which must not be changed; choose a folder elsewhere"
+        )
     package = load_package(folder, run_code=choices.run_code)
     if choices.coverage is not None:
         package.level(choices.coverage)

@@ -26,6 +26,9 @@ phase = "AP"
 [aggregate.model.scaled]
 kind = "calibrated"
 model = "mean_pooling"
+[aggregate.model.columns]
+kind = "covariates"
+covariates = ["age", "sex"]
 [aggregate.model.trees]
 kind = "random_forest"
 trees = 5

@@ -99,6 +99,20 @@ def test_the_report_says_what_was_expected_and_what_was_found(external):
     assert "out-of-fold performance" not in page
 
 
+def test_a_model_of_columns_alone_needs_no_bags(run_once, tmp_path):
+    command("freeze", run_once, "--model", "columns", "--out", tmp_path / "package")
+    bags = new_bags(30)
+    table = write_labels(tmp_path / "cohort.csv", bags, age=[45 + i for i in range(30)], sex=["F", "M"] * 15)
+    command("predict", tmp_path / "package", "--cohort", table, "--out", tmp_path / "out")
+    assert len(rows(tmp_path / "out" / "predictions.csv")) == 30
+    (row,) = (
+        r
+        for r in rows(tmp_path / "out" / "external_drop.csv")
+        if (r["class"], r["metric"]) == ("macro", "auc")
+    )
+    assert 0 < float(row["external"]) < 1
+
+
 def test_a_class_without_patients_is_said(frozen_once, tmp_path):
     bags = [bag for i, bag in enumerate(new_bags(30)) if i % 3 != 1]
     lines = [f"{bag.patient_id},{CLASSES[int(bag.patient_id[3:]) % 3]}" for bag in bags]

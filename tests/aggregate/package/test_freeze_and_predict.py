@@ -221,6 +221,11 @@ def test_predictions_replace_earlier_predictions_and_nothing_else(package, bags,
         command("predict", package, bags, "--out", bags)
 
 
+def test_nothing_is_written_into_a_package(package, bags):
+    with pytest.raises(PackageError, match="lies in the package, which must not be changed"):
+        command("predict", package, bags, "--out", package / "out")
+
+
 def test_a_package_answers_in_python(package):
     frozen, bag = load_package(package), new_bags(1)[0]
     (answer,) = frozen.predict([bag], coverage=0.9)
