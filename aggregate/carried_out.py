@@ -1,7 +1,7 @@
 """How `run` and `study` carry a plan out: checks of the files, the lock, results written beside and put in place, what is told."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -78,11 +78,16 @@ def check_files(config: AggregateConfig, tables: Iterable[Table]) -> None:
     check_may_write(config.results_folder, tables, inputs)
 
 
-def facts_of(study: StudyCohort) -> CohortFacts:
-    """Describe every patient by the first bag there is, those kept aside, too; each bag is read once."""
+def facts_of(study: StudyCohort, published: Collection[str]) -> CohortFacts:
+    """Describe every patient by the first bag there is, those kept aside, too; each bag is read once.
+
+    Args:
+        study: the patients.
+        published: the columns of the cohort table that may stand in results.
+    """
     phases = study.phase_names
     described = (describe_patient(patients.first_bag(i), row, phases) for patients, i, row in study.everybody)
-    return CohortFacts(tuple(described))
+    return CohortFacts(tuple(facts.with_covariates(published) for facts in described))
 
 
 def say_limited(config: AggregateConfig, since: float, console: Console) -> None:

@@ -122,6 +122,9 @@ class AggregateSection(Section):
     """A grid of models instead, compared by `aggregate.py study`."""
     covariates: tuple[str, ...] = ()
     """Columns of the cohort table that the baseline `covariates` reads."""
+    described: tuple[str, ...] = ()
+    """Further columns of the cohort table that cohort.csv and the report describe, such as a stage. Every column that neither this
+    list nor a model nor a subgroup names stays out of all results: it may be a name or a date of birth."""
     baselines: bool = True
     """Also run the baselines: majority, bag size, tumour size, covariates, single phases, centre slice."""
     splits: SplitsSection = SplitsSection()

@@ -21,6 +21,7 @@ from aggregate.cross_validated_run import (
 from aggregate.explained_run import explain_run
 from aggregate.fitting.cross_validation import seconds_of_first_fits, tuning_of
 from aggregate.paper.writing import write_paper
+from aggregate.planning.configured_names import asked_columns
 from aggregate.planning.plan import Plan, read_plan
 from aggregate.planning.plan_printed import print_plan
 from aggregate.printed_summary import print_summary
@@ -100,7 +101,7 @@ def run_and_report(plan: Plan, *, n_null: int, console: Console) -> None:
 
 def _write_everything(run: Run, folder: Path, *, n_null: int, console: Console) -> None:
     config, tables = run.config, tables_of_run(run.config, run.study, folder)
-    facts, tuning = facts_of(run.study), tuning_of(run.study, run.result)
+    facts, tuning = facts_of(run.study, asked_columns(run.config.aggregate)), tuning_of(run.study, run.result)
     write_record(run, folder)
     write_curves(tables, run.result)
     write_tables(tables, run.predictions, facts, config.aggregate.statistics, tuning=tuning)

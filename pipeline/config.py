@@ -28,7 +28,12 @@ _LONGEST_NAME = 60
 
 
 def _names_a_file(name: str) -> bool:
-    return len(name) <= _LONGEST_NAME and not name.startswith(".") and name.isprintable() and not set("/\\[]$") & set(name)
+    return (
+        len(name) <= _LONGEST_NAME
+        and not name.startswith(".")
+        and name.isprintable()
+        and not set("/\\[]$") & set(name)
+    )
 
 
 def _relative_to_config(path: Path, info: ValidationInfo) -> Path:

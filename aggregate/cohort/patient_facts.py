@@ -1,8 +1,8 @@
 """The facts about each patient that the tables need beside the predictions: scans, tumour, centre, covariates."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from aggregate.cohort.scales import slices_per_phase
 from pipeline.bags import CT, ONLY_PHASE, Bag
@@ -26,6 +26,12 @@ class PatientFacts:
     """Number of tumour-bearing slices per phase; 0 for a missing phase."""
     covariates: Mapping[str, str] = field(default_factory=dict)
     """As text, empty if unknown."""
+
+    def with_covariates(self, names: Collection[str]) -> "PatientFacts":
+        """Return the facts with the named covariates alone."""
+        return replace(
+            self, covariates={name: text for name, text in self.covariates.items() if name in names}
+        )
 
     @property
     def phases_missing(self) -> tuple[str, ...]:

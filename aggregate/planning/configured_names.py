@@ -72,7 +72,7 @@ def check_study(config: AggregateConfig, study: StudyCohort) -> None:
     """
     mistakes = Mistakes()
     section = config.aggregate
-    for column, where in _asked_columns(section).items():
+    for column, where in asked_columns(section).items():
         with mistakes.gathered():
             covariate_of(column, study.rows, where=where)
     absent = set(names_of_baselines(section, config.cohort.phases)) - {
@@ -106,14 +106,15 @@ def used_covariates(section: AggregateSection, rows: Sequence[Row]) -> list[Cova
         CohortError: one is no column of the cohort table (the nearest one is named), or says two things of one
             patient.
     """
-    asked = _asked_columns(section)
+    asked = asked_columns(section)
     return [covariate_of(column, rows, where=where) for column, where in asked.items()]
 
 
-def _asked_columns(section: AggregateSection) -> Mapping[str, str]:
-    """Return the columns that the configuration names, each with the key that names it."""
+def asked_columns(section: AggregateSection) -> Mapping[str, str]:
+    """Return the columns that the configuration names, each with the key that names it; no other one is published."""
     subgroups = section.statistics.subgroup_covariates
     return {
+        **dict.fromkeys(section.described, "[aggregate] described"),
         **dict.fromkeys(subgroups, "[aggregate.statistics] subgroup_covariates"),
         **columns_of_models(section),
     }
@@ -148,6 +149,18 @@ def how_the_table_was_read(section: AggregateSection, study: StudyCohort) -> lis
         *map(str, study.matched.translations),
         *study.matched.remarks,
         *(c.describe() for c in covariates),
+        *_unpublished(section, study),
+    ]
+
+
+def _unpublished(section: AggregateSection, study: StudyCohort) -> list[str]:
+    """Name the columns of the cohort table that stay out of the results."""
+    asked = asked_columns(section)
+    columns = dict.fromkeys(name for row in study.rows for name in row.covariates if name not in asked)
+    if not columns:
+        return []
+    return [
+        f"columns of the cohort table that stay out of the results: {', '.join(columns)}; [aggregate] described shows them"
     ]
 
 

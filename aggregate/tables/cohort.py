@@ -29,7 +29,11 @@ COHORT = Table(
         Column(
             "slice_thickness_mm", "Distance between slices, the largest over the phases", "mm", Kind.NUMBER
         ),
-        Column("<covariate>", "A further column of the cohort table, unchanged", "as given"),
+        Column(
+            "<covariate>",
+            "A further column of the cohort table that the configuration names, unchanged",
+            "as given",
+        ),
     ),
     place=10,
     notes="Every patient with a bag and a label. All other patients are in excluded.csv with the reason.",
