@@ -202,18 +202,17 @@ def _rate_cells(name: str, estimate: Estimate | None) -> Mapping[str, Any]:
 
 
 def _facts(package: Package, labelled: NewPatients) -> CohortFacts:
+    """Describe the patients with the columns that the model reads; every other column stays out of the results."""
     patients, rows = labelled.patients, labelled.rows
-    if not patients.bag_sets:  # a model of columns alone
-        return CohortFacts(
-            tuple(
-                PatientFacts(row.patient_id, row.label or "", row.centre, covariates=dict(row.covariates))
-                for row in rows
-            )
-        )
-    phases = package.contract.phases
-    return CohortFacts(
-        tuple(describe_patient(patients.first_bag(i), row, phases) for i, row in enumerate(rows))
-    )
+    read, phases = package.contract.covariates, package.contract.phases
+    if patients.bag_sets:
+        described = [describe_patient(patients.first_bag(i), row, phases) for i, row in enumerate(rows)]
+    else:  # a model of columns alone
+        described = [
+            PatientFacts(row.patient_id, row.label or "", row.centre, covariates=dict(row.covariates))
+            for row in rows
+        ]
+    return CohortFacts(tuple(facts.with_covariates(read) for facts in described))
 
 
 def _unlabelled(new: NewPatients) -> Iterator[Exclusion]:
