@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.bags import read_bag, write_bag
-from pipeline.errors import ResultsError
+from pipeline.errors import ConfigError, ResultsError
 from pipeline.tables import read_table
 from tests.aggregate.conftest import SMALL, command, contents
 
@@ -113,10 +113,14 @@ def test_a_run_for_a_german_spreadsheet_reads_its_own_tables_again(toml):
     assert len(read_table(out / "tables" / "splits.csv")) == before["tables/splits.csv"].count(b"\n") - 1
 
 
-def test_names_with_brackets_are_printed_as_they_stand(tmp_path, write_experiment):
+def test_a_folder_with_brackets_is_printed_as_it_stands(tmp_path, write_experiment):
     folder = tmp_path / "study [final] :smile:"
     folder.mkdir()
-    toml = write_experiment(folder, SMALL.replace("aggregate.model.mean", 'aggregate.model."a [bold] b"'))
-    said = command("run", toml)
-    assert f"Results: {folder}" in said
-    assert "a [bold] b" in said
+    assert f"Results: {folder}" in command("run", write_experiment(folder, SMALL))
+
+
+@pytest.mark.parametrize("name", ["a [bold] b", "[/]", "$$", "../../evil", "a\\u001b[31m", "x" * 61])
+def test_a_name_of_a_model_that_means_something_to_a_terminal_or_a_figure_is_refused(experiment_folder, name):
+    toml = experiment_folder(SMALL.replace("aggregate.model.mean", f'aggregate.model."{name}"'))
+    with pytest.raises(ConfigError, match=r"aggregate\.model\."):
+        command("plan", toml)
