@@ -2,8 +2,8 @@
 
     p = softmax(log p / T + b)
 
-T is one temperature (Guo et al. 2017); b is one intercept per class, which follows another case mix, and is learned where each class
-has INTERCEPT_FEWEST patients or more, else b = 0. Both are the mode of the posterior with weak priors, log T ~ N(0, 0.5) and
+T is one temperature (Guo et al. 2017); b is one intercept per class, which follows another case mix and a shift of the features towards
+one class, and is learned where each class has INTERCEPT_FEWEST patients or more, else b = 0. Both are the mode of the posterior with weak priors, log T ~ N(0, 0.5) and
 b ~ N(0, 1), so that a few patients whom the model happens to get right do not make it certain. No weight of the model changes.
 """
 
@@ -39,7 +39,7 @@ from pipeline.tables import read_lines
 FEWEST = 10
 """Patients of whom a temperature is learned."""
 FEWEST_OF_CLASS = 2
-INTERCEPT_FEWEST = 10
+INTERCEPT_FEWEST = 5
 """Patients of each class from which on the classes have an intercept."""
 _SD_LOG_TEMPERATURE, _SD_INTERCEPT = 0.5, 1.0
 _PROPER = ((MACRO, "log_loss"), (MACRO, "brier"), (MACRO, "auc"))
