@@ -191,12 +191,27 @@ def test_bags_go_out_to_other_programs_and_come_back_as_theirs(with_own_cohort):
 
 
 @pytest.mark.slow
-def test_a_second_centre_is_tested_on_models_of_the_others(with_own_cohort):
-    page = HOW_TO / "new_centre.md"
-    (make_splits,) = blocks_of(page, "python")
-    with contextlib.chdir(with_own_cohort.folder):
-        exec(compile(make_splits.text, page.name, "exec"), {})
+def test_a_frozen_model_meets_a_second_centre_and_each_centre_the_models_of_the_others(with_own_cohort):
+    page, folder = HOW_TO / "new_centre.md", with_own_cohort.folder
+    with contextlib.chdir(folder):
+        run("python extract.py phantom configs/second_centre.toml")
+        for block in blocks_of(page, "python"):
+            exec(compile(block.text, page.name, "exec"), {})
     with_own_cohort.follow(page)
+    nord = folder / "results" / "nord_recalibrated"
+    used = {
+        row["patient_id"] for row in read_table(nord / "recalibrated.csv") if row["recalibrated_on"] == "yes"
+    }
+    assert used == {row["patient_id"] for row in read_table(folder / "few.csv")}
+    assert {int(row["n"]) for row in read_table(nord / "recalibration.csv")} == {24 - len(used)}
+    (thickness,) = (
+        row
+        for row in read_table(nord / "domain_shift_centres.csv")
+        if row["quantity"] == "slice_thickness_mm"
+    )
+    assert (thickness["centre"], thickness["here"]) == ("Nord", "3.000000")
+    assert thickness["n_outside"] == thickness["n"] == "24"
+    assert "Recalibration" in (nord / "report.html").read_text(encoding="utf-8")
     centre_of = {row["patient_id"]: row["centre"] for row in with_own_cohort.table("my_cohort", "cohort.csv")}
     tested = {row["patient_id"] for row in with_own_cohort.table("my_centres", "predictions.csv")}
     assert tested == {patient_id for patient_id, centre in centre_of.items() if centre == "B"}
