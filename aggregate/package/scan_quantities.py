@@ -34,7 +34,7 @@ class Quantity:
 QUANTITIES: Mapping[str, Quantity] = {
     "slice_thickness_mm": Quantity("slice thickness", "mm"),
     "pixel_spacing_mm": Quantity("pixel spacing", "mm"),
-    REFERENCE_HU: Quantity("HU of the reference organ", "HU"),
+    REFERENCE_HU: Quantity("density of the reference organ", "HU"),
     "lesion_slices": Quantity("slices with lesion in a phase", "slices"),
     "lesion_diameter_mm": Quantity("greatest diameter of the lesion", "mm"),
     "lesion_volume_ml": Quantity("volume of all lesions", "ml"),

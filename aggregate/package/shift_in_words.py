@@ -69,21 +69,25 @@ def quantity_in_words(row: Mapping[str, Any], *, differs: bool) -> str:
 def distance_in_words(row: Mapping[str, Any], *, differs: bool) -> str:
     """Say how far the features of a hospital lie from those that the model learned from."""
     told = (
-        f"features that the model reads ({row['features']}){_in(row['phase'])}: {row['n_outside']} of {row['n']} patients farther from the "
-        f"training patients than 95 % of these are from each other ({row['expected_outside']:.0%} expected)"
+        f"features that the model reads ({row['features']}){_in(row['phase'])}: {row['n_outside']} of {row['n']} patients lie farther off than "
+        f"95 % of the training patients ({_percent(row['expected_outside'])} expected)"
     )
     if not differs:
         return told
     nearer = row["training_median"] is not None and row["here"] < row["training_median"]
-    return f"{told}; as a group they lie {'nearer' if nearer else 'farther'} than usual"
+    return f"{told}; as a group they lie {'nearer' if nearer else 'farther'} than usual (median {row['here']:.2f}, usual about 1)"
 
 
 def phase_in_words(row: Mapping[str, Any], *, differs: bool) -> str:
     """Say how often a phase is there."""
-    told = f"{row['phase']} in {row['here']:.0%} of the patients, {row['training_median']:.0%} of the training patients"
+    told = f"{row['phase']} in {_percent(row['here'])} of the patients, {_percent(row['training_median'])} of the training patients"
     if not differs:
         return told
     return f"{told}: another protocol; what the model says without a phase rests on fewer training patients"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _in(phase: str) -> str:

@@ -116,7 +116,7 @@ def _patients(rows: Sequence[Row]) -> Element:
     told: dict[str, list[str]] = defaultdict(list)
     for row in rows:
         if row["outside"] not in ("", NO):
-            told[row["patient_id"]].append(row["in_words"])
+            told[row["patient_id"]].append(f"{_name(row)} {row['value']:.3g} ({row['outside']})")
     if not told:
         return Note("No patient lies outside of the range of 90 % of the training patients in anything.")
     often = sorted(told.items(), key=lambda item: (-len(item[1]), item[0]))

@@ -60,7 +60,7 @@ def roc_curves(folder: ResultsFolder, predictions: Predictions, models: Sequence
     canvas, axes = panels(len(predictions.classes), height=3.9, sharey=True)
     for k, (panel, name) in enumerate(zip(axes, predictions.classes, strict=True)):
         is_positive = predictions.labels == k
-        for i, model in enumerate(models[:MOST_MODELS]):
+        for i, model in enumerate(models[:MOST_MODELS] if _has_both(is_positive) else ()):
             scores = predictions.probabilities[model][:, :, k]
             if i == 0:
                 low, high = _roc_band(scores, is_positive, folder.tables.confidence)
@@ -73,7 +73,8 @@ def roc_curves(folder: ResultsFolder, predictions: Predictions, models: Sequence
         panel.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=(0, (3, 3)))
         panel.set(title=f"{name} (n = {int(is_positive.sum())})", xlabel="1 - specificity")
         panel.set_aspect("equal")
-        panel.legend(loc="lower right", fontsize=7, frameon=False)
+        if _has_both(is_positive):
+            panel.legend(loc="lower right", fontsize=7, frameon=False)
     axes[0].set_ylabel("sensitivity")
     return Figure(
         "roc",
@@ -82,6 +83,11 @@ def roc_curves(folder: ResultsFolder, predictions: Predictions, models: Sequence
         f"{folder.level} CI. The band is that of {models[0]}: {folder.level} of {_BAND_DRAWS} resamples of the patients at each "
         "specificity, without the design effect of the intervals. Upper left is better; the dashed diagonal is chance.",
     )
+
+
+def _has_both(is_positive: NDArray[np.bool_]) -> bool:
+    """Return whether there are patients of the class and others: without either there is no curve."""
+    return bool(is_positive.any() and not is_positive.all())
 
 
 def _mean_roc(scores: NDArray[np.float64], is_positive: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -143,7 +149,7 @@ def precision_recall(predictions: Predictions, models: Sequence[str]) -> Figure:
     canvas, axes = panels(len(predictions.classes), height=3.6, sharey=True)
     for k, (panel, name) in enumerate(zip(axes, predictions.classes, strict=True)):
         is_positive = predictions.labels == k
-        for i, model in enumerate(models[:MOST_MODELS]):
+        for i, model in enumerate(models[:MOST_MODELS] if _has_both(is_positive) else ()):
             curves = []
             for p in predictions.probabilities[model]:
                 precision, recall, _ = precision_recall_curve(is_positive, p[:, k])

@@ -156,7 +156,7 @@ def test_the_words_say_how_many_hu_and_why(training):
     rows = differing(centre_rows(shift_of(training, draw(60, np.random.default_rng(5), hu={"PVP": -20.0}))))
     (row,) = (row for row in rows if row["quantity"] == REFERENCE_HU)
     assert row["in_words"].startswith(
-        "HU of the reference organ in PVP: median 79.9 HU, of the training patients 98.5"
+        "density of the reference organ in PVP: median 79.9 HU, of the training patients 98.5"
     )
     assert "HU less: an earlier or later phase" in row["in_words"]
 

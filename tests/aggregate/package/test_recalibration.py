@@ -88,6 +88,18 @@ def test_the_effect_is_that_on_the_others():
     assert rows["HCC", "ece"]["after"] < rows["HCC", "ece"]["before"]
 
 
+def test_a_class_that_none_of_the_others_has_is_not_estimable():
+    probabilities, labels = patients(80)
+    found = learn_recalibration(probabilities[:30], labels[:30], CLASSES)
+    others = np.flatnonzero(labels[30:] != 2) + 30
+    rows = {
+        (row["class"], row["metric"]): row
+        for row in effect_rows(found, probabilities[others], labels[others], CLASSES, QUICK)
+    }
+    assert rows["cHCC-CCA", "auc"]["after"] == rows["cHCC-CCA", "slope"]["after"] == "not estimable"
+    assert rows["macro", "log_loss"]["ci_low"] != "not estimable"
+
+
 def test_a_model_that_is_right_stays_nearly_as_it_is():
     probabilities, labels = patients(600)
     found = learn_recalibration(probabilities[:40], labels[:40], CLASSES)
