@@ -4,8 +4,9 @@
 
 For each seed the walk-through of docs/how_to/new_centre.md: the cohort of configs/demo.toml with that seed is classified and each model
 frozen; the cohort of configs/second_centre.toml with the next seed is predicted, once recalibrated on 30 patients at random. One
-row per model and metric: internal and external estimate of all patients, and of the 30 others before and after recalibration; and
-per seed what was found to differ. `--work` keeps finished seeds. Seeds above 200 are for checking, never for choosing.
+row per model and metric: internal and external estimate of all patients, and of the 30 others before and after recalibration; what
+was found to differ; and both for new patients of the first hospital, the demonstration with the next seed, of whom nothing should
+differ. `--work` keeps what is drawn, embedded and trained. Seeds above 200 are for checking, never for choosing.
 """
 
 import argparse
@@ -57,6 +58,8 @@ def rows_of(seed, work):
     here, there = work / f"{seed}_a", work / f"{seed}_b"
     places = embedded(CONFIGS / "demo.toml", seed, here)
     embedded(CONFIGS / "second_centre.toml", seed + 1, there)
+    alike = work / f"{seed + 1}_a"
+    embedded(CONFIGS / "demo.toml", seed + 1, alike)
     if not (here / "report.html").exists():
         quick = ["explain=false", "baselines=false"]
         stage_2(["run", str(CONFIGS / "demo.toml"), *places, *quick], standalone_mode=False)
@@ -70,15 +73,20 @@ def rows_of(seed, work):
         predicted(package, there, out, "--recalibrate", str(few))
         effect = {(row["class"], row["metric"]): row for row in read_table(out / "recalibration.csv")}
         differs = differing(out / "domain_shift_centres.csv")
+        predicted(package, alike, out)
+        same = {(row["class"], row["metric"]): row for row in read_table(out / "external_drop.csv")}
+        same_differs = differing(out / "domain_shift_centres.csv")
         for key in METRICS:
             yield {
                 "seed": seed,
                 "model": model,
                 "metric": key[1],
                 **{name: drop[key][name] for name in ("internal", "external", "difference")},
+                "same_hospital": same[key]["external"],
                 **{name: effect[key][name] for name in ("before", "after")},
                 "recalibration": effect[key]["method"],
                 "differs": differs,
+                "same_hospital_differs": same_differs,
             }
 
 

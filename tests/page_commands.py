@@ -17,10 +17,6 @@ TINY = ("preset=tiny", "patients={HCC=7,iCCA=7,cHCC-CCA=7}")
 """As many patients as a package tells ranges of."""
 FEWER = ("splits.folds=2", "splits.repeats=1", "statistics.draws=100", "jobs=1")
 SMALLER = {
-    "python extract.py phantom configs/second_centre.toml": (
-        "preset=tiny",
-        "patients={HCC=8,iCCA=8,cHCC-CCA=8}",
-    ),
     "python extract.py phantom": TINY,
     "python aggregate.py plan": FEWER,
     "python aggregate.py run": FEWER,
