@@ -13,8 +13,10 @@ from threadpoolctl import threadpool_limits
 from extract.phantom import truth
 from extract.phantom.config import USUAL_PREFIX, PhantomSection
 from extract.phantom.nifti import nifti_writer
+from extract.phantom.outcomes import draw_outcomes
 from extract.phantom.scanner import acquire, affine
 from extract.phantom.subjects import ScanPlan, Subject, draw_subjects
+from pipeline.drawn_outcomes import DRAWN_OUTCOMES, write_drawn_outcomes
 from pipeline.errors import CohortError
 from pipeline.files import written_whole
 from pipeline.provenance import sha256_of_file, sha256_of_json
@@ -50,8 +52,11 @@ def write_cohort(section: PhantomSection, table: Path, *, progress: Progress | N
     for done, _ in enumerate(finished, start=1):
         if progress is not None:
             progress(done, len(subjects))
-    truth.write_truth(table.with_name(TRUTH), subjects, section)
-    truth.write_cohort_table(table, subjects)
+    outcomes = section.outcomes and draw_outcomes(section.outcomes, subjects, seed=section.seed)
+    truth.write_truth(table.with_name(TRUTH), subjects, section, outcomes)
+    truth.write_cohort_table(table, subjects, outcomes)
+    if outcomes is not None:
+        write_drawn_outcomes(table, outcomes.drawn)
     _write_marker(table, _identity(section))
     return True
 
@@ -105,6 +110,8 @@ def _clear(section: PhantomSection, table: Path) -> None:
     was_ours = table.with_name(MARKER).exists()
     _write_marker(table, {**_identity(section), "sha256": None})
     table.unlink(missing_ok=True)
+    if was_ours:
+        table.with_name(DRAWN_OUTCOMES).unlink(missing_ok=True)
     for folder in _FOLDERS if was_ours else ():
         for file in (table.parent / folder).glob(f"{earlier}{_FILES}"):
             file.unlink()

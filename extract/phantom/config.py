@@ -106,6 +106,24 @@ class CentreSection(Section):
         return times
 
 
+class OutcomesSection(Section):
+    """[phantom.outcomes]: survival, a grade and a number of each patient, drawn from the signs: columns months, died, grade, mvi_score."""
+
+    median_months: float = Field(24.0, gt=0.0)
+    """Median survival of a patient of average risk."""
+    follow_up_months: tuple[float, float] = (12.0, 60.0)
+    """Shortest and longest time from the entry of a patient to the end of the study, when the survivors are censored."""
+    effect: float = Field(1.0, ge=0.0)
+    """Factor of the effects of all signs; 0: outcomes that no image tells."""
+
+    @field_validator("follow_up_months")
+    @classmethod
+    def _follow_up_is_a_range(cls, values: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < values[0] <= values[1]:
+            raise ValueError("expected the shortest and the longest time, above 0")
+        return values
+
+
 class PhantomSection(Section):
     """[phantom]: the synthetic cohort to write, as a preset and changes to it. All keys but `histology` and `jobs` change the images."""
 
@@ -134,6 +152,8 @@ class PhantomSection(Section):
     """One other hospital, from which all patients come; not beside `centres` or `centre_follows_class`."""
     histology: HistologySection | None = None
     """Histology features of biopsies beside the scans; the images do not change with them."""
+    outcomes: OutcomesSection | None = None
+    """Survival, a grade and a number of each patient as further columns of the cohort table; no image depends on them."""
     jobs: int = -1
     """Patients computed in parallel; -1: one per core."""
 

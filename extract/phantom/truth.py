@@ -6,6 +6,8 @@ from typing import Any
 
 from extract.phantom import facts
 from extract.phantom.config import PhantomSection
+from extract.phantom.outcomes import COLUMNS as OUTCOME_COLUMNS
+from extract.phantom.outcomes import Outcomes
 from extract.phantom.subjects import ScanPlan, Subject
 from pipeline.tables import write_table
 
@@ -28,12 +30,18 @@ def liver_path(subject: Subject, plan: ScanPlan) -> str:
     return f"livers/{subject.patient_id}_{plan.phase}.nii.gz"
 
 
-def write_cohort_table(path: Path, subjects: Iterable[Subject]) -> None:
-    """Write the cohort table, one row per patient and phase."""
-    write_table(path, COHORT_COLUMNS, (row for s in subjects for row in _cohort_rows(s)))
+def write_cohort_table(path: Path, subjects: Iterable[Subject], outcomes: Outcomes | None = None) -> None:
+    """Write the cohort table, one row per patient and phase, with the outcomes if there are any."""
+    columns = COHORT_COLUMNS if outcomes is None else (*COHORT_COLUMNS, *OUTCOME_COLUMNS)
+    rows = (row | _outcomes_of(s, outcomes) for s in subjects for row in _cohort_rows(s))
+    write_table(path, columns, rows)
 
 
-def _cohort_rows(subject: Subject) -> Iterable[Mapping[str, Any]]:
+def _outcomes_of(subject: Subject, outcomes: Outcomes | None) -> dict[str, Any]:
+    return {} if outcomes is None else dict(outcomes.cells[subject.patient_id])
+
+
+def _cohort_rows(subject: Subject) -> Iterable[dict[str, Any]]:
     for plan in subject.scans:
         values = (subject.patient_id, plan.phase, image_path(subject, plan),
                   mask_path(subject, plan) if plan.has_mask else "", subject.label, subject.centre,
@@ -41,9 +49,14 @@ def _cohort_rows(subject: Subject) -> Iterable[Mapping[str, Any]]:
         yield dict(zip(COHORT_COLUMNS, values, strict=True))
 
 
-def write_truth(path: Path, subjects: Sequence[Subject], section: PhantomSection) -> None:
+def write_truth(
+    path: Path, subjects: Sequence[Subject], section: PhantomSection, outcomes: Outcomes | None = None
+) -> None:
     """Write every drawn parameter, one row per patient; cells of phases that were not acquired stay empty."""
-    rows = [_truth_row(subject, section) for subject in subjects]
+    rows = [
+        {**_truth_row(s, section), **({} if outcomes is None else outcomes.truth(s.patient_id))}
+        for s in subjects
+    ]
     write_table(path, tuple(rows[0]), rows)
 
 
