@@ -9,6 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from aggregate.cohort.matching import BagSource
 from aggregate.cohort.patient import ONLY_SET
 from aggregate.model_section import ModelSection
+from aggregate.outcomes.section import OutcomeSection, Task
 from aggregate.statistics.config import StatisticsSection
 from aggregate.study_section import StudySection
 from pipeline.config import ConfigPath, ExperimentConfig, PlainName, Section
@@ -111,6 +112,10 @@ class BagSetSection(Section):
 class AggregateSection(Section):
     """[aggregate]: models, splits and statistics."""
 
+    task: Task = "classification"
+    """What is predicted of a patient: the class of the column `label`, or what [aggregate.outcome] names: survival, a number
+    (regression), or a grade (ordinal)."""
+    outcome: OutcomeSection = OutcomeSection()
     bags: Mapping[PlainName, BagSetSection] = {}
     """The bag sets that models read, by the name in their `bags`; by default the variants of stage 1, or without any the
     folder `bags` in `output`."""
@@ -151,6 +156,18 @@ class AggregateSection(Section):
     that the run itself has used."""
     retrain_phases: bool = False
     """Whether the explanations include models retrained on every subset of the phases (slow)."""
+
+    @model_validator(mode="after")
+    def _outcome_goes_with_its_task(self) -> Self:
+        faults = self.outcome.faults(self.task)
+        if faults:
+            raise ValueError(f'[aggregate.outcome] with task = "{self.task}": {"; ".join(faults)}')
+        if self.task != "classification":
+            of_classes = {"study": self.study, "fusion": self.fusion, "logger": self.logger}
+            given = [name for name, value in of_classes.items() if value is not None]
+            if given:
+                raise ValueError(f'`{given[0]}` is for task = "classification", found task = "{self.task}"')
+        return self
 
     @model_validator(mode="after")
     def _models_or_a_study(self) -> Self:

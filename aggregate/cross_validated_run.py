@@ -21,6 +21,8 @@ from aggregate.fitting.cross_validation import (
 )
 from aggregate.fitting.progress import FitProgress
 from aggregate.fitting.tensorboard_logger import fit_loggers
+from aggregate.outcomes.fitting import outcome_predictions_of, told_so_far
+from aggregate.outcomes.predictions import OutcomePredictions
 from aggregate.planning.baselines import with_baselines
 from aggregate.planning.configured_names import used_covariates
 from aggregate.planning.fit_tasks import ModelSpec, fit_tasks
@@ -68,6 +70,33 @@ class Run:
     result: OutOfFold
     predictions: Predictions
     seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class OutcomeRun:
+    """A finished cross-validation of models of an outcome."""
+
+    config: AggregateConfig
+    study: StudyCohort
+    specs: tuple[ModelSpec, ...]
+    result: OutOfFold
+    predictions: OutcomePredictions
+    seconds: float
+
+
+def run_outcome_experiment(plan: Plan) -> OutcomeRun:
+    """Fit what the plan lists and gather what is said of the patients; nothing but the cache of fits is written.
+
+    Raises:
+        MachineError: this machine computes wrong numbers.
+    """
+    started = time.monotonic()
+    require_right_numbers()
+    config, study = plan.config, plan.study
+    sweep_partials(config.cache_folder)
+    result = cross_validate_all(config, study, plan.folds, plan.specs)
+    predictions = outcome_predictions_of(study, result, config.cohort.table)
+    return OutcomeRun(config, study, plan.specs, result, predictions, time.monotonic() - started)
 
 
 def run_experiment(plan: Plan) -> Run:
@@ -151,8 +180,9 @@ def cross_validate_all(
     """Cross-validate the models and show the progress; fits are kept in the experiment's cache; `beside` watch, too."""
     names = [spec.name for spec in specs]
     most = None if config.aggregate.study is None else _BEST_SHOWN
+    so_far = None if study.outcome is None else told_so_far(study.outcome)
     with FitProgress(
-        names, study.patients.codes, len(study.patients.classes), len(folds), most=most
+        names, study.patients.codes, len(study.patients.classes), len(folds), most=most, so_far=so_far
     ) as progress:
         return cross_validate(
             study,
@@ -165,7 +195,9 @@ def cross_validate_all(
         )
 
 
-def write_record(run: Run, folder: Path, *, further_fits: Mapping[str, Sequence[str]] | None = None) -> None:
+def write_record(
+    run: Run | OutcomeRun, folder: Path, *, further_fits: Mapping[str, Sequence[str]] | None = None
+) -> None:
     """Write splits.csv, excluded.csv, and run.json without the list of files.
 
     Args:

@@ -20,6 +20,9 @@ from aggregate.cross_validated_run import (
 )
 from aggregate.explained_run import explain_run
 from aggregate.fitting.cross_validation import seconds_of_first_fits, tuning_of
+from aggregate.outcomes.run import print_outcome_summary, refuse_outcome, run_outcome
+from aggregate.outcomes.tables.predictions import PREDICTIONS_OF
+from aggregate.outcomes.tables.writing import rebuild_outcome_tables
 from aggregate.paper.writing import write_paper
 from aggregate.planning.configured_names import asked_columns
 from aggregate.planning.plan import Plan, read_plan
@@ -83,6 +86,11 @@ def run_and_report(plan: Plan, *, n_null: int, console: Console) -> None:
         raise ConfigError(
             f"{config.name}: [aggregate.study] is a grid of models; `aggregate.py study` runs it"
         )
+    if config.aggregate.task != "classification":
+        if n_null:
+            refuse_outcome(config, "--null, a run on permuted labels,")
+        run_outcome(plan, console=console)
+        return
     check_files(config, _tables_of_run(config, n_null=n_null))
     carry_out(
         plan,
@@ -132,6 +140,9 @@ def tables_of(folder: Path, *, console: Console) -> None:
         ResultsError: the folder is not that of a finished run, or its bags or splits have changed since.
     """
     with finished_run(folder, "aggregate.py tables", console) as config:
+        if config.aggregate.task != "classification":
+            _outcome_tables_of(config, console)
+            return
         if was_changed(config.results_folder, PREDICTIONS.location):
             say(
                 console,
@@ -156,6 +167,21 @@ def tables_of(folder: Path, *, console: Console) -> None:
             print_leaderboard(tables, config.name, console)
 
 
+def _outcome_tables_of(config: AggregateConfig, console: Console) -> None:
+    """Write every table of a finished run of another task again from its predictions, and the report."""
+    folder, section = config.results_folder, config.aggregate
+    location = PREDICTIONS_OF[section.task].location
+    if was_changed(folder, location):
+        say(console, f"{location} was changed after the run; the tables are computed from the changed file")
+    tables = ResultTables.of_settings(folder, section, weights=weights_of_run(folder))
+    with written_beside(folder, keep=True) as beside:
+        rebuild_outcome_tables(tables.within(beside), section)
+        write_report(beside)
+        kept = put_in_place(beside, folder)
+    say_kept(folder, kept, console)
+    print_outcome_summary(tables, config, console)
+
+
 def explain_folder(folder: Path, *, retrain: bool, console: Console) -> None:
     """Explain a finished run from its out-of-fold models, and write the report anew.
 
@@ -163,6 +189,7 @@ def explain_folder(folder: Path, *, retrain: bool, console: Console) -> None:
         ResultsError: the folder is not that of a finished run, or what it was made of has changed since.
     """
     with finished_run(folder, "aggregate.py explain", console) as config:
+        refuse_outcome(config, "`aggregate.py explain`")
         if config.aggregate.study is not None:
             raise ResultsError(
                 f"{folder}: the results of a study, whose models are not explained; put the model that you chose in a "
@@ -190,7 +217,8 @@ def report_of(folder: Path, *, console: Console) -> None:
     with finished_run(folder, "aggregate.py report", console) as config:
         with written_beside(config.results_folder, keep=True) as beside:
             write_report(beside)
-            write_paper(beside)
+            if config.aggregate.task == "classification":
+                write_paper(beside)
             kept = put_in_place(beside, config.results_folder)
         say_kept(config.results_folder, kept, console)
         say(console, f"Report: {config.results_folder / REPORT}")

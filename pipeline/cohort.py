@@ -29,6 +29,7 @@ OVERRIDES = ("spacing_x", "spacing_y", "spacing_z", "flip_z", "hu_slope", "hu_in
 OPTIONAL = ("centre", "lesion_id", "liver_mask", "mask_label", *OVERRIDES)
 OF_SCANS = ("phase", "image", "mask")
 """Columns that a table of patients alone has none of."""
+LABEL = "label"
 COLUMNS = Columns(REQUIRED, OPTIONAL, paths=frozenset({"image", "mask", "liver_mask"}))
 
 _ORGAN = "liver_mask"
@@ -92,6 +93,8 @@ class Patient:
     """Further columns in which the rows of the patient disagree -> their values."""
     label_given: str = ""
     """The label as spelled in the table."""
+    line: int = 0
+    """Line of the patient's first row, the header being line 1."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ class Cohort:
         return (*map(str, self.translations), *self.remarks)
 
 
-def read_cohort(section: CohortSection, *, needs_scans: bool = True) -> Cohort:
+def read_cohort(section: CohortSection, *, needs_scans: bool = True, has_labels: bool = True) -> Cohort:
     """Read the cohort table named in the configuration.
 
     A row that cannot be used (another length than the header, unknown phase, duplicate, unsafe identifier,
@@ -130,18 +133,21 @@ def read_cohort(section: CohortSection, *, needs_scans: bool = True) -> Cohort:
     Args:
         section: [cohort].
         needs_scans: whether a table of patients alone is refused.
+        has_labels: False where something else than a class is predicted: the column `label` may be absent, is read as it is,
+            and is a covariate like any other.
 
     Raises:
         CohortError: the table is missing, empty or of another kind, lacks a required column, its columns cannot be
             trusted, or a spelling in it is ambiguous.
     """
-    phases, labels = phase_vocabulary(section), label_vocabulary(section)
-    columns = _columns(section)
+    phases, labels = phase_vocabulary(section), label_vocabulary(section) if has_labels else None
+    columns = _columns(section) if has_labels else without_label(_columns(section))
     what = "cohort table ([cohort] table of the configuration)"
     has_scans = needs_scans or not is_of_patients_alone(section.table)
     table = read_user_table(section.table, columns if has_scans else without_scans(columns), what=what)
     table = _with_organ(section, table) if has_scans else table
-    _refuse_ambiguous(section.table, table, (phases, labels))
+    vocabularies = (phases, *([labels] if labels else []))
+    _refuse_ambiguous(section.table, table, vocabularies)
     exclusions = [_excluded(row, problem) for row, problem in table.faults]
     grouped: dict[str, dict[str, list[Row]]] = {}
     for row in table.rows:
@@ -156,7 +162,7 @@ def read_cohort(section: CohortSection, *, needs_scans: bool = True) -> Cohort:
     patients = [_patient(section, labels, by_phase, exclusions) for by_phase in grouped.values()]
     lost = {e.patient_id for e in exclusions if not e.phase and e.stage == "cohort"}
     kept = tuple(p for p in patients if p.scans or (not has_scans and p.patient_id not in lost))
-    translations = (*table.translations, *_translations(table, phases), *_translations(table, labels))
+    translations = (*table.translations, *(line for v in vocabularies for line in _translations(table, v)))
     return Cohort(kept, (*exclusions, *_lost(table, kept, exclusions)), translations, table.remarks)
 
 
@@ -174,6 +180,13 @@ def without_scans(columns: Columns) -> Columns:
     """Return the columns of which those of scans are not required."""
     required = tuple(name for name in columns.required if name not in OF_SCANS)
     return Columns(required, (*columns.optional, *OF_SCANS), columns.paths)
+
+
+def without_label(columns: Columns) -> Columns:
+    """Return the columns of which the label is not required."""
+    return Columns(
+        tuple(name for name in columns.required if name != LABEL), (*columns.optional, LABEL), columns.paths
+    )
 
 
 def _columns(section: CohortSection) -> Columns:
@@ -266,7 +279,7 @@ def _scan_problem(row: Row, phases: Vocabulary) -> str | None:
 
 def _patient(
     section: CohortSection,
-    labels: Vocabulary,
+    labels: Vocabulary | None,
     by_phase: Mapping[str, Sequence[Row]],
     exclusions: list[Exclusion],
 ) -> Patient:
@@ -285,10 +298,11 @@ def _patient(
     if problem:
         exclusions.append(Exclusion(patient_id, "", "cohort", problem))
         scans = {}
-    label, problem = _label(rows, labels)
+    label, problem = (None, None) if labels is None else _label(rows, labels)
     if problem:
         exclusions.append(Exclusion(patient_id, "", "label", problem))
-    said = {name: _unanimous(rows, name) for name in first.cells if name not in (*REQUIRED, *OPTIONAL)}
+    own = {*REQUIRED, *OPTIONAL} - ({LABEL} if labels is None else set())
+    said = {name: _unanimous(rows, name) for name in first.cells if name not in own}
     return Patient(
         patient_id=patient_id,
         scans=scans,
@@ -297,6 +311,7 @@ def _patient(
         covariates={name: value for name, (value, _) in said.items()},
         contradictions={name: problem for name, (_, problem) in said.items() if problem},
         label_given=" / ".join(dict.fromkeys(row["label"] for row in rows if row["label"])),
+        line=min(row.line for row in rows),
     )
 
 

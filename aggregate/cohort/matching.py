@@ -1,6 +1,6 @@
 """Match the cohort table with the bag sets of stage 1: the usable patients, and the patients left out with the reason."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -113,7 +113,12 @@ class _BagsFound:
         return present if self.phases is None else tuple(name for name in self.phases if name in present)
 
 
-def match_cohort(section: CohortSection, folders: Mapping[str, Path | BagSource]) -> MatchedCohort:
+def match_cohort(
+    section: CohortSection,
+    folders: Mapping[str, Path | BagSource],
+    *,
+    labelled: Callable[[Cohort], Cohort] | None = None,
+) -> MatchedCohort:
     """Match the cohort table with folders of bags; a patient needs a label and a bag in at least one folder.
 
     The sets of CT come first, whatever the order given: what is told of a patient's scans is told of the first set.
@@ -121,6 +126,7 @@ def match_cohort(section: CohortSection, folders: Mapping[str, Path | BagSource]
     Args:
         section: [cohort].
         folders: bag set -> folder, or what the bags come from.
+        labelled: gives each patient one of the classes of the section in the place of the column `label`, which is not read.
 
     Raises:
         BagError: a folder holds no bag, bags of different recipes, a bag under another patient's name, or CT bags
@@ -128,7 +134,8 @@ def match_cohort(section: CohortSection, folders: Mapping[str, Path | BagSource]
         LeakError: one slide belongs to two patients.
         CohortError: no patient has both a bag and a label, or only one class is left.
     """
-    cohort = read_cohort(section, needs_scans=False)
+    cohort = read_cohort(section, needs_scans=False, has_labels=labelled is None)
+    cohort = cohort if labelled is None else labelled(cohort)
     several = len(folders) > 1
     given = {name: one if isinstance(one, BagSource) else BagSource(one) for name, one in folders.items()}
     found = {name: _bags_of(name if several else "", one, cohort, section) for name, one in given.items()}

@@ -2,7 +2,8 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,8 @@ from aggregate.cohort.matching import MatchedCohort, match_cohort
 from aggregate.cohort.patient import Reads
 from aggregate.cohort.patients import Patients
 from aggregate.config import AggregateConfig
+from aggregate.outcomes.outcome import Outcome
+from aggregate.outcomes.reading import groups_of, outcome_of, with_outcomes
 from pipeline.bags import RANDOM_BANNER, BagHeader, arrays_sha256
 from pipeline.cohort import Exclusion
 from pipeline.cohort import Patient as Row
@@ -31,6 +34,7 @@ class StudyCohort:
         view: a further restriction of the bags beside the configuration's; a part of every fit's cache key.
         projected: the patients of classes that no model is trained on, kept aside to be scored; None where there are
             none.
+        outcome: what is predicted where it is no class; the classes of the patients are then its groups.
     """
 
     name: str
@@ -38,6 +42,17 @@ class StudyCohort:
     matched: MatchedCohort
     view: str = ""
     projected: "StudyCohort | None" = None
+    outcome: Outcome | None = None
+
+    @property
+    def targets(self) -> NDArray[Any]:
+        """What models are trained on (n,): the codes of the classes, or the values of the outcome."""
+        return self.patients.codes if self.outcome is None else self.outcome.values
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What a model says of a patient: a probability of each class, or the columns of the outcome."""
+        return self.patients.classes if self.outcome is None else self.outcome.columns
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -176,10 +191,22 @@ def load_study(config: AggregateConfig) -> StudyCohort:
         BagError: as for `match_cohort`.
         CohortError: as for `match_cohort`.
     """
+    if config.aggregate.task != "classification":
+        return _study_of_outcome(config)
     matched = match_cohort(config.cohort, config.bag_sources)
     study = StudyCohort(config.name, Patients.of(matched), matched)
     asked = config.aggregate.study.project if config.aggregate.study else ()
     return study.keeping_aside(asked) if asked else study
+
+
+def _study_of_outcome(config: AggregateConfig) -> StudyCohort:
+    """Match the cohort table with the bag sets; the groups of the outcome are the classes."""
+    task, section = config.aggregate.task, config.aggregate.outcome
+    cohort = config.cohort.model_copy(update={"classes": groups_of(section, task)})
+    labelled = partial(with_outcomes, section=section, task=task)
+    matched = match_cohort(cohort, config.bag_sources, labelled=labelled)
+    outcome = outcome_of(matched.rows, section, task)
+    return StudyCohort(config.name, Patients.of(matched), matched, outcome=outcome)
 
 
 def without_phases_seen(study: StudyCohort, sees: Mapping[str, NDArray[np.bool_]]) -> Iterator[Exclusion]:

@@ -96,7 +96,7 @@ def seconds_of_first_fits(study: StudyCohort, tasks: Iterable[FitTask]) -> Mappi
     for task in tasks:
         first.setdefault(task.spec.name, task)
     with threadpool_limits(limits=1, user_api="blas"):
-        return {name: _fitted(study.patients, task)[1] for name, task in first.items()}
+        return {name: _fitted(study.patients, study.targets, task)[1] for name, task in first.items()}
 
 
 def predictions_of(study: StudyCohort, result: OutOfFold) -> Predictions:
@@ -154,7 +154,7 @@ def _fit_all(
         if not chosen:
             continue
         parallel = Parallel(**how, return_as="generator_unordered")
-        work = (delayed(_fit_one)(study.patients, t, cache) for t in chosen)
+        work = (delayed(_fit_one)(study.patients, study.targets, study.columns, t, cache) for t in chosen)
         yield from parallel(work)
 
 
@@ -171,28 +171,36 @@ def _devices(parameters: Mapping[str, object]) -> Iterator[str]:
             yield from _devices(value)
 
 
-def _fit_one(patients: Patients, task: FitTask, cache: FitCache) -> tuple[FitTask, Fit, float]:
+def _fit_one(
+    patients: Patients, targets: NDArray[Any], columns: Sequence[str], task: FitTask, cache: FitCache
+) -> tuple[FitTask, Fit, float]:
     started = time.monotonic()
     # The products are small: a second BLAS thread costs more than it computes.
     with threadpool_limits(limits=1, user_api="blas"):
-        model, fit_s = _fitted(patients, task)
-        fit = _keep(model, patients, task, cache, fit_s=fit_s)
+        model, fit_s = _fitted(patients, targets, task)
+        fit = _keep(model, patients, columns, task, cache, fit_s=fit_s)
         return task, fit, time.monotonic() - started
 
 
-def _fitted(patients: Patients, task: FitTask) -> tuple[PatientEstimator, float]:
+def _fitted(patients: Patients, targets: NDArray[Any], task: FitTask) -> tuple[PatientEstimator, float]:
     """Train the model of a task, and tell the seconds that it took."""
-    fold, codes, started = task.fold, patients.codes, time.monotonic()
+    fold, started = task.fold, time.monotonic()
     model = build_model(task.spec.kind, task.spec.parameters, random_state=task.seed)
-    tune = (Chosen(patients, fold.tune), codes[fold.tune]) if len(fold.tune) else None
-    model.fit(Chosen(patients, fold.train), codes[fold.train], tune=tune)
+    tune = (Chosen(patients, fold.tune), targets[fold.tune]) if len(fold.tune) else None
+    model.fit(Chosen(patients, fold.train), targets[fold.train], tune=tune)
     return model, time.monotonic() - started
 
 
 def _keep(
-    model: PatientEstimator, patients: Patients, task: FitTask, cache: FitCache, *, fit_s: float
+    model: PatientEstimator,
+    patients: Patients,
+    columns: Sequence[str],
+    task: FitTask,
+    cache: FitCache,
+    *,
+    fit_s: float,
 ) -> Fit:
-    n_classes, started = len(patients.classes), time.monotonic()
+    n_classes, started = len(columns), time.monotonic()
     test = _probabilities(model, model.predict_proba, Chosen(patients, task.fold.test), n_classes)
     seconds = max(time.monotonic() - started, 1e-9)
     n_slices = int(patients.take(task.fold.test).bag_sizes().sum())

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -20,6 +21,15 @@ from pipeline.run_log import detail, say
 _MODELS_IN_A_LINE = 4
 
 
+@dataclass(frozen=True)
+class SoFar:
+    """What is told of a model while it is trained."""
+
+    name: str
+    of: Callable[[Sequence[tuple[FitTask, Fit]]], float | None]
+    """Fits until now -> a number, the higher the better; None where it cannot be had yet."""
+
+
 class FitProgress:
     """Shows how far a cross-validation is: a live table on a terminal, a line now and then elsewhere.
 
@@ -29,6 +39,7 @@ class FitProgress:
         n_classes: number of classes.
         n_fits: fits of each model.
         most: show only so many models, the best so far; None shows all.
+        so_far: what is told of the models; by default the macro AUC.
         clock: seconds that only increase.
     """
 
@@ -40,9 +51,10 @@ class FitProgress:
         n_fits: int,
         *,
         most: int | None = None,
+        so_far: SoFar | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._labels, self._n_classes = labels, n_classes
+        self._so_far = so_far or SoFar("macro AUC", lambda done: macro_auc_so_far(done, labels, n_classes))
         self._n_fits, self._most = n_fits, most
         self._done: Mapping[str, list[tuple[FitTask, Fit]]] = {name: [] for name in models}
         self._aucs: dict[str, float | None] = {}
@@ -90,7 +102,9 @@ class FitProgress:
             for name, auc in aucs.items()
             if auc is not None
         ]
-        return self._time_left() + (f"; out-of-fold macro AUC so far: {', '.join(told)}" if told else "")
+        return self._time_left() + (
+            f"; out-of-fold {self._so_far.name} so far: {', '.join(told)}" if told else ""
+        )
 
     @property
     def _n_done(self) -> int:
@@ -100,10 +114,10 @@ class FitProgress:
         return sorted(self._done, key=lambda name: -(self._aucs.get(name) or 0.0))
 
     def _measure(self, name: str) -> None:
-        self._aucs[name] = macro_auc_so_far(self._done[name], self._labels, self._n_classes)
+        self._aucs[name] = self._so_far.of(self._done[name])
 
     def _render(self) -> Table:
-        table = Table("model", "fits", "AUC so far", title=self._time_left())
+        table = Table("model", "fits", f"{self._so_far.name} so far", title=self._time_left())
         for name in self.shown():
             done, auc = self._done[name], self._aucs.get(name)
             table.add_row(name, f"{len(done)}/{self._n_fits}", "" if auc is None else f"{auc:.3f}")

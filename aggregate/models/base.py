@@ -66,6 +66,11 @@ class PatientEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
     unsaved: ClassVar[frozenset[str]] = frozenset()
     """Parameters that `save` does not store."""
 
+    task: ClassVar[str] = "classification"
+    """What the kind predicts, as [aggregate] task names it."""
+    not_read: ClassVar[frozenset[str]] = frozenset()
+    """Parameters of a base class that this kind does not read, so that a configuration may not set them."""
+
     is_savable: ClassVar[bool] = True
     """Whether a fitted model of this kind can be written without pickle."""
 

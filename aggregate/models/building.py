@@ -73,7 +73,7 @@ def _declared(base: type[object]) -> set[str]:
 
 
 def _settable(model: type[PatientEstimator]) -> list[str]:
-    return [field.name for field in fields(model) if field.name != "random_state"]
+    return [field.name for field in fields(model) if field.name not in {"random_state", *model.not_read}]
 
 
 def _nearest(name: str, valid: Iterable[str]) -> str:

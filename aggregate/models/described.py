@@ -62,7 +62,7 @@ def described_kind(name: str, model: type[PatientEstimator]) -> DescribedKind:
         parameters=tuple(
             DescribedParameter(field.name, _default(field), meanings[field.name])
             for field in fields(model)
-            if field.name != "random_state"
+            if field.name not in {"random_state", *model.not_read}
         ),
     )
 

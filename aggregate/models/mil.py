@@ -81,22 +81,16 @@ class MILEstimator(BagEstimator):
         """Build the network for bags of this shape."""
         packed = pack(self.prepared([bag]))
         with self._own_random_numbers(0):
-            self.new_network(_shape_of(packed, n_classes))
+            self.new_network(shape_of(packed, n_classes))
 
     def _fit(self, bags: SeenBags, labels: Labels, tune: Tune | None) -> None:
         """Train on `bags` with early stopping on `tune`."""
         classes, codes = encode_labels(labels)
-        tune_bags: Iterable[Bag] = () if tune is None else tune[0]
         tune_codes = codes[:0] if tune is None else codes_among(classes, tune[1])
         seed = seed_of(self.random_state)
         with one_thread(), self._own_random_numbers(seed):
-            packed, self.scaling_ = self._standardised(chain(bags, tune_bags), n_train=len(codes))
-            self.covariate_columns_ = CovariateColumns.learned(self.covariates, bags.patients)
-            everybody = bags.patients if tune is None else Joined(bags.patients, tune[0].patients)
-            columns = self._columns(everybody)
-            self.covariate_scaling_ = Scaling.of(columns[: len(codes)])
-            packed = self._placed(replace(packed, covariates=self._scaled(columns)))
-            network = self.new_network(_shape_of(packed, len(classes)))
+            packed = self._packed(bags, None if tune is None else tune[0])
+            network = self.new_network(shape_of(packed, len(classes)))
             weights = np.ones(len(classes))
             if self.class_weight == "balanced":
                 weights = balanced_weights(codes, len(classes))
@@ -114,6 +108,16 @@ class MILEstimator(BagEstimator):
             self.best_epoch_ = self.course_.kept
         self.network_, self.classes_ = network, classes
         self.n_phases_, self.n_scales_ = packed.n_phases, packed.n_scales
+
+    def _packed(self, bags: SeenBags, tune: SeenBags | None) -> PackedBags:
+        """Return the training bags and then the tuning bags with their covariates, standardised by the training bags."""
+        tune_bags: Iterable[Bag] = () if tune is None else tune
+        packed, self.scaling_ = self._standardised(chain(bags, tune_bags), n_train=len(bags))
+        self.covariate_columns_ = CovariateColumns.learned(self.covariates, bags.patients)
+        everybody = bags.patients if tune is None else Joined(bags.patients, tune.patients)
+        columns = self._columns(everybody)
+        self.covariate_scaling_ = Scaling.of(columns[: len(bags)])
+        return self._placed(replace(packed, covariates=self._scaled(columns)))
 
     def _predict_proba(self, bags: SeenBags) -> NDArray[np.float64]:
         """Return class probabilities (bags, classes)."""
@@ -145,7 +149,7 @@ class MILEstimator(BagEstimator):
         self.n_scales_ = int(arrays["n_scales"][0]) if "n_scales" in arrays else 1
         with self._own_random_numbers(0):
             network = self.new_network(self.fitted_shape())
-        network = self._with_covariates(network, len(self.classes_))
+        network = self._with_covariates(network, self.n_outputs)
         prefix = "network."
         state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
         network.load_state_dict(state)
@@ -153,7 +157,12 @@ class MILEstimator(BagEstimator):
 
     def fitted_shape(self) -> Shape:
         """Return the sizes with which the fitted network was built."""
-        return Shape(len(self.scaling_.mean), self.n_phases_, len(self.classes_), self.n_scales_)
+        return Shape(len(self.scaling_.mean), self.n_phases_, self.n_outputs, self.n_scales_)
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of outputs of the fitted network."""
+        return len(self.classes_)
 
     def per_row(self, patients: Samples, name: str) -> list[NDArray[np.float64]]:
         """Return the network's "attention" or "evidence" of each instance, one array per bag (n, ...).
@@ -237,7 +246,8 @@ class MILEstimator(BagEstimator):
         )
 
 
-def _shape_of(packed: PackedBags, n_classes: int) -> Shape:
+def shape_of(packed: PackedBags, n_classes: int) -> Shape:
+    """Return the sizes of a network with so many outputs for some bags."""
     return Shape(packed.n_features, packed.n_phases, n_classes, packed.n_scales)
 
 

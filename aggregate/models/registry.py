@@ -13,12 +13,14 @@ from aggregate.models.halving import Halving
 from aggregate.models.plain import PLAIN_MODELS
 from aggregate.models.stack import Stack
 from aggregate.models.wrappers import Grid
+from aggregate.outcomes.models.kinds import OUTCOME_MODELS
 
 MODELS: Mapping[str, type[PatientEstimator]] = {
     **PLAIN_MODELS,
     **{model.kind: model for model in (Grid, Ensemble, Calibrated, Average, Either, Stack, Halving)},
 }
 """Name in a configuration -> class."""
+_OF_EVERY_TASK = {**MODELS, **OUTCOME_MODELS}
 
 
 def build_model(kind: str, parameters: Mapping[str, object], random_state: int) -> PatientEstimator:
@@ -28,7 +30,7 @@ def build_model(kind: str, parameters: Mapping[str, object], random_state: int) 
         ConfigError: the kind or a parameter is unknown (the message gives the nearest valid name), or a value is
             not allowed.
     """
-    return building.build(MODELS, kind, parameters, random_state)
+    return building.build(_OF_EVERY_TASK, kind, parameters, random_state)
 
 
 def model_class(kind: str) -> type[PatientEstimator]:
@@ -37,7 +39,7 @@ def model_class(kind: str) -> type[PatientEstimator]:
     Raises:
         ConfigError: the kind is unknown; the message gives the nearest valid kind.
     """
-    return building.find(MODELS, kind)
+    return building.find(_OF_EVERY_TASK, kind)
 
 
 def may_weigh_slices(kind: str, parameters: Mapping[str, object]) -> bool:
@@ -55,4 +57,4 @@ def load_model(folder: Path) -> PatientEstimator:
     Raises:
         ResultsError: the folder holds no model, or one of another format or version.
     """
-    return building.load(MODELS, folder)
+    return building.load(_OF_EVERY_TASK, folder)

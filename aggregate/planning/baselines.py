@@ -6,6 +6,7 @@ from aggregate.cohort.patient import ONLY_SET
 from aggregate.cohort.study_cohort import StudyCohort
 from aggregate.config import AggregateSection
 from aggregate.models.either import with_class_numbers
+from aggregate.outcomes.planning import outcome_baselines, outcome_specs
 from aggregate.planning.fit_tasks import ModelSpec
 from pipeline.bags import HISTOLOGY
 
@@ -19,6 +20,8 @@ the baselines look at the scans, whose sets come first."""
 
 def with_baselines(section: AggregateSection, study: StudyCohort) -> list[ModelSpec]:
     """Return the models of the configuration, then the baselines it does not name itself."""
+    if study.outcome is not None:
+        return outcome_specs(section, study)
     classes = study.patients.classes
     specs = [
         ModelSpec(name, model.kind, with_class_numbers(model.kind, dict(model.parameters), classes))
@@ -36,7 +39,10 @@ def with_baselines(section: AggregateSection, study: StudyCohort) -> list[ModelS
 
 def names_of_baselines(section: AggregateSection, phases: Sequence[str]) -> list[str]:
     """Return the names of the baselines that are run where all these phases are seen."""
-    return [spec.name for spec in _baselines(section, phases, "")] if section.baselines else []
+    if not section.baselines:
+        return []
+    of_classes = section.task == "classification"
+    return [s.name for s in (_baselines(section, phases, "") if of_classes else outcome_baselines(section))]
 
 
 def _phases_seen(study: StudyCohort) -> list[str]:

@@ -56,8 +56,8 @@ def _tasks(study: StudyCohort, folds: Sequence[Fold], spec: ModelSpec, seed: int
             seed=fit_seed,
             fold=fold,
             contents=contents,
-            labels=study.patients.codes,
-            classes=study.patients.classes,
+            labels=study.targets,
+            classes=study.columns,
         )
         tasks.append(FitTask(spec, fold, fit_seed, key))
     return tasks

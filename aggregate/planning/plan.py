@@ -17,6 +17,14 @@ from aggregate.cohort.patients import Patients
 from aggregate.cohort.study_cohort import StudyCohort, load_study, without_phases_seen
 from aggregate.config import AggregateConfig
 from aggregate.models.registry import build_model
+from aggregate.outcomes.planning import (
+    check_events,
+    check_outcome,
+    check_outcome_is_not_read,
+    check_task_of,
+    for_folds,
+    remarks_on_outcome,
+)
 from aggregate.planning.baselines import with_baselines
 from aggregate.planning.configured_names import (
     check_explained_model,
@@ -131,8 +139,12 @@ def make_plan(config: AggregateConfig) -> Plan:
     folds: list[Fold] = []
     if study:
         _check_leaks(config, study, mistakes)
+        if study.outcome is not None:
+            with mistakes.gathered():
+                check_outcome(config.aggregate, study.outcome)
         with mistakes.gathered():
             folds = choose_folds(config, study)
+            check_events(folds, study)
             if config.aggregate.study is not None:
                 check_tune_patients(config.aggregate.study, folds, study.patients)
     mistakes.raise_all()
@@ -147,8 +159,9 @@ def choose_folds(config: AggregateConfig, study: StudyCohort) -> list[Fold]:
         return read_splits(splits.file, study.patients, kept_aside=aside)
     if splits.scheme == "leave-one-centre-out":
         return leave_one_centre_out(study.patients, tune_share=splits.tune_share, seed=seed)
+    patients = for_folds(study, splits.folds)
     return repeated_folds(
-        study.patients, folds=splits.folds, repeats=splits.repeats, tune_share=splits.tune_share, seed=seed
+        patients, folds=splits.folds, repeats=splits.repeats, tune_share=splits.tune_share, seed=seed
     )
 
 
@@ -189,6 +202,7 @@ def _check_models(config: AggregateConfig, patients: Patients | None, mistakes: 
     where = _where(config)
     for name, model in config.aggregate.model.items():
         with of_models.gathered(where[name]):
+            check_task_of(model.kind, config.aggregate.task)
             built = build_model(model.kind, model.parameters, random_state=0)
             check_can_be_asked_again(name, built, config.aggregate)
             classes = config.cohort.classes if patients is None else patients.classes
@@ -221,7 +235,11 @@ def _check_leaks(config: AggregateConfig, study: StudyCohort, mistakes: Mistakes
         check_no_shared_images([header for headers in every_set for header in headers if header])
     with mistakes.gathered():
         check_study(config, study)
-        for column, where in columns_of_models(config.aggregate).items():
+        read = columns_of_models(config.aggregate)
+        if study.outcome is not None:
+            check_outcome_is_not_read(read, study, config.aggregate.outcome)
+            return
+        for column, where in read.items():
             with mistakes.gathered():
                 check_no_label_among_covariates({column: where}, study.rows, study.patients.codes)
 
@@ -271,5 +289,6 @@ def _assembled(config: AggregateConfig, study: StudyCohort, folds: Sequence[Fold
         remarks=(
             *how_the_table_was_read(config.aggregate, study),
             *remarks_on_study(config.aggregate, study, len(folds)),
+            *remarks_on_outcome(config.aggregate, study),
         ),
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 from aggregate.config import FiguresSection
 from aggregate.explain.votes import SLICE_VOTES
+from aggregate.outcomes.section import Task
 from aggregate.planning.baselines import WITHOUT_IMAGE
 from aggregate.predictions import Predictions
 from aggregate.run_folder.run_record import CEILING, SYNTHETIC
@@ -98,7 +99,15 @@ class ResultsFolder:
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of the configuration."""
+        if self.task != "classification":
+            return tuple(distinct(self.rows(COHORT), "label"))
         return tuple(self.settings("cohort").get("classes") or distinct(self.rows(COHORT), "label"))
+
+    @cached_property
+    def task(self) -> Task:
+        """What was predicted."""
+        task: Task = self.settings("aggregate").get("task", "classification")
+        return task
 
     @cached_property
     def phases(self) -> tuple[str, ...]:

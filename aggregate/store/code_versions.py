@@ -15,7 +15,9 @@ import aggregate
 from pipeline.provenance import sha256_of_json, version_of
 
 _OURS = ("aggregate", "pipeline")
-_TABLES_OF_KINDS = frozenset({"aggregate.models.plain", "aggregate.models.registry"})
+_TABLES_OF_KINDS = frozenset(
+    {"aggregate.models.plain", "aggregate.models.registry", "aggregate.outcomes.models.kinds"}
+)
 """They import every model; what a wrapper has inside is told by its parameters."""
 _WITHOUT_NUMBERS = frozenset(
     {
@@ -30,7 +32,7 @@ _WITHOUT_NUMBERS = frozenset(
 """Messages, writing, hashing and the keys of a configuration, whose values are in the keys that rest on them."""
 _CARRIERS = frozenset({"h5py", "pydantic", "pydantic_core", "rich", "safetensors", "zarr"})
 """Libraries that read, check or write numbers and compute none."""
-_DISTRIBUTIONS = {"sklearn": "scikit-learn", "skimage": "scikit-image"}
+_DISTRIBUTIONS = {"sklearn": "scikit-learn", "skimage": "scikit-image", "sksurv": "scikit-survival"}
 """Name in an import -> name of the installed package, where they differ."""
 _COMPUTES_WITH = {"sklearn": ("scipy",), "skimage": ("scipy",)}
 """Name in an import -> packages that do its arithmetic; scikit-learn's logistic regression is solved by SciPy."""

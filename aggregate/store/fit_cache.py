@@ -64,16 +64,17 @@ def fit_key(
     seed: int,
     fold: Fold,
     contents: Sequence[str],
-    labels: NDArray[np.intp],
+    labels: NDArray[Any],
     classes: Sequence[str],
 ) -> str:
     """Return the cache key of a fit: a hash of the model, its code, the patients by content and role, the labels.
 
+    `labels` are codes of `classes`, or outcomes, of which a model says the columns `classes`.
     `contents` holds the key of each patient's data (bag, covariates), in the order of the fold's indices; `model` its
     kind, its parameters, and its code as returned by `code_of_model`.
     """
     roles = {role: [contents[i] for i in getattr(fold, role)] for role in ("train", "tune", "test")}
-    known = [int(labels[i]) for i in (*fold.train, *fold.tune)]
+    known = labels[np.concatenate([fold.train, fold.tune])].tolist()
     return sha256_of_json([dict(model), seed, roles, known, list(classes)])[:32]
 
 

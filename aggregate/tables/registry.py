@@ -6,7 +6,13 @@ from importlib import import_module
 
 from aggregate.tables.table import Step, Table
 
-_ROOMS = ("aggregate.tables", "aggregate.explain", "aggregate.study", "aggregate.report")
+_ROOMS = (
+    "aggregate.tables",
+    "aggregate.explain",
+    "aggregate.study",
+    "aggregate.report",
+    "aggregate.outcomes.tables",
+)
 """Packages whose modules hold tables: a `Table` with a name in one of them is a table of the results."""
 
 

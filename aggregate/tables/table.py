@@ -40,6 +40,7 @@ class Step(Enum):
     EXPLANATIONS = "`run` unless `explain = false`, and `explain`"
     REPORT = "the report, and columns.csv before it"
     STUDY = "`study`"
+    OUTCOME = "`run` with a task other than classification"
     COMPARE = "`compare --output`"
 
 

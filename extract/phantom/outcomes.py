@@ -28,12 +28,12 @@ GRADES = ("G1", "G2", "G3")
 _STREAM = 0x0C0E
 _SHAPE = 1.3
 _REFERENCE_MM, _REFERENCE_AGE = 60.0, 60.0
-_RISK = {"rim_aphe": 1.8, "satellites": 1.0, "capsule": -0.8, "necrosis": 0.8, "washout": 0.6, "cirrhosis": 0.4}
-_RISK_OF_SIZE, _RISK_OF_DECADE, _RISK_AT_MEAN = 0.7, 0.15, 1.25
-_SCORE = {"washout": 2.0, "capsule": -1.5, "mosaic": 1.0, "rim_aphe": 1.0}
-_SCORE_OF_SIZE, _CUTS = 0.8, (0.2, 2.0)
-_MEAN = {"nonrim_aphe": -8.0, "rim_aphe": 14.0, "satellites": 8.0, "lobulated": 6.0}
-_MEAN_BASE, _MEAN_OF_SIZE, _SD = 50.0, 6.0, 8.0
+_RISK = {"nonrim_aphe": -2.2, "capsule": -0.8, "satellites": 0.6, "necrosis": 0.8}
+_RISK_OF_SIZE, _RISK_OF_DECADE, _RISK_AT_MEAN = 0.6, 0.15, -1.1
+_SCORE = {"washout": 2.0, "nonrim_aphe": -2.0, "progressive": 1.0, "capsule": -1.0}
+_SCORE_OF_SIZE, _CUTS = 0.8, (-1.0, 0.8)
+_MEAN = {"nonrim_aphe": -18.0, "washout": 8.0, "satellites": 6.0, "necrosis": 6.0}
+_MEAN_BASE, _MEAN_OF_SIZE, _SD = 55.0, 8.0, 8.0
 _LEAST_MONTHS = 0.1
 """Times are given to a tenth of a month, and none is 0."""
 
@@ -78,7 +78,12 @@ def draw_outcomes(section: OutcomesSection, subjects: Sequence[Subject], *, seed
     number = mean + _SD * rng.standard_normal(len(names))
     shares = np.diff(np.column_stack([np.zeros(len(names)), below, np.ones(len(names))]), axis=1)
     cells = {
-        name: {TIME: f"{months[i]:.1f}", EVENT: int(died[i]), GRADE: GRADES[grade[i]], NUMBER: f"{number[i]:.1f}"}
+        name: {
+            TIME: f"{months[i]:.1f}",
+            EVENT: int(died[i]),
+            GRADE: GRADES[grade[i]],
+            NUMBER: f"{number[i]:.1f}",
+        }
         for i, name in enumerate(names)
     }
     drawn = DrawnOutcomes(

@@ -1,0 +1,1 @@
+"""Outcomes other than a class: survival, a number, a grade."""

@@ -1,0 +1,1 @@
+"""Models of survival, of a number, and of a grade."""

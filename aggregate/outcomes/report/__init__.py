@@ -1,0 +1,1 @@
+"""Sections of the report on outcomes other than a class."""
