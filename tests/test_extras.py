@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-IMPORTED_AS = {"python-gdcm": "gdcm"}
+IMPORTED_AS = {"python-gdcm": "gdcm", "scikit-survival": "sksurv"}
 """Libraries that are imported by another name than they are installed by."""
 TOOLS = ("dev", "docs")
 """Extras of tools, which are run and not imported."""

@@ -54,7 +54,7 @@ class OutcomePredictions:
         """
         n_groups = self.outcome.section.risk_groups
         place = self.percentiles[model].mean(axis=0) * n_groups
-        return np.minimum(place.astype(np.intp), n_groups - 1)
+        return np.asarray(np.minimum(place.astype(np.intp), n_groups - 1), dtype=np.intp)
 
 
 def percentile_among(risks: NDArray[np.float64], tune: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -52,7 +52,8 @@ def write_cohort(section: PhantomSection, table: Path, *, progress: Progress | N
     for done, _ in enumerate(finished, start=1):
         if progress is not None:
             progress(done, len(subjects))
-    outcomes = section.outcomes and draw_outcomes(section.outcomes, subjects, seed=section.seed)
+    asked = section.outcomes
+    outcomes = None if asked is None else draw_outcomes(asked, subjects, seed=section.seed)
     truth.write_truth(table.with_name(TRUTH), subjects, section, outcomes)
     truth.write_cohort_table(table, subjects, outcomes)
     if outcomes is not None:

@@ -198,7 +198,7 @@ class OrdinalOutput(ScoreOutput):
 
     def main_of(self, columns: Floats) -> Floats:
         """Return the code of the most probable grade."""
-        return columns.argmax(axis=1).astype(np.float64)
+        return np.asarray(columns.argmax(axis=1), dtype=np.float64)
 
     def learn_output(self, scores: Floats, values: Values) -> None:
         """Learn nothing: the cut-offs are fitted with the scores."""
