@@ -143,7 +143,7 @@ def read_cohort(section: CohortSection, *, needs_scans: bool = True, has_labels:
     phases, labels = phase_vocabulary(section), label_vocabulary(section) if has_labels else None
     columns = _columns(section) if has_labels else without_label(_columns(section))
     what = "cohort table ([cohort] table of the configuration)"
-    has_scans = needs_scans or not is_of_patients_alone(section.table)
+    has_scans = needs_scans or not is_of_patients_alone(section.table, has_labels=has_labels)
     table = read_user_table(section.table, columns if has_scans else without_scans(columns), what=what)
     table = _with_organ(section, table) if has_scans else table
     vocabularies = (phases, *([labels] if labels else []))
@@ -166,13 +166,14 @@ def read_cohort(section: CohortSection, *, needs_scans: bool = True, has_labels:
     return Cohort(kept, (*exclusions, *_lost(table, kept, exclusions)), translations, table.remarks)
 
 
-def is_of_patients_alone(table: Path) -> bool:
-    """Return whether a cohort table has none of the columns of scans.
+def is_of_patients_alone(table: Path, *, has_labels: bool = True) -> bool:
+    """Return whether a cohort table has none of the columns of scans; without `has_labels` it needs no labels either.
 
     Raises:
         CohortError: it is missing, not a table, or its columns are doubtful.
     """
-    first = next(iter(read_user_table(table, without_scans(COLUMNS), what="cohort table").rows), None)
+    columns = without_scans(COLUMNS if has_labels else without_label(COLUMNS))
+    first = next(iter(read_user_table(table, columns, what="cohort table").rows), None)
     return first is not None and not set(OF_SCANS) & set(first.cells)
 
 

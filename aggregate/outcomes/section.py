@@ -54,14 +54,11 @@ class OutcomeSection(Section):
 
     def faults(self, task: Task) -> list[str]:
         """Return what the table lacks for a task, and what it has that the task does not read."""
-        needed, known = KEYS_OF[task], (*KEYS_OF[task], *OPTIONAL_KEYS_OF.get(task, ()))
-        lacking = [f"expected `{key}`, found none" for key in needed if not getattr(self, key)]
-        given = [name for name in type(self).model_fields if name in self.model_fields_set]
-        return lacking + [
-            f'`{key}` is not read with task = "{task}"'
-            for key in given
-            if key not in known and getattr(self, key)
-        ]
+        known = (*KEYS_OF[task], *OPTIONAL_KEYS_OF.get(task, ()))
+        lacking = [f"expected `{key}`, found none" for key in KEYS_OF[task] if not getattr(self, key)]
+        usual = OutcomeSection()
+        set_here = [name for name in type(self).model_fields if getattr(self, name) != getattr(usual, name)]
+        return lacking + [f'`{key}` is not read with task = "{task}"' for key in set_here if key not in known]
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -15,6 +15,8 @@ GLOSSARY: Mapping[str, str] = {
     "shown to add anything to it.",
     "Brier": "Mean squared distance of the probabilities and the truth (0 for the wrong classes, 1 for the right one), summed over the "
     "classes. 0 is perfect; lower is better.",
+    "C-index": "Chance that of two patients the one who has the event earlier was given the higher risk. 0.5 is chance, 1 is perfect. "
+    "Uno's weighs the patients by how likely they were to be still observed, Harrell's does not.",
     "calibration": "Agreement of predicted probabilities with what is observed: of the patients with a probability near 0.7, about 70 % "
     "should have the class.",
     "confidence interval": "Range of values that the data are compatible with. Of many such ranges, each from another cohort, the stated "
@@ -24,7 +26,10 @@ GLOSSARY: Mapping[str, str] = {
     "encoder": "The frozen network that turns a slice into numbers. It was trained on other images and is not changed here.",
     "fold": "One division of the patients into training, tune and test patients. Over the folds of a repeat every patient is tested once.",
     "Holm": "Adjustment of p-values for the number of comparisons: the smallest is multiplied by their number, the next by one less.",
+    "horizon": "Time at which survival is predicted and models are measured, chosen before the results.",
+    "Kaplan-Meier": "Share of patients without the event by time, where some were observed for a while only (censored).",
     "kappa": "Agreement beyond chance of the predicted and the reference class: 0 is chance, 1 is perfect.",
+    "log-rank": "Test whether the curves of groups of patients differ anywhere.",
     "macro": "Mean over the classes, each of which counts the same however many patients it has.",
     "Nadeau-Bengio": "t-test of the differences between two models over the folds, with a variance that is enlarged because the folds share "
     "training patients.",

@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from aggregate.config import FiguresSection
 from aggregate.drawing import STYLE, save_png
+from aggregate.outcomes.report import sections as outcomes
 from aggregate.report import explanation_sections as explanations
 from aggregate.report import overview_sections as overview
 from aggregate.report import performance_sections as performance
@@ -63,7 +64,7 @@ def write_report(results: Path) -> Path:
         ResultsError: the folder has no run.json, or a table does not fit.
     """
     folder = ResultsFolder(results)
-    path = write_page(folder, _sections, subject=_SUBJECT)
+    path = write_page(folder, _sections, subject=outcomes.SUBTITLES.get(folder.task, _SUBJECT))
     write_workbook(folder)
     return path
 
@@ -119,11 +120,16 @@ def write_figure(figure: Figure, folder: Path, settings: FiguresSection) -> None
 
 
 def _sections(folder: ResultsFolder) -> list[Section]:
-    sections = [section(folder) for section in study.sections_of(folder) or _sections_of_run(folder)]
+    sections = [section(folder) for section in _which(folder)]
     filled = {s.id: s.title for s in sections if any(not isinstance(e, Note) for e in s.elements)}
     rows = checklist_rows(filled)
     folder.tables.write(CHECKLIST, rows)
     return [*sections, checklist_section(rows, filled), overview.tables_section(folder)]
+
+
+def _which(folder: ResultsFolder) -> Sequence[Callable[[ResultsFolder], Section]]:
+    """Return the sections of a study, of an outcome, or of classes."""
+    return study.sections_of(folder) or outcomes.sections_of(folder) or _sections_of_run(folder)
 
 
 def _sections_of_run(folder: ResultsFolder) -> list[Callable[[ResultsFolder], Section]]:

@@ -13,13 +13,21 @@ from aggregate.tables.training_curves import TRAINING_CURVES
 
 _COLUMNS = (("train_loss", "training patients", COLOURS[0]), ("tune_loss", "tuning patients", COLOURS[1]))
 
+_LOSSES = {
+    "classification": "weighted cross-entropy",
+    "survival": "minus partial log-likelihood per event",
+    "regression": "squared error (standardised)",
+    "ordinal": "minus log-likelihood",
+}
+"""Task -> what the networks minimise."""
+
 
 def training_section(folder: ResultsFolder) -> Section:
     """Return the losses of the networks, epoch by epoch, and where each training stopped."""
     networks = _networks(folder)
     elements: list[Element] = [absent("Training curves", "no model of this run has a network")]
     if networks:
-        elements = [_curves(networks), _stops(networks)]
+        elements = [_curves(networks, _LOSSES[folder.task]), _stops(networks)]
     return Section(
         "training",
         "How the networks were trained",
@@ -43,7 +51,7 @@ def _networks(folder: ResultsFolder) -> Mapping[str, Courses]:
     return {model: by_model[model] for model in named if model in by_model}
 
 
-def _curves(networks: Mapping[str, Courses]) -> Figure:
+def _curves(networks: Mapping[str, Courses], loss: str) -> Figure:
     """Draw one panel per model, with a thin line for every network of the first repeat."""
     shown = list(networks)[:MOST_MODELS]
     canvas, axes = panels(len(shown), height=3.2)
@@ -56,7 +64,7 @@ def _curves(networks: Mapping[str, Courses]) -> Figure:
                     panel.plot(epochs, losses, color=colour, linewidth=0.6, alpha=0.6, label=label)
         panel.axvline(median(_kept(networks[model])), color=GREY, linewidth=0.8, linestyle=(0, (3, 3)))
         panel.set(title=model, xlabel="epoch")
-    axes[0].set_ylabel("weighted cross-entropy")
+    axes[0].set_ylabel(loss)
     handles, labels = axes[0].get_legend_handles_labels()
     of_label = dict(zip(labels, handles, strict=True))  # one for all lines of a kind
     canvas.legend(of_label.values(), of_label, loc="outside lower center", ncols=2, fontsize=9)

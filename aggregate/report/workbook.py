@@ -3,6 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from aggregate.outcomes.tables.performance import OUTCOME_PERFORMANCE
+from aggregate.outcomes.tables.predictions import PREDICTIONS_OF
 from aggregate.report.cautions import cautions
 from aggregate.report.elements import METRIC_NAMES
 from aggregate.report.folder import ResultsFolder
@@ -30,9 +32,15 @@ SYNTHETIC = (
     "SYNTHETIC PATIENTS: these scans were drawn by a program. No number here says anything about people."
 )
 _WHAT = (
-    "Results of phasemil: classification of patients from multiphasic CT. Every patient is predicted by models that were not "
+    "Results of phasemil: {task} of patients from multiphasic CT. Every patient is predicted by models that were not "
     "trained on that patient (out-of-fold). For research: no diagnosis of a single patient."
 )
+_TASKS = {
+    "classification": "classification",
+    "survival": "prognosis",
+    "regression": "prediction of a number",
+    "ordinal": "grading",
+}
 _INTERVALS = (
     "low and high (ci_low and ci_high) are the ends of a {level} confidence interval: with other patients of this kind and the "
     "same models the value could well lie anywhere between them. It tells nothing of other scanners or hospitals. Two intervals "
@@ -46,6 +54,11 @@ _ANSWERS = {
     "leaderboard": "Which configuration is best, and what does it cost? The first row is the largest of many: optimistic.",
     "selection": "What would a reader get who picks the best of this grid?",
     "halving_summary": "Which configurations did the search within the budget try, and pick how often?",
+    **{
+        table.file.removesuffix(".csv"): "What is said of each patient by each model, in each repeat?"
+        for table in PREDICTIONS_OF.values()
+    },
+    "outcome_performance": "How well does each model foretell the outcome, and is it better than the baselines?",
     DICTIONARY_SHEET: f"What does each column mean, here and in the files of the folder {TABLES}?",
 }
 
@@ -58,6 +71,9 @@ def write_workbook(folder: ResultsFolder) -> None:
 
 
 def _run_sheets(folder: ResultsFolder) -> list[Sheet]:
+    if folder.task != "classification":
+        shown_tables = (PREDICTIONS_OF[folder.task], OUTCOME_PERFORMANCE)
+        return [table_sheet(folder, table) for table in shown_tables if folder.tables.holds(table)]
     sheets, predictions, shown = [], folder.predictions, folder.shown
     if predictions is not None and shown is not None:
         sheets.append(patients_sheet(folder, predictions, shown.name))
@@ -78,7 +94,7 @@ def _start_sheet(folder: ResultsFolder, sheets: Sequence[Sheet]) -> TextSheet:
     names = [sheet.name for sheet in sheets]
     warnings = [*([SYNTHETIC] if folder.is_synthetic else []), *cautions(folder)]
     rows = [
-        ("What this is", _WHAT),
+        ("What this is", _WHAT.format(task=_TASKS[folder.task])),
         *_patients(folder),
         *(_models(folder) if PATIENTS_SHEET in names or PERFORMANCE_SHEET in names else ()),
         *((f"Sheet {name}", _ANSWERS[name]) for name in names),

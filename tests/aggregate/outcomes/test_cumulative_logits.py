@@ -7,7 +7,12 @@ import pytest
 import torch
 from statsmodels.miscmodels.ordinal_model import OrderedModel
 
-from aggregate.outcomes.models.cumulative_logits import cuts_of, fit_cumulative_logits, grade_losses, log_likelihood_of_grades
+from aggregate.outcomes.models.cumulative_logits import (
+    cuts_of,
+    fit_cumulative_logits,
+    grade_losses,
+    log_likelihood_of_grades,
+)
 
 
 @pytest.fixture
@@ -44,4 +49,6 @@ def test_the_slope_is_that_of_finite_differences(rng):
     scores = torch.from_numpy(rng.normal(size=6)).requires_grad_()
     first, gaps = (torch.from_numpy(rng.normal(size=n)).requires_grad_() for n in (1, 2))
     codes = torch.tensor([0, 1, 2, 3, 0, 3])
-    assert torch.autograd.gradcheck(lambda s, a, b: grade_losses(s, codes, cuts_of(a, b)), (scores, first, gaps))
+    assert torch.autograd.gradcheck(
+        lambda s, a, b: grade_losses(s, codes, cuts_of(a, b)), (scores, first, gaps)
+    )

@@ -52,7 +52,9 @@ def test_it_is_the_optimum_that_scikit_survival_finds(tied):
     values, x = tied
     found = linear.CoxPHSurvivalAnalysis(alpha=1e-12, ties="efron", tol=1e-12).fit(x, values).coef_
     weights = torch.from_numpy(found).requires_grad_()
-    (slope,) = torch.autograd.grad(partial_log_likelihood(torch.from_numpy(x) @ weights, RiskSets.of(values)), weights)
+    (slope,) = torch.autograd.grad(
+        partial_log_likelihood(torch.from_numpy(x) @ weights, RiskSets.of(values)), weights
+    )
     assert float(slope.abs().max()) < 1e-5
 
 
