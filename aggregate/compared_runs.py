@@ -52,6 +52,7 @@ class _FinishedRun:
         folder = results_in(folder)
         record = require_record(folder)
         weights_of_run(folder)  # refuses a run that was cut off
+        config_of_run(folder).require_classes("`aggregate.py compare`")
         tables = ResultTables.of_record(folder, record)
         if not tables.holds(PREDICTIONS):
             raise ResultsError(

@@ -13,6 +13,7 @@ from aggregate.outcomes.section import OutcomeSection, Task
 from aggregate.statistics.config import StatisticsSection
 from aggregate.study_section import StudySection
 from pipeline.config import ConfigPath, ExperimentConfig, PlainName, Section
+from pipeline.errors import ResultsError
 from pipeline.files import with_home
 
 _FILES_OF_ENCODER = (".toml", ".pth", ".pt", ".safetensors")
@@ -163,7 +164,12 @@ class AggregateSection(Section):
         if faults:
             raise ValueError(f'[aggregate.outcome] with task = "{self.task}": {"; ".join(faults)}')
         if self.task != "classification":
-            of_classes = {"study": self.study, "fusion": self.fusion, "logger": self.logger}
+            of_classes = {
+                "study": self.study,
+                "fusion": self.fusion,
+                "logger": self.logger,
+                "explained_model": self.explained_model,
+            }
             given = [name for name, value in of_classes.items() if value is not None]
             if given:
                 raise ValueError(f'`{given[0]}` is for task = "classification", found task = "{self.task}"')
@@ -222,6 +228,17 @@ class AggregateConfig(ExperimentConfig):
         """What the bags of each set come from, by its name."""
         named = {name: section.source for name, section in self.aggregate.bags.items()}
         return named or {name: BagSource(folder) for name, folder in self.bag_folders.items()}
+
+    def require_classes(self, what: str) -> None:
+        """Refuse what is there for classes only.
+
+        Raises:
+            ResultsError: the task is another one.
+        """
+        if self.aggregate.task != "classification":
+            raise ResultsError(
+                f'{self.name}: {what} is for task = "classification", found task = "{self.aggregate.task}"'
+            )
 
     @property
     def cache_folder(self) -> Path:

@@ -20,7 +20,7 @@ from aggregate.cross_validated_run import (
 )
 from aggregate.explained_run import explain_run
 from aggregate.fitting.cross_validation import seconds_of_first_fits, tuning_of
-from aggregate.outcomes.run import print_outcome_summary, refuse_outcome, run_outcome
+from aggregate.outcomes.run import print_outcome_summary, run_outcome
 from aggregate.outcomes.tables.predictions import PREDICTIONS_OF
 from aggregate.outcomes.tables.writing import rebuild_outcome_tables
 from aggregate.paper.writing import write_paper
@@ -88,7 +88,7 @@ def run_and_report(plan: Plan, *, n_null: int, console: Console) -> None:
         )
     if config.aggregate.task != "classification":
         if n_null:
-            refuse_outcome(config, "--null, a run on permuted labels,")
+            config.require_classes("--null, a run on permuted labels,")
         run_outcome(plan, console=console)
         return
     check_files(config, _tables_of_run(config, n_null=n_null))
@@ -189,7 +189,7 @@ def explain_folder(folder: Path, *, retrain: bool, console: Console) -> None:
         ResultsError: the folder is not that of a finished run, or what it was made of has changed since.
     """
     with finished_run(folder, "aggregate.py explain", console) as config:
-        refuse_outcome(config, "`aggregate.py explain`")
+        config.require_classes("`aggregate.py explain`")
         if config.aggregate.study is not None:
             raise ResultsError(
                 f"{folder}: the results of a study, whose models are not explained; put the model that you chose in a "

@@ -4,7 +4,7 @@ import inspect
 import json
 import re
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -13,10 +13,12 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from aggregate.config import AggregateConfig
-from aggregate.models.base import BagEstimator
+from aggregate.models.base import BagEstimator, PatientEstimator
 from aggregate.models.described import described_kind
 from aggregate.models.mil import MILEstimator
 from aggregate.models.registry import MODELS
+from aggregate.outcomes.models.kinds import OUTCOME_MODELS
+from aggregate.outcomes.models.networks import NetworkOutcome
 from extract.config import ExtractConfig
 from extract.phantom.commands import PhantomConfig
 from extract.pretrain.settings import PretrainConfig
@@ -45,6 +47,13 @@ A table `[aggregate.model.NAME]` has `kind` and the parameters of that kind; `ag
 ### Parameters of every network
 
 Of the kinds {networks}: the training with AdamW and early stopping on the tuning patients.
+"""
+OUTCOMES_HEAD = """\
+## Kinds of models of survival, a number or a grade
+
+For `[aggregate] task = "survival"`, `"regression"` and `"ordinal"`. Their networks have the parameters of every network above, but
+`class_weight` and `bags_per_step`; a step sees all training patients, and `epochs` (300 by default) counts these steps, as does
+`patience` (40). A run sets `times` and `grades` from `[aggregate.outcome]`.
 """
 PRETRAIN_HEAD = """\
 ## Pretraining an encoder
@@ -185,11 +194,19 @@ def kinds() -> Iterator[str]:
     shared = list(parameter_rows("", MILEstimator))
     yield KINDS_HEAD.format(networks=networks)
     yield "\n".join([HEADER, *shared]) + "\n"
-    for name, model in MODELS.items():
+    yield from described(MODELS, shared)
+    yield OUTCOMES_HEAD
+    yield from described(OUTCOME_MODELS, [*shared, *parameter_rows("", NetworkOutcome)])
+
+
+def described(models: Mapping[str, type[PatientEstimator]], shared: Sequence[str]) -> Iterator[str]:
+    """Yield each kind with its task, if it is none of classes, and the parameters that not all networks share."""
+    for name, model in models.items():
         kind = described_kind(name, model)
+        task = "" if kind.task == "classification" else f' For `task = "{kind.task}"`.'
         own = [one for one in parameter_rows(name, model) if one not in shared]
         paper = f" Paper: {kind.paper}." if kind.paper else ""
-        yield f"### `{name}`\n\n{kind.meaning}{paper}\n"
+        yield f"### `{name}`\n\n{kind.meaning}{task}{paper}\n"
         if own:
             yield "\n".join([HEADER, *own]) + "\n"
 

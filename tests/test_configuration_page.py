@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from aggregate.models.registry import MODELS
+from aggregate.outcomes.models.kinds import OUTCOME_MODELS
 from pipeline.config import Section
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,7 +49,7 @@ def test_every_table_that_a_package_reads_is_on_the_page(kind):
 
 
 def test_every_kind_of_model_is_on_the_page():
-    assert all(f"\n### `{name}`\n" in PAGE for name in MODELS)
+    assert all(f"\n### `{name}`\n" in PAGE for name in {**MODELS, **OUTCOME_MODELS})
 
 
 def test_defaults_are_written_as_a_configuration_has_them():

@@ -8,6 +8,7 @@ from typing import Any
 
 from aggregate.models.base import PatientEstimator
 from aggregate.models.registry import MODELS
+from aggregate.outcomes.models.kinds import OUTCOME_MODELS
 from pipeline.docstrings import field_meanings, first_paragraph
 
 _PAPER = re.compile(r"\(([^()]*\b(?:19|20)\d\d\b[^()]*)\)")
@@ -33,16 +34,20 @@ class DescribedKind:
     paper: str
     """From the docstring of the class or its module; empty if it names no paper."""
     parameters: tuple[DescribedParameter, ...]
+    task: str = "classification"
+    """What it predicts, as [aggregate] task names it."""
 
 
 def described_kinds() -> list[DescribedKind]:
-    """Describe every model kind of a configuration, in the order of the registry."""
-    return [described_kind(name, model) for name, model in MODELS.items()]
+    """Describe every model kind of a configuration: those of classes in the order of the registry, then those of outcomes."""
+    return [described_kind(name, model) for name, model in {**MODELS, **OUTCOME_MODELS}.items()]
 
 
 def lines_of(kind: DescribedKind) -> Iterator[str]:
-    """Yield a kind as lines of text: its meaning, its paper, its parameters."""
+    """Yield a kind as lines of text: its meaning, its task if it predicts no class, its paper, its parameters."""
     yield f"{kind.name}: {kind.meaning}"
+    if kind.task != "classification":
+        yield f'    [aggregate] task = "{kind.task}"'
     if kind.paper:
         yield f"    paper: {kind.paper}"
     for parameter in kind.parameters:
@@ -64,6 +69,7 @@ def described_kind(name: str, model: type[PatientEstimator]) -> DescribedKind:
             for field in fields(model)
             if field.name not in {"random_state", *model.not_read}
         ),
+        task=model.task,
     )
 
 

@@ -25,7 +25,6 @@ from aggregate.tables.rows import Row, numeric
 from aggregate.tables.table import Step
 from aggregate.tables.training_curves import write_curves
 from pipeline.bags import RANDOM_BANNER
-from pipeline.errors import ResultsError
 from pipeline.run_log import say, say_table
 
 
@@ -57,18 +56,6 @@ def _write(run: OutcomeRun, folder: Path) -> None:
     tables.write(COHORT, cohort_rows(facts), cohort_names(facts))
     write_outcome_tables(tables, run.predictions, run.config.aggregate)
     write_report(folder)
-
-
-def refuse_outcome(config: AggregateConfig, what: str) -> None:
-    """Refuse what is there for classes only.
-
-    Raises:
-        ResultsError: the task is another one.
-    """
-    if config.aggregate.task != "classification":
-        raise ResultsError(
-            f'{config.name}: {what} is for task = "classification", found task = "{config.aggregate.task}"'
-        )
 
 
 def print_outcome_summary(tables: ResultTables, config: AggregateConfig, console: Console) -> None:

@@ -36,10 +36,11 @@ def characteristics(folder: ResultsFolder, rows: Sequence[Row]) -> Table:
         if column in _NO_CHARACTERISTIC:
             continue
         cells += (_phase if column.startswith(SLICES_PREFIX) else _covariate)(column, groups)
+    by = "reference class" if folder.task == "classification" else "what was observed"
     return Table(
         ("characteristic", *(name for name, _ in groups)),
         cells,
-        "Characteristics by reference class: median (first to third quartile), or number of patients (share of the class).",
+        f"Characteristics by {by}: median (first to third quartile), or number of patients (share of the class).",
         COHORT.file,
         n_first=_IN_SIGHT,
     )

@@ -10,7 +10,7 @@ import torch
 from aggregate.models.attention_mil import AttentionMIL
 from aggregate.models.base import Arrays, Labels, Tune, seed_of
 from aggregate.models.mil import DTYPES, MILEstimator, shape_of
-from aggregate.models.parameters import Count
+from aggregate.models.parameters import Count, Positive
 from aggregate.models.phase_concat import PhaseConcat
 from aggregate.models.training import Task, one_thread
 from aggregate.models.views import SeenBags
@@ -38,6 +38,8 @@ class NetworkOutcome(ScoreOutput, BagOutcomeEstimator, MILEstimator):
     """Largest number of steps; each sees all training patients."""
     patience: Count = 40
     """Steps without a lower tuning loss after which training stops."""
+    learning_rate: Positive = 1e-3
+    """Learning rate of AdamW."""
 
     @abstractmethod
     def objective(self, values: Values, n_train: int) -> Objective:

@@ -70,12 +70,13 @@ def kaplan_meier(view: OutcomeView, model: str) -> Figure:
     below.set_title("number at risk", loc="left", fontsize=9)
     below.spines["bottom"].set_visible(True)
     below.tick_params(axis="y", length=0)
-    p_value = next(iter(view.folder.rows(RISK_GROUPS, model=model)))["log_rank_p"]
+    p_value = p_text(next(iter(view.folder.rows(RISK_GROUPS, model=model)))["log_rank_p"])
+    told = "not estimable" if not p_value else f"p {p_value}" if p_value.startswith("<") else f"p = {p_value}"
     return Figure(
         f"risk_groups_{model}",
         canvas,
         f"Kaplan-Meier curves by risk group of {model}, with {view.folder.level} bands; ticks mark censored patients, dotted lines the "
-        f"horizons. Log-rank test of the groups: p = {p_text(p_value) or 'not estimable'}, exploratory. Each patient's group comes from "
+        f"horizons. Log-rank test of the groups: {told}, exploratory. Each patient's group comes from "
         "models that did not see the patient, and the cut-offs from tune patients of the same folds.",
         title=model,
     )

@@ -183,7 +183,8 @@ def _groups_table(view: OutcomeView) -> Table:
         rows = view.folder.rows(RISK_GROUPS, model=model)
         for group in dict.fromkeys(str(row["group"]) for row in rows):
             of_group = [row for row in rows if row["group"] == group]
-            if group == EVERYBODY and model != view.models[-1]:
+            is_one_group = bool(of_group[0]["note"]) and group != EVERYBODY
+            if is_one_group or (group == EVERYBODY and model != view.models[-1]):
                 continue
             named = "every patient" if group == EVERYBODY else model
             cells.append([named, group, text(of_group[0]["n"]), text(of_group[0]["n_events"]), *(cell(row, _SURVIVAL) for row in of_group),

@@ -56,7 +56,7 @@ def test_what_is_no_outcome_is_refused_by_patient_and_line(tmp_path, line, told)
 
 def test_all_faults_are_told_at_once(tmp_path):
     cohort = cohort_of(tmp_path, ["a,0,1", "b,3,dead", "c,9,0", "d,8,0"])
-    with pytest.raises(PhasemilError, match="(?s)patient a.*patient b"):
+    with pytest.raises(PhasemilError, match=r"(?s)patient a.*patient b"):
         with_outcomes(cohort, SURVIVAL, "survival")
 
 
@@ -69,13 +69,13 @@ def test_further_spellings_of_the_event_are_those_that_the_configuration_names(t
 
 def test_rows_of_one_patient_that_disagree_are_refused(tmp_path):
     cohort = cohort_of(tmp_path, ["a,3,1", "a,4,1"])
-    with pytest.raises(CohortError, match="patient a .*'3' .*'4' "):
+    with pytest.raises(CohortError, match=r"patient a .*'3' .*'4' "):
         with_outcomes(cohort, SURVIVAL, "survival")
 
 
 def test_a_column_that_is_none_is_refused_with_the_nearest(tmp_path):
     cohort = cohort_of(tmp_path, ["a,3,1"], header="patient_id,month,died")
-    with pytest.raises(CohortError, match="'months' is no column of the cohort table.*'month'"):
+    with pytest.raises(CohortError, match=r"'months' is no column of the cohort table.*'month'"):
         with_outcomes(cohort, SURVIVAL, "survival")
 
 
@@ -83,7 +83,7 @@ def test_grades_are_those_of_the_order(tmp_path):
     section = OutcomeSection(column="grade", order=("G1", "G2", "G3"))
     cohort = cohort_of(tmp_path, ["a,G2", "b,g3", "c,G1"], header="patient_id,grade")
     assert outcome_of(cohort.patients, section, "ordinal").values.tolist() == [1, 2, 0]
-    with pytest.raises(CohortError, match="patient a .*expected one of G1, G2, G3 .*found 'G4'"):
+    with pytest.raises(CohortError, match=r"patient a .*expected one of G1, G2, G3 .*found 'G4'"):
         with_outcomes(cohort_of(tmp_path, ["a,G4"], header="patient_id,grade"), section, "ordinal")
 
 

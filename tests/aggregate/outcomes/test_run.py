@@ -193,5 +193,5 @@ def test_leaving_a_centre_out_needs_events_elsewhere(outcome_folder):
             cells["died"] = 0
 
     path = outcome_folder(configuration("survival", MODELS["survival"]), only_in_one)
-    with pytest.raises(FoldError, match="event|without centre"):
+    with pytest.raises(FoldError, match=r"event|without centre"):
         read_plan(path, ['splits.scheme="leave-one-centre-out"'])
