@@ -3,13 +3,16 @@
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from extract.commands import application as stage_1
 from pipeline.bags import read_bag
 from pipeline.tables import read_table
 from tests.extract.conftest import draw_scan
@@ -237,6 +240,28 @@ def test_the_page_on_biopsies_leads_to_the_table_of_both(reader):
     reader.follow(HOW_TO / "biopsy.md")
     ways = {row["way"] for row in reader.table("biopsy", "fusion.csv")}
     assert ways == {"imaging alone", "biopsy alone", "either positive", "both agree", "late", "intermediate"}
+
+
+@pytest.mark.slow
+def test_the_page_on_prognosis_tells_the_c_index_of_models_beside_that_of_the_drawn_risk(reader):
+    pytest.importorskip("sksurv")
+    drawn = "python extract.py phantom configs/survival.toml"
+    with contextlib.chdir(
+        reader.folder
+    ):  # more than the tiny cohort, of which nobody is left after two years
+        words = [*shlex.split(drawn)[2:], "preset=tiny", "patients={HCC=14,iCCA=14,cHCC-CCA=8}"]
+        assert CliRunner().invoke(stage_1, words, catch_exceptions=False).exit_code == 0
+    reader.done.add(drawn)
+    reader.follow(HOW_TO / "prognosis.md")
+    rows = [row for row in reader.table("survival", "outcome_performance.csv") if row["metric"] == "uno_c"]
+    c_index = {row["model"]: float(row["estimate"]) for row in rows}
+    assert {"cox_measures", "attention", "tumour_size", "drawn_truth"} <= set(c_index)
+    assert c_index["kaplan_meier"] == 0.5
+    assert c_index["drawn_truth"] > 0.65
+    report = (reader.folder / "results" / "survival" / "report.html").read_text(encoding="utf-8")
+    assert "what they were drawn from reaches" in report
+    for name in ("grade", "number"):
+        assert "drawn_truth" in {row["model"] for row in reader.table(name, "outcome_performance.csv")}
 
 
 @pytest.mark.slow
