@@ -9,6 +9,7 @@ import xgboost
 
 from aggregate.models.base import Arrays, Labels, Tune
 from aggregate.models.boosting import XGBoost
+from aggregate.models.parameters import Count
 from aggregate.models.pooling import pool_phases, pool_phases_and_differences
 from aggregate.models.views import CovariateColumns, SeenBags
 from aggregate.outcomes.models.base import BagOutcomeEstimator, Floats
@@ -18,9 +19,18 @@ from aggregate.outcomes.outcome import Values
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class BoostedOutcome(BagOutcomeEstimator, XGBoost):
-    """XGBoost on pooled features; a missing phase is passed to the trees as missing values."""
+    """XGBoost on pooled features; a missing phase is passed to the trees as missing values.
+
+    The defaults are those of the higher C-index on two phantom cohorts (seeds 1 and 2): .69, against .66 with a depth of 3 and
+    without differences. An accelerated failure time in the place of Cox's likelihood reached as much (.68 and .67 at depth 2).
+    """
 
     not_read: ClassVar[frozenset[str]] = frozenset({"class_weight"})
+
+    differences: bool = True
+    """Add the differences between the mean features of every pair of phases."""
+    max_depth: Count = 2
+    """Maximum depth of a tree."""
 
     @abstractmethod
     def targets(self, values: Values) -> Floats:
