@@ -1,6 +1,6 @@
 """The [aggregate] table of a configuration."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -18,6 +18,23 @@ from pipeline.files import with_home
 
 _FILES_OF_ENCODER = (".toml", ".pth", ".pt", ".safetensors")
 """Endings by which a card or weights of [extract] are a file and no name."""
+
+_OF_CLASSES = ("study", "fusion", "logger", "explained_model", "retrain_phases", "shown_cases")
+_STATISTICS_OF_CLASSES = (
+    "threshold_rule",
+    "threshold_target",
+    "decision_classes",
+    "subgroup_minimum",
+    "subgroup_class_minimum",
+    "subgroup_covariates",
+)
+"""Keys that have no meaning where no class is predicted."""
+
+
+def _set_in(section: Section, names: Iterable[str]) -> list[str]:
+    """Return which keys of a table have another value than the usual one."""
+    usual = {name: field.default for name, field in type(section).model_fields.items()}
+    return [name for name in names if getattr(section, name) != usual[name]]
 
 
 class SplitsSection(Section):
@@ -164,13 +181,9 @@ class AggregateSection(Section):
         if faults:
             raise ValueError(f'[aggregate.outcome] with task = "{self.task}": {"; ".join(faults)}')
         if self.task != "classification":
-            of_classes = {
-                "study": self.study,
-                "fusion": self.fusion,
-                "logger": self.logger,
-                "explained_model": self.explained_model,
-            }
-            given = [name for name, value in of_classes.items() if value is not None]
+            given = [*_set_in(self, _OF_CLASSES), *_set_in(self.statistics, _STATISTICS_OF_CLASSES)]
+            if self.statistics.primary is not None and self.statistics.primary.metric != "auc":
+                given.append("statistics.primary.metric")
             if given:
                 raise ValueError(f'`{given[0]}` is for task = "classification", found task = "{self.task}"')
         return self

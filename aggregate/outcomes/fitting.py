@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from aggregate.cohort.study_cohort import StudyCohort
 from aggregate.fitting.cross_validation import OutOfFold
 from aggregate.fitting.progress import SoFar
-from aggregate.outcomes.outcome import PROBABILITY_PREFIX, RISK, SURVIVAL_PREFIX, Outcome
+from aggregate.outcomes.outcome import PROBABILITY_PREFIX, RISK, Outcome, times_of
 from aggregate.outcomes.predictions import DRAWN, OutcomePredictions, percentile_among
 from aggregate.outcomes.statistics.measured import Floats
 from aggregate.outcomes.statistics.survival import Observed, harrell_c
@@ -78,7 +78,7 @@ def _drawn(outcome: Outcome, patient_ids: Sequence[str], table: Path) -> Floats 
         drawn.survival.event,
     ):
         risk = _chosen(drawn.survival.log_hazard, patient_ids)
-        times = np.array([float(name.removeprefix(SURVIVAL_PREFIX)) for name in outcome.columns[1:]])
+        times = np.array(times_of(section))
         hazard = (times / drawn.survival.scale) ** drawn.survival.shape
         return np.column_stack([risk, np.exp(-hazard * np.exp(risk)[:, None])])
     if outcome.task == "regression" and section.column == drawn.number.column:

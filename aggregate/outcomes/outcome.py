@@ -91,8 +91,9 @@ def columns_of(task: Task, section: OutcomeSection) -> tuple[str, ...]:
 def times_of(section: OutcomeSection) -> tuple[float, ...]:
     """Return the times at which survival is predicted: the horizons, and ten even steps to the last of them."""
     last = section.horizons[-1]
-    steps = (last * step / _STEPS_TO_LAST_HORIZON for step in range(1, _STEPS_TO_LAST_HORIZON + 1))
-    return tuple(sorted({*section.horizons, *(round(step, 6) for step in steps)}))
+    steps = [last * step / _STEPS_TO_LAST_HORIZON for step in range(1, _STEPS_TO_LAST_HORIZON + 1)]
+    by_name = {survival_column(time): time for time in (*steps, *section.horizons)}
+    return tuple(sorted(by_name.values()))
 
 
 def survival_column(time: float) -> str:

@@ -42,6 +42,8 @@ class OutcomeSection(Section):
     def _horizons_rise(cls, values: tuple[float, ...]) -> tuple[float, ...]:
         if any(not 0 < value < float("inf") for value in values) or sorted(set(values)) != list(values):
             raise ValueError("expected times above 0, each later than the one before")
+        if any(float(f"{value:g}") != value for value in values):
+            raise ValueError("expected times of at most six digits, which name columns")
         return values
 
     @field_validator("order")

@@ -18,7 +18,6 @@ from aggregate.report.elements import (
     Table,
     absent,
     cell,
-    interval,
     p_text,
     reasons,
     text,
@@ -29,6 +28,7 @@ from aggregate.tables.rows import Row, numeric
 
 _MOST_COMPARISONS = 15
 _SHOWN_IN_FIGURES = 2
+_DIFFERENCE = ("difference", "ci_low", "ci_high")
 _SURVIVAL = ("survival", "ci_low", "ci_high")
 SUBTITLES = {
     "survival": "Prognosis from multiphasic CT: out-of-fold risk, survival and its calibration.",
@@ -96,7 +96,7 @@ def _declared(view: OutcomeView) -> Iterator[Note]:
             lead="Is it better?",
         )
         return
-    difference = interval(*(numeric(row[name]) for name in ("difference", "ci_low", "ci_high")), 3)
+    difference = cell(row, _DIFFERENCE, digits=3)
     yield Note(
         f"The declared comparison: {row['model_a']} minus {row['model_b']} is {difference} in {METRIC_WORDS[view.main]}, "
         f"p = {p_text(row['p_value']) or 'not estimable'}.",
@@ -268,7 +268,7 @@ def comparisons_section(folder: ResultsFolder) -> Section:
     elements: list[Element] = [absent("Comparisons", "outcome_comparisons.csv is missing")]
     if rows:
         cells = [
-            [f"{row['model_a']} − {row['model_b']}", interval(*(numeric(row[c]) for c in ("difference", "ci_low", "ci_high")), 3),
+            [f"{row['model_a']} − {row['model_b']}", cell(row, _DIFFERENCE, digits=3),
              p_text(row["p_value"]), p_text(row["p_adjusted"]), text(row["n_comparisons"])]
             for row in rows
         ]  # fmt: skip

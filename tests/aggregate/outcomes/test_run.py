@@ -184,6 +184,14 @@ def test_the_table_of_the_outcome_goes_with_the_task(experiment_folder, keys, to
 
 def test_what_is_for_classes_alone_is_refused(outcome_folder):
     path = outcome_folder(configuration("survival", MODELS["survival"]))
+    keys = (
+        'statistics.threshold_rule="sensitivity"',
+        'explained_model="cox"',
+        'statistics.subgroup_covariates=["age"]',
+    )
+    for key in keys:
+        name = key.partition("=")[0].rpartition(".")[2]
+        assert f'`{name}` is for task = "classification"' in command_error("plan", path, key)
     assert "--null" in command_error("run", path, "--null", "2")
 
 
