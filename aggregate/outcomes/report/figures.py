@@ -177,6 +177,7 @@ def agreement(view: OutcomeView, model: str) -> Figure:
         value = numeric(view.rows[model, metric, ""]["estimate"])
         if value is not None:
             right.axhline(value, color=COLOURS[5], linewidth=1, linestyle=style)
+    low, high = (cell(view.rows[model, name, ""], digits=1) for name in ("limit_low", "limit_high"))
     right.set(
         xlabel="mean of predicted and observed", ylabel="predicted minus observed", title="Bland and Altman"
     )
@@ -184,7 +185,7 @@ def agreement(view: OutcomeView, model: str) -> Figure:
         "agreement",
         canvas,
         f"Left: observed against predicted {view.unit} of {model}, mean of the repeats; on the dashed line both agree. Right: the "
-        "difference against the mean, with bias (line) and limits of agreement (dashed), which are those of single repeats.",
+        f"difference against the mean, with bias (line) and limits of agreement of a single repeat (dashed): {low} and {high}.",
     )
 
 

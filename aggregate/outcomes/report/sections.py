@@ -29,6 +29,7 @@ from aggregate.tables.rows import Row, numeric
 _MOST_COMPARISONS = 15
 _SHOWN_IN_FIGURES = 2
 _DIFFERENCE = ("difference", "ci_low", "ci_high")
+_IN_THE_FIGURE = ("limit_low", "limit_high")
 _SURVIVAL = ("survival", "ci_low", "ci_high")
 SUBTITLES = {
     "survival": "Prognosis from multiphasic CT: out-of-fold risk, survival and its calibration.",
@@ -140,14 +141,15 @@ def _every_metric(view: OutcomeView) -> Table:
         )
 
     models = list(view.main_rows)
-    cells = [[model, *(cell(view.rows.get((model, *key))) for key in view.keys)] for model in models]
+    keys = [key for key in view.keys if key[0] not in _IN_THE_FIGURE]
+    cells = [[model, *(cell(view.rows.get((model, *key))) for key in keys)] for model in models]
     means = " ".join(
         f"{METRIC_WORDS[name]}: {metric.meaning}"
         for name, metric in view.metrics.items()
-        if name != view.main
+        if name not in (view.main, *_IN_THE_FIGURE)
     )
     return Table(
-        ("model", *(heading(*key) for key in view.keys)),
+        ("model", *(heading(*key) for key in keys)),
         cells,
         f"All models, {len(view.outcome)} patients. {means}{reasons(view.rows.values())}",
         OUTCOME_PERFORMANCE.file,

@@ -25,7 +25,7 @@ METRIC_WORDS: Mapping[str, str] = {
     "mae": "mean absolute error",
     "rmse": "RMSE",
     "spearman": "Spearman",
-    "calibration_slope": "slope of observed on predicted",
+    "calibration_slope": "slope",
     "bias": "bias",
     "limit_low": "lower limit of agreement",
     "limit_high": "upper limit of agreement",

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from aggregate.outcomes.predictions import OutcomePredictions
@@ -42,26 +43,37 @@ def measure_numbers(predictions: OutcomePredictions, model: str, weights: Floats
     """Measure one model; weights (n, draws)."""
     observed = np.asarray(predictions.outcome.values, dtype=np.float64)
     said = predictions.values[model][:, :, 0]
-    found = [_of_repeat(observed, of_repeat, weights) for of_repeat in said]
+    found = [
+        _of_repeat(observed, of_repeat, weights, varies=_varies(of_repeat, folds))
+        for of_repeat, folds in zip(said, predictions.fold, strict=True)
+    ]
     metrics: dict[Key, Floats] = {
         (name, ""): np.stack([one[name] for one in found]) for name in NUMBER_METRICS
     }
     return MeasuredModel(metrics, (said - observed) ** 2)
 
 
-def _of_repeat(observed: Floats, said: Floats, weights: Floats) -> Mapping[str, Floats]:
+def _varies(said: Floats, folds: NDArray[np.intp]) -> bool:
+    """Say whether a model tells patients of a fold apart; what a constant says differs from fold to fold by its training patients."""
+    return any(np.ptp(said[folds == fold]) > 0 for fold in np.unique(folds))
+
+
+def _of_repeat(observed: Floats, said: Floats, weights: Floats, *, varies: bool) -> Mapping[str, Floats]:
     error = said - observed
     total = weights.sum(axis=0)
     bias = error @ weights / total
     squared = error**2 @ weights / total
     spread = np.sqrt(np.maximum(squared - bias**2, 0))
+    undefined = np.full(weights.shape[1], np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
         return {
             "r2": 1 - squared / _covariance(observed, observed, weights),
             "mae": np.abs(error) @ weights / total,
             "rmse": np.sqrt(squared),
-            "spearman": _correlation(rankdata(said), rankdata(observed), weights),
-            "calibration_slope": _covariance(said, observed, weights) / _covariance(said, said, weights),
+            "spearman": _correlation(rankdata(said), rankdata(observed), weights) if varies else undefined,
+            "calibration_slope": _covariance(said, observed, weights) / _covariance(said, said, weights)
+            if varies
+            else undefined,
             "bias": bias,
             "limit_low": bias - _LIMITS * spread,
             "limit_high": bias + _LIMITS * spread,
@@ -75,6 +87,4 @@ def _covariance(a: Floats, b: Floats, weights: Floats) -> Floats:
 
 
 def _correlation(a: Floats, b: Floats, weights: Floats) -> Floats:
-    if np.ptp(a) == 0 or np.ptp(b) == 0:
-        return np.full(weights.shape[1], np.nan)
     return _covariance(a, b, weights) / np.sqrt(_covariance(a, a, weights) * _covariance(b, b, weights))
