@@ -11,7 +11,7 @@ from aggregate.outcomes.predictions import DRAWN
 from aggregate.outcomes.report.view import CHANCE, METRIC_WORDS, OutcomeView
 from aggregate.outcomes.tables.grades import OUTCOME_CONFUSION
 from aggregate.outcomes.tables.survival import EVERYBODY, RISK_GROUPS, SURVIVAL_CALIBRATION, SURVIVAL_CURVES
-from aggregate.report.elements import Figure, p_text
+from aggregate.report.elements import Figure, cell, p_text
 from aggregate.tables.rows import Row, numeric
 
 _COLOUR = {"model": COLOURS[0], "baseline": GREY, "drawn": COLOURS[2]}
@@ -39,7 +39,7 @@ def forest_of_models(view: OutcomeView) -> Figure:
     return Figure(
         "performance",
         canvas,
-        f"{METRIC_WORDS[view.main]} of the models of the configuration (blue) and of baselines (grey).{drawn} Whether two differ is "
+        f"{METRIC_WORDS[view.main][:1].upper()}{METRIC_WORDS[view.main][1:]} of the models of the configuration (blue) and of baselines (grey).{drawn} Whether two differ is "
         "told by the paired comparisons, not by these intervals: all are measured on the same patients.",
     )
 
