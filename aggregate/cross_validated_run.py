@@ -123,8 +123,10 @@ def reopen(config: AggregateConfig, *, only: str | None = None) -> Run:
 
     Raises:
         ConfigError: there is no such model.
-        ResultsError: the patients, bags, labels, covariates or the software are not those of the run any more.
+        ResultsError: the patients, bags, labels, covariates or the software are not those of the run any more, or it predicted no
+            classes.
     """
+    config.require_classes("asking the models of a finished run again")
     started = time.monotonic()
     study = load_study(config)
     check_same_bags(config.results_folder, study.bag_keys)

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from pipeline.config import Section
+from pipeline.config import PlainName, Section
 
 Task = Literal["classification", "survival", "regression", "ordinal"]
 KEYS_OF: Mapping[Task, tuple[str, ...]] = {
@@ -34,7 +34,7 @@ class OutcomeSection(Section):
     """Survival: groups of equal size on the tune patients of each fold, by which the Kaplan-Meier curves are drawn."""
     column: str = ""
     """Regression and ordinal: column of the number or of the grade."""
-    order: tuple[str, ...] = ()
+    order: tuple[PlainName, ...] = ()
     """Ordinal: the grades as the column spells them, the lowest first."""
 
     @field_validator("horizons")

@@ -4,6 +4,7 @@ Missing values are the mean of the training patients, and every number is brough
 patients the model is fitted on all principal components of the training patients: under a ridge penalty the solution is the same.
 """
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import KFold, StratifiedKFold
@@ -30,7 +32,7 @@ from aggregate.outcomes.models.outputs import OrdinalOutput, RegressionOutput, S
 from aggregate.outcomes.models.partial_likelihood import likelihood_of_others
 from aggregate.outcomes.outcome import Values
 from pipeline.bags import Bag
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, TrainingError
 
 _FEW_NUMBERS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 _MANY_NUMBERS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
@@ -116,25 +118,42 @@ class LinearOutcome(ScoreOutput):
 
 
 class RidgeCox(LinearOutcome, SurvivalOutput):
-    """Cox's proportional hazards with a ridge penalty, ties by Efron (scikit-survival)."""
+    """Cox's proportional hazards with a ridge penalty, ties by Efron (scikit-survival).
+
+    A strength at which Newton's method does not converge, as where the penalty is too weak for the numbers, is passed over.
+    """
 
     def fit_weights(self, x: Floats, values: Values) -> Floats:
         """Fit the weights at the strength of the highest cross-validated partial likelihood (Verweij and van Houwelingen 1993)."""
 
         def gain(strength: float, train: NDArray[np.intp], held: NDArray[np.intp]) -> float:
+            weights = _cox(x[train], values[train], strength)
             is_other = np.isin(np.arange(len(values)), held)
-            return likelihood_of_others(x @ _cox(x[train], values[train], strength), values, is_other)
+            return -np.inf if weights is None else likelihood_of_others(x @ weights, values, is_other)
 
         folds = self.inner_split(values["event"].astype(np.intp), len(values))
-        self.strength_ = self.best_strength(folds, gain)
-        return _cox(x, values, self.strength_)
+        best = self.best_strength(folds, gain)
+        for strength in (c for c in sorted(self.strengths, reverse=True) if c <= best):
+            weights = _cox(x, values, strength)
+            if weights is not None:
+                self.strength_ = strength
+                return weights
+        raise TrainingError(
+            f"model {self.kind!r}: Cox regression converges at none of the strengths up to {best:g}; add smaller ones to `strengths`"
+        )
 
 
-def _cox(x: Floats, values: Values, strength: float) -> Floats:
+def _cox(x: Floats, values: Values, strength: float) -> Floats | None:
+    """Return the weights (numbers,), or None where Newton's method does not converge."""
     from sksurv.linear_model import CoxPHSurvivalAnalysis  # noqa: PLC0415
 
-    model = CoxPHSurvivalAnalysis(alpha=1 / strength, ties="efron")
-    return np.asarray(model.fit(x, values).coef_, dtype=np.float64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        try:
+            model = CoxPHSurvivalAnalysis(alpha=1 / strength, ties="efron").fit(x, values)
+        except (ConvergenceWarning, ValueError, ArithmeticError):  # of infinite or not finite steps
+            return None
+    return np.asarray(model.coef_, dtype=np.float64)
 
 
 class RidgeRegression(LinearOutcome, RegressionOutput):

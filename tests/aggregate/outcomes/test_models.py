@@ -10,7 +10,7 @@ from aggregate.cohort.patients import Patients
 from aggregate.models.registry import build_model, load_model
 from aggregate.outcomes.models.kinds import OUTCOME_MODELS
 from aggregate.outcomes.outcome import survival_values
-from pipeline.errors import ConfigError, FoldError, SampleError
+from pipeline.errors import ConfigError, FoldError, SampleError, TrainingError
 from tests.conftest import draw_bag
 
 pytest.importorskip("sksurv")
@@ -145,6 +145,17 @@ def test_the_hazard_is_breslows_by_hand():
     centre = np.log(2) / 3
     assert model.hazard_ == pytest.approx(np.full(3, (1 / 4 + 1 / 3) * np.exp(centre)))
     assert model.columns_of(scores)[0, 1] == pytest.approx(np.exp(-(1 / 4 + 1 / 3)))
+
+
+def test_a_strength_at_which_cox_does_not_converge_is_passed_over(rng):
+    """Time falls with the number, so that without a penalty the weight has no end."""
+    x, values = np.arange(12.0)[:, None] / 4, survival_values(np.ones(12, bool), 12.0 - np.arange(12))
+    weak = built("tumour_size_cox", strengths=(1e12,))
+    with pytest.raises(TrainingError, match="converges at none"):
+        weak.fit_weights(x, values)
+    both = built("tumour_size_cox", strengths=(1e-1, 1e12))
+    assert np.isfinite(both.fit_weights(x, values)).all()
+    assert both.strength_ == 1e-1
 
 
 def test_what_is_no_outcome_is_refused(patients, outcomes):
