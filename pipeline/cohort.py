@@ -17,20 +17,22 @@ from dataclasses import dataclass, field, replace
 from math import isfinite
 from pathlib import Path
 
+from pipeline.cohort_columns import (
+    COLUMNS,
+    LABEL,
+    OPTIONAL,
+    OVERRIDES,
+    REQUIRED,
+    is_of_patients_alone,
+    without_label,
+    without_scans,
+)
 from pipeline.cohort_table import Columns, Row, UserTable, identifier_problem, read_user_table
 from pipeline.config import CohortSection
 from pipeline.covariates import is_missing
 from pipeline.errors import CohortError
 from pipeline.files import with_home
 from pipeline.names import Translation, Vocabulary, count_of_rows, label_vocabulary, phase_vocabulary
-
-REQUIRED = ("patient_id", "phase", "image", "mask", "label")
-OVERRIDES = ("spacing_x", "spacing_y", "spacing_z", "flip_z", "hu_slope", "hu_intercept")
-OPTIONAL = ("centre", "lesion_id", "liver_mask", "mask_label", *OVERRIDES)
-OF_SCANS = ("phase", "image", "mask")
-"""Columns that a table of patients alone has none of."""
-LABEL = "label"
-COLUMNS = Columns(REQUIRED, OPTIONAL, paths=frozenset({"image", "mask", "liver_mask"}))
 
 _ORGAN = "liver_mask"
 _OF_SCAN = (_ORGAN, *OVERRIDES)
@@ -164,30 +166,6 @@ def read_cohort(section: CohortSection, *, needs_scans: bool = True, has_labels:
     kept = tuple(p for p in patients if p.scans or (not has_scans and p.patient_id not in lost))
     translations = (*table.translations, *(line for v in vocabularies for line in _translations(table, v)))
     return Cohort(kept, (*exclusions, *_lost(table, kept, exclusions)), translations, table.remarks)
-
-
-def is_of_patients_alone(table: Path, *, has_labels: bool = True) -> bool:
-    """Return whether a cohort table has none of the columns of scans; without `has_labels` it needs no labels either.
-
-    Raises:
-        CohortError: it is missing, not a table, or its columns are doubtful.
-    """
-    columns = without_scans(COLUMNS if has_labels else without_label(COLUMNS))
-    first = next(iter(read_user_table(table, columns, what="cohort table").rows), None)
-    return first is not None and not set(OF_SCANS) & set(first.cells)
-
-
-def without_scans(columns: Columns) -> Columns:
-    """Return the columns of which those of scans are not required."""
-    required = tuple(name for name in columns.required if name not in OF_SCANS)
-    return Columns(required, (*columns.optional, *OF_SCANS), columns.paths)
-
-
-def without_label(columns: Columns) -> Columns:
-    """Return the columns of which the label is not required."""
-    return Columns(
-        tuple(name for name in columns.required if name != LABEL), (*columns.optional, LABEL), columns.paths
-    )
 
 
 def _columns(section: CohortSection) -> Columns:

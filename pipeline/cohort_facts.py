@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.cohort import COLUMNS, Patient, is_of_patients_alone, read_cohort, without_scans
+from pipeline.cohort import Patient, read_cohort
+from pipeline.cohort_columns import COLUMNS, is_of_patients_alone, without_scans
 from pipeline.cohort_table import Row, read_user_table
 from pipeline.config import CohortSection
 from pipeline.covariates import Kind, read_covariate

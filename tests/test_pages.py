@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from aggregate.commands import application
 from aggregate.models.described import described_kinds
 from aggregate.models.registry import MODELS
+from aggregate.outcomes.models.kinds import OUTCOME_MODELS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("docs/architecture.md", "CONTRIBUTING.md")
@@ -33,9 +34,10 @@ def test_the_readme_links_every_page(page):
 
 def test_every_kind_is_listed_with_its_parameters_and_a_meaning_for_each():
     kinds = {kind.name: kind for kind in described_kinds()}
-    assert set(kinds) == set(MODELS)
+    models = {**MODELS, **OUTCOME_MODELS}
+    assert set(kinds) == set(models)
     for name, kind in kinds.items():
-        expected = {field.name for field in fields(MODELS[name])} - {"random_state"}
+        expected = {field.name for field in fields(models[name])} - {"random_state", *models[name].not_read}
         assert {parameter.name for parameter in kind.parameters} == expected
         assert all(parameter.meaning for parameter in kind.parameters), name
         assert kind.meaning

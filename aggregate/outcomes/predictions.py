@@ -10,7 +10,7 @@ from aggregate.outcomes.outcome import Outcome
 
 DRAWN = "drawn_truth"
 """In the place of a model, of a synthetic cohort: what the outcomes were drawn from. No model can be better but by chance."""
-_DIGITS = 8
+_DIGITS = 6
 
 
 @dataclass(frozen=True, eq=False)

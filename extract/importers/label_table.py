@@ -6,7 +6,7 @@ from pathlib import Path
 
 from extract.importers.found import Decision, Entry, ScanRow, not_used
 from extract.importers.patients import near_matches
-from pipeline.cohort import OPTIONAL, REQUIRED
+from pipeline.cohort_columns import OPTIONAL, REQUIRED
 from pipeline.cohort_table import Columns, Row, read_user_table
 from pipeline.errors import CohortError, Mistakes
 from pipeline.spellings import Spellings

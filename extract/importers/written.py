@@ -7,7 +7,7 @@ from pathlib import Path
 
 from extract.importers.found import Decision, Entry, How, Import, ScanRow
 from extract.importers.importing import REPORT
-from pipeline.cohort import OPTIONAL, REQUIRED
+from pipeline.cohort_columns import OPTIONAL, REQUIRED
 from pipeline.errors import CohortError
 from pipeline.files import written_whole
 from pipeline.tables import read_table, write_table

@@ -107,7 +107,7 @@ OUTCOME_COMPARISONS = OutcomeTable(
         N_EVENTS,
         Column("note", "Why a number is not estimable; otherwise the design effect in the test's variance"),
     ),
-    place=410,
+    place=740,
     step=Step.OUTCOME,
     rows=comparison_rows,
     tasks=("survival", "regression", "ordinal"),

@@ -41,7 +41,7 @@ OUTCOME_CONFUSION = OutcomeTable(
         Column("row_percent", "Share of the observed grade", "%", Kind.ESTIMATE),
         Column("n_observed", "Patients of the observed grade", "patients", Kind.COUNT),
     ),
-    place=450,
+    place=780,
     step=Step.OUTCOME,
     rows=confusion_rows,
     tasks=("ordinal",),

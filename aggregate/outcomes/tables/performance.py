@@ -66,7 +66,7 @@ OUTCOME_PERFORMANCE = OutcomeTable(
             Kind.ESTIMATE,
         ),
     ),
-    place=400,
+    place=730,
     step=Step.OUTCOME,
     rows=performance_rows,
     tasks=("survival", "regression", "ordinal"),

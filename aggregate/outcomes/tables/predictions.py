@@ -29,7 +29,6 @@ _FOLD = Column(
     Kind.COUNT,
 )
 _NOTES = "The main result: `aggregate.py tables RESULTS` computes all other tables from it without training."
-_DIGITS = 8
 PERCENTILE = "percentile"
 SURVIVAL_PREDICTIONS = Table(
     "survival_predictions.csv",
@@ -50,9 +49,8 @@ SURVIVAL_PREDICTIONS = Table(
         ),
         Column(f"{SURVIVAL_PREFIX}<time>", "Predicted probability to have no event until this time", "0 to 1", Kind.PROBABILITY),
     ),
-    place=370,
+    place=700,
     step=Step.OUTCOME,
-    digits=_DIGITS,
     notes=_NOTES,
 )  # fmt: skip
 REGRESSION_PREDICTIONS = Table(
@@ -66,9 +64,8 @@ REGRESSION_PREDICTIONS = Table(
         _FOLD,
         Column(PREDICTED, "Predicted number", "as given", Kind.NUMBER),
     ),
-    place=380,
+    place=710,
     step=Step.OUTCOME,
-    digits=_DIGITS,
     notes=_NOTES,
 )
 ORDINAL_PREDICTIONS = Table(
@@ -84,9 +81,8 @@ ORDINAL_PREDICTIONS = Table(
             f"{PROBABILITY_PREFIX}<grade>", "Predicted probability of the grade", "0 to 1", Kind.PROBABILITY
         ),
     ),
-    place=390,
+    place=720,
     step=Step.OUTCOME,
-    digits=_DIGITS,
     notes=_NOTES,
 )
 PREDICTIONS_OF: Mapping[Task, Table] = {
