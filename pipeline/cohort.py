@@ -19,7 +19,6 @@ from pathlib import Path
 
 from pipeline.cohort_columns import (
     COLUMNS,
-    LABEL,
     OPTIONAL,
     OVERRIDES,
     REQUIRED,
@@ -96,7 +95,7 @@ class Patient:
     label_given: str = ""
     """The label as spelled in the table."""
     line: int = 0
-    """Line of the patient's first row, the header being line 1."""
+    """Line of the first row."""
 
 
 @dataclass(frozen=True)
@@ -135,8 +134,7 @@ def read_cohort(section: CohortSection, *, needs_scans: bool = True, has_labels:
     Args:
         section: [cohort].
         needs_scans: whether a table of patients alone is refused.
-        has_labels: False where something else than a class is predicted: the column `label` may be absent, is read as it is,
-            and is a covariate like any other.
+        has_labels: False where no class is predicted: the column `label` may be absent, and is a covariate.
 
     Raises:
         CohortError: the table is missing, empty or of another kind, lacks a required column, its columns cannot be
@@ -148,7 +146,7 @@ def read_cohort(section: CohortSection, *, needs_scans: bool = True, has_labels:
     has_scans = needs_scans or not is_of_patients_alone(section.table, has_labels=has_labels)
     table = read_user_table(section.table, columns if has_scans else without_scans(columns), what=what)
     table = _with_organ(section, table) if has_scans else table
-    vocabularies = (phases, *([labels] if labels else []))
+    vocabularies = (phases,) if labels is None else (phases, labels)
     _refuse_ambiguous(section.table, table, vocabularies)
     exclusions = [_excluded(row, problem) for row, problem in table.faults]
     grouped: dict[str, dict[str, list[Row]]] = {}
@@ -280,7 +278,7 @@ def _patient(
     label, problem = (None, None) if labels is None else _label(rows, labels)
     if problem:
         exclusions.append(Exclusion(patient_id, "", "label", problem))
-    own = {*REQUIRED, *OPTIONAL} - ({LABEL} if labels is None else set())
+    own = {*REQUIRED, *OPTIONAL} - (set() if labels is not None else {"label"})
     said = {name: _unanimous(rows, name) for name in first.cells if name not in own}
     return Patient(
         patient_id=patient_id,
