@@ -174,3 +174,15 @@ def test_what_is_no_outcome_is_refused(patients, outcomes):
 def test_a_parameter_that_a_kind_does_not_read_cannot_be_set():
     with pytest.raises(ConfigError, match="unknown parameter 'class_weight'"):
         build_model("attention_cox", {"class_weight": "none"}, random_state=0)
+
+
+@pytest.mark.parametrize(
+    "kind", [k for k in KINDS if k not in ("kaplan_meier", "mean_number", "grade_shares")]
+)
+def test_neither_the_order_of_slices_nor_the_other_patients_change_what_is_said(kind, patients, outcomes):
+    model = fitted(kind, patients, outcomes)
+    bag = patients.first_bag(3)
+    turned = bag.take(np.arange(len(bag))[::-1])
+    np.testing.assert_allclose(
+        model.predict_proba([turned]), model.predict_proba(patients)[[3]], rtol=1e-4, atol=1e-6
+    )
