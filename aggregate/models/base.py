@@ -65,15 +65,12 @@ class PatientEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
     """Name of the model in a configuration."""
     unsaved: ClassVar[frozenset[str]] = frozenset()
     """Parameters that `save` does not store."""
-
     task: ClassVar[str] = "classification"
     """What the kind predicts, as [aggregate] task names it."""
     not_read: ClassVar[frozenset[str]] = frozenset()
     """Parameters of a base class that this kind does not read, so that a configuration may not set them."""
-
     is_savable: ClassVar[bool] = True
     """Whether a fitted model of this kind can be written without pickle."""
-
     keeps_patients: ClassVar[bool] = False
     """Whether a saved model holds what was measured on single training patients, so that it must not leave the hospital."""
 
