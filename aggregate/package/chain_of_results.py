@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aggregate.cohort.bag_sets import bag_in_phases
 from aggregate.cohort.folds import Fold
@@ -15,12 +16,12 @@ from aggregate.cohort.slide_bags import slide_bag
 from aggregate.cohort.slide_table import read_slide_table
 from aggregate.cohort.study_cohort import StudyCohort, load_study
 from aggregate.config import AggregateConfig
+from aggregate.outcomes.tables.predictions import PREDICTIONS_OF, read_outcome_predictions
 from aggregate.package.chain_links import Compared, Link, State, compared_files, file_hash, listed, summed_up
 from aggregate.package.weights_files import weights_links
 from aggregate.planning.baselines import with_baselines
 from aggregate.planning.fit_tasks import fit_tasks
 from aggregate.planning.splits import read_splits
-from aggregate.predictions import Predictions
 from aggregate.run_folder.run_record import (
     BAG_ARRAYS,
     BAGS_SHA256,
@@ -33,12 +34,12 @@ from aggregate.run_folder.run_record import (
     config_of_run,
     require_record,
 )
-from aggregate.statistics.printed_probabilities import as_printed
 from aggregate.store.fit_cache import FitCache, code_of_model
 from aggregate.tables.cohort import read_cohort_facts
 from aggregate.tables.predictions import PREDICTIONS, read_predictions
 from aggregate.tables.results import ResultTables
 from aggregate.tables.splits import SPLITS
+from aggregate.tables.table import Table
 from pipeline.bags import CT, Bag, BagHeader, arrays_sha256, bag_path, read_bag, read_header
 from pipeline.cohort import read_cohort
 from pipeline.errors import PhasemilError
@@ -94,6 +95,12 @@ class Results:
             return read_splits(self.folder / SPLITS.location, self.study.patients)
         except PhasemilError as error:
             return error
+
+    @property
+    def table_of_predictions(self) -> Table:
+        """The table of what the models say of each patient."""
+        task = self.config.aggregate.task
+        return PREDICTIONS if task == "classification" else PREDICTIONS_OF[task]
 
     @property
     def fits(self) -> Mapping[str, Sequence[str]]:
@@ -153,22 +160,41 @@ def _record_itself(results: Results) -> Iterator[Link]:
 def _models(results: Results) -> Iterator[Link]:
     """Compare the predictions of the table with those that the fits in the cache made."""
     if isinstance(results.study, PhasemilError) or isinstance(results.folds, PhasemilError):
-        yield Link(_MODEL, PREDICTIONS.file, State.UNKNOWN, why=str(results.folds))
+        yield Link(_MODEL, results.table_of_predictions.file, State.UNKNOWN, why=str(results.folds))
         return
-    tables = ResultTables.of_record(results.folder, results.record)
     try:
-        told = read_predictions(tables)
+        told = _told(results)
     except PhasemilError as error:
-        yield Link(_MODEL, PREDICTIONS.file, State.DIFFERS, "the predictions of the run", str(error))
+        file = results.table_of_predictions.file
+        yield Link(_MODEL, file, State.DIFFERS, "the predictions of the run", str(error))
         return
     cache, ids = FitCache(results.config.cache_folder), results.study.patients.patient_ids
     tested = [_Tested(fold.repeat, tuple(ids[i] for i in fold.test)) for fold in results.folds]
     compared = (
         Compared(name, _OWN, _found_in_fits(told, name, list(zip(tested, keys, strict=False)), cache))
         for name, keys in results.fits.items()
-        if name in told.models
+        if name in told.values
     )
     yield from summed_up(_MODEL, "models", compared, absent="not all of their fits are in the cache")
+
+
+@dataclass(frozen=True, eq=False)
+class _Told:
+    """What a table of predictions says: model -> (repeats, patients, columns), rounded to its digits."""
+
+    patient_ids: tuple[str, ...]
+    values: Mapping[str, NDArray[np.float64]]
+    digits: int
+
+
+def _told(results: Results) -> _Told:
+    tables, section = ResultTables.of_record(results.folder, results.record), results.config.aggregate
+    digits = results.table_of_predictions.digits
+    if section.task == "classification":
+        classes = read_predictions(tables)
+        return _Told(classes.patient_ids, classes.probabilities, digits)
+    outcomes = read_outcome_predictions(tables, section.task, section.outcome)
+    return _Told(outcomes.patient_ids, outcomes.values, digits)
 
 
 @dataclass(frozen=True)
@@ -180,7 +206,7 @@ class _Tested:
 
 
 def _found_in_fits(
-    told: Predictions, name: str, fits: Sequence[tuple[_Tested, str]], cache: FitCache
+    told: _Told, name: str, fits: Sequence[tuple[_Tested, str]], cache: FitCache
 ) -> str | None:
     """Say what the fits of a model in the cache say of their test patients; None where one is not there."""
     number = {patient_id: i for i, patient_id in enumerate(told.patient_ids)}
@@ -193,8 +219,8 @@ def _found_in_fits(
         if len(tested.patient_ids) != len(test):
             return f"{len(test)} test patients in fit {key}, {len(tested.patient_ids)} in the folds"
         rows = [(number[p], row) for p, row in zip(tested.patient_ids, test, strict=True) if p in number]
-        printed = as_printed(np.array([row for _, row in rows]))
-        of_table = told.probabilities[name][tested.repeat][[i for i, _ in rows]]
+        printed = np.round(np.array([row for _, row in rows]), told.digits)
+        of_table = told.values[name][tested.repeat][[i for i, _ in rows]]
         largest = max(largest, float(np.abs(printed - of_table).max()))
     return _OWN if largest <= _SAME else f"others, by up to {largest:.2g}"
 

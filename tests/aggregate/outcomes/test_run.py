@@ -52,6 +52,11 @@ def test_a_run_writes_every_table_of_its_task_and_tables_makes_the_same_again(fi
     assert contents(out) == before
     assert (out / "report.html").is_file()
     assert "is for task" in command_error("explain", out)
+    model = next(iter(models - BASELINES[task]))
+    assert "is for task" in command_error("freeze", out, "--model", model, "--out", path.parent / "package")
+    checked = command("verify", out)
+    assert " differs " not in checked
+    assert "result -> model" in checked
 
 
 def command_error(*words) -> str:
