@@ -155,7 +155,7 @@ def how_the_table_was_read(section: AggregateSection, study: StudyCohort) -> lis
 
 def _unpublished(section: AggregateSection, study: StudyCohort) -> list[str]:
     """Name the columns of the cohort table that stay out of the results."""
-    asked = asked_columns(section)
+    asked = {*asked_columns(section), *section.outcome.columns}
     columns = dict.fromkeys(name for row in study.rows for name in row.covariates if name not in asked)
     if not columns:
         return []
