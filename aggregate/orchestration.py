@@ -24,7 +24,7 @@ from aggregate.outcomes.run import print_outcome_summary, run_outcome
 from aggregate.outcomes.tables.predictions import PREDICTIONS_OF
 from aggregate.outcomes.tables.writing import rebuild_outcome_tables
 from aggregate.paper.writing import write_paper
-from aggregate.planning.configured_names import asked_columns
+from aggregate.planning.configured_names import published_columns
 from aggregate.planning.plan import Plan, read_plan
 from aggregate.planning.plan_printed import print_plan
 from aggregate.printed_summary import print_summary
@@ -109,7 +109,10 @@ def run_and_report(plan: Plan, *, n_null: int, console: Console) -> None:
 
 def _write_everything(run: Run, folder: Path, *, n_null: int, console: Console) -> None:
     config, tables = run.config, tables_of_run(run.config, run.study, folder)
-    facts, tuning = facts_of(run.study, asked_columns(run.config.aggregate)), tuning_of(run.study, run.result)
+    facts, tuning = (
+        facts_of(run.study, published_columns(run.config.aggregate)),
+        tuning_of(run.study, run.result),
+    )
     write_record(run, folder)
     write_curves(tables, run.result)
     write_tables(tables, run.predictions, facts, config.aggregate.statistics, tuning=tuning)

@@ -13,7 +13,7 @@ from aggregate.cross_validated_run import Run, run_experiment, tables_of_run, wr
 from aggregate.fitting.cross_validation import tuning_of
 from aggregate.fitting.smaller_training import CurvePoint
 from aggregate.paper.writing import write_paper
-from aggregate.planning.configured_names import asked_columns
+from aggregate.planning.configured_names import published_columns
 from aggregate.planning.plan import Plan
 from aggregate.planning.study_grid import grid_of
 from aggregate.report.page import write_report
@@ -120,7 +120,7 @@ def _write(run: Run, points: Sequence[CurvePoint], folder: Path) -> None:
     write_record(run, folder, further_fits=keys_of(points))
     write_predictions(tables, run.predictions)
     write_tuning(tables, tuning_of(run.study, run.result), classes)
-    facts = facts_of(run.study, asked_columns(run.config.aggregate))
+    facts = facts_of(run.study, published_columns(run.config.aggregate))
     tables.write(COHORT, cohort_rows(facts), cohort_names(facts))
     if study.budget_minutes is None:
         grid = grid_of(config)

@@ -14,7 +14,7 @@ from aggregate.outcomes.predictions import DRAWN
 from aggregate.outcomes.tables.basis import METRICS_OF
 from aggregate.outcomes.tables.performance import OUTCOME_PERFORMANCE
 from aggregate.outcomes.tables.writing import write_outcome_tables
-from aggregate.planning.configured_names import asked_columns
+from aggregate.planning.configured_names import published_columns
 from aggregate.planning.plan import Plan
 from aggregate.printed_summary import OPEN_NEXT
 from aggregate.report.page import write_report
@@ -52,7 +52,7 @@ def run_outcome(plan: Plan, *, console: Console) -> None:
 def _write(run: OutcomeRun, folder: Path) -> None:
     tables = tables_of_run(run.config, run.study, folder)
     section = run.config.aggregate
-    facts = facts_of(run.study, {*asked_columns(section), *section.outcome.columns})
+    facts = facts_of(run.study, published_columns(section))
     write_record(run, folder)
     write_curves(tables, run.result)
     tables.write(COHORT, cohort_rows(facts), cohort_names(facts))

@@ -20,6 +20,7 @@ from aggregate.outcomes.tables.predictions import PREDICTIONS_OF, read_outcome_p
 from aggregate.package.chain_links import Compared, Link, State, compared_files, file_hash, listed, summed_up
 from aggregate.package.weights_files import weights_links
 from aggregate.planning.baselines import with_baselines
+from aggregate.planning.configured_names import published_columns
 from aggregate.planning.fit_tasks import fit_tasks
 from aggregate.planning.splits import read_splits
 from aggregate.run_folder.run_record import (
@@ -279,11 +280,15 @@ def _cohort_table(results: Results) -> Iterator[Link]:
         yield Link(_COHORT, "cohort.csv", State.DIFFERS, "the patients of the run", str(error))
         return
     rows = {row.patient_id: row for _, _, row in study.everybody}
+    published = published_columns(results.config.aggregate)
     compared = []
     for patient_id in sorted({*told, *rows}):
         before, now = told.get(patient_id), rows.get(patient_id)
         expected = "nobody" if before is None else _as_told(before.label, before.covariates)
-        found = "nobody" if now is None else _as_told(now.label or "", now.covariates)
+        shown = (
+            {} if now is None else {name: cell for name, cell in now.covariates.items() if name in published}
+        )
+        found = "nobody" if now is None else _as_told(now.label or "", shown)
         compared.append(Compared(f"patient {patient_id}", expected, found))
     yield from summed_up(_COHORT, "labels and columns of patients", compared, absent=_ELSEWHERE)
 

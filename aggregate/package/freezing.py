@@ -34,7 +34,7 @@ from aggregate.package.temperature import (
 )
 from aggregate.package.training_cohort import TRAINING_COHORT, TrainingCohort, training_cohort
 from aggregate.package.training_distribution import learn_distribution
-from aggregate.planning.configured_names import asked_columns, used_covariates
+from aggregate.planning.configured_names import published_columns, used_covariates
 from aggregate.planning.fit_tasks import FitTask
 from aggregate.run_folder.placing import was_changed
 from aggregate.run_folder.run_record import RECORD as RUN_RECORD
@@ -206,7 +206,7 @@ def write_package(
     """
     (spec,) = run.specs
     models = copy_models(tasks, FitCache(run.config.cache_folder), folder)
-    facts = facts_of(run.study, asked_columns(run.config.aggregate))
+    facts = facts_of(run.study, published_columns(run.config.aggregate))
     settings = run.config.aggregate.statistics
     raw = run.predictions.probabilities[spec.name]
     labels = run.predictions.labels

@@ -111,13 +111,18 @@ def used_covariates(section: AggregateSection, rows: Sequence[Row]) -> list[Cova
 
 
 def asked_columns(section: AggregateSection) -> Mapping[str, str]:
-    """Return the columns that the configuration names, each with the key that names it; no other one is published."""
+    """Return the columns that the configuration names, each with the key that names it."""
     subgroups = section.statistics.subgroup_covariates
     return {
         **dict.fromkeys(section.described, "[aggregate] described"),
         **dict.fromkeys(subgroups, "[aggregate.statistics] subgroup_covariates"),
         **columns_of_models(section),
     }
+
+
+def published_columns(section: AggregateSection) -> frozenset[str]:
+    """Return the columns of the cohort table that stand in results: those that the configuration names, the outcome among them."""
+    return frozenset((*asked_columns(section), *section.outcome.columns))
 
 
 def columns_of_models(section: AggregateSection) -> Mapping[str, str]:
