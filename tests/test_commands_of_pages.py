@@ -52,6 +52,15 @@ class Reader:
                     run(command)
                     self.done.add(command)
 
+    def follow_slow(self, page: Path) -> None:
+        """Run the commands of the slow blocks of a page in their order."""
+        lines = [line for block in blocks_of(page, "sh") if block.is_slow for line in block.text.splitlines()]
+        with contextlib.chdir(self.folder):
+            for command in (line.partition(" #")[0].strip() for line in lines):
+                if command not in self.done:
+                    run(command)
+                    self.done.add(command)
+
     def run_script(self, text: str, *, within_s: int = 900, **variables: str) -> str:
         """Run a slow block as a shell runs it."""
         # What runs in the background would keep this process waiting for its output if a command before the end failed.
@@ -131,6 +140,27 @@ def test_the_tutorial_leads_from_scans_to_a_study(with_demo):
 def test_the_readme_leads_to_the_tables_of_an_own_cohort(with_own_cohort):
     models = {row["model"] for row in with_own_cohort.table("my_cohort", "performance.csv")}
     assert {"image", "mean_pooling", "measures", "majority"} <= models
+
+
+@pytest.mark.slow
+def test_the_second_half_of_the_readme_leads_from_one_hospital_to_another(with_own_cohort):
+    """Train on centre A, freeze, predict on centre B, report; a bag or a package that was tampered with is refused by name."""
+    folder = with_own_cohort.folder
+    with_own_cohort.follow_slow(README)
+    external = with_own_cohort.table("nord", "external_drop.csv")
+    assert "auc" in {row["metric"] for row in external}
+    assert "second_centre" not in (folder / "results" / "nord" / "report.html").read_text(encoding="utf-8")
+    bags = folder / "results" / "second_centre" / "bags"
+    path = sorted(bags.glob("*.h5"))[0]
+    with h5py.File(path, "r+") as file:
+        file["features"][0, 0] += 1
+    asked = "python aggregate.py predict packages/fused results/second_centre/bags --out results/again"
+    with contextlib.chdir(folder), pytest.raises(BagError, match=rf"{path.name}: the bag was changed"):
+        run(asked)
+    card = folder / "packages" / "fused" / "MODEL_CARD.md"
+    card.write_text(card.read_text(encoding="utf-8") + "approved for patients", encoding="utf-8")
+    with contextlib.chdir(folder), pytest.raises(PackageError, match=r"MODEL_CARD\.md"):
+        run(asked)
 
 
 @pytest.mark.slow
