@@ -66,14 +66,14 @@ class PixelMemory:
 
     A text file with one line per image: its SHA-256, then the hashes of its slices. Lines are only appended,
     each before the bag that depends on it is written, so a killed run or two runs at once lose
-    no line that is needed; an incomplete line is ignored.
+    no line that is needed; an incomplete line is ignored. Without a path the hashes are kept in memory alone.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
         self.path = path
         self._lock = Lock()
         self._known: dict[str, set[str]] = {}
-        text = path.read_text(encoding="ascii", errors="replace") if path.exists() else ""
+        text = path.read_text(encoding="ascii", errors="replace") if path and path.exists() else ""
         for line in text.splitlines():
             image, *digests = line.split() if line.strip() else ("",)
             if len(image) == hashlib.sha256().digest_size * 2:
@@ -91,6 +91,8 @@ class PixelMemory:
             if known.issuperset(digests):
                 return
             known.update(digests)
+            if self.path is None:
+                return
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with naming(self.path), self.path.open("a", encoding="ascii") as stream:
                 # The first line break ends a line that a killed run may have cut off.

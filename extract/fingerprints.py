@@ -15,12 +15,16 @@ _ENTRY_LENGTH = 3
 
 
 class FileHashes:
-    """SHA-256 of files; a file whose size and modification time (in nanoseconds) are unchanged is not read again."""
+    """SHA-256 of files; a file whose size and modification time (in nanoseconds) are unchanged is not read again.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: where they are kept between runs; None keeps them in memory alone.
+    """
+
+    def __init__(self, path: Path | None) -> None:
         self.path = path
         try:
-            known = json.loads(path.read_text(encoding="utf-8"))
+            known = {} if path is None else json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             known = {}  # no memory yet, or an unreadable one: every file is read
         entries = known.items() if isinstance(known, dict) else ()
@@ -48,7 +52,9 @@ class FileHashes:
         return str(path.resolve()) in self._known
 
     def save(self) -> None:
-        """Write the cache file atomically."""
+        """Write the cache file atomically, where there is one."""
+        if self.path is None:
+            return
         with written_whole(self.path) as sibling:
             sibling.write_text(json.dumps(self._known, sort_keys=True), encoding="utf-8")
 

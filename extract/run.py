@@ -1,47 +1,36 @@
 """The run of stage 1: plan, skip what is done, prepare ahead, embed, write bags."""
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 
-from extract.bagging import constant_phases, make_bag, without_phases
-from extract.checks import doubtful_scans, finding_of
 from extract.config import ExtractConfig
 from extract.doctor import require_right_numbers
-from extract.duplicates import PixelMemory, describe_shared
+from extract.duplicates import PixelMemory
 from extract.earlier_bags import check_reachable, set_aside, take_back
-from extract.embed import PreparedPatient, embed_patients
-from extract.findings import TABLE, Finding, FindingLog, Key, Kind, warning_lines
+from extract.findings import TABLE, Finding, Key, warning_lines
 from extract.fingerprints import FileHashes
-from extract.opened_encoder import OpenedEncoder, check_encoders, open_encoder
-from extract.ordered_writer import PATIENTS_AHEAD, OrderedWriter
-from extract.phases import implausible_order, order_not_checked
-from extract.planning import NO_SCAN, Job, Memory, lacking, plan_jobs, shared_scans
-from extract.prepare import Preparation
+from extract.opened_encoder import check_encoders, open_encoder
+from extract.ordered_writer import OrderedWriter
+from extract.planning import NO_SCAN, Job, Memory, lacking
 from extract.progress import RunProgress
 from extract.radiomics_workers import RadiomicsWorkers
 from extract.record import RunRecord, RunResult
-from extract.reference import remark_on
 from extract.regions import Ranges, ranges_of
-from extract.slice_supply import SliceSupply, fitted
+from extract.slice_supply import SliceSupply
+from extract.variant_run import Shared, VariantRun
 from extract.variants import Experiment, Variant
 from pipeline.bags import Bag, bag_path, read_bag, read_header, write_bag
-from pipeline.cohort import Cohort, Exclusion, Patient, read_cohort
-from pipeline.errors import BagError, ImageError, ScanError
+from pipeline.cohort import Cohort, read_cohort
+from pipeline.errors import BagError, ScanError
 from pipeline.files import sweep_partials
-from pipeline.phase_roles import PhaseRoles, phase_roles
-from pipeline.run_log import detail, say
-from pipeline.slices import PhaseSlices
-from pipeline.store import SliceStore, StoredPatient
-
-STAGE = "extract"
+from pipeline.run_log import say
+from pipeline.store import SliceStore
 
 
 def run_extraction(config: ExtractConfig, console: Console) -> RunResult:
@@ -72,7 +61,7 @@ def run_variants(
         sweep_partials(folder)
     if len(chosen) > 1:
         check_encoders(chosen)
-    shared = _Shared.of(experiment, cohort, ranges)
+    shared = _SharedOnDisk.of(experiment, cohort, ranges)
     results = {}
     with closing(shared.supply):
         for variant in chosen:
@@ -82,28 +71,20 @@ def run_variants(
     return results
 
 
-@dataclass(frozen=True, eq=False)
-class _Shared:
-    """What all variants of a run have in common.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _SharedOnDisk(Shared):
+    """What all variants of a run have in common, with what lies beside the bags and the store.
 
     Attributes:
-        cohort: its table.
-        ranges: of z, where the configuration has some.
-        memory: hashes of files and of decoded slices, which lie beside the store.
-        supply: the prepared slices.
         record: excluded.csv and the findings.
         said: lines that were printed; what holds for all variants is said once.
     """
 
-    cohort: Cohort
-    ranges: Ranges
-    memory: Memory
-    supply: SliceSupply
     record: RunRecord
     said: set[str] = field(default_factory=set)
 
     @classmethod
-    def of(cls, experiment: Experiment, cohort: Cohort, ranges: Ranges) -> "_Shared":
+    def of(cls, experiment: Experiment, cohort: Cohort, ranges: Ranges) -> "_SharedOnDisk":
         """Open the memory and the store of an experiment."""
         config = experiment.config
         store = config.store_path
@@ -117,17 +98,30 @@ class _Shared:
             else RadiomicsWorkers(settings.radiomics, config.extract.workers)
         )
         supply = SliceSupply(used, settings, memory.pixels, workers)
-        return cls(cohort, ranges, memory, supply, RunRecord(config.bags_folder, experiment.names))
+        record = RunRecord(config.bags_folder, experiment.names)
+        return cls(cohort, ranges, memory, supply, record=record)
 
 
-def _run_variant(variant: Variant, shared: _Shared, console: Console) -> RunResult:
+def _run_variant(variant: Variant, shared: _SharedOnDisk, console: Console) -> RunResult:
     cohort, section = shared.cohort, variant.config.extract
     opened = open_encoder(section, console)
     result = RunResult.of_table(cohort.exclusions)
     with (
         RunProgress(console, shared.said if variant.name else None) as progress,
         ThreadPoolExecutor(section.workers) as pool,
-        _record_written(_Run(variant, shared, opened, result, progress, pool)) as run,
+        _record_written(
+            _RunOnDisk(
+                variant.config,
+                shared,
+                opened,
+                result,
+                progress,
+                pool,
+                folder=variant.folder,
+                variant=variant.name,
+                record=shared.record,
+            )
+        ) as run,
     ):
         run.note_table(cohort)
         try:
@@ -145,7 +139,7 @@ def _run_variant(variant: Variant, shared: _Shared, console: Console) -> RunResu
 
 
 @contextmanager
-def _record_written(run: "_Run") -> Iterator["_Run"]:
+def _record_written(run: "_RunOnDisk") -> Iterator["_RunOnDisk"]:
     """Write excluded.csv and the findings at the end of a run, however it ends."""
     try:
         yield run
@@ -158,158 +152,39 @@ def _record_written(run: "_Run") -> Iterator["_Run"]:
     run.write_record()
 
 
-@dataclass(frozen=True, eq=False)
-class _Run:
-    """The run of one variant in progress."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _RunOnDisk(VariantRun):
+    """A run whose bags are written to a folder.
 
-    variant: Variant
-    shared: _Shared
-    opened: OpenedEncoder
-    result: RunResult
-    progress: RunProgress
-    pool: ThreadPoolExecutor
-    planned: dict[str, Job] = field(default_factory=dict)
-    log: FindingLog = field(default_factory=FindingLog)
+    Attributes:
+        folder: of the bags.
+        variant: its name.
+        record: excluded.csv and the findings.
+    """
+
+    folder: Path
+    variant: str
+    record: RunRecord
     not_stored: list[Job] = field(default_factory=list)
     """Patients whose bag is done, and whose slices are missing from the store."""
-
-    @property
-    def config(self) -> ExtractConfig:
-        """The configuration of the variant."""
-        return self.variant.config
-
-    @cached_property
-    def roles(self) -> PhaseRoles:
-        """Which phase is arterial, portal venous and so on."""
-        return phase_roles(self.config.cohort)
 
     @cached_property
     def earlier(self) -> Mapping[str, Sequence[tuple[Key, Finding]]]:
         """Findings of the last run, for patients whose bags are done already."""
-        return self.shared.record.earlier(self.variant.name)
+        return self.record.earlier(self.variant)
 
     def write_record(self) -> None:
         """Write excluded.csv and the findings."""
-        self.shared.record.write(self.variant.name, self.result.exclusions, self.log)
+        self.record.write(self.variant, self.result.exclusions, self.log)
 
-    def note_table(self, cohort: Cohort) -> None:
-        """Add the findings of the cohort table, and print how it was read."""
-        for notice in cohort.notices:
-            self.progress.say(notice)
-        unchecked = order_not_checked(cohort, self.roles)
-        if unchecked:
-            self.progress.say(unchecked)
-        for exclusion in cohort.exclusions:
-            self.log.add((exclusion.patient_id, exclusion.phase), Finding(Kind.COHORT, exclusion.reason))
-        for key, findings in doubtful_scans(cohort).items():
-            self.log.add(key, *findings)
-
-    def plan(self, patients: tuple[Patient, ...], only: frozenset[str] | None = None) -> list[Job]:
-        """Hash every file and return the jobs that are not done yet, of some patients or of all."""
-        self.progress.start_reading(len(patients if only is None else only))
-        waiting = []
-        memory = self.shared.memory
-        planned = plan_jobs(
-            patients,
-            self.config.extract,
-            self.opened.recipe,
-            memory,
-            self.pool,
-            ranges=self.shared.ranges,
-            stored=self.shared.supply.settings,
-        )
-        jobs = [job for job in planned if only is None or job.patient.patient_id in only]
+    def look_over(self, jobs: Sequence[Job]) -> None:
+        """Refuse to go on when scans of earlier bags are not there any more, unless the configuration says otherwise."""
         if self.config.extract.unreachable == "stop":
-            check_reachable(jobs, self.variant.folder, memory.hashes)
-        for job in jobs:
-            self.planned[job.patient.patient_id] = job
-            self.progress.has_read(job.patient.patient_id)
-            for fault in job.faults.values():
-                self._exclude(fault)
-            if not job.plans:
-                self._exclude_patient(job.patient)
-            elif self._is_done(job):
-                self._skip(job.patient)
-                if self.shared.supply.lacks(job):
-                    self.not_stored.append(job)
-            else:
-                waiting.append(job)
-        memory.hashes.save()
-        return waiting
+            check_reachable(jobs, self.folder, self.shared.memory.hashes)
 
-    def patients_sharing_pixels(self) -> frozenset[str]:
-        """Return the patients whose plan changes because decoded slices are shared; warn if sharing is allowed."""
-        shared = shared_scans(self.planned.values(), self.shared.memory.pixels)
-        if self.config.extract.shared_images == "refuse":
-            late = frozenset(patient_id for patient_id, _ in shared)
-            self.result.forget(late)
-            return late
-        for key, other in shared.items():
-            self.log.add(key, Finding(Kind.SHARED_ALLOWED, describe_shared(key, other)))
-        return frozenset()
-
-    def embed(self, jobs: list[Job]) -> None:
-        """Prepare patients ahead in threads, embed them in batches, and write in a thread."""
-        self.progress.start_embedding(len(jobs), len(self.result.skipped))
-        encoder, readout, recipe = self.opened.encoder, self.opened.readout, self.opened.recipe
-        with OrderedWriter() as writer:
-            prepared = self._prepared(jobs, writer)
-            for patient, features in embed_patients(prepared, encoder, self.config.extract, readout):
-                kept, rows = self._without_constant(patient, features)
-                if kept.phases:
-                    bag = make_bag(self.config, recipe, readout.blocks, kept, rows)
-                    writer.submit(partial(self._write, bag))
-
-    def store_again(self) -> None:
-        """Prepare the slices of patients that are done but not in the store, such as after a full disk or when it was deleted."""
-        if not self.not_stored:
-            return
-        self.progress.say(
-            f"{len(self.not_stored)} patients done before lack their slices in the store; preparing them again"
-        )
-        supply = self.shared.supply
-        with OrderedWriter() as writer:
-            for job in self.not_stored:
-                supply.keep(job, supply.begin(job, self.pool, self.progress.say)(), writer)
-
-    def _without_constant(
-        self, patient: PreparedPatient, features: NDArray[np.float32]
-    ) -> tuple[PreparedPatient, NDArray[np.float32]]:
-        """Leave out phases on which the encoder saw nothing, and the patient where too little is left."""
-        n_scales = len(self.config.extract.input.scales_mm)
-        constant = constant_phases(patient, features, n_scales)
-        if not constant:
-            return patient, features
-        patient_id = patient.patient.patient_id
-        for phase, reason in constant.items():
-            fault = ImageError(reason, patient_id=patient_id, phase=phase)
-            self._exclude(fault, Finding(Kind.CONSTANT, reason))
-        left, rows = without_phases(patient, features, n_scales, constant)
-        problem = lacking(self.config.cohort.phases, left.missing, self.config.extract.missing_phases)
-        if left.phases and not problem:
-            return left, rows
-        self._exclude_patient(patient.patient, problem or "no phase could be used")
-        self.progress.has_embedded(0)
-        return replace(left, phases=()), rows
-
-    def _exclude(self, fault: ScanError, *findings: Finding) -> None:
-        """Record the fault of one scan and say it in one line."""
-        self.log.add((fault.patient_id, fault.phase), *(findings or (finding_of(fault),)))
-        if self.result.exclude(Exclusion(fault.patient_id, fault.phase, STAGE, fault.reason)):
-            self.result.n_faults += 1
-            self.progress.say(str(fault))
-
-    def _exclude_patient(self, patient: Patient, reason: str = "no phase could be used") -> None:
-        """Record that a patient is left out; a bag of an earlier run is set aside, lest stage 2 takes it."""
-        self.result.exclude(Exclusion(patient.patient_id, "", STAGE, reason))
-        aside = set_aside(bag_path(self.variant.folder, patient.patient_id))
-        if aside is not None:
-            self.progress.say(
-                f"patient {patient.patient_id}: left out; its earlier bag was renamed to {aside.name}"
-            )
-
-    def _is_done(self, job: Job) -> bool:
-        path = bag_path(self.variant.folder, job.patient.patient_id)
+    def is_done(self, job: Job) -> bool:
+        """Return whether the bag of a job is there, with the same key and phases."""
+        path = bag_path(self.folder, job.patient.patient_id)
         if take_back(path, job.content_key):
             self.progress.say(
                 f"patient {job.patient.patient_id}: its bag was set aside and fits again; taken back"
@@ -326,9 +201,12 @@ class _Run:
             and header.phase_names == self.config.cohort.phases
         )
 
-    def _skip(self, patient: Patient) -> None:
+    def skip(self, job: Job) -> None:
         """Count a patient as done, and repeat what its bag says about phases that could not be used."""
-        missing = read_header(bag_path(self.variant.folder, patient.patient_id)).phases_missing
+        patient = job.patient
+        if self.shared.supply.lacks(job):
+            self.not_stored.append(job)
+        missing = read_header(bag_path(self.folder, patient.patient_id)).phases_missing
         known = self.result.excluded_keys
         found = self.earlier.get(patient.patient_id, ())
         for key, finding in found:
@@ -338,65 +216,31 @@ class _Run:
             key = (patient.patient_id, phase)
             if reason != NO_SCAN and key not in known:
                 fault = ScanError(reason, patient_id=patient.patient_id, phase=phase)
-                self._exclude(fault, *(finding for of, finding in found if of == key))
+                self.exclude(fault, *(finding for of, finding in found if of == key))
         problem = lacking(self.config.cohort.phases, missing, self.config.extract.missing_phases)
         if problem:
-            self._exclude_patient(patient, problem)
+            self.exclude_patient(patient, problem)
         else:
             self.result.skipped.append(patient.patient_id)
 
-    def _prepared(self, jobs: Iterable[Job], writer: OrderedWriter) -> Iterator[PreparedPatient]:
-        """Yield the patients in order while the next ones are prepared in threads."""
-        ahead: deque[Callable[[], StoredPatient]] = deque()
-        order: deque[Job] = deque()
-        for job in jobs:
-            order.append(job)
-            ahead.append(self.shared.supply.begin(job, self.pool, self.progress.say))
-            if len(ahead) > PATIENTS_AHEAD:
-                yield from self._usable(order.popleft(), ahead.popleft()(), writer)
-        while ahead:
-            yield from self._usable(order.popleft(), ahead.popleft()(), writer)
+    def store_again(self) -> None:
+        """Prepare the slices of patients that are done but not in the store, such as after a full disk or when it was deleted."""
+        if not self.not_stored:
+            return
+        self.progress.say(
+            f"{len(self.not_stored)} patients done before lack their slices in the store; preparing them again"
+        )
+        supply = self.shared.supply
+        with OrderedWriter() as writer:
+            for job in self.not_stored:
+                supply.keep(job, supply.begin(job, self.pool, self.progress.say)(), writer)
 
-    def _usable(self, job: Job, found: StoredPatient, writer: OrderedWriter) -> Iterator[PreparedPatient]:
-        """Record the faults of a prepared patient, and yield it unless nothing or too little is left."""
-        patient_id = job.patient.patient_id
-        findings = {phase: _findings(pairs) for phase, pairs in found.remarks.items()}
-        for phase, of_phase in findings.items():
-            self.log.add((patient_id, phase), *of_phase)
-        for phase, reason in found.faults.items():
-            fault = ScanError(reason, patient_id=patient_id, phase=phase)
-            self._exclude(fault, *findings.get(phase, ()))
-        phases = fitted(found.phases, self.shared.supply.settings, Preparation.of(self.config.extract))
-        self._note_order(patient_id, phases)
-        for slices in phases:
-            remark = remark_on(slices, self.config.extract.input)
-            if remark:
-                self.log.add((patient_id, slices.phase), Finding(Kind.REFERENCE, remark))
-        reasons = {**{phase: fault.reason for phase, fault in job.faults.items()}, **found.faults}
-        present = {phase.phase for phase in phases}
-        names = self.config.cohort.phases
-        missing = {name: reasons.get(name, NO_SCAN) for name in names if name not in present}
-        self.shared.supply.keep(job, found, writer)
-        problem = lacking(names, missing, self.config.extract.missing_phases)
-        if problem or not phases:
-            self._exclude_patient(job.patient, problem or "no phase could be used")
-            self.progress.has_embedded(0)
-        else:
-            yield PreparedPatient(job.patient, phases, missing, job.content_key)
+    def set_aside(self, patient_id: str) -> None:
+        """Rename an earlier bag."""
+        aside = set_aside(bag_path(self.folder, patient_id))
+        if aside is not None:
+            self.progress.say(f"patient {patient_id}: left out; its earlier bag was renamed to {aside.name}")
 
-    def _note_order(self, patient_id: str, phases: Iterable[PhaseSlices]) -> None:
-        """Note which phases of a prepared patient enhance in an order that no timing explains."""
-        liver_hu = {(patient_id, p.phase): p.liver_hu for p in phases if p.liver_hu is not None}
-        for key, reason in implausible_order(liver_hu, self.roles).items():
-            self.log.add(key, Finding(Kind.ORDER, reason))
-
-    def _write(self, bag: Bag) -> None:
-        write_bag(self.variant.folder, bag)
-        self.result.written.append(bag.patient_id)
-        detail(f"bag {len(self.result.written)} written: {len(bag)} slices")
-        self.result.n_slices += len(bag)
-        self.progress.has_embedded(len(bag))
-
-
-def _findings(pairs: Iterable[Sequence[str]]) -> tuple[Finding, ...]:
-    return tuple(Finding(Kind(kind), reason) for kind, reason in pairs)
+    def keep(self, bag: Bag) -> None:
+        """Write a bag."""
+        write_bag(self.folder, bag)

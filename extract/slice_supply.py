@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,27 @@ from extract.slabs import box_of_slabs, cut_box, slices_of_slabs
 from extract.volumes import AIR_HU
 from pipeline.errors import StoreError
 from pipeline.slices import PhaseSlices, SlabPlanes
-from pipeline.store import SliceStore, StoredPatient
+from pipeline.store import StoredPatient
+
+
+class KeepsSlices(Protocol):
+    """Where prepared slices are kept for the next variant, and perhaps the next run: the slice store, or memory."""
+
+    def key_of(self, patient_id: str) -> str | None:
+        """Return the key that a patient's slices were kept with, or None where there are none."""
+        ...
+
+    def holds(self, patient_id: str, key: str) -> bool:
+        """Return whether the slices of a patient were kept with a key, and are whole."""
+        ...
+
+    def read(self, patient_id: str) -> StoredPatient:
+        """Return what is kept of one patient."""
+        ...
+
+    def write(self, patient_id: str, patient: StoredPatient) -> None:
+        """Keep one patient, in the place of what was kept before."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +48,7 @@ class SliceSupply:
     """Prepared slices, for all variants of a run; no scan is decoded for more than one of them.
 
     Attributes:
-        store: the slice store; None where it is not used.
+        store: the slice store, or memory; None where nothing is kept.
         settings: what is prepared from the scans, large enough for every variant.
         pixels: takes the hashes of slices that are decoded.
         radiomics: the processes that compute them; None without any.
@@ -35,7 +56,7 @@ class SliceSupply:
         damaged: keys of patients whose slices in the store cannot be read.
     """
 
-    store: SliceStore | None
+    store: KeepsSlices | None
     settings: Preparation
     pixels: PixelMemory
     radiomics: RadiomicsWorkers | None = None

@@ -10,11 +10,9 @@ A table without the columns phase, image and mask, such as one of patient_id and
 it beside bags that lie there already.
 """
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import isfinite
 from pathlib import Path
 
 from pipeline.cohort_columns import (
@@ -32,6 +30,7 @@ from pipeline.covariates import is_missing
 from pipeline.errors import CohortError
 from pipeline.files import with_home
 from pipeline.names import Translation, Vocabulary, count_of_rows, label_vocabulary, phase_vocabulary
+from pipeline.scan_cells import HeaderOverrides, mask_label_of, overrides_of
 
 _ORGAN = "liver_mask"
 _OF_SCAN = (_ORGAN, *OVERRIDES)
@@ -39,25 +38,11 @@ _OF_SCAN = (_ORGAN, *OVERRIDES)
 
 STAGES = ("cohort", "label")
 """Values of `stage` of exclusions caused by the cohort table: an unusable row, an unknown label."""
-_POSSIBLE_MM = (0.001, 1000.0)
-"""Far beyond any scanner, and far from where arithmetic on affines overflows."""
 NO_PHASE = "(none)"
 """Written as the phase of an excluded row without a phase; an empty phase means the whole patient."""
 
 ONLY_ROW = ""
 """In place of a phase, of the rows of a table of patients alone."""
-
-
-@dataclass(frozen=True)
-class HeaderOverrides:
-    """Values that replace those of a wrong image header; None keeps the value of the header."""
-
-    spacing_mm: tuple[float | None, float | None, float | None] = (None, None, None)
-    """Along x, y, z of the stored array."""
-    flip_z: bool = False
-    """The array is stored superior first although its header says otherwise."""
-    hu_slope: float = 1.0
-    hu_intercept: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -70,7 +55,7 @@ class Scan:
     masks: tuple[tuple[str, Path], ...]
     """(lesion_id, path) per mask; empty where none was given."""
     liver_mask: Path | None = None
-    overrides: HeaderOverrides = HeaderOverrides()
+    overrides: HeaderOverrides = field(default_factory=HeaderOverrides)
     line: int = 0
     """Line of the cohort table, the header being line 1."""
     mask_labels: tuple[tuple[int, ...], ...] = ()
@@ -140,12 +125,29 @@ def read_cohort(section: CohortSection, *, needs_scans: bool = True, has_labels:
         CohortError: the table is missing, empty or of another kind, lacks a required column, its columns cannot be
             trusted, or a spelling in it is ambiguous.
     """
-    phases, labels = phase_vocabulary(section), label_vocabulary(section) if has_labels else None
     columns = _columns(section) if has_labels else without_label(_columns(section))
     what = "cohort table ([cohort] table of the configuration)"
     has_scans = needs_scans or not is_of_patients_alone(section.table, has_labels=has_labels)
     table = read_user_table(section.table, columns if has_scans else without_scans(columns), what=what)
     table = _with_organ(section, table) if has_scans else table
+    return cohort_of(section, table, has_scans=has_scans, has_labels=has_labels)
+
+
+def cohort_of(
+    section: CohortSection, table: UserTable, *, has_scans: bool = True, has_labels: bool = True
+) -> Cohort:
+    """Return the cohort of a table that was read; the organ's mask stands in its column `liver_mask`.
+
+    Args:
+        section: [cohort].
+        table: the rows.
+        has_scans: whether it is no table of patients alone.
+        has_labels: whether its column of labels is read.
+
+    Raises:
+        CohortError: a spelling in it is ambiguous.
+    """
+    phases, labels = phase_vocabulary(section), label_vocabulary(section) if has_labels else None
     vocabularies = (phases,) if labels is None else (phases, labels)
     _refuse_ambiguous(section.table, table, vocabularies)
     exclusions = [_excluded(row, problem) for row, problem in table.faults]
@@ -247,8 +249,8 @@ def _scan_problem(row: Row, phases: Vocabulary) -> str | None:
     if not row["image"]:
         return "the image cell is empty"
     try:
-        _overrides(row)
-        _mask_label(row)
+        overrides_of(row)
+        mask_label_of(row)
     except ValueError as error:
         return str(error)
     return None
@@ -342,59 +344,13 @@ def _scan(folder: Path, phase: str, rows: Sequence[Row]) -> Scan:
         image=_path(folder, first["image"]),
         masks=tuple((row["lesion_id"], _path(folder, row["mask"])) for row in rows if row["mask"]),
         liver_mask=_path(folder, first["liver_mask"]) if first["liver_mask"] else None,
-        mask_labels=tuple(_mask_label(row) for row in rows if row["mask"]),
-        overrides=_overrides(first),
+        mask_labels=tuple(mask_label_of(row) for row in rows if row["mask"]),
+        overrides=overrides_of(first),
         line=first.line,
         phase_given=first["phase"],
     )
 
 
-def _mask_label(row: Row) -> tuple[int, ...]:
-    """Return the values of a mask that are the lesion, of a cell such as `2`, `2.0` (as spreadsheets write) or `2 3`."""
-    words = re.split(r"[\s;,+]+", row["mask_label"]) if row["mask_label"] else ()
-    try:
-        labels = tuple(int(re.sub(r"\.0*$", "", word)) for word in words)
-    except ValueError:
-        labels = (0,)
-    if any(label < 1 for label in labels):
-        raise ValueError(
-            f"mask_label {row['mask_label']!r}; expected whole numbers above 0, such as 2 or 2 3"
-        )
-    return labels
-
-
 def _path(folder: Path, cell: str) -> Path:
     """Return the file that a cell names, relative to the table."""
     return folder / with_home(cell)
-
-
-def _overrides(row: Row) -> HeaderOverrides:
-    def number(column: str) -> float | None:
-        try:
-            value = float(row[column]) if row[column] else None
-        except ValueError:
-            raise ValueError(f"{column} {row[column]!r} is not a number") from None
-        if value is not None and not (isfinite(value) and (value > 0 or column == "hu_intercept")):
-            raise ValueError(
-                f"{column} {row[column]!r}; expected a finite number, above 0 but for hu_intercept"
-            )
-        if (
-            value is not None
-            and column.startswith("spacing")
-            and not _POSSIBLE_MM[0] <= value <= _POSSIBLE_MM[1]
-        ):
-            raise ValueError(
-                f"{column} {row[column]!r}; expected millimetres from {_POSSIBLE_MM[0]:g} to {_POSSIBLE_MM[1]:g}"
-            )
-        return value
-
-    slope, intercept = number("hu_slope"), number("hu_intercept")
-    flip = row["flip_z"].lower()
-    if flip not in ("", "0", "1", "no", "yes", "false", "true"):
-        raise ValueError(f"flip_z {row['flip_z']!r}; expected yes or no")
-    return HeaderOverrides(
-        spacing_mm=(number("spacing_x"), number("spacing_y"), number("spacing_z")),
-        flip_z=flip in ("1", "yes", "true"),
-        hu_slope=1.0 if slope is None else slope,
-        hu_intercept=0.0 if intercept is None else intercept,
-    )
