@@ -9,7 +9,7 @@ numbers and cannot be read as such is reported as doubtful, and not read as cate
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -108,15 +108,19 @@ def is_missing(cell: str) -> bool:
     return cell.strip().lower() in _MISSING
 
 
-def read_covariate(name: str, cells: Mapping[str, str]) -> Covariate:
+def read_covariate(name: str, cells: Mapping[str, str], known_words: Collection[str] = ()) -> Covariate:
     """Type one column.
 
     Args:
         name: of the column.
         cells: patient identifier -> cell as text; of every patient, since the kind is decided by all of them.
+        known_words: of a category of other patients that this column continues; cells that are all among them are words, also
+            where they look like numbers.
     """
     texts = {who: unicodedata.normalize("NFC", cell.strip()) for who, cell in cells.items()}
     filled = {who: text for who, text in texts.items() if not is_missing(text)}
+    if filled and known_words and set(filled.values()) <= set(known_words):
+        return Covariate(name, Kind.CATEGORY, {who: filled.get(who) for who in texts}, {})
     number = _reader_of_numbers(filled)
     for kind, read in ((Kind.NUMBER, number), (Kind.DATE, _days)):
         found = {who: read(text) for who, text in filled.items()}

@@ -34,6 +34,7 @@ from aggregate.package.temperature import (
 )
 from aggregate.package.training_cohort import TRAINING_COHORT, TrainingCohort, training_cohort
 from aggregate.package.training_distribution import learn_distribution
+from aggregate.package.training_measures import TRAINING_MEASURES, training_measures
 from aggregate.planning.configured_names import published_columns, used_covariates
 from aggregate.planning.fit_tasks import FitTask
 from aggregate.run_folder.placing import was_changed
@@ -48,6 +49,7 @@ from aggregate.tables.splits import SPLITS
 from aggregate.tables.tuning import TUNE_PREDICTIONS
 from pipeline.errors import PackageError, ResultsError
 from pipeline.files import partial_of
+from pipeline.phase_roles import phase_roles
 from pipeline.provenance import sha256_of_file, software_versions, utc_now
 from pipeline.run_log import say
 
@@ -239,6 +241,7 @@ def write_package(
         (CALIBRATION, calibration),
         (DECISIONS, decisions),
         (TRAINING_COHORT, cohort),
+        (TRAINING_MEASURES, training_measures(run.study, phase_roles(run.config.cohort))),
     ):
         write_part(folder, name, part)
     record = _record(run, choices, tasks, models, folder)

@@ -27,6 +27,7 @@ from aggregate.package.stage_1_settings import STAGE_1
 from aggregate.package.temperature import CALIBRATION, Calibration
 from aggregate.package.training_cohort import TRAINING_COHORT, TrainingCohort
 from aggregate.package.training_distribution import DISTRIBUTION, DistributionSummary, TrainingDistribution
+from aggregate.package.training_measures import TRAINING_MEASURES, TrainingMeasures
 from aggregate.statistics.printed_probabilities import as_printed
 from pipeline.errors import ConfigError, PackageError, PhasemilError
 from pipeline.provenance import sha256_of_file
@@ -89,6 +90,7 @@ class Package:
         calibration: of its probabilities.
         decisions: thresholds and prediction sets.
         cohort: whom it was trained on, in groups.
+        measures: of their lesions, in groups.
     """
 
     folder: Path
@@ -97,6 +99,7 @@ class Package:
     calibration: Calibration
     decisions: Decisions
     cohort: TrainingCohort
+    measures: TrainingMeasures
 
     @cached_property
     def sha256(self) -> str:
@@ -266,6 +269,7 @@ def load_package(folder: Path | str, *, run_code: bool = False) -> Package:
         calibration=validated(Calibration, folder, CALIBRATION),
         decisions=validated(Decisions, folder, DECISIONS),
         cohort=validated(TrainingCohort, folder, TRAINING_COHORT),
+        measures=validated(TrainingMeasures, folder, TRAINING_MEASURES),
     )
     if not record.models:
         raise PackageError(f"{folder / RECORD}: expected at least one model, found none")

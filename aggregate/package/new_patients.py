@@ -149,7 +149,7 @@ def read_new_patients(
     found = {name: _bags_of(one, contract.bag_sets[name]) for name, one in sources.items()}
     _check_differences(found)
     rows, excluded, remarks = _rows_of(contract, found, table, label_aliases or {})
-    covariates, told = _covariates_of(contract, rows, table)
+    covariates, told = covariates_of(contract, rows, table)
     new = _matched(contract, found, rows, covariates)
     excluded += _without_bag(found, rows, table, excluded)
     excluded += _phases_left_out(found)
@@ -255,8 +255,8 @@ def _rows_of(
     return {row.patient_id: row for row in cohort.patients}, list(cohort.exclusions), list(cohort.notices)
 
 
-def _covariates_of(
-    contract: PackageContract, rows: Mapping[str, Row], table: Path | None
+def covariates_of(
+    contract: PackageContract, rows: Mapping[str, Row], table: Path | str | None
 ) -> tuple[dict[str, Covariate], list[str]]:
     """Type the columns that the model reads, as they were with the training patients.
 
@@ -279,7 +279,8 @@ def _covariates_of(
         for row in rows.values():
             if name in row.contradictions:
                 raise CohortError(f"{table}: patient {row.patient_id}: {row.contradictions[name]}")
-        column = read_covariate(name, {who: row.covariates.get(name, "") for who, row in rows.items()})
+        cells = {who: row.covariates.get(name, "") for who, row in rows.items()}
+        column = read_covariate(name, cells, wanted.words)
         is_told = any(value is not None for value in column.values.values())
         if column.doubt or (is_told and column.kind is not wanted.kind):
             why = (

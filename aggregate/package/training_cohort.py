@@ -64,16 +64,16 @@ def training_cohort(facts: CohortFacts, covariates: Iterable[Covariate]) -> Trai
         classes=told_counts(Counter(patient.label for patient in patients)),
         centres=told_counts(Counter(patient.centre for patient in patients if patient.centre)),
         phases=told_counts({name: of_phase[name] for name in facts.phase_names}),
-        slices=_spread([float(sum(patient.slices_per_phase.values())) for patient in patients]),
-        tumour_volume_ml=_spread([patient.tumour_volume_ml for patient in patients]),
-        slice_thickness_mm=_spread([patient.slice_thickness_mm for patient in patients]),
+        slices=number_group([float(sum(patient.slices_per_phase.values())) for patient in patients]),
+        tumour_volume_ml=number_group([patient.tumour_volume_ml for patient in patients]),
+        slice_thickness_mm=number_group([patient.slice_thickness_mm for patient in patients]),
         numbers={c.name: _numbers(c) for c in columns if c.kind is not Kind.CATEGORY},
         words={c.name: _words(c) for c in columns if c.kind is Kind.CATEGORY},
     )
 
 
 def _numbers(covariate: Covariate) -> NumberGroup:
-    spread = _spread(list(covariate.numbers.values()))
+    spread = number_group(list(covariate.numbers.values()))
     # A date may name the day of one patient; its quantiles are told to nobody.
     return spread if covariate.kind is Kind.NUMBER else spread.model_copy(update={"quantiles": {}})
 
@@ -85,7 +85,8 @@ def _words(covariate: Covariate) -> dict[str, int | str]:
     return {**common, **({"other words": told_counts({"": rest})[""]} if rest else {})}
 
 
-def _spread(values: Sequence[float | None]) -> NumberGroup:
+def number_group(values: Sequence[float | None]) -> NumberGroup:
+    """Return the spread of the values that are known, as far as their number lets it be told."""
     known = np.array([value for value in values if value is not None], dtype=np.float64)
     if len(known) < FEWEST_TOLD:
         return NumberGroup(n_known=_COUNTED if len(known) else 0, quantiles={})

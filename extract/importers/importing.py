@@ -33,7 +33,8 @@ class ImportOptions:
         spellings: of phases, classes and patients.
         labels: a table of labels; None for none.
         covariates: columns to take from it, or from a table of the layout where there is none.
-        skip: patterns of files to leave out, relative to the folder.
+        skip: patterns of files to leave out, relative to the folder that is looked into.
+        only: a folder below, which alone is looked into, such as that of one patient; None for all.
         tell: prints a line of progress.
     """
 
@@ -43,6 +44,7 @@ class ImportOptions:
     labels: LabelTable | None = None
     covariates: tuple[str, ...] = ()
     skip: Sequence[str] = ()
+    only: Path | None = None
     tell: Callable[[str], None] = field(default=lambda _: None)
 
 
@@ -112,8 +114,9 @@ def _files(folder: Path, options: ImportOptions) -> tuple[tuple[Path, ...], list
         raise CohortError(f"{folder}: expected a folder with scans, found none{path_hint(str(folder))}")
     written = {options.table.resolve(), options.table.with_name(REPORT).resolve()}
     files, skipped = list[Path](), list[Entry]()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        name = path.relative_to(folder).as_posix()
+    within = options.only or folder
+    for path in sorted(path for path in within.rglob("*") if path.is_file()):
+        name = path.relative_to(within).as_posix()
         composed = normalize("NFC", name)
         pattern = next(
             (pattern for pattern in options.skip if fnmatchcase(composed, normalize("NFC", pattern))), None
@@ -208,7 +211,7 @@ def _left_over(request: ImportRequest, found: Import, options: ImportOptions) ->
             continue
         yield not_used(name, _why_unused(path))
     if found.pseudonym is None:
-        for folder in sorted(path for path in request.folder.rglob("*") if path.is_dir()):
+        for folder in sorted(path for path in (options.only or request.folder).rglob("*") if path.is_dir()):
             if not any(folder.iterdir()):
                 yield not_used(request.named(folder), "an empty folder")
 

@@ -61,13 +61,13 @@ def write_import(found: Import, table: Path, folder: Path) -> Path:
 def _columns(rows: Iterable[ScanRow]) -> tuple[str, ...]:
     """Return the columns that hold anything, the required ones first."""
     rows = tuple(rows)
-    filled = {name for row in rows for name, cell in _optional(row).items() if cell}
+    filled = {name for row in rows for name, cell in optional_cells(row).items() if cell}
     covariates = dict.fromkeys(name for row in rows for name in row.covariates)
     paths = {"liver_mask"} if any(row.liver_mask for row in rows) else set()
     return (*REQUIRED, *(name for name in OPTIONAL if name in filled | paths), *covariates)
 
 
-def _optional(row: ScanRow) -> Mapping[str, str]:
+def optional_cells(row: ScanRow) -> Mapping[str, str]:
     """Return the optional cells of a row but for the path of the liver mask."""
     known = row.overrides
     spacings = zip("xyz", known.spacing_mm, strict=True)
@@ -90,7 +90,7 @@ def _cells(row: ScanRow, to: Path, folder: Path, columns: tuple[str, ...]) -> di
         "mask": _place(row.mask, to, folder) if row.mask else "",
         "label": row.label,
         "liver_mask": _place(row.liver_mask, to, folder) if row.liver_mask else "",
-        **_optional(row),
+        **optional_cells(row),
         **row.covariates,
     }
     return {name: cell for name, cell in cells.items() if name in columns}
