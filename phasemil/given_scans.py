@@ -12,9 +12,9 @@ from extract.importers.written import optional_cells
 from pipeline.cohort import Cohort, cohort_of
 from pipeline.cohort_table import Row, UserTable
 from pipeline.config import CohortSection
-from pipeline.errors import CohortError, ConfigError, Mistakes
+from pipeline.errors import CohortError, ConfigError, Mistakes, PhasemilError
 from pipeline.files import path_hint
-from pipeline.names import Vocabulary, phase_vocabulary
+from pipeline.names import Vocabulary, folded, phase_vocabulary
 from pipeline.spellings import read_spellings
 
 _DICOM_SUFFIXES = (".dcm", ".ima")
@@ -46,6 +46,29 @@ class GivenScans:
     skip: Sequence[str] = ()
 
 
+def check_given(given: GivenScans, section: CohortSection) -> None:
+    """Refuse what contradicts itself, names an unknown phase or a file that is not there; no scan is read.
+
+    Raises:
+        ConfigError: the options contradict each other, or name a phase that is not one of the package.
+        CohortError: a file is not there.
+    """
+    if (given.folder is None) == (not given.scans):
+        raise ConfigError(
+            "expected the scans one by one (--scan PHASE=FILE), or a folder that holds all of them, found "
+            + ("neither" if given.folder is None else "both")
+        )
+    if given.folder is None:
+        named_scans(given, phase_vocabulary(section))
+        return
+    if given.masks or given.organ_masks or given.mask_labels:
+        raise ConfigError(
+            "--mask, --organ-mask and --mask-label go with --scan; in a folder the names of the files say which is a mask"
+        )
+    if not given.folder.is_dir():
+        raise CohortError(f"{given.folder}: expected a folder with the scans of one patient, found none")
+
+
 def read_scans(
     given: GivenScans, section: CohortSection, patient_id: str, scratch: Path, tell: Callable[[str], None]
 ) -> Cohort:
@@ -62,11 +85,7 @@ def read_scans(
         ConfigError: the options contradict each other, or name a phase that is not one of the package.
         CohortError: a file is not there, or it cannot be known what it is.
     """
-    if (given.folder is None) == (not given.scans):
-        raise ConfigError(
-            "expected the scans one by one (--scan PHASE=FILE), or a folder that holds all of them, "
-            + ("found neither" if given.folder is None else "found both")
-        )
+    check_given(given, section)
     reader = _Reader(given, phase_vocabulary(section), patient_id, scratch, tell)
     rows = reader.named() if given.folder is None else reader.of_folder(given.folder)
     table = UserTable(tuple(Row(line, cells) for line, cells in enumerate(rows, start=1)))
@@ -76,6 +95,70 @@ def read_scans(
         mistakes.add(CohortError(f"phase {one.phase}: {one.reason}" if one.phase else one.reason))
     mistakes.raise_all()
     return cohort
+
+
+def named_scans(given: GivenScans, phases: Vocabulary) -> Mapping[str, Mapping[str, Sequence[str]]]:
+    """Return option -> phase -> what was said, of scans that are named one by one.
+
+    Raises:
+        ConfigError: options contradict each other, or a phase is unknown or ambiguous.
+        CohortError: a file is not there; SeveralMistakesError: several of these.
+    """
+    options = {
+        "--scan": given.scans,
+        "--mask": given.masks,
+        "--organ-mask": given.organ_masks,
+        "--mask-label": given.mask_labels,
+    }
+    mistakes, said = Mistakes(), dict[str, Mapping[str, Sequence[str]]]()
+    for option, texts in options.items():
+        with mistakes.gathered():
+            said[option] = _by_phase(option, texts, phases)
+    mistakes.raise_all()
+    for problem in _problems(said):
+        mistakes.add(problem)
+    has_folder = any(Path(text).is_dir() for texts in said["--scan"].values() for text in texts)
+    if given.phases or given.skip or (given.settings and not has_folder):
+        mistakes.add(ConfigError("--phase, --skip and --setting are for a folder of scans; leave them out"))
+    mistakes.raise_all()
+    return said
+
+
+def _problems(said: Mapping[str, Mapping[str, Sequence[str]]]) -> Iterator[PhasemilError]:
+    for option, found in said.items():
+        for phase, texts in found.items():
+            if phase not in said["--scan"]:
+                yield ConfigError(f"{option} {phase}=: there is no --scan of this phase")
+            if len(texts) > 1 and option != "--mask":
+                yield ConfigError(f"{option} {phase}=: expected once, found {len(texts)} times")
+            for text in texts if option != "--mask-label" else ():
+                if not Path(text).exists():
+                    yield CohortError(f"{option} {phase}={text}: no such file{path_hint(text)}")
+
+
+def _by_phase(option: str, texts: Sequence[str], phases: Vocabulary) -> Mapping[str, Sequence[str]]:
+    """Return phase, by its name -> what was said of it, from PHASE=TEXT."""
+    mistakes, found = Mistakes(), dict[str, list[str]]()
+    for text in texts:
+        spelling, _, value = text.partition("=")
+        if not value.strip():
+            example = f"{option} {phases.names[0]}=..."
+            mistakes.add(ConfigError(f"{option} {text}: expected PHASE=..., such as {example}"))
+            continue
+        name = phases.find(spelling)
+        if name is None:
+            mistakes.add(ConfigError(f"{option} {text}: {_why_unknown(spelling, phases)}"))
+            continue
+        found.setdefault(name, []).append(value.strip())
+    mistakes.raise_all()
+    return {name: found[name] for name in phases.names if name in found}
+
+
+def _why_unknown(spelling: str, phases: Vocabulary) -> str:
+    meanings = phases.ambiguous.get(folded(spelling))
+    if meanings is None:
+        return phases.problem(spelling)
+    return f"{spelling!r} is ambiguous ({meanings}); the package has {', '.join(phases.names)}"
 
 
 @dataclass(frozen=True)
@@ -88,72 +171,31 @@ class _Reader:
 
     def named(self) -> list[dict[str, str]]:
         """Return cells of the rows of scans that are named one by one; one for each lesion."""
-        scans = self._by_phase("--scan", self.given.scans)
-        masks, organs, labels = (
-            self._by_phase(option, texts)
-            for option, texts in (
-                ("--mask", self.given.masks),
-                ("--organ-mask", self.given.organ_masks),
-                ("--mask-label", self.given.mask_labels),
-            )
-        )
-        mistakes = Mistakes()
-        for option, found in (("--mask", masks), ("--organ-mask", organs), ("--mask-label", labels)):
-            for phase in found:
-                if phase not in scans:
-                    mistakes.add(ConfigError(f"{option} {phase}=: there is no --scan of this phase"))
-        for option, found in (("--scan", scans), ("--organ-mask", organs), ("--mask-label", labels)):
-            for phase, texts in found.items():
-                if len(texts) > 1:
-                    mistakes.add(ConfigError(f"{option} {phase}=: expected once, found {len(texts)} times"))
-        for option, found in (("--scan", scans), ("--mask", masks), ("--organ-mask", organs)):
-            for phase, texts in found.items():
-                for text in texts:
-                    if not Path(text).exists():
-                        mistakes.add(CohortError(f"{option} {phase}={text}: no such file{path_hint(text)}"))
-        if (
-            self.given.phases
-            or self.given.skip
-            or (self.given.settings and not any(map(_is_folder, self.given.scans)))
-        ):
-            mistakes.add(
-                ConfigError("--phase, --skip and --setting are for a folder of scans; leave them out")
-            )
-        mistakes.raise_all()
-        found_rows: list[dict[str, str]] = []
-        for phase, (text,) in scans.items():
+        said = named_scans(self.given, self.phases)
+        cells: list[dict[str, str]] = []
+        for phase, (text,) in said["--scan"].items():
             row = self._series(phase, Path(text)) if Path(text).is_dir() else ScanRow("", phase, Path(text))
-            own = [Path(mask) for mask in masks.get(phase, ())]
-            if own and row.mask is not None:
+            masks = [Path(mask) for mask in said["--mask"].get(phase, ())]
+            if masks and row.mask is not None:
                 raise ConfigError(
                     f"--mask {phase}=: the DICOM series has a mask of the tumour already; leave one out"
                 )
-            row = replace(
-                row,
-                liver_mask=Path(organs[phase][0]) if phase in organs else row.liver_mask,
-                mask_label=labels[phase][0] if phase in labels else row.mask_label,
-            )
-            several = len(own) > 1
-            for number, mask in enumerate(own or [row.mask], start=1):
-                found_rows.append(
-                    self._cells(replace(row, mask=mask, lesion_id=str(number) if several else ""))
-                )
-        return found_rows
+            for organ in said["--organ-mask"].get(phase, ()):
+                row = replace(row, liver_mask=Path(organ))
+            for label in said["--mask-label"].get(phase, ()):
+                row = replace(row, mask_label=label)
+            several = len(masks) > 1
+            for number, mask in enumerate(masks or [row.mask], start=1):
+                cells.append(self._cells(replace(row, mask=mask, lesion_id=str(number) if several else "")))
+        return cells
 
     def of_folder(self, folder: Path) -> list[dict[str, str]]:
         """Return cells of the rows that an importer finds in a folder of one patient."""
-        if self.given.masks or self.given.organ_masks or self.given.mask_labels:
-            raise ConfigError(
-                "--mask, --organ-mask and --mask-label go with --scan; in a folder the names of the files say which is a mask"
-            )
-        folder = folder.resolve()
-        found = self._imported(folder)
+        found = self._imported(folder.resolve())
         rows = [self._in_phases_of_the_package(row) for row in found.rows]
         return [self._cells(row) for row in rows]
 
     def _imported(self, folder: Path, *, is_series: bool = False) -> Import:
-        if not folder.is_dir():
-            raise CohortError(f"{folder}: expected a folder with the scans of one patient, found none")
         files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
         has_volumes = any(True for _ in volumes_in(files))
         has_dicom = any(path.suffix.lower() in _DICOM_SUFFIXES for path in files)
@@ -171,7 +213,7 @@ class _Reader:
             skip=tuple(self.given.skip),
             only=None if is_dicom else folder,
         )
-        layout = LAYOUTS["dicom" if is_dicom else "patient_folders"]
+        layout = LAYOUTS["dicom" if is_dicom else "patient-folders"]
         found = import_folder(layout, folder if is_dicom else folder.parent, options)
         for line in _told(found.entries):
             self.tell(line)
@@ -212,36 +254,6 @@ class _Reader:
             "label": "",
             **optional_cells(row),
         }
-
-    def _by_phase(self, option: str, texts: Sequence[str]) -> dict[str, list[str]]:
-        """Return phase, by its name -> what was said of it, from PHASE=TEXT."""
-        mistakes, found = Mistakes(), dict[str, list[str]]()
-        for text in texts:
-            spelling, equals, value = text.partition("=")
-            if not equals or not value.strip():
-                mistakes.add(
-                    ConfigError(
-                        f"{option} {text}: expected PHASE=..., such as {option} {self.phases.names[0]}=..."
-                    )
-                )
-                continue
-            name = self.phases.find(spelling)
-            if name is None:
-                meanings = self.phases.ambiguous.get(spelling.strip().lower())
-                why = (
-                    f"{spelling!r} is ambiguous ({meanings}); the package has {', '.join(self.phases.names)}"
-                    if meanings
-                    else self.phases.problem(spelling)
-                )
-                mistakes.add(ConfigError(f"{option} {text}: {why}"))
-                continue
-            found.setdefault(name, []).append(value.strip())
-        mistakes.raise_all()
-        return {name: found[name] for name in self.phases.names if name in found}
-
-
-def _is_folder(text: str) -> bool:
-    return Path(text.partition("=")[2]).is_dir()
 
 
 def _refuse_proposals(found: Import) -> None:

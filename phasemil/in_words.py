@@ -5,12 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from aggregate.package.expected_performance import row_of
 from aggregate.package.training_measures import LESION_MEASURES
-from aggregate.report.elements import cell
-from aggregate.statistics.measures import MACRO
-from aggregate.tables.performance import PERFORMANCE
-from aggregate.tables.results import ResultTables
 from phasemil.one_patient import OnePatient
 from pipeline.provenance import software_versions
 
@@ -28,7 +23,9 @@ def decision(one: OnePatient) -> str:
     """Return what is decided, or that the model abstains."""
     found, level = one.answer.prediction_set or (), f"{100 * one.level.coverage:.0f} %"
     if one.answer.abstains:
-        left = f"{' and '.join(found)} cannot be told apart" if found else "no class is likely enough"
+        left = "no class is likely enough"
+        if found:
+            left = f"{', '.join(found[:-1])} and {found[-1]} cannot be told apart"
         return f"The model abstains: {left} (prediction set at {level} coverage)."
     return f"{found[0]}: the only class in the prediction set at {level} coverage."
 
@@ -64,14 +61,6 @@ def covered(one: OnePatient) -> str:
     )
 
 
-def expected(one: OnePatient) -> str:
-    """Return how the model did in the cross-validation."""
-    tables = ResultTables(one.package.folder, confidence=one.package.record.confidence)
-    row = row_of(list(tables.read(PERFORMANCE)), MACRO, "auc")
-    n = one.package.cohort.n_patients
-    return f"In its cross-validation on {n} patients the model had a macro AUC of {cell(row)}; in another hospital expect less."
-
-
 def missing(one: OnePatient) -> Iterator[str]:
     """Yield what is missing of the patient, and whether such patients were seen in training."""
     lacking = one.phases_missing
@@ -87,11 +76,20 @@ def missing(one: OnePatient) -> Iterator[str]:
             yield f"Covariate {name}: missing ({why})."
     n = one.n_of_combination
     if one.answer.is_combination_known:
-        yield f"Phases seen by the model: {one.answer.combination}, as of {n} training patients."
+        yield f"Phases seen by the model: {one.answer.combination}; {n} training patients had just these."
     else:
         yield (
             f"Phases seen by the model: {one.answer.combination}. No training patient had just these: what the model says is untested."
         )
+
+
+def unlike(one: OnePatient) -> str:
+    """Return how much of the patient is unlike the training patients."""
+    if not one.n_compared:
+        return "Whether the patient is like the training patients cannot be told: these are too few."
+    told = f"Unlike 90 % of the training patients (of a distance: 95 %): {len(one.unlike)} of {one.n_compared} measures"
+    usual = "of a patient like them about one in ten is"
+    return f"{told}; {usual}{': ' + '; '.join(one.unlike) if one.unlike else ''}."
 
 
 def printed(one: OnePatient) -> Iterator[str]:
@@ -101,6 +99,7 @@ def printed(one: OnePatient) -> Iterator[str]:
     yield decision(one)
     yield thresholds(one)
     yield from missing(one)
+    yield unlike(one)
     yield RESEARCH_ONLY
 
 
@@ -132,6 +131,7 @@ def record(one: OnePatient) -> Mapping[str, Any]:
             measure.key: _known(np.nan if one.measured is None else measure.of(one.measured))
             for measure in LESION_MEASURES
         },
+        "unlike_training": {"n_compared": one.n_compared, "outside": list(one.unlike)},
         "remarks": list(one.remarks),
         "package_sha256": package.sha256,
         "experiment": package.record.experiment,

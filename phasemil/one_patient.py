@@ -12,13 +12,14 @@ from rich.console import Console
 
 from aggregate.cohort.patients import Patients
 from aggregate.explain.patient_measures import MeasuredPatient, has_measures, measured, measured_in_bag
+from aggregate.package.domain_shift import NO, measure_shift, patient_rows
 from aggregate.package.loaded_package import Answer, Package, load_package
 from aggregate.package.one_patient import check_covariates, patient_in_memory
 from aggregate.package.prediction_sets import SetLevel
 from extract.one_patient import EmbeddedPatient
-from phasemil.given_scans import GivenScans, read_scans
+from phasemil.given_scans import GivenScans, check_given, read_scans
 from phasemil.phase_shares import Attention, PhaseShare, attention_of, phase_shares
-from phasemil.stage_1_of_package import MachineChoices, Stage1, open_stage_1
+from phasemil.stage_1_of_package import MachineChoices, Stage1, stage_1_of
 from pipeline.phase_roles import phase_roles
 from pipeline.run_log import say
 
@@ -61,6 +62,8 @@ class OnePatient:
         attention: of the models; None where they do not attend.
         shares: what each phase is to the answer.
         measured: of the lesion; None where the slices have no mask of it.
+        unlike: where the patient is unlike the training patients, in words.
+        n_compared: quantities and distances that were compared for it.
         remarks: on scans and covariates, in words.
         seconds: step -> how long it took.
     """
@@ -74,6 +77,8 @@ class OnePatient:
     attention: Attention | None
     shares: Sequence[PhaseShare]
     measured: MeasuredPatient | None
+    unlike: Sequence[str]
+    n_compared: int
     remarks: Sequence[str]
     seconds: dict[str, float]
 
@@ -106,19 +111,21 @@ def ask(package: Path, question: Question, *, console: Console) -> OnePatient:
         PhasemilError: the package, the scans or what was said of them cannot be used; the message says what to do.
     """
     seconds: dict[str, float] = {}
+    tell = partial(say, console)
     with _timed(seconds, "package"):
         loaded = load_package(package, run_code=question.run_code)
         level = loaded.level(question.coverage)
         check_covariates(loaded, question.covariates)
-    tell = partial(say, console)
+        stage_1 = stage_1_of(loaded, question.machine)
+        section = stage_1.experiment.config.cohort
+        check_given(question.scans, section)
+    with _timed(seconds, "encoder"):
+        encoders = stage_1.open_encoders(console)
     with TemporaryDirectory(prefix="phasemil-") as scratch:
-        with _timed(seconds, "encoder"):
-            stage_1 = open_stage_1(loaded, question.machine, console)
         with _timed(seconds, "scans"):
-            section = stage_1.experiment.config.cohort
             cohort = read_scans(question.scans, section, question.patient_id, Path(scratch), tell)
         with _timed(seconds, "embedding"):
-            embedded = stage_1.embed(cohort)
+            embedded = stage_1.embed(cohort, encoders)
     with _timed(seconds, "answer"):
         found = _answered(loaded, stage_1, question, embedded, level)
     found.seconds.update(seconds | found.seconds)
@@ -143,6 +150,7 @@ def _answered(
     elif config.extract.has_lesions:
         lesion = measured(embedded.slices.phases, roles)
     probability = answer.probabilities[answer.predicted]
+    unlike, n_compared = _unlike(package, patients)
     return OnePatient(
         package=package,
         answer=answer,
@@ -153,9 +161,20 @@ def _answered(
         attention=attention,
         shares=phase_shares(package, patients, answer.predicted, probability, attention),
         measured=lesion,
+        unlike=unlike,
+        n_compared=n_compared,
         remarks=(*_on_scans(embedded), *told),
         seconds={},
     )
+
+
+def _unlike(package: Package, patients: Patients) -> tuple[Sequence[str], int]:
+    """Return where the only patient lies outside of the training patients, and how much was compared."""
+    if package.distribution is None:
+        return (), 0
+    rows = list(patient_rows(measure_shift(package.distribution, patients, ("",))))
+    outside = [str(row["in_words"]) for row in rows if row["outside"] not in ("", NO)]
+    return outside, sum(row["outside"] != "" for row in rows)
 
 
 def _on_scans(embedded: EmbeddedPatient) -> Iterator[str]:

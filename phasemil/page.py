@@ -8,8 +8,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from aggregate.drawing import COLOURS, STYLE, to_svg
 from aggregate.explain.pictures import window_text
+from aggregate.package.expected_performance import row_of
 from aggregate.package.training_cohort import NumberGroup
-from aggregate.report.elements import NOTHING
+from aggregate.report.elements import NOTHING, cell
+from aggregate.statistics.measures import MACRO
+from aggregate.tables.performance import PERFORMANCE
+from aggregate.tables.results import ResultTables
 from phasemil import in_words
 from phasemil.one_patient import OnePatient
 from phasemil.pictures import OUTER, Beside, beside_training, draw_measures, draw_montage, number, span_of
@@ -57,9 +61,10 @@ def page(one: OnePatient, *, file_names: bool = False) -> str:
             in_words.thresholds(one),
             in_words.covered(one),
             in_words.calibrated(one),
-            in_words.expected(one),
+            _expected(one),
         ],
         missing=list(in_words.missing(one)),
+        unlike=in_words.unlike(one),
         montage=montage,
         chosen_by="most attention" if one.attention is not None else "the largest area of the lesion",
         window=window_text(),
@@ -70,6 +75,14 @@ def page(one: OnePatient, *, file_names: bool = False) -> str:
         facts=list(_facts(one)),
         nothing=NOTHING,
     )
+
+
+def _expected(one: OnePatient) -> str:
+    """Return how the model did in the cross-validation."""
+    tables = ResultTables(one.package.folder, confidence=one.package.record.confidence)
+    row = row_of(list(tables.read(PERFORMANCE)), MACRO, "auc")
+    n = one.package.cohort.n_patients
+    return f"In its cross-validation on {n} patients the model had a macro AUC of {cell(row)}; in another hospital expect less."
 
 
 def _bars(one: OnePatient) -> Iterator[Mapping[str, object]]:

@@ -52,13 +52,10 @@ class Beside:
         return f"{number(self.value, self.measure.digits)} {self.measure.unit}".strip()
 
     def outside(self) -> list[str]:
-        """Return the classes whose told range the value lies outside of."""
-        spans = {name: span_of(group) for name, group in self.groups.items()}
-        return [
-            name
-            for name, span in spans.items()
-            if span and np.isfinite(self.value) and not span[0] <= self.value <= span[1]
-        ]
+        """Return the classes of which 5 to 95 % are told, and the value lies outside."""
+        told = {name: group.quantiles for name, group in self.groups.items() if OUTER[0] in group.quantiles}
+        low, high = OUTER
+        return [name for name, q in told.items() if self.value < q[low] or self.value > q[high]]
 
 
 def beside_training(one: OnePatient) -> list[Beside]:

@@ -46,19 +46,29 @@ class Stage1:
     """Stage 1 as it made the bags of the training patients, ready for a new patient.
 
     Attributes:
-        experiment: its settings.
-        opened: variant -> encoder.
+        package: whose settings these are.
+        experiment: the settings.
         set_of: variant -> bag set of the package.
         z_ranges: phase, "" for all -> lowest and highest z in mm.
     """
 
+    package: Package
     experiment: Experiment
-    opened: Mapping[str, OpenedEncoder]
     set_of: Mapping[str, str]
     z_ranges: Mapping[str, tuple[float, float]]
 
-    def embed(self, cohort: Cohort) -> EmbeddedPatient:
-        """Embed the only patient of a cohort.
+    def open_encoders(self, console: Console) -> Mapping[str, OpenedEncoder]:
+        """Return variant -> encoder, compared with those of the training patients.
+
+        Raises:
+            WeightsNotFoundError: the weights are not on this machine.
+            BagError: the encoder that is at hand has other weights or settings; both hashes are named.
+        """
+        variants = self.experiment.variants
+        return {v.name: _opened(self.package, v, self.set_of[v.name], console) for v in variants}
+
+    def embed(self, cohort: Cohort, opened: Mapping[str, OpenedEncoder]) -> EmbeddedPatient:
+        """Embed the only patient of a cohort with the encoders that are open.
 
         Raises:
             CohortError: a scan has no mask, and the settings ask for one.
@@ -67,7 +77,7 @@ class Stage1:
         (patient,) = cohort.patients
         ranges = {(patient.patient_id, phase): found for phase, found in self.z_ranges.items()}
         self._check_regions(cohort, ranges)
-        return embed_one_patient(self.experiment, cohort, ranges, self.opened)
+        return embed_one_patient(self.experiment, cohort, ranges, opened)
 
     def _check_regions(self, cohort: Cohort, ranges: Ranges) -> None:
         (patient,) = cohort.patients
@@ -88,13 +98,11 @@ class Stage1:
         mistakes.raise_all()
 
 
-def open_stage_1(package: Package, choices: MachineChoices, console: Console) -> Stage1:
-    """Read the settings of a package, and open its encoders.
+def stage_1_of(package: Package, choices: MachineChoices) -> Stage1:
+    """Read the settings of a package.
 
     Raises:
         PackageError: the package does not say how its bags were made, or they were not made of scans.
-        WeightsNotFoundError: the weights are not on this machine.
-        BagError: the encoder that is at hand has other weights or settings; both hashes are named.
         ConfigError: an option does not fit the package.
     """
     path = _settings_of(package)
@@ -112,8 +120,7 @@ def open_stage_1(package: Package, choices: MachineChoices, console: Console) ->
             f"{path}: expected settings of the bags {', '.join(package.contract.bag_sets)}, found those of {', '.join(sets.values())}"
         )
     ranges = dict(_ranges(choices.z_ranges, phase_vocabulary(experiment.config.cohort)))
-    opened = {v.name: _opened(package, v, sets[v.name], console) for v in experiment.variants}
-    return Stage1(experiment, opened, sets, ranges)
+    return Stage1(package, experiment, sets, ranges)
 
 
 def _settings_of(package: Package) -> Path:
