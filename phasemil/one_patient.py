@@ -64,7 +64,7 @@ class OnePatient:
         measured: of the lesion; None where the slices have no mask of it.
         unlike: where the patient is unlike the training patients, in words.
         n_compared: quantities and distances that were compared for it.
-        remarks: on scans and covariates, in words.
+        remarks: on scans, in words.
         seconds: step -> how long it took.
     """
 
@@ -138,7 +138,7 @@ def _answered(
     package: Package, stage_1: Stage1, question: Question, embedded: EmbeddedPatient, level: SetLevel
 ) -> OnePatient:
     bags = {stage_1.set_of[variant]: bag for variant, bag in embedded.bags.items()}
-    patients, told = patient_in_memory(package, question.patient_id, bags, question.covariates)
+    patients = patient_in_memory(package, question.patient_id, bags, question.covariates)
     (answer,) = package.predict(patients, coverage=question.coverage)
     attention = attention_of(package, patients)
     config = stage_1.experiment.config
@@ -163,7 +163,7 @@ def _answered(
         measured=lesion,
         unlike=unlike,
         n_compared=n_compared,
-        remarks=(*_on_scans(embedded), *told),
+        remarks=tuple(_on_scans(embedded)),
         seconds={},
     )
 
@@ -178,8 +178,12 @@ def _unlike(package: Package, patients: Patients) -> tuple[Sequence[str], int]:
 
 
 def _on_scans(embedded: EmbeddedPatient) -> Iterator[str]:
+    """Yield what was found of the scans, once for all phases that it holds for."""
+    phases: dict[str, list[str]] = {}
     for phase, reason in embedded.remarks:
-        yield f"{phase}: {reason}" if phase else reason
+        phases.setdefault(reason, []).append(phase)
+    for reason, of_reason in phases.items():
+        yield f"{', '.join(of_reason)}: {reason}"
 
 
 @contextmanager

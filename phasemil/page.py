@@ -56,6 +56,7 @@ def page(one: OnePatient, *, file_names: bool = False) -> str:
         made=utc_now().replace("T", " ").replace("+00:00", " UTC"),
         research_only=in_words.RESEARCH_ONLY,
         bars=list(_bars(one)),
+        predicted_percent=in_words.percent(one.answer.probabilities[one.answer.predicted]),
         decision=in_words.decision(one),
         details=[
             in_words.thresholds(one),
@@ -68,12 +69,11 @@ def page(one: OnePatient, *, file_names: bool = False) -> str:
         montage=montage,
         chosen_by="most attention" if one.attention is not None else "the largest area of the lesion",
         window=window_text(),
-        scans=_scans(one, file_names=file_names),
-        shares=list(_shares(one)),
+        phase_columns=_phase_columns(one, file_names=file_names),
+        phase_rows=list(_phase_rows(one, file_names=file_names)),
         measures=measures,
         measure_rows=[_measure_row(row, one.package.classes) for row in beside],
         facts=list(_facts(one)),
-        nothing=NOTHING,
     )
 
 
@@ -101,28 +101,40 @@ def _bars(one: OnePatient) -> Iterator[Mapping[str, object]]:
         }
 
 
-def _scans(one: OnePatient, *, file_names: bool) -> Mapping[str, Sequence[Sequence[str]] | Sequence[str]]:
-    columns = ["phase", "slices with lesion / in the scan", "spacing in mm (x, y, z)", "liver HU"]
-    rows = []
-    for slices in one.embedded.slices.phases:
-        source = slices.source
-        spacing = " \N{MULTIPLICATION SIGN} ".join(f"{mm:.2f}" for mm in source.spacing_mm)
-        liver = NOTHING if slices.liver_hu is None else number(slices.liver_hu, 0)
-        row = [slices.phase, f"{len(slices)} / {source.n_slices}", spacing, liver]
-        rows.append([*row, source.file] if file_names else row)
-    return {"columns": [*columns, "file"] if file_names else columns, "rows": rows}
+def _phase_columns(one: OnePatient, *, file_names: bool) -> Sequence[str]:
+    columns = [
+        "phase",
+        "slices of the lesion (share) / of the scan",
+        "spacing in mm",
+        "liver HU",
+        "attention",
+        f"{one.answer.predicted} without it",
+        "change",
+    ]
+    return [*columns, "file"] if file_names else columns
 
 
-def _shares(one: OnePatient) -> Iterator[Sequence[str]]:
+def _phase_rows(one: OnePatient, *, file_names: bool) -> Iterator[Sequence[str]]:
+    """Yield a row for each phase of the package: the scan, and what the phase carries."""
+    of_phase = {slices.phase: slices for slices in one.embedded.slices.phases}
+    shares = {share.phase: share for share in one.shares}
     total = sum(share.n_slices for share in one.shares)
-    for share in one.shares:
-        yield [
-            share.phase,
-            f"{share.n_slices} ({in_words.percent(share.n_slices / total)})",
+    for phase in one.package.contract.phases:
+        slices, share = of_phase.get(phase), shares.get(phase)
+        if slices is None or share is None:
+            yield [phase, "no scan", *[""] * (6 if file_names else 5)]
+            continue
+        source = slices.source
+        row = [
+            phase,
+            f"{share.n_slices} ({in_words.percent(share.n_slices / total)}) / {source.n_slices}",
+            " \N{MULTIPLICATION SIGN} ".join(f"{mm:.3g}" for mm in source.spacing_mm),
+            NOTHING if slices.liver_hu is None else number(slices.liver_hu, 0),
             NOTHING if share.attention is None else in_words.percent(share.attention),
             "nothing left to see" if share.without is None else in_words.percent(share.without),
             NOTHING if share.change is None else _points(share.change),
         ]
+        yield [*row, source.file] if file_names else row
 
 
 def _points(change: float) -> str:

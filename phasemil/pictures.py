@@ -26,7 +26,7 @@ from pipeline.slices import PhaseSlices
 
 _BODY = 0.72
 """Height of a body on a slice as a share of its width."""
-_TITLE_IN, _ROW_IN, _COLUMNS = 0.45, 0.62, 3
+_TITLE_IN, _ROW_IN, _COLUMNS = 0.45, 0.62, 4
 OUTER, INNER = ("q05", "q95"), ("q25", "q75")
 
 
@@ -165,4 +165,4 @@ def _draw_measure(panel: Axes, one: Beside, classes: Sequence[str], *, names_cla
     panel.set_ylim(len(classes) - 0.4, -0.6)
     panel.tick_params(labelsize=7, length=2)
     panel.margins(x=0.1)
-    panel.set_title(f"{one.measure.title}: {one.text}", fontsize=8, loc="left", pad=3)
+    panel.set_title(f"{one.measure.title}: {one.text}", fontsize=7.5, loc="left", pad=3)

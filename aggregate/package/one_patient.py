@@ -50,8 +50,8 @@ def check_covariates(package: Package, given: Mapping[str, str]) -> None:
 
 def patient_in_memory(
     package: Package, patient_id: str, bags: Mapping[str, Bag], covariates: Mapping[str, str]
-) -> tuple[Patients, tuple[str, ...]]:
-    """Return a table of the one patient, and what there is to tell of the covariates.
+) -> Patients:
+    """Return a table of the one patient.
 
     Args:
         package: that is asked.
@@ -68,7 +68,7 @@ def patient_in_memory(
     check_covariates(package, covariates)
     contract = package.contract
     found = {name: _shown(package, name, bag) for name, bag in bags.items()}
-    typed, told = covariates_of(
+    typed, _ = covariates_of(
         contract, {patient_id: Row(patient_id, {}, None, covariates=covariates)}, _OPTION
     )
     patients = Patients(
@@ -80,7 +80,7 @@ def patient_in_memory(
     )
     if not package.sees(patients)[0]:
         raise PackageError(f"patient {patient_id}: {package.why_unseen(patients[0])}")
-    return patients, tuple(told)
+    return patients
 
 
 def _shown(package: Package, name: str, bag: Bag) -> Bag:

@@ -42,17 +42,17 @@ class LesionMeasure:
 
 
 LESION_MEASURES = (
-    LesionMeasure("arterial_hyperenhancement_hu", "signs", "contrast to the liver, arterial", HU),
-    LesionMeasure("wash_in_hu", "kinetics", "wash-in (arterial less plain)", HU),
-    LesionMeasure("washout_hu", "signs", "washout against the liver", HU),
-    LesionMeasure("contrast_change_hu", "kinetics", "contrast to the liver, last less arterial", HU),
-    LesionMeasure("progressive_enhancement_hu", "signs", "progressive central enhancement", HU),
+    LesionMeasure("arterial_hyperenhancement_hu", "signs", "contrast to liver, arterial", HU),
+    LesionMeasure("wash_in_hu", "kinetics", "wash-in", HU),
+    LesionMeasure("washout_hu", "signs", "washout against liver", HU),
+    LesionMeasure("contrast_change_hu", "kinetics", "contrast, last less arterial", HU),
+    LesionMeasure("progressive_enhancement_hu", "signs", "progressive enhancement", HU),
     LesionMeasure("rim_arterial_hu", "signs", "rim over core, arterial", HU),
     LesionMeasure("capsule_hu", "signs", "capsule", HU),
     LesionMeasure("heterogeneity_hu", "signs", "heterogeneity", HU),
     LesionMeasure("diameter_mm", "signs", "greatest diameter", MM),
     LesionMeasure("volume_ml", "signs", "volume", ML, 1),
-    LesionMeasure("sphericity", "signs", "sphericity (1: a ball)", RATIO, 2),
+    LesionMeasure("sphericity", "signs", "sphericity", RATIO, 2),
 )
 
 
