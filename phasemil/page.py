@@ -8,7 +8,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from aggregate.drawing import COLOURS, STYLE, to_svg
 from aggregate.explain.pictures import window_text
-from aggregate.package.expected_performance import row_of
 from aggregate.package.training_cohort import NumberGroup
 from aggregate.report.elements import NOTHING, cell
 from aggregate.statistics.measures import MACRO
@@ -80,7 +79,8 @@ def page(one: OnePatient, *, file_names: bool = False) -> str:
 def _expected(one: OnePatient) -> str:
     """Return how the model did in the cross-validation."""
     tables = ResultTables(one.package.folder, confidence=one.package.record.confidence)
-    row = row_of(list(tables.read(PERFORMANCE)), MACRO, "auc")
+    rows = tables.read(PERFORMANCE)
+    row = next((row for row in rows if (row["class"], row["metric"]) == (MACRO, "auc")), None)
     n = one.package.cohort.n_patients
     return f"In its cross-validation on {n} patients the model had a macro AUC of {cell(row)}; in another hospital expect less."
 

@@ -168,9 +168,7 @@ def test_what_a_name_does_not_tell_is_asked(tmp_path, package, weights):
     write_patient(folder)
     for path in folder.glob("*PVP*"):
         path.rename(path.with_name(path.name.replace("PVP", "P")))
-    with pytest.raises(
-        (CohortError, SeveralMistakesError), match=r"phase 'p' is ambiguous.*--phase .p=NAME"
-    ):
+    with pytest.raises((CohortError, SeveralMistakesError), match=r"phase 'p' is ambiguous.*--phase .p=NAME"):
         ask(package, folder, "--weights", weights)
     found = ask(package, folder, "--weights", weights, "--phase", "P=PVP", "--json").json
     assert found["phases"] == ["AP", "PVP"]
