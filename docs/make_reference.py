@@ -10,6 +10,7 @@ import typer
 import pipeline.bag_format
 from aggregate.commands import application as stage_2
 from extract.commands import application as stage_1
+from phasemil.commands import application as one_patient
 
 FOLDER = Path(__file__).parent / "reference"
 STAGES = {"extract.py": stage_1, "aggregate.py": stage_2}
@@ -18,7 +19,7 @@ COMMANDS_HEAD = """\
 # Commands
 
 This page is generated from the commands: `python docs/make_reference.py`. `--help` after any of them prints the same. After
-`pip install .` they are `phasemil-extract` and `phasemil-aggregate`.
+`pip install .` they are `phasemil-extract`, `phasemil-aggregate` and, for one patient, `phasemil`.
 
 | exit code | meaning |
 |---|---|
@@ -41,7 +42,11 @@ HEADER = "| | default | meaning |\n|---|---|---|"
 def commands_page() -> str:
     """Return the page of the commands as Markdown."""
     return "\n".join(
-        [COMMANDS_HEAD, *(part for name, stage in STAGES.items() for part in commands(name, stage))]
+        [
+            COMMANDS_HEAD,
+            *(part for name, stage in STAGES.items() for part in commands(name, stage)),
+            *one_command("phasemil", one_patient),
+        ]
     )
 
 
@@ -62,10 +67,17 @@ def commands(script: str, stage: typer.Typer) -> Iterator[str]:
             yield told
 
 
+def one_command(module: str, application: typer.Typer) -> Iterator[str]:
+    """Yield the options of a program of one command, with its heading."""
+    command = typer.main.get_command(application)
+    yield f"## {module}\n\n{first_paragraph(command)}\n\n```text\n{usage(f'-m {module}', '', command)}\n```\n"
+    yield options(command)
+
+
 def usage(script: str, name: str, command: Any) -> str:  # noqa: ANN401 - typer's classes are its own or click's, by version
     """Return the line that shows how a command is called."""
-    words = ["python", script, name]
-    for parameter in command.params:
+    words = ["python", script, *filter(None, [name])]
+    for parameter in _told(command):
         if parameter.param_type_name == "argument":
             word = written(parameter) + ("..." if parameter.nargs == -1 else "")
         else:
@@ -76,8 +88,13 @@ def usage(script: str, name: str, command: Any) -> str:  # noqa: ANN401 - typer'
 
 def options(command: Any) -> str:  # noqa: ANN401
     """Return the table of the arguments and options of a command; nothing where there is none."""
-    found = [row(parameter) for parameter in command.params if not parameter.hidden]
+    found = [row(parameter) for parameter in _told(command) if not parameter.hidden]
     return "\n".join([HEADER, *found]) + "\n" if found else ""
+
+
+def _told(command: Any) -> list[Any]:  # noqa: ANN401
+    """Return the parameters of a command but for those with which it is installed in a shell."""
+    return [one for one in command.params if one.name not in ("install_completion", "show_completion")]
 
 
 def row(parameter: Any) -> str:  # noqa: ANN401

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from aggregate.commands import application as stage_2
 from extract.commands import application as stage_1
+from phasemil.commands import application as one_patient
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = {"extract.py": stage_1, "aggregate.py": stage_2}
@@ -54,10 +55,11 @@ def made_smaller(command: str) -> str:
 
 
 def run(command: str) -> None:
-    """Run a command of a page in the current folder: those of the two stages in this process."""
+    """Run a command of a page in the current folder: those of the two stages and of `phasemil` in this process."""
     program, *words = shlex.split(made_smaller(command))
-    if program == "python" and words[0] in STAGES:
-        ended = CliRunner().invoke(STAGES[words[0]], words[1:], catch_exceptions=False)
+    if program == "python" and (words[0] in STAGES or words[:2] == ["-m", "phasemil"]):
+        called, given = (STAGES[words[0]], words[1:]) if words[0] in STAGES else (one_patient, words[2:])
+        ended = CliRunner().invoke(called, given, catch_exceptions=False)
         assert ended.exit_code == 0, f"{command}\n{ended.output}"
     elif program == "make":
         subprocess.run([program, *words, "-n"], cwd=ROOT, check=True, capture_output=True)

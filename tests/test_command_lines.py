@@ -6,9 +6,10 @@ from typer.testing import CliRunner
 
 from aggregate.commands import application as stage_2
 from extract.commands import application as stage_1
+from phasemil.commands import application as one_patient
 from pipeline.provenance import software_versions
 
-STAGES = {"stage 1": stage_1, "stage 2": stage_2}
+STAGES = {"stage 1": stage_1, "stage 2": stage_2, "one patient": one_patient}
 
 
 @pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
@@ -28,6 +29,6 @@ def test_a_shell_can_complete_the_words(stage):
 @pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
 def test_no_help_has_brackets_which_the_terminal_would_take_for_a_style(stage):
     command = typer.main.get_command(stage)
-    for name, verb in command.commands.items():
+    for name, verb in getattr(command, "commands", {"": command}).items():
         told = [verb.help or "", *((getattr(option, "help", "") or "") for option in verb.params)]
         assert not [text for text in told if "[" in text], name

@@ -265,6 +265,21 @@ def test_a_model_goes_to_another_hospital_as_a_package(with_own_cohort):
     assert (folder / "results" / "hospital_b_predicted" / "report.html").is_file()
 
 
+def test_a_package_is_asked_about_one_patient(with_own_cohort):
+    folder, page = with_own_cohort.folder, HOW_TO / "one_patient.md"
+    (folder / "scans").mkdir()
+    for kind, ending in (("images", ""), ("masks", "_tumour"), ("livers", "_liver")):
+        for path in (folder / "results" / "demo" / "cohort" / kind).glob("PH002_*.nii.gz"):
+            phase = path.name.split("_")[1].split(".")[0]
+            shutil.copy(path, folder / "scans" / f"{phase}{ending}.nii.gz")
+    with_own_cohort.follow(page)
+    assert "Case 7" in (folder / "case_7.html").read_text(encoding="utf-8")
+    assert "no NC scan" in (folder / "two_phases.html").read_text(encoding="utf-8")
+    (ask,) = blocks_of(page, "python")
+    with contextlib.chdir(folder):
+        exec(compile(ask.text, page.name, "exec"), {})
+
+
 @pytest.mark.slow
 def test_the_page_on_biopsies_leads_to_the_table_of_both(reader):
     reader.follow(HOW_TO / "biopsy.md")
