@@ -70,6 +70,8 @@ def commands(script: str, stage: typer.Typer) -> Iterator[str]:
 def one_command(module: str, application: typer.Typer) -> Iterator[str]:
     """Yield the options of a program of one command, with its heading."""
     command = typer.main.get_command(application)
+    # With these a shell learns the words, as at the head of the other programs.
+    command.params = [one for one in command.params if not one.name.endswith("_completion")]
     yield f"## {module}\n\n{first_paragraph(command)}\n\n```text\n{usage(f'-m {module}', '', command)}\n```\n"
     yield options(command)
 
@@ -77,7 +79,7 @@ def one_command(module: str, application: typer.Typer) -> Iterator[str]:
 def usage(script: str, name: str, command: Any) -> str:  # noqa: ANN401 - typer's classes are its own or click's, by version
     """Return the line that shows how a command is called."""
     words = ["python", script, *filter(None, [name])]
-    for parameter in _told(command):
+    for parameter in command.params:
         if parameter.param_type_name == "argument":
             word = written(parameter) + ("..." if parameter.nargs == -1 else "")
         else:
@@ -88,13 +90,8 @@ def usage(script: str, name: str, command: Any) -> str:  # noqa: ANN401 - typer'
 
 def options(command: Any) -> str:  # noqa: ANN401
     """Return the table of the arguments and options of a command; nothing where there is none."""
-    found = [row(parameter) for parameter in _told(command) if not parameter.hidden]
+    found = [row(parameter) for parameter in command.params if not parameter.hidden]
     return "\n".join([HEADER, *found]) + "\n" if found else ""
-
-
-def _told(command: Any) -> list[Any]:  # noqa: ANN401
-    """Return the parameters of a command but for those with which it is installed in a shell."""
-    return [one for one in command.params if one.name not in ("install_completion", "show_completion")]
 
 
 def row(parameter: Any) -> str:  # noqa: ANN401

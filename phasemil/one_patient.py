@@ -20,6 +20,8 @@ from extract.one_patient import EmbeddedPatient
 from phasemil.given_scans import GivenScans, check_given, read_scans
 from phasemil.phase_shares import Attention, PhaseShare, attention_of, phase_shares
 from phasemil.stage_1_of_package import MachineChoices, Stage1, stage_1_of
+from pipeline.cohort_table import identifier_problem
+from pipeline.errors import ConfigError
 from pipeline.phase_roles import phase_roles
 from pipeline.run_log import say
 
@@ -112,6 +114,8 @@ def ask(package: Path, question: Question, *, console: Console) -> OnePatient:
     """
     seconds: dict[str, float] = {}
     tell = partial(say, console)
+    if problem := identifier_problem(question.patient_id):
+        raise ConfigError(f"--patient-id: {problem}")
     with _timed(seconds, "package"):
         loaded = load_package(package, run_code=question.run_code)
         level = loaded.level(question.coverage)

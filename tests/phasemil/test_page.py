@@ -72,9 +72,11 @@ def test_it_names_nobody_unless_asked(tmp_path, package, make_page):
 
 
 def test_what_the_user_writes_is_text_and_no_markup(package, make_page):
-    html = make_page(package, "--patient-id", "<script>alert(1)</script>")
+    html = make_page(package, "--patient-id", "<script>alert(1)")
     assert "<script" not in html
     assert "&lt;script&gt;" in html
+    with pytest.raises(ConfigError, match=r"--patient-id: patient_id '../7' cannot be a file name"):
+        make_page(package, "--patient-id", "../7")
 
 
 def test_it_is_one_file_that_loads_nothing(package, make_page):
