@@ -10,7 +10,8 @@ from scipy import ndimage
 
 from extract.mask_values import PLAIN, MaskRule, structure_in
 from extract.volumes import Grid, VolumeError, VolumeFile, open_volume
-from pipeline.cohort import HeaderOverrides, Scan
+from pipeline.cohort import Scan
+from pipeline.scan_cells import HeaderOverrides
 
 _TOUCHING = np.ones((3, 3, 3), dtype=bool)
 

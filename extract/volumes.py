@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from extract.inflate import GzipDamage, inflate, is_compressed
 from extract.itk_volumes import is_itk_file, read_itk_header, read_itk_voxels
-from pipeline.cohort import HeaderOverrides
 from pipeline.errors import PhasemilError
 from pipeline.files import check_regular
+from pipeline.scan_cells import HeaderOverrides
 
 AIR_HU = -1024
 """HU that replaces padding (-2048, -3024) and fills the outside of an image."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from pipeline.cohort import HeaderOverrides
+from pipeline.scan_cells import HeaderOverrides
 
 
 class Decision(StrEnum):

@@ -34,8 +34,8 @@ class ImportOptions:
         labels: a table of labels; None for none.
         covariates: columns to take from it, or from a table of the layout where there is none.
         skip: patterns of files to leave out, relative to the folder that is looked into.
-        only: a folder below, which alone is looked into, such as that of one patient; None for all.
         tell: prints a line of progress.
+        only: a folder below, which alone is looked into, such as that of one patient; None for all.
     """
 
     table: Path
@@ -44,8 +44,8 @@ class ImportOptions:
     labels: LabelTable | None = None
     covariates: tuple[str, ...] = ()
     skip: Sequence[str] = ()
-    only: Path | None = None
     tell: Callable[[str], None] = field(default=lambda _: None)
+    only: Path | None = None
 
 
 def import_folder(layout: Layout, folder: Path, options: ImportOptions) -> Import:

@@ -25,10 +25,10 @@ from extract.importers.tables_of_sets import (
 )
 from extract.importers.windowed_images import FAT_HU, WindowedLook, is_windowed, look_at
 from extract.volumes import VolumeError, VolumeFile, open_volume
-from pipeline.cohort import HeaderOverrides
 from pipeline.cohort_table import Row
 from pipeline.config import ConfigPath
 from pipeline.errors import CohortError, Mistakes
+from pipeline.scan_cells import HeaderOverrides
 
 COLUMNS = ("patient_id", "phase", "cancer_type", "ct_path", "mask_path", "liver_mask_path")
 PHASES: Mapping[str, str] = {"P": "NC", "C1": "AP", "C2": "PVP", "C3": "DP"}

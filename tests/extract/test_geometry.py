@@ -13,7 +13,8 @@ from extract.masks import Lesions, areas_mm2
 from extract.reading import read_scan
 from extract.regions import DRAWN, RegionPlan, grown
 from extract.volumes import Grid, open_volume
-from pipeline.cohort import HeaderOverrides, Scan
+from pipeline.cohort import Scan
+from pipeline.scan_cells import HeaderOverrides
 from tests.extract.conftest import draw_scan, save
 from tests.extract.test_check import read as read_check
 
