@@ -9,11 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import pytest
 from typer.testing import CliRunner
 
 from extract.commands import application as stage_1
 from pipeline.bags import read_bag
+from pipeline.errors import BagError, PackageError
 from pipeline.tables import read_table
 from tests.extract.conftest import draw_scan
 from tests.extract.dicom.scanner import write_segmentation, write_series
