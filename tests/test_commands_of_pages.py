@@ -156,7 +156,8 @@ def test_the_second_half_of_the_readme_leads_from_one_hospital_to_another(with_o
     path = sorted(bags.glob("*.h5"))[0]
     with h5py.File(path, "r+") as file:
         file["features"][0, 0] += 1
-    asked = "python aggregate.py predict packages/fused results/second_centre/bags --out results/again"
+    cohort = "results/second_centre/cohort/cohort.csv"
+    asked = f"python aggregate.py predict packages/fused results/second_centre/bags --cohort {cohort} --out results/again"
     with contextlib.chdir(folder), pytest.raises(BagError, match=rf"{path.name}: the bag was changed"):
         run(asked)
     card = folder / "packages" / "fused" / "MODEL_CARD.md"
