@@ -49,8 +49,8 @@ FileSafeName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """A name that also names a file or folder, on every system."""
 
 
-PlainName = Annotated[str, Field(pattern=r"^\w[\w .,:;@+()=%&'-]*$", max_length=60)]
-"""A name that stands in tables, figures and file names, and means nothing to any of them."""
+PlainName = Annotated[str, Field(pattern=r"^\w[\w .,:;@+()=%&'-]*(/\w[\w .,:;@+()=%&'-]*)*$", max_length=200)]
+"""A name that stands in tables and figures, and means nothing to any of them; a study joins levels by a slash."""
 
 
 class Section(BaseModel):
