@@ -126,6 +126,7 @@ def record(one: OnePatient) -> Mapping[str, Any]:
         "training_patients_with_these_phases": one.n_of_combination,
         "covariates": dict(one.covariates),
         "covariates_missing": list(answer.covariates_missing),
+        "covariates_outside": list(answer.covariates_outside),
         "phase_shares": [vars(share) for share in one.shares],
         "measures": {
             measure.key: _known(np.nan if one.measured is None else measure.of(one.measured))

@@ -154,7 +154,7 @@ def _answered(
     elif config.extract.has_lesions:
         lesion = measured(embedded.slices.phases, roles)
     probability = answer.probabilities[answer.predicted]
-    unlike, n_compared = _unlike(package, patients)
+    unlike, n_compared = _unlike(package, patients, answer.covariates_outside)
     return OnePatient(
         package=package,
         answer=answer,
@@ -172,13 +172,21 @@ def _answered(
     )
 
 
-def _unlike(package: Package, patients: Patients) -> tuple[Sequence[str], int]:
+def _unlike(package: Package, patients: Patients, covariates: Sequence[str]) -> tuple[Sequence[str], int]:
     """Return where the only patient lies outside of the training patients, and how much was compared."""
+    ranges = {name: package.cohort.range_of(name) for name in package.contract.covariates}
+    given = patients[0].covariates
+    compared = [name for name, limits in ranges.items() if limits and isinstance(given.get(name), float)]
+    told = [
+        f"{name} {given[name]:g}; 90 % of the training patients have {limits[0]:g} to {limits[1]:g}"
+        for name, limits in ranges.items()
+        if limits and name in covariates
+    ]
     if package.distribution is None:
-        return (), 0
+        return told, len(compared)
     rows = list(patient_rows(measure_shift(package.distribution, patients, ("",))))
     outside = [str(row["in_words"]) for row in rows if row["outside"] not in ("", NO)]
-    return outside, sum(row["outside"] != "" for row in rows)
+    return [*told, *outside], len(compared) + sum(row["outside"] != "" for row in rows)
 
 
 def _on_scans(embedded: EmbeddedPatient) -> Iterator[str]:

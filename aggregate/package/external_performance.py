@@ -150,8 +150,8 @@ def drop_rows(
                 **_estimate_cells("internal", own),
                 **_estimate_cells("external", other),
                 **interval_cells(difference_of(_estimate(other), _estimate(own)), name="difference"),
-                "n_internal": own["n"],
-                "n_external": other["n"],
+                "n_internal": int(own["n"]),
+                "n_external": int(other["n"]),
             }
 
 

@@ -62,6 +62,7 @@ class Answer:
         combination: the phases seen of the patient, of those that the model looks at.
         is_combination_known: whether a training patient had the same phases.
         covariates_missing: columns that the model reads and that say nothing of the patient, or a word it does not know.
+        covariates_outside: columns that the model reads and whose number is not within those of 90 % of the training patients.
     """
 
     patient_id: str
@@ -72,6 +73,7 @@ class Answer:
     combination: str
     is_combination_known: bool
     covariates_missing: tuple[str, ...]
+    covariates_outside: tuple[str, ...]
 
     @property
     def abstains(self) -> bool | None:
@@ -143,6 +145,12 @@ class Package:
                 found.append(load_model(self.folder / name))
             except _NO_MODEL as error:
                 raise PackageError(f"{self.folder / name}: expected a saved model, found: {error}") from error
+            largest = int(np.max(found[-1].classes_))
+            if largest >= len(self.classes):
+                raise PackageError(
+                    f"{self.folder / name}: expected a model of the {len(self.classes)} classes of {CONTRACT} "
+                    f"({', '.join(self.classes)}), found one that knows a class number {largest + 1}"
+                )
         return found
 
     def sees(self, patients: Sequence[Sample]) -> NDArray[np.bool_]:
@@ -176,8 +184,20 @@ class Package:
         return np.asarray((said * sees[:, :, None]).sum(axis=0) / sees.sum(axis=0)[:, None])
 
     def predict_proba(self, patients: Sequence[Sample]) -> NDArray[np.float64]:
-        """Return calibrated class probabilities, float64 (patients, classes), rows summing to 1."""
-        return self.calibration(self.uncalibrated(patients))
+        """Return calibrated class probabilities, float64 (patients, classes), rows summing to 1.
+
+        Raises:
+            PackageError: the models of a damaged package say something that is no probability.
+        """
+        found = self.calibration(self.uncalibrated(patients))
+        wrong = np.flatnonzero(~np.isfinite(found).all(axis=1))
+        if len(wrong):
+            patient = as_patient(patients[int(wrong[0])])
+            raise PackageError(
+                f"{self.folder}: expected a probability of each class for patient {patient.patient_id}, found {found[wrong[0]].tolist()}; "
+                "the models of the package are damaged: take it again from where it came from"
+            )
+        return found
 
     def predict(self, patients: Sequence[Sample], *, coverage: float | None = None) -> list[Answer]:
         """Answer for each patient; the model must see something of each, as `sees` says.
@@ -231,7 +251,17 @@ class Package:
             combination=combination,
             is_combination_known=combination in self.contract.combinations or not self.contract.bag_sets,
             covariates_missing=self._missing(patient),
+            covariates_outside=self.covariates_outside(patient),
         )
+
+    def covariates_outside(self, patient: Patient) -> tuple[str, ...]:
+        """Return the columns whose number is not within those of 90 % of the training patients, where that can be told."""
+        found = []
+        for name in self.contract.covariates:
+            value, limits = patient.covariates.get(name), self.cohort.range_of(name)
+            if isinstance(value, float) and limits is not None and not limits[0] <= value <= limits[1]:
+                found.append(name)
+        return tuple(found)
 
     def _missing(self, patient: Patient) -> tuple[str, ...]:
         """Return the columns that tell the model nothing of a patient."""
@@ -273,4 +303,10 @@ def load_package(folder: Path | str, *, run_code: bool = False) -> Package:
     )
     if not record.models:
         raise PackageError(f"{folder / RECORD}: expected at least one model, found none")
+    named = tuple(package.decisions.thresholds)
+    if named != package.classes:
+        raise PackageError(
+            f"{folder / DECISIONS}: expected thresholds of {', '.join(package.classes)}, as {CONTRACT} has them, found those of "
+            f"{', '.join(named) or 'none'}"
+        )
     return package

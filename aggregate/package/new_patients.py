@@ -14,6 +14,7 @@ from aggregate.cohort.slide_bags import SlideFolder, slide_headers
 from aggregate.cohort.slide_table import read_slide_table
 from aggregate.package.bag_contract import BagContract, PackageContract
 from aggregate.package.loaded_package import Package
+from aggregate.planning.leaks import check_no_shared_images
 from pipeline.bags import BagHeader, list_bags, read_header
 from pipeline.cohort import Exclusion, read_cohort
 from pipeline.cohort import Patient as Row
@@ -21,7 +22,7 @@ from pipeline.config import CohortSection, PhaseRolesSection
 from pipeline.covariates import Covariate, read_covariate
 from pipeline.errors import BagError, CohortError, ConfigError
 from pipeline.exclusions import read_exclusions
-from pipeline.names import hint_of_nearest
+from pipeline.names import hint_of_nearest, number_of
 
 STAGE = "predict"
 """Of exclusions that are made here."""
@@ -59,6 +60,11 @@ class NewPatients:
             name: {header.patient_id: header.content_key for header in of_set if header}
             for name, of_set in self.headers.items()
         }
+
+    @property
+    def left_out(self) -> frozenset[str]:
+        """Who is not predicted; a patient whose label alone cannot be used is."""
+        return frozenset(e.patient_id for e in self.exclusions if not e.phase) - {*self.patients.patient_ids}
 
     def of(self, chosen: NDArray[np.bool_]) -> "NewPatients":
         """Return the patients that a boolean array (n,) chooses."""
@@ -142,6 +148,7 @@ def read_new_patients(
 
     Raises:
         BagError: there is no bag, or one of another encoder, weights or preprocessing; both values are named.
+        LeakError: two patients have the same image; both are named.
         CohortError: the table cannot be used, or lacks a column that the model reads.
         ConfigError: the model reads columns, and there is no table.
     """
@@ -151,6 +158,7 @@ def read_new_patients(
     rows, excluded, remarks = _rows_of(contract, found, table, label_aliases or {})
     covariates, told = covariates_of(contract, rows, table)
     new = _matched(contract, found, rows, covariates)
+    check_no_shared_images([header for of_set in new.headers.values() for header in of_set if header])
     excluded += _without_bag(found, rows, table, excluded)
     excluded += _phases_left_out(found)
     new = replace(new, exclusions=tuple(excluded), remarks=(*remarks, *told))
@@ -297,13 +305,15 @@ def _told_of(column: Covariate, words: Sequence[str]) -> list[str]:
     lines = [column.describe()] if column.misfits else []
     missing = [who for who, value in column.values.items() if value is None]
     if missing:
-        lines.append(f"covariate {column.name!r} is missing of {len(missing)} patients, such as {missing[0]}")
+        lines.append(
+            f"covariate {column.name!r} is missing of {number_of(len(missing), 'patient')}, such as {missing[0]}"
+        )
     strange = {who: word for who, word in column.words.items() if word and word not in words} if words else {}
     if strange:
         who, word = next(iter(strange.items()))
         lines.append(
             f"covariate {column.name!r}: {word!r} of patient {who} is no word of the training patients ({', '.join(words)}) and counts "
-            f"as missing ({len(strange)} patients)"
+            f"as missing ({number_of(len(strange), 'patient')})"
         )
     return lines
 

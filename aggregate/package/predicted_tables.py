@@ -48,6 +48,11 @@ _AFTER = (
         "covariates_missing",
         "Columns that the model reads and that are empty for the patient, or hold a word that no training patient had",
     ),
+    Column(
+        "covariates_outside",
+        "Columns of numbers that the model reads and of which 90 % of the training patients lie within other values; one patient in "
+        "ten is expected here, and a whole cohort has another unit",
+    ),
 )
 
 
@@ -132,5 +137,6 @@ def _rows(
             "phases": answer.combination if new.patients.bag_sets else "",
             "phases_in_training": answer.is_combination_known if new.patients.bag_sets else None,
             "covariates_missing": "+".join(answer.covariates_missing),
+            "covariates_outside": "+".join(answer.covariates_outside),
             **({"label": row.label or ""} if has_labels else {}),
         }

@@ -143,7 +143,7 @@ def _record(package: Package, new: NewPatients, choices: PredictChoices) -> Mapp
         "n_predicted": len(new.patients),
         "n_labelled": int(new.is_labelled.sum()),
         "recalibrate_sha256": None if choices.recalibrate is None else sha256_of_file(choices.recalibrate),
-        "n_excluded": len({one.patient_id for one in new.exclusions if not one.phase}),
+        "n_excluded": len(new.left_out),
         "bags": new.bag_keys,
         "cohort_sha256": None if choices.cohort is None else sha256_of_file(choices.cohort),
         "software": dict(software_versions()),
@@ -152,10 +152,16 @@ def _record(package: Package, new: NewPatients, choices: PredictChoices) -> Mapp
 
 
 def _told_of(package: Package, new: NewPatients) -> Iterator[str]:
-    """Tell how many are predicted, and combinations of phases that no training patient had."""
+    """Tell how many are predicted, whose label is not used, and combinations of phases that no training patient had."""
     contract = package.contract
-    left_out = len({one.patient_id for one in new.exclusions if not one.phase})
-    yield f"{number_of(len(new.patients), 'patient')} predicted, {left_out} left out (excluded.csv)"
+    yield f"{number_of(len(new.patients), 'patient')} predicted, {len(new.left_out)} left out (excluded.csv)"
+    without = [one for one in new.exclusions if not one.phase and one.patient_id not in new.left_out]
+    if without:
+        yield (
+            f"{number_of(len(without), 'patient')} predicted without a label, since that in the table cannot be used (excluded.csv); "
+            f"{without[0].patient_id}: {without[0].reason}; here --class SPELLING=CLASS is such an alias"
+        )
+    yield from _outside(package, new)
     if not contract.bag_sets:
         return
     found = Counter(contract.combination(new.patients[i]) for i in range(len(new.patients)))
@@ -165,6 +171,18 @@ def _told_of(package: Package, new: NewPatients) -> Iterator[str]:
                 f"{number_of(n, 'patient')} with the phases {combination}, which no training patient had: what the model says of them is "
                 "untested (phases_in_training in predictions.csv)"
             )
+
+
+def _outside(package: Package, new: NewPatients) -> Iterator[str]:
+    """Tell how many patients have a number that few training patients had: what a column in another unit shows as."""
+    patients = new.patients
+    counts = Counter(name for i in range(len(patients)) for name in package.covariates_outside(patients[i]))
+    for name, n in counts.items():
+        low, high = package.cohort.range_of(name) or (0.0, 0.0)
+        yield (
+            f"covariate {name!r}: {n} of {number_of(len(patients), 'patient')} outside {low:g} to {high:g}, where 90 % of the training patients "
+            "lie; one in ten is expected, and of many ask whether the unit is the same (covariates_outside in predictions.csv)"
+        )
 
 
 def _summarise(

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from aggregate.models.base import softmax
 from aggregate.models.calibrated import Calibrated, best_temperature
@@ -22,7 +22,7 @@ class Calibration(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
     method: Literal["temperature", "of the model"]
-    temperature: float
+    temperature: float = Field(gt=0, allow_inf_nan=False)
     """Probabilities become softmax(log p / temperature); 1 leaves them as they are."""
     learned_on: str
     n_patients: int

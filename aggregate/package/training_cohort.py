@@ -48,6 +48,11 @@ class TrainingCohort(BaseModel):
     words: dict[str, dict[str, int | str]]
     """Likewise of categories; words of fewer than 5 patients are counted together as `other words`."""
 
+    def range_of(self, name: str) -> tuple[float, float] | None:
+        """Return where 90 % of the training patients lie in a column of numbers; None where they are too few to tell."""
+        quantiles = self.numbers[name].quantiles if name in self.numbers else {}
+        return (quantiles["q05"], quantiles["q95"]) if {"q05", "q95"} <= set(quantiles) else None
+
 
 def training_cohort(facts: CohortFacts, covariates: Iterable[Covariate]) -> TrainingCohort:
     """Summarise the training patients.

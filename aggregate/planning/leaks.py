@@ -26,8 +26,8 @@ def check_no_shared_images(headers: Sequence[BagHeader]) -> None:
             if owner != header.patient_id:
                 raise LeakError(
                     f"patient {header.patient_id}, phase {phase} ({source.file}) has the same image as patient "
-                    f"{owner}, phase {owner_phase}; one of them could be trained on and the other tested: take one "
-                    "out of the cohort table"
+                    f"{owner}, phase {owner_phase}; a scan was mixed up, or one patient would count as two, and could be "
+                    "trained on and tested: take one out of the cohort table, or its bag away"
                 )
 
 

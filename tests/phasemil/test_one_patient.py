@@ -235,6 +235,8 @@ def test_columns_that_the_model_reads_are_asked_for_and_may_be_unknown(freeze, w
         ask(package, *scans, "--weights", weights, "--covariate", "age=old", "--covariate", "grade=1")
     found = ask(package, *scans, "--weights", weights, "--covariate", "age=", "--covariate", "grade=1")
     assert "Covariate age: missing (not known)." in found.out
+    months = ask(package, *scans, "--weights", weights, "--covariate", "age=732", "--covariate", "grade=1")
+    assert "age 732; 90 % of the training patients have 41 to 59" in months.out
     assert "Covariate grade" not in found.out  # 1 is a word of the training patients, whatever it looks like
 
 

@@ -16,7 +16,7 @@ from aggregate.package.loaded_package import load_package
 from aggregate.run_folder.run_record import RECORD as RUN_RECORD
 from aggregate.store.fit_cache import FitCache
 from pipeline.bags import Recipe, bag_path, write_bag
-from pipeline.errors import BagError, CohortError, ConfigError, PackageError, ResultsError
+from pipeline.errors import BagError, CohortError, ConfigError, LeakError, PackageError, ResultsError
 from tests.aggregate.conftest import command
 from tests.aggregate.package.conftest import new_bags, write_bags, write_labels
 from tests.conftest import CLASSES, patients_of
@@ -174,10 +174,46 @@ def test_the_columns_that_the_model_reads_are_asked_for(run_once, tmp_path, bags
     printed = " ".join(
         command("predict", tmp_path / "package", bags, "--cohort", table, "--out", tmp_path / "out").split()
     )
-    assert "covariate 'age' is missing of 1 patients, such as new000" in printed
+    assert "covariate 'age' is missing of 1 patient, such as new000" in printed
     assert "'x' of patient new011 is no word of the training patients (F, M)" in printed
     found = [row["covariates_missing"] for row in rows(tmp_path / "out" / "predictions.csv")]
     assert found == ["age", *[""] * 10, "sex"]
+
+
+def test_a_number_in_another_unit_is_told(run_once, tmp_path, bags):
+    command("freeze", run_once, "--model", "with_age", "--out", tmp_path / "package")
+    months = [55] * 3 + [12 * 55] * 9
+    table = write_labels(tmp_path / "cohort.csv", new_bags(), age=months, sex=["F"] * 12)
+    printed = " ".join(
+        command("predict", tmp_path / "package", bags, "--cohort", table, "--out", tmp_path / "out").split()
+    )
+    low, high = load_package(tmp_path / "package").cohort.range_of("age")
+    assert 40.0371 < low < high < 40.0371 + 0.7313 * 59  # within the ages of the training patients
+    assert (
+        f"covariate 'age': 9 of 12 patients outside {low:g} to {high:g}, where 90 % of the training patients lie"
+        in printed
+    )
+    found = [row["covariates_outside"] for row in rows(tmp_path / "out" / "predictions.csv")]
+    assert found == [""] * 3 + ["age"] * 9
+
+
+def test_a_patient_whose_label_cannot_be_used_is_predicted_and_counted_once(package, tmp_path, bags):
+    table = write_labels(tmp_path / "cohort.csv", new_bags())
+    table.write_text(table.read_text().replace("new003,HCC", "new003,metastasis"))
+    printed = " ".join(
+        command("predict", package, bags, "--cohort", table, "--out", tmp_path / "out").split()
+    )
+    assert "12 patients predicted, 0 left out" in printed
+    assert "1 patient predicted without a label" in printed
+    assert "new003: unknown label 'metastasis'" in printed
+    assert len(rows(tmp_path / "out" / "predictions.csv")) == 12
+
+
+def test_the_same_scans_under_two_names_are_refused(package, tmp_path, bags):
+    bag = new_bags()[1]
+    write_bag(bags, replace(bag, header=replace(bag.header, patient_id="other")))
+    with pytest.raises(LeakError, match=r"patient other, phase \w+ .* has the same image as patient new001"):
+        command("predict", package, bags, "--out", tmp_path / "out")
 
 
 def test_a_kind_that_is_saved_as_a_pickle_only_is_refused(run_once, tmp_path):

@@ -5,7 +5,9 @@ import pickle
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from aggregate.package.loaded_package import load_package
 from aggregate.package.package_files import KINDS_OF_FILES, RECORD
@@ -169,6 +171,47 @@ def test_a_number_of_another_type_is_refused(package):
     seal_again(package)
     with pytest.raises(PackageError, match=re.escape("calibration.json")):
         load_package(package)
+
+
+@pytest.mark.parametrize("number", ["0.0", "-1.0", "NaN", "Infinity"])
+def test_a_temperature_that_is_none_is_refused(package, number):
+    path = package / "calibration.json"
+    path.write_text(re.sub(r'("temperature": ?)[\d.]+', rf"\g<1>{number}", path.read_text()))
+    seal_again(package)
+    with pytest.raises(PackageError, match=r"calibration\.json: temperature: "):
+        load_package(package)
+
+
+def test_models_that_say_no_probability_are_refused(package):
+    for path in package.glob("models/*/arrays.safetensors"):
+        arrays = load_file(path)
+        numbers = {name: values * np.nan for name, values in arrays.items() if values.dtype.kind == "f"}
+        save_file({**arrays, **numbers}, path)
+    seal_again(package)
+    with pytest.raises(PackageError, match="expected a probability of each class for patient new000, found"):
+        load_package(package).predict(new_bags(1))
+
+
+@pytest.mark.parametrize(
+    "change", [lambda names: names[:2], lambda names: names[::-1]], ids=["fewer", "turned"]
+)
+def test_classes_that_are_not_those_of_the_thresholds_are_refused(package, change):
+    content = json.loads((package / "contract.json").read_text())
+    content["classes"] = change(content["classes"])
+    (package / "contract.json").write_text(json.dumps(content))
+    seal_again(package)
+    with pytest.raises(PackageError, match=r"decisions\.json: expected thresholds of .*, found those of HCC"):
+        load_package(package)
+
+
+def test_models_of_more_classes_than_the_package_names_are_refused(package):
+    for name, key in (("contract.json", "classes"), ("decisions.json", "thresholds")):
+        content = json.loads((package / name).read_text())
+        del content[key][list(content[key])[-1] if isinstance(content[key], dict) else -1]
+        (package / name).write_text(json.dumps(content))
+    seal_again(package)
+    with pytest.raises(PackageError, match=r"expected a model of the 2 classes .* knows a class number 3"):
+        load_package(package).predict(new_bags(1))
 
 
 def test_predictions_of_a_changed_package_are_not_written(package, tmp_path):
