@@ -145,7 +145,7 @@ def match_cohort(
         (row for row in cohort.patients if row.label and any(f.seen(row.patient_id) for f in found.values())),
         key=lambda row: row.patient_id,
     )
-    _check_classes(section, cohort, rows, exclusions)
+    _check_classes(section, cohort, rows, exclusions, is_outcome=labelled is not None)
     headers = {name: [f.headers.get(row.patient_id) for row in rows] for name, f in found.items()}
     return MatchedCohort(
         rows=tuple(rows),
@@ -325,7 +325,12 @@ def _unseen_phases(
 
 
 def _check_classes(
-    section: CohortSection, cohort: Cohort, rows: Sequence[Row], exclusions: Sequence[Exclusion]
+    section: CohortSection,
+    cohort: Cohort,
+    rows: Sequence[Row],
+    exclusions: Sequence[Exclusion],
+    *,
+    is_outcome: bool,
 ) -> None:
     present = {row.label for row in rows}
     absent = [name for name in section.classes if name not in present]
@@ -335,6 +340,11 @@ def _check_classes(
     reasons = [f"{e.patient_id} ({e.reason})" for e in exclusions if e.patient_id in of_class and not e.phase]
     more = f" and {len(reasons) - 1} more" if len(reasons) > 1 else ""
     left_out = f"; left out: {reasons[0]}{more}" if reasons else ""
+    if is_outcome:
+        raise CohortError(
+            f"{section.table}: no patient with a bag has the outcome {absent[0]!r} ([aggregate.outcome]), of whom folds and models need "
+            f"some; expected patients of each of {', '.join(section.classes)}{left_out}"
+        )
     raise CohortError(
         f"{section.table}: class {absent[0]} of the configuration has no patient with a bag and a label; "
         f"take it out of [cohort] classes{left_out}"

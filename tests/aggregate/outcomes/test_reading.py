@@ -1,13 +1,18 @@
 """What a cohort table says of outcomes: read, left out with the reason, or refused by patient and line."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
+from aggregate.cohort.matching import match_cohort
 from aggregate.outcomes.reading import outcome_of, with_outcomes
 from aggregate.outcomes.section import OutcomeSection
+from pipeline.bags import write_bag
 from pipeline.cohort import read_cohort
 from pipeline.config import CohortSection
 from pipeline.errors import CohortError, PhasemilError
+from tests.conftest import draw_bag
 
 SURVIVAL = OutcomeSection(time="months", event="died", horizons=(12.0,))
 
@@ -90,6 +95,19 @@ def test_grades_are_those_of_the_order(tmp_path):
 def test_the_diagnosis_is_a_covariate_where_it_is_not_predicted(tmp_path):
     cohort = cohort_of(tmp_path, ["a,3,1,HCC"], header="patient_id,months,died,label")
     assert cohort.patients[0].covariates["label"] == "HCC"
+
+
+@pytest.mark.parametrize(("event", "absent"), [("0", "event"), ("1", "censored")])
+def test_a_cohort_in_which_all_fare_alike_is_refused_as_an_outcome_and_not_as_a_class(
+    tmp_path, event, absent
+):
+    cohort_of(tmp_path, [f"a,3,{event}", f"b,4,{event}"])
+    for name in "ab":
+        write_bag(tmp_path, draw_bag(name, 0, np.random.default_rng(0)))
+    section = CohortSection(table=tmp_path / "cohort.csv", classes=("censored", "event"))
+    labelled = partial(with_outcomes, section=SURVIVAL, task="survival")
+    with pytest.raises(CohortError, match=rf"no patient with a bag has the outcome '{absent}'"):
+        match_cohort(section, {"bags": tmp_path}, labelled=labelled)
 
 
 def test_finer_groups_are_even_in_time(tmp_path):
