@@ -72,6 +72,24 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def replaced_whole(folder: Path) -> Iterator[Path]:
+    """Yield a new folder beside to write to, which takes the place of `folder`, or of nothing, if the block succeeds."""
+    beside = partial_of(folder.resolve())
+    beside.mkdir(parents=True)
+    try:
+        yield beside
+        if folder.exists():
+            old = partial_of(folder.resolve())
+            folder.rename(old)
+            beside.rename(folder)
+            shutil.rmtree(old)
+        else:
+            beside.rename(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+@contextmanager
 def naming(path: Path, *, instead_of: Path | None = None) -> Iterator[None]:
     """Add `path` to an OSError of the block that names no file, such as that of a full disk.
 

@@ -1,8 +1,6 @@
 """`aggregate.py freeze`: a model of a finished run becomes a package."""
 
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -48,7 +46,7 @@ from aggregate.tables.results import ResultTables
 from aggregate.tables.splits import SPLITS
 from aggregate.tables.tuning import TUNE_PREDICTIONS
 from pipeline.errors import PackageError, ResultsError
-from pipeline.files import partial_of
+from pipeline.files import replaced_whole
 from pipeline.phase_roles import phase_roles
 from pipeline.provenance import sha256_of_file, software_versions, utc_now
 from pipeline.run_log import say
@@ -96,8 +94,9 @@ def freeze_model(results: Path, out: Path, choices: FreezeChoices, *, console: C
         _check_words(run, contract, keep=choices.keep_rare_words)
         _check_predictions(run)
         tasks = refitted_tasks(run, choices.refit)
-        with _beside(out, overwrite=choices.overwrite) as folder:
+        with replaced_whole(out) as folder:
             write_package(run, contract, tasks, choices, folder)
+            _check_place(out, overwrite=choices.overwrite)
         package = load_package(out, run_code=True)
         tell(
             f"{out}: {choices.model} of {config.name}, {len(tasks)} fitted models ({choices.refit}); read {MODEL_CARD}"
@@ -120,25 +119,6 @@ def _check_place(out: Path, *, overwrite: bool) -> None:
         raise PackageError(
             f"{out}: a package stands here; say --overwrite to replace it, or choose another folder"
         )
-
-
-@contextmanager
-def _beside(out: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Yield a folder beside to write to, which becomes the package if the block succeeds."""
-    beside = partial_of(out.resolve())
-    beside.mkdir(parents=True)
-    try:
-        yield beside
-        _check_place(out, overwrite=overwrite)
-        if out.exists():
-            old = partial_of(out.resolve())
-            out.rename(old)
-            beside.rename(out)
-            shutil.rmtree(old)
-        else:
-            beside.rename(out)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def _check_unchanged(config: AggregateConfig) -> None:

@@ -1,10 +1,8 @@
 """`aggregate.py predict`: a package is asked about new patients, and its answers are written as tables."""
 
 import json
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,7 +29,7 @@ from aggregate.package.shift_sections import recalibration_section, shift_sectio
 from aggregate.run_folder.run_record import write_json
 from aggregate.tables.results import ResultTables
 from pipeline.errors import PackageError
-from pipeline.files import partial_of
+from pipeline.files import replaced_whole
 from pipeline.names import number_of
 from pipeline.provenance import sha256_of_file, software_versions, utc_now
 from pipeline.run_log import say
@@ -86,7 +84,7 @@ def predict_with(folder: Path, out: Path, choices: PredictChoices, *, console: C
     centre = (
         None if choices.recalibrate is None else recalibrated_on(choices.recalibrate, package, new, answers)
     )
-    with _beside(out) as beside:
+    with replaced_whole(out) as beside:
         told = _write(package, new, answers, choices, beside, centre=centre)
     for line in told:
         say(console, line)
@@ -227,24 +225,6 @@ def _check_place(out: Path) -> None:
                 f"{path}: added or changed since `aggregate.py predict` wrote this folder, and would be lost; choose another --out, or "
                 "move the file elsewhere"
             )
-
-
-@contextmanager
-def _beside(out: Path) -> Iterator[Path]:
-    """Yield a folder beside to write to, which takes the place of the earlier one if the block succeeds."""
-    beside = partial_of(out.resolve())
-    beside.mkdir(parents=True)
-    try:
-        yield beside
-        if out.exists():
-            old = partial_of(out.resolve())
-            out.rename(old)
-            beside.rename(out)
-            shutil.rmtree(old)
-        else:
-            beside.rename(out)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def _files(folder: Path) -> Mapping[str, str]:
